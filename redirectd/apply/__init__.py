@@ -1,0 +1,1 @@
+"""Stage, check, install, reload, verify, roll back."""

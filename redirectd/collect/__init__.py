@@ -1,0 +1,1 @@
+"""Pairing, deduplication and the rules that make sightings of answers."""

@@ -1,0 +1,1 @@
+"""How logs write SIP down: one file a dialect, all pure."""

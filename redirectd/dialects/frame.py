@@ -1,0 +1,123 @@
+"""What every dialect gives back: a SIP message as a log wrote it, or a self-contained record of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar, Protocol
+
+
+class Direction(Enum):
+    """Which way a message went, seen from the host that wrote the log."""
+
+    RECEIVED = "received"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other side of a message: transport in lower case ('' if not told), address without brackets, port."""
+
+    transport: str
+    address: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        """`udp:192.0.2.1:5060`, IPv6 in brackets, parts that are not known left out."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        text = f"{host}:{self.port}" if self.port is not None else host
+        return f"{self.transport}:{text}" if self.transport else text
+
+
+@dataclass(frozen=True, slots=True, kw_only)
+class Frame:
+    """One SIP message as it stands in a log.
+
+    `start` and `end` are offsets in the window given to the dialect: the whole record, prefix included.
+    `payload` is the SIP message with the log's escaping undone. `peer` is the other side, or the sender
+    where `direction` is unknown; `local` is this side, or the destination then. `stamp` is the time as
+    written ('' where the log has none). `cut` says the writer cut the message off.
+    """
+
+    start: int
+    end: int
+    payload: bytes
+    dialect: str
+    direction: Direction = Direction.UNKNOWN
+    peer: Peer | None = None
+    local: Peer | None = None
+    stamp: str = ""
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only)
+class Record:
+    """An answer told by a line that carries request and response together (one-line record, acc).
+
+    `fork` is the branch index as text ('' where not told). `request_uri` is the URI that was answered (R5),
+    `incoming_uri` the one this proxy was asked for. `contacts` are raw header values. `faults` say what the
+    writer cut or could not read. `enough` is false for lines that can prove no pair of URIs (acc).
+    """
+
+    start: int
+    end: int
+    dialect: str
+    status: int
+    method: str
+    call_id: str
+    cseq: int | None
+    fork: str = ""
+    request_uri: str | None = None
+    incoming_uri: str | None = None
+    contacts: tuple[str, ...] = ()
+    contact_headers: int | None = None
+    faults: tuple[str, ...] = ()
+    peer: Peer | None = None
+    stamp: str = ""
+    enough: bool = True
+    in_dialog: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """The record around the hit reaches past the window: more bytes may complete it. `start` is where it begins."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The dialect recognises its own record but can't read it: kept, counted and shown."""
+
+    start: int
+    end: int
+    why: str
+    dialect: str
+
+
+Framed = Frame | Record | Incomplete | Unreadable | None
+
+
+class Dialect(Protocol):
+    """How one kind of log writes SIP down. Stateless and pure."""
+
+    name: ClassVar[str]
+    """As in `--dialect NAME`."""
+
+    literals: ClassVar[tuple[bytes, ...]]
+    """Byte strings, one of which stands at every answer of interest; `%d` in them is replaced by the status."""
+
+    def frame(self, window: bytes | bytearray, at: int, *, final: bool) -> Framed:
+        """The record that holds position `at` of `window`, or None if this dialect didn't write it.
+
+        `at` may be any position inside the record: the scanner's literal or a Call-ID found on the way back.
+        `window` begins and ends anywhere in the log, also within a record; `final` says that nothing follows
+        it, so an unfinished record is a cut one and not `Incomplete`. Looks at a bounded stretch around `at`.
+        """
+        ...
+
+    def spell(self, text: bytes) -> bytes:
+        r"""How `text` (a branch or Call-ID) stands in this log, e.g. `/` as `\/` in rsyslog's JSON."""
+        ...

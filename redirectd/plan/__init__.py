@@ -1,0 +1,1 @@
+"""What routing should be: effective table, changes, safety limits; all pure."""

@@ -1,0 +1,70 @@
+"""The values a plan is made of: approved remaps going in, routes coming out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from redirectd.sip.routekey import RouteKey
+from redirectd.sip.uri import SipUri
+
+RouteKind = Literal["user", "gateway"]
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """One approved remap as the plan takes it.
+
+    `incoming` are the URIs this proxy was asked for when `old` was answered 301 (R5); empty where no log told.
+    `new` is the approved Contact with `method` and headers already dropped (R16).
+    """
+
+    id: int
+    kind: RouteKind
+    old: SipUri
+    new: SipUri
+    incoming: tuple[SipUri, ...] = ()
+    incoming_forked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What routing shall do with one old URI, chains already flattened (R33).
+
+    `ids` are the remaps followed, first hop first; `old` is the first hop's old URI and `new` the last hop's new URI.
+    """
+
+    ids: tuple[int, ...]
+    kind: RouteKind
+    key: RouteKey
+    old: SipUri
+    new: SipUri
+    incoming: tuple[SipUri, ...] = ()
+    incoming_forked: bool = False
+
+    @property
+    def id(self) -> int:
+        """The remap that speaks for the old URI itself."""
+        return self.ids[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Approved remaps that can't all be true in one place; none of them is written there."""
+
+    where: str
+    ids: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveTable:
+    """The routes of all approved remaps, with what had to be left out and why.
+
+    `cycles` are the remap ids of each cycle in hop order (R34); `too_deep` are first-hop ids of chains over the bound (R33).
+    """
+
+    routes: tuple[Route, ...]
+    conflicts: tuple[Conflict, ...] = ()
+    cycles: tuple[tuple[int, ...], ...] = ()
+    too_deep: tuple[int, ...] = ()

@@ -1,0 +1,1 @@
+"""The daemon: scheduler, signals, watchdog, metrics, status."""

@@ -1,0 +1,88 @@
+"""What a routing target is: a pure encoder, its parse-back, and the questions that prove it on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from redirectd.plan.route import Conflict, Route
+
+
+class TargetError(ValueError):
+    """A file isn't what this target writes; the message says where (line) and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A route this target can't carry without changing its meaning."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A target's whole text and what it means.
+
+    `entries` maps what the server matches on to what it gives, both as the server sees them: the intent that
+    `parse(content)` must give back exactly, and that the server is asked about after the reload. `token` names
+    this content (a hash of the entries), for targets that carry a sentinel.
+    """
+
+    content: bytes
+    entries: Mapping[str, str]
+    refused: tuple[Refusal, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something to ask a server: an RPC method of Kamailio or a CLI command of Asterisk, with its arguments."""
+
+    name: str
+    args: tuple[str | int, ...] = ()
+
+
+Reply = object
+"""What a control channel answers: parsed JSON or binrpc values for Kamailio, text for Asterisk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A command whose answer proves (or disproves) what is in service. `judge` gives None if proven, else why not."""
+
+    command: Command
+    judge: Callable[[Reply], str | None]
+
+
+class Target(Protocol):
+    """One kind of generated file. Built from its configuration; pure."""
+
+    kind: ClassVar[str]
+
+    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+        """The whole file for `routes` (and the operator's base file where the kind has one). Deterministic bytes."""
+        ...
+
+    def parse(self, content: bytes) -> Mapping[str, str]:
+        """What the server would understand from `content`: the entries. Raises TargetError on anything else."""
+        ...
+
+    def reload(self) -> Sequence[Command]:
+        """The commands that make the server read the file again; empty where nothing is to be told."""
+        ...
+
+    def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
+        """What to ask after a reload so that a silent failure can't pass; `changed` are the entries' keys that changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """What every target is told by its configuration, `[[target]]`; `extra` holds the kind's own keys."""
+
+    name: str
+    match: str = "request-uri"
+    extra: Mapping[str, object] = field(default_factory=dict)
