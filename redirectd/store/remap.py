@@ -1,0 +1,61 @@
+"""A remap as the database keeps it and everyone above sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a remap stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    REVOKED = "revoked"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One Contact of a remap: `uri` as it would be routed (R16), `q` 0..1, `dropped` what was taken off it."""
+
+    uri: str
+    q: float = 1.0
+    raw: str = ""
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only)
+class Remap:
+    """One old URI and its new one, with the sum of its evidence.
+
+    `new_uri` is None while several Contacts wait for a choice. `flags` maps a hold's name to its reason.
+    Times are aware UTC. `calls` counts distinct transactions.
+    """
+
+    id: int
+    state: State
+    kind: str
+    old_key: str
+    old_uri: str
+    new_uri: str | None
+    contacts: tuple[Target, ...]
+    flags: Mapping[str, str]
+    calls: int
+    first_seen: datetime
+    last_seen: datetime
+    peers: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    incoming: tuple[str, ...] = ()
+    incoming_forked: bool = False
+    replaces: int | None = None
+    note: str = ""
+    expires_at: datetime | None = None
+    revalidate_after: datetime | None = None
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    peer_calls: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,245 @@
+"""The tables. Text keys that can be long are indexed by a hash, since MariaDB bounds an index to 3,072 bytes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import mysql
+
+metadata = MetaData()
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+LongText = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+Blob = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as naive UTC with microseconds in every database (R37)."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401 - SQLAlchemy's own signature
+        """MariaDB keeps whole seconds unless told otherwise."""
+        if dialect.name in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To naive UTC; a naive value is a mistake of the caller."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without zone came to the database")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Back to aware UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+remap = Table(
+    "remap",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("identity", String(32), nullable=False, unique=True),  # hash of kind, old key and target (R30)
+    Column("old_hash", String(32), nullable=False, index=True),  # hash of kind and old key
+    Column("state", String(12), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("old_key", LongText, nullable=False),
+    Column("old_uri", LongText, nullable=False),
+    Column("new_uri", LongText),  # null while several Contacts wait for a choice (R15)
+    Column("contacts", LongText, nullable=False),  # JSON list, in q order
+    Column("flags", LongText, nullable=False),  # JSON object: name -> reason; those that no policy decides
+    Column("calls", BigInteger, nullable=False),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+    Column("replaces", BigId),
+    Column("note", LongText, nullable=False, default=""),
+    Column("expires_at", UtcDateTime),
+    Column("revalidate_after", UtcDateTime),
+    Column("decided_at", UtcDateTime),
+    Column("decided_by", String(255)),
+    Index("remap_state_last_seen", "state", "last_seen"),
+)
+
+remap_peer = Table(
+    "remap_peer",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("peer", String(80), primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+)
+
+remap_method = Table(
+    "remap_method",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("method", String(32), primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+)
+
+remap_incoming = Table(
+    "remap_incoming",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", String(32), primary_key=True),
+    Column("uri", LongText, nullable=False),
+    Column("forked", Boolean, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("identity", String(32), nullable=False, unique=True),
+    Column("rule", String(8), nullable=False),
+    Column("reason", LongText, nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("old_uri", LongText, nullable=False),
+    Column("new_text", LongText, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("key", String(32), primary_key=True),  # hash of one answered transaction (R8)
+    Column("remap_id", BigId),
+    Column("refusal_id", BigId),
+    Column("rank", Integer, nullable=False),  # how complete the telling was; a better one replaces it
+    Column("seen_at", UtcDateTime, nullable=False, index=True),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("remap_id", BigId, index=True),
+    Column("refusal_id", BigId, index=True),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("source", String(255), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("dialect", String(64), nullable=False),
+    Column("peer", String(80), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("call_id", LongText, nullable=False),
+    Column("text", LongText, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("identity", String(32), nullable=False, unique=True),
+    Column("source", String(255), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("dialect", String(64), nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("why", LongText, nullable=False),
+    Column("content", Blob, nullable=False),
+)
+
+loss = Table(
+    "loss",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("source", String(190), primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+)
+
+position = Table(
+    "position",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("source", String(190), primary_key=True),
+    Column("value", LongText, nullable=False),  # JSON, as the source wrote it
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("remap_id", BigId, index=True),
+    Column("old_state", String(12)),
+    Column("new_state", String(12)),
+    Column("reason", LongText, nullable=False),
+    Column("detail", LongText, nullable=False),
+    Column("previous", String(64), nullable=False, unique=True),  # one successor each: the chain can't fork
+    Column("hash", String(64), nullable=False),
+)
+
+generation = Table(
+    "generation",
+    metadata,
+    Column("number", BigId, primary_key=True, autoincrement=True),
+    Column("node", String(64), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("cause", String(64), nullable=False),  # apply, schedule, rollback
+    Column("checksum", String(64), nullable=False),
+    Column("plan", LongText, nullable=False),  # JSON of the contract
+    Column("outcome", String(16), nullable=False),
+    Column("stages", LongText, nullable=False),  # JSON list: stage, target, outcome, error
+)
+
+generation_file = Table(
+    "generation_file",
+    metadata,
+    Column("number", BigId, ForeignKey("generation.number", ondelete="CASCADE"), primary_key=True),
+    Column("target", String(190), primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("path", LongText, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("content", Blob, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error", LongText, nullable=False),
+)
+
+target_state = Table(
+    "target_state",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("target", String(190), primary_key=True),
+    Column("sha256", String(64), nullable=False),  # of what redirectd installed last: a hand edit shows
+    Column("number", BigId, nullable=False),
+    Column("pending_reload", Boolean, nullable=False),
+    Column("detail", LongText, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", LongText, nullable=False),  # e.g. apply held after a rollback
+)
