@@ -1,0 +1,1 @@
+"""Tests of redirectd, by the same rooms as the code."""

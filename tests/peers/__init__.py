@@ -1,0 +1,1 @@
+"""Tests against real peers: Kamailio, Asterisk, PostgreSQL, MariaDB."""
