@@ -30,7 +30,7 @@ class Peer:
         return f"{self.transport}:{text}" if self.transport else text
 
 
-@dataclass(frozen=True, slots=True, kw_only)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """One SIP message as it stands in a log.
 
@@ -51,7 +51,7 @@ class Frame:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """An answer told by a line that carries request and response together (one-line record, acc).
 

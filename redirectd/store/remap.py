@@ -29,7 +29,7 @@ class Target:
     dropped: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remap:
     """One old URI and its new one, with the sum of its evidence.
 
