@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import os
 import shutil
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -154,6 +156,26 @@ class Kamailio:
         if "error" in answer:
             raise LabError(f"{method}: {answer['error']}")
         return answer["result"]
+
+    def write_users(self, moves: Mapping[str, str], *, generation: int) -> None:
+        """Write the htable's file: key `user@host` to value, and the sentinel row `__gen__`.
+
+        db_text reads a file again only when its time of change is later in whole seconds than what it has read, and says
+        "Ok" all the same: so each version is dated at least a second after the one before.
+        """
+        rows = [*moves.items(), ("__gen__", str(generation))]
+        before = int(self.htable_file.stat().st_mtime)
+        lines = [htable_row(number, key, value) for number, (key, value) in enumerate(rows, start=1)]
+        self.htable_file.write_text("".join([HTABLE_COLUMNS, *lines]))
+        later = max(int(time.time()), before + 1)
+        os.utime(self.htable_file, (later, later))
+
+    def reload_users(self, *, generation: int) -> None:
+        """Reload the htable and make sure, by the sentinel, that it was read."""
+        self.rpc("htable.reload", "redir")
+        found = self.rpc("htable.get", "redir", "__gen__")["item"]["value"]
+        if found != str(generation):
+            raise LabError(f"htable.reload said Ok, but generation {found} is loaded, not {generation}")
 
     def reload_dispatcher(self) -> None:
         """Reload the dispatcher list, again while Kamailio says that the last reload was less than 5 s ago."""
