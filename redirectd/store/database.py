@@ -1,0 +1,126 @@
+"""Opening the database: SQLite, PostgreSQL or MariaDB, each told to keep what it has confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from redirectd.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """A database by its SQLAlchemy URL; connections are made when first needed."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ConfigError for a URL or driver that can't be used. Nothing is connected yet."""
+        try:
+            self._url = make_url(url)
+            self.engine = _engine(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ConfigError(
+                "database.url",
+                f"this URL can't be used: {error}",
+                "use sqlite:////path/file.db, postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name "
+                "and install the extra for it (redirectd[postgresql], redirectd[mysql])",
+            ) from error
+
+    @property
+    def shown(self) -> str:
+        """The URL with the password masked, for people and logs."""
+        return self._url.render_as_string(hide_password=True)
+
+    @property
+    def backend(self) -> str:
+        """`sqlite`, `postgresql` or `mysql` (also for MariaDB)."""
+        return self._url.get_backend_name()
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database, None for servers and `:memory:`."""
+        name = self._url.database
+        return Path(name) if self.backend == "sqlite" and name and name != ":memory:" else None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One write transaction: committed on leaving, rolled back on an exception. Raises StoreError."""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading only. Raises StoreError."""
+        with self._translated(), self.engine.connect() as connection:
+            yield connection.execution_options(redirectd_read_only=True)
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise StoreError(f"database {self.shown}", str(error.orig), _remedy(error)) from error
+        except SQLAlchemyError as error:
+            raise StoreError(
+                f"database {self.shown}", str(error), "run 'redirectd check' to see what is wrong with it"
+            ) from error
+
+
+def _remedy(error: DBAPIError) -> str:
+    """What to do about the driver's own words."""
+    text = str(error.orig).lower()
+    if "no such table" in text or "does not exist" in text or "doesn't exist" in text:
+        return "run 'redirectd db upgrade' to create the tables"
+    if "locked" in text:
+        return "another process holds it for long; see which with 'fuser FILE', then try again"
+    if "unable to open" in text:
+        return "create its folder and give this user the right to write there"
+    if "readonly" in text or "read-only" in text:
+        return "give this user the right to write to the file and its folder"
+    if "full" in text:
+        return "free space on its disk; nothing that was read is lost, reading goes on from the same place"
+    return "see that the server runs and that the user and password are right, then 'redirectd check'"
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _sqlite_pragmas)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """WAL with full sync: a confirmed sighting survives a power cut; readers never block the writer."""
+    # pysqlite would open transactions by itself, and too late; SQLAlchemy's begin event opens them instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    """Write transactions take the lock at once: a later upgrade from reading to writing could fail with 'locked'."""
+    options = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN" if options.get("redirectd_read_only") else "BEGIN IMMEDIATE")
