@@ -96,12 +96,12 @@ class Asterisk:
         )
         return (done.stdout + done.stderr).decode(errors="backslashreplace")
 
-    def ami(self, action: str, fields: Mapping[str, str] | None = None) -> str:
+    def ami(self, action: str, fields: Mapping[str, str] | None = None, *, secret: str = AMI_SECRET) -> str:
         """Log in to the manager interface, send one action and return the text of its response."""
         with socket.create_connection((self.address, self.ami_port), timeout=10) as connection:
             stream = connection.makefile("rwb")
             stream.readline()  # the greeting
-            for name, values in (("Login", {"Username": AMI_USER, "Secret": AMI_SECRET}), (action, fields or {})):
+            for name, values in (("Login", {"Username": AMI_USER, "Secret": secret}), (action, fields or {})):
                 lines = [f"Action: {name}", f"ActionID: {name}", *(f"{key}: {value}" for key, value in values.items())]
                 stream.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
                 stream.flush()

@@ -117,7 +117,16 @@ class Kamailio:
 
     def start(self) -> None:
         """Start, and return when the RPC answers and the SIP socket is open."""
-        command = ["kamailio", "-f", str(self.config_file), "-DD", "-P", str(self.folder / "pid"), "-Y", str(self.folder)]
+        command = [
+            "kamailio",
+            "-f",
+            str(self.config_file),
+            "-DD",
+            "-P",
+            str(self.folder / "pid"),
+            "-Y",
+            str(self.folder),
+        ]
         command += ["-m", "64", "-M", "8", *self._memory]
         if self._rsyslog:
             self._rsyslog.start()
@@ -200,9 +209,7 @@ class Kamailio:
 
     def _write_tables(self) -> None:
         self.htable_file.parent.mkdir(exist_ok=True)
-        (self.htable_file.parent / "version").write_text(
-            "table_name(string) table_version(int)\nredirectd_htable:2\n"
-        )
+        (self.htable_file.parent / "version").write_text("table_name(string) table_version(int)\nredirectd_htable:2\n")
         self.htable_file.write_text(HTABLE_COLUMNS)
 
     def _render(self, script: Script, modules: str) -> str:

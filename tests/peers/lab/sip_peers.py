@@ -213,5 +213,10 @@ class _Caller:
         self, method: str, uri: str, to: str, branch: str, number: int, route: Sequence[str] = (), body: bytes = b""
     ) -> bytes:
         lines = [f"Via: SIP/2.0/UDP {self._here};branch={branch}", *route, "Max-Forwards: 70", f"From: {self._from}"]
-        lines += [f"To: {to}", f"Call-ID: {self.call_id}", f"CSeq: {number} {method}", f"Contact: <sip:caller@{self._here}>"]
+        lines += [
+            f"To: {to}",
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {number} {method}",
+            f"Contact: <sip:caller@{self._here}>",
+        ]
         return build(f"{method} {uri} SIP/2.0", [*lines, *([SDP_TYPE] if body else [])], body)

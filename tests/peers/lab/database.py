@@ -1,0 +1,121 @@
+"""Real PostgreSQL and MariaDB servers in a folder of their own, on loopback."""
+
+import importlib.util
+import itertools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from tests.peers.lab.loopback import free_port
+from tests.peers.lab.process import Child, LabError, as_user, give_to
+
+_database_numbers = itertools.count(1)
+
+
+class DatabaseServer:
+    """A running server; `new_database` gives each test an empty database of its own."""
+
+    def __init__(self, child: Child, url: str) -> None:
+        """Take over the started *child*; *url* is a SQLAlchemy URL up to and including the last slash."""
+        self._child = child
+        self._url = url
+
+    def new_database(self) -> str:
+        """Create an empty database and return its SQLAlchemy URL."""
+        name = f"lab{next(_database_numbers)}"
+        self._run(f"CREATE DATABASE {name}")
+        return self._url + name
+
+    def stop(self) -> None:
+        """Stop the server at once; its folder is of no further use."""
+        self._child.stop()
+
+    def wait(self) -> None:
+        """Return when the server takes a connection."""
+        self._child.wait_until(self._answers, "the database server takes a connection")
+
+    def _answers(self) -> bool:
+        try:
+            self._run("SELECT 1")
+        except OperationalError:
+            return False
+        return True
+
+    def _run(self, statement: str) -> None:
+        maintenance = "postgres" if self._url.startswith("postgresql") else "mysql"
+        engine = create_engine(self._url + maintenance, isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                connection.execute(text(statement))
+        finally:
+            engine.dispose()
+
+
+def start_postgresql(folder: Path, address: str) -> DatabaseServer:
+    """Create a cluster in *folder* and start it, as the user postgres where the tests are root, which it refuses."""
+    programs = _postgresql_programs()
+    if programs is None:
+        raise LabError("no initdb on this machine")
+    data, port = folder / "data", free_port(address, start=15432)
+    data.mkdir()
+    give_to("postgres", folder, data)
+    # Nothing in the laboratory has to survive a power failure, so nothing is synced.
+    command = [str(programs / "initdb"), "-D", str(data), "-U", "redirectd", "-A", "trust", "-E", "UTF8", "--locale=C"]
+    _prepare([*command, "--no-sync"], "postgres", folder)
+    options = {"listen_addresses": address, "port": str(port), "unix_socket_directories": str(folder), "fsync": "off"}
+    command = [str(programs / "postgres"), "-D", str(data)]
+    for name, value in options.items():
+        command += ["-c", f"{name}={value}"]
+    server = DatabaseServer(
+        Child(command, folder / "postgres.out", user="postgres"),
+        f"postgresql+psycopg://redirectd@{address}:{port}/",
+    )
+    server.wait()
+    return server
+
+
+def start_mariadb(folder: Path, address: str) -> DatabaseServer:
+    """Create a data directory in *folder* and start the server, as the user mysql where the tests are root."""
+    data, port, init = folder / "data", free_port(address, start=13306), folder / "init.sql"
+    data.mkdir()
+    init.write_text("CREATE USER redirectd@'%';\nGRANT ALL ON *.* TO redirectd@'%';\n")
+    give_to("mysql", folder, data, init)
+    who = [f"--user={'mysql' if os.geteuid() == 0 else os.environ['USER']}"]
+    create = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", *who, "--skip-test-db", "--skip-name-resolve"]
+    _prepare(create, None, folder)
+    command = ["mariadbd", "--no-defaults", f"--datadir={data}", *who, f"--bind-address={address}", f"--port={port}"]
+    command += [f"--socket={folder}/s", f"--init-file={init}", "--skip-name-resolve", "--character-set-server=utf8mb4"]
+    command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
+    server = DatabaseServer(Child(command, folder / "mariadb.out"), f"mysql+pymysql://redirectd@{address}:{port}/")
+    server.wait()
+    return server
+
+
+def _prepare(command: list[str], user: str | None, folder: Path) -> None:
+    prefix = ["setpriv", *as_user(user), "--"] if as_user(user) else []
+    done = subprocess.run([*prefix, *command], capture_output=True, timeout=120, check=False, cwd=folder)
+    if done.returncode:
+        raise LabError(f"{command[0]} ended with {done.returncode}: {(done.stdout + done.stderr).decode()[-2000:]}")
+
+
+def _postgresql_programs() -> Path | None:
+    """Return the folder of initdb and postgres: Debian keeps them off the search path, one folder a version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+def postgresql_installed() -> bool:
+    """Tell whether this machine has the PostgreSQL server and this Python its driver."""
+    return _postgresql_programs() is not None and importlib.util.find_spec("psycopg") is not None
+
+
+def mariadb_installed() -> bool:
+    """Tell whether this machine has the MariaDB server and this Python its driver."""
+    return shutil.which("mariadbd") is not None and importlib.util.find_spec("pymysql") is not None
