@@ -1,0 +1,148 @@
+"""An answer with the request it answers, however a log told it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+
+from redirectd.dialects.frame import Direction, Frame, Peer, Record
+from redirectd.sip.message import Request, Response
+from redirectd.sip.text import to_bytes
+
+WEAK, UNPAIRED, CUT, WHOLE = range(4)
+"""How much one telling of an answer proves; a better telling of the same answer replaces a lesser one (R8).
+
+WEAK: a line that can prove no pair of URIs. UNPAIRED: the request was not found. CUT: paired, but the writer
+cut the Contacts. WHOLE: paired and complete.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer as the rules take it.
+
+    `request_uri` is the URI that was answered (R5), None where the request was not found (R7); `incoming_uri` the one
+    this proxy had been asked for. `contacts` and `expires` are raw header values. `fork` tells branches of one
+    transaction apart ('' where not told). `seen_at` is aware UTC, None where the log has no time. `position` is the
+    offset in the source. `faults` are what the writer cut or could not read; `text` is the evidence as logged.
+    """
+
+    status: int
+    method: str
+    call_id: str
+    cseq: int | None
+    fork: str
+    request_uri: str | None
+    incoming_uri: str | None = None
+    in_dialog: bool = False
+    contacts: tuple[str, ...] = ()
+    contact_headers: int | None = None
+    expires: str | None = None
+    reasons: tuple[str, ...] = ()
+    to_hint: str = ""
+    peer: Peer | None = None
+    local: Peer | None = None
+    direction: Direction = Direction.RECEIVED
+    seen_at: datetime | None = None
+    dialect: str = ""
+    position: int = 0
+    faults: tuple[str, ...] = ()
+    rank: int = WHOLE
+    text: str = ""
+    response: Response | None = None
+
+    @property
+    def call_key(self) -> str:
+        """Names the call; all tellings of one answer share it."""
+        return _hash(self.call_id)
+
+    @property
+    def event_key(self) -> str:
+        """Names the answered transaction: equal for retransmissions and for other loggers' copies (R8).
+
+        A weak telling has neither branch nor a sure CSeq: its call alone names it.
+        """
+        if self.rank == WEAK:
+            return self.call_key
+        return _hash(f"{self.call_id}\0{self.cseq}\0{self.method}\0{self.fork}\0{self.status}")
+
+
+def fork_of(branch: str | None) -> str:
+    """What tells the branches of one transaction apart: Kamailio's branch index, else the whole branch.
+
+    Kamailio's tm writes `z9hG4bK<hash>.<random>.<index>`; its one-line record has the index alone, so the index
+    is what both tellings share. A foreign branch of that shape does no harm: Call-ID and CSeq stand beside it.
+    """
+    if not branch:
+        return ""
+    head, dot, index = branch.rpartition(".")
+    if dot and "." in head and index.isdigit() and len(index) <= 3 and head.startswith("z9hG4bK"):
+        return index
+    return branch
+
+
+def from_record(record: Record, *, position: int, seen_at: datetime | None, text: str) -> Answer:
+    """The answer told by a self-contained line."""
+    if not record.enough:
+        rank = WEAK
+    elif record.request_uri is None:
+        rank = UNPAIRED
+    else:
+        rank = CUT if record.faults else WHOLE
+    return Answer(
+        status=record.status,
+        method=record.method,
+        call_id=record.call_id,
+        cseq=record.cseq,
+        fork=record.fork,
+        request_uri=record.request_uri,
+        incoming_uri=record.incoming_uri,
+        in_dialog=record.in_dialog,
+        contacts=record.contacts,
+        contact_headers=record.contact_headers,
+        peer=record.peer,
+        seen_at=seen_at,
+        dialect=record.dialect,
+        position=position,
+        faults=record.faults,
+        rank=rank,
+        text=text,
+    )
+
+
+def from_messages(
+    frame: Frame, response: Response, request: Request | None, *, position: int, seen_at: datetime | None, text: str
+) -> Answer:
+    """The answer told by a response and, where it was found, its request (R6)."""
+    via, cseq = response.top_via, response.cseq
+    cut = frame.cut or response.truncated
+    rank = UNPAIRED if request is None else CUT if cut else WHOLE
+    return Answer(
+        status=response.status,
+        method=cseq.method if cseq else "",
+        call_id=response.call_id or "",
+        cseq=cseq.number if cseq else None,
+        fork=fork_of(via.branch if via else None),
+        request_uri=request.uri_text if request else None,
+        in_dialog=request is not None and request.to_tag is not None,
+        contacts=tuple(response.headers("contact")),
+        contact_headers=len(response.headers("contact")),
+        expires=response.header("expires"),
+        reasons=tuple(response.headers("reason")),
+        to_hint=response.header("to") or "",
+        peer=frame.peer,
+        local=frame.local,
+        direction=frame.direction,
+        seen_at=seen_at,
+        dialect=frame.dialect,
+        position=position,
+        faults=("the writer cut the message off",) if cut else (),
+        rank=rank,
+        text=text,
+        response=response,
+    )
+
+
+def _hash(text: str) -> str:
+    return blake2b(to_bytes(text), digest_size=16).hexdigest()

@@ -1,0 +1,145 @@
+"""Rules R1 to R28 that need one answer alone: what moved, where to, and what holds or refuses it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from redirectd.collect.answer import UNPAIRED, WEAK, Answer
+from redirectd.collect.targets import Targets, read_targets
+from redirectd.collect.verdict import Learnt, Refused, Verdict
+from redirectd.collect.volatile import volatile
+from redirectd.config.policy import Policy
+from redirectd.sip.routekey import route_key
+from redirectd.sip.text import printable
+from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri, UriError, parse_uri
+
+KINDS = {"INVITE": "user", "MESSAGE": "user", "SUBSCRIBE": "user", "OPTIONS": "gateway", "REGISTER": "registrar"}
+"""R12: what a 301 to each method says has moved."""
+
+
+def judge(answer: Answer, policy: Policy) -> Verdict | None:
+    """What follows from one answer; None for one that is no permanent move (R1) or can't be one (ACK, CANCEL)."""
+    if answer.status != 301 or answer.method in {"ACK", "CANCEL"}:
+        return None
+    if answer.rank == WEAK and answer.request_uri is None:
+        return Refused(answer=answer, rule="R7", reason="this kind of line can't tell which URI was answered")
+    if answer.rank == UNPAIRED or answer.request_uri is None:
+        hint = f"; To was {printable(answer.to_hint, 200)}" if answer.to_hint else ""
+        return Refused(answer=answer, rule="R7", reason=f"the request that was answered is not in the log{hint}")
+    kind = KINDS.get(answer.method)
+    if kind is None:
+        return _refused(answer, "R12", f"a 301 to {printable(answer.method, 30)} says nothing about routing")
+    if answer.in_dialog:
+        return _refused(answer, "R10", "the request was within a dialog: its URI is a remote target, not an address")
+    try:
+        old = parse_uri(answer.request_uri)
+    except UriError as error:
+        return _refused(answer, "R25", f"the old URI can't be read: {error.why}", unparsed=True)
+    return _refuse_old(answer, old, kind, policy) or _learn(answer, old, kind, policy)
+
+
+def _refused(answer: Answer, rule: str, reason: str, *, unparsed: bool = False) -> Refused:
+    old_uri = printable(answer.request_uri or "")
+    return Refused(answer=answer, rule=rule, reason=reason, old_uri=old_uri, unparsed=unparsed)
+
+
+def _refuse_old(answer: Answer, old: Uri, kind: str, policy: Policy) -> Refused | None:
+    """R11, R22 and R28 on the old side."""
+    if (isinstance(old, OtherUri) and str(old).lower().startswith("urn:service:")) or _emergency(old, policy):
+        return _refused(answer, "R22", "emergency numbers and urn:service: are never remapped")
+    if not isinstance(old, SipUri):
+        return _refused(answer, "R24", "the old URI is no SIP URI: routing files match on SIP URIs only")
+    if reason := volatile(old):
+        return _refused(answer, "R11", f"the old URI is volatile: {reason}")
+    if (policy.own_domains or policy.gateways) and not _is_ours(old, policy):
+        return _refused(answer, "R28", f"{printable(old.host, 100)} is none of the configured own_domains and gateways")
+    return None
+
+
+def _emergency(old: Uri, policy: Policy) -> bool:
+    if isinstance(old, TelUri):
+        number = old.number
+    elif isinstance(old, SipUri) and old.user is not None:
+        number = old.user.partition(";")[0]
+    else:
+        return False
+    return number.translate(_SEPARATORS) in policy.emergency_numbers
+
+
+_SEPARATORS = str.maketrans("", "", "-.()")
+
+
+def _is_ours(old: SipUri, policy: Policy) -> bool:
+    key = route_key(old)
+    place = key.host if key.port is None else f"{key.host}:{key.port}"
+    return in_domains(key.host, policy.own_domains) or key.host in policy.gateways or place in policy.gateways
+
+
+def in_domains(host: str, domains: frozenset[str]) -> bool:
+    """Whether a lower-case host is one of `domains`, where `*.example.net` takes every name below it."""
+    if host in domains:
+        return True
+    while "." in host:
+        host = host.partition(".")[2]
+        if f"*.{host}" in domains:
+            return True
+    return False
+
+
+def _learn(answer: Answer, old: Uri, kind: str, policy: Policy) -> Verdict:
+    assert isinstance(old, SipUri)
+    targets = read_targets(answer, old, policy)
+    if isinstance(targets, Refused):
+        return targets
+    flags = dict(targets.flags)
+    if answer.rank == WEAK:
+        flags["unproven"] = "an acc line does not escape its values and mixes up forked branches: look at a full record"
+    _hold_ending(answer, targets, flags)
+    facts = {"reason": "Q.850 cause 22: number changed"} if _number_changed(answer) else {}
+    return Learnt(
+        answer=answer,
+        kind=kind,
+        old_uri=str(old),
+        old_key=str(route_key(old)),
+        candidates=targets.candidates,
+        flags=flags,
+        facts=facts,
+        deadline=_deadline(answer, targets.lifetime),
+        incoming=_incoming(answer),
+    )
+
+
+def _hold_ending(answer: Answer, targets: Targets, flags: dict[str, str]) -> None:
+    """R18: a finite lifetime holds the remap."""
+    if targets.lifetime_fault:
+        flags["expiring"] = targets.lifetime_fault
+    elif targets.lifetime is not None:
+        deadline = _deadline(answer, targets.lifetime)
+        until = f", until {deadline:%Y-%m-%d %H:%M:%S} UTC" if deadline else ""
+        flags["expiring"] = f"the move is said to last {targets.lifetime} s{until}"
+
+
+def _deadline(answer: Answer, lifetime: int | None) -> datetime | None:
+    if lifetime is None or answer.seen_at is None:
+        return None
+    return answer.seen_at + timedelta(seconds=lifetime)
+
+
+def _incoming(answer: Answer) -> str | None:
+    """The incoming URI where it was told and is a SIP URI."""
+    if not answer.incoming_uri:
+        return None
+    try:
+        uri = parse_uri(answer.incoming_uri)
+    except UriError:
+        return None
+    return str(uri) if isinstance(uri, SipUri) else None
+
+
+def _number_changed(answer: Answer) -> bool:
+    """R23: `Reason: Q.850;cause=22` (RFC 3326, RFC 3398)."""
+    for value in answer.reasons:
+        parts = [part.strip().lower() for part in value.split(";")]
+        if parts[0] == "q.850" and "cause=22" in parts[1:]:
+            return True
+    return False

@@ -1,0 +1,168 @@
+"""Rules R13 to R21 on the Contacts of an answer: which of them routing could use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from redirectd.collect.answer import Answer
+from redirectd.collect.verdict import Candidate, Refused
+from redirectd.collect.volatile import volatile
+from redirectd.config.policy import Policy
+from redirectd.sip.compare import equal
+from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
+from redirectd.sip.routekey import route_key
+from redirectd.sip.text import printable
+from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri
+
+_ROUTING_DATA = ("rn", "npdi", "cic", "tgrp", "trunk-context")
+"""R21: number portability (RFC 4694) and trunk groups (RFC 4904)."""
+
+MAX_CANDIDATES = 50
+"""More different Contacts than this are not kept; the flag tells how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the Contacts come to: candidates in q order, holds, and the lifetime in seconds (None: for good)."""
+
+    candidates: tuple[Candidate, ...]
+    flags: Mapping[str, str]
+    lifetime: int | None
+    lifetime_fault: str | None
+
+
+def read_targets(answer: Answer, old: SipUri, policy: Policy) -> Targets | Refused:
+    """The Contacts as candidates, or why there is none."""
+    contacts = parse_contacts(answer.contacts)
+    if not contacts:
+        return _no_contact(answer)
+    readable = [contact for contact in contacts if contact.fault is None and not contact.is_star]
+    faulty = [contact for contact in contacts if contact.fault is not None]
+    if not readable:
+        if faulty:
+            return _refuse(answer, "R14", f"the Contact can't be read: {faulty[0].fault}", unparsed=True)
+        return _refuse(answer, "R14", "Contact: * names no target")
+    flags: dict[str, str] = {}
+    if faulty:
+        flags["malformed"] = f"{len(faulty)} of {len(contacts)} Contacts can't be read: {faulty[0].fault}"
+    if answer.faults:
+        flags["malformed"] = "; ".join(answer.faults)
+    return _choose(answer, old, readable, flags, policy)
+
+
+def _no_contact(answer: Answer) -> Refused:
+    if answer.contact_headers or answer.faults:
+        why = "; ".join(answer.faults) or "the logging server could not read it"
+        return _refuse(answer, "R14", f"there is a Contact, but it can't be read: {why}", unparsed=True)
+    return _refuse(answer, "R13", "the answer has no Contact: it says that the place is gone, not where to")
+
+
+def _choose(
+    answer: Answer, old: SipUri, readable: list[Contact], flags: dict[str, str], policy: Policy
+) -> Targets | Refused:
+    """R11, R15 to R17 and R20 over the readable Contacts."""
+    routable: list[tuple[SipUri, Contact, str]] = []
+    refusal: tuple[str, str] = ("R20", "")
+    distinct: list[Uri] = []
+    for contact in readable:
+        assert contact.uri is not None
+        uri, dropped = _stripped(_as_sip(contact.uri, policy))
+        if not any(equal(uri, known) for known in distinct[:MAX_CANDIDATES]):
+            distinct.append(uri)
+            problem = _unroutable(uri, old)
+            if problem:
+                refusal = problem
+            else:
+                assert isinstance(uri, SipUri)
+                routable.append((uri, contact, dropped))
+    if not routable:
+        return _refuse(answer, *refusal)
+    if len(distinct) > 1:
+        flags["ambiguous"] = f"{len(distinct)} different Contacts: choose one with --contact"
+    alive = [item for item in routable if _lifetime(item[1], answer)[0] != 0]
+    if not alive:
+        return _refuse(answer, "R18", "its lifetime is zero: the move is over as soon as it is told")
+    alive.sort(key=lambda item: -item[1].q)
+    for uri, _, _ in alive:
+        _hold_target(uri, old, flags)
+    lifetimes = [_lifetime(contact, answer) for _, contact, _ in alive]
+    finite = [seconds for seconds, _ in lifetimes if seconds is not None]
+    return Targets(
+        candidates=tuple(
+            Candidate(str(uri), str(route_key(uri)), contact.q, printable(contact.raw), dropped)
+            for uri, contact, dropped in alive[:MAX_CANDIDATES]
+        ),
+        flags=flags,
+        lifetime=min(finite) if finite else None,
+        lifetime_fault=next((fault for _, fault in lifetimes if fault), None),
+    )
+
+
+def _as_sip(uri: Uri, policy: Policy) -> Uri:
+    """R20: a tel: target becomes a SIP URI at the configured gateway (RFC 3261 19.1.6)."""
+    if isinstance(uri, TelUri) and policy.tel_gateway:
+        number = uri.number.translate(_SEPARATORS)
+        host, _, port = (
+            policy.tel_gateway.partition(":") if policy.tel_gateway[0] != "[" else (policy.tel_gateway, "", "")
+        )
+        return SipUri("sip", number, None, host, int(port) if port else None, (*uri.params, ("user", "phone")))
+    return uri
+
+
+_SEPARATORS = str.maketrans("", "", "-.()")
+
+
+def _stripped(uri: Uri) -> tuple[Uri, str]:
+    """R16: without `method` and headers, and what that took away."""
+    if not isinstance(uri, SipUri):
+        return uri, ""
+    dropped = []
+    if uri.has_param("method"):
+        dropped.append(f"method={uri.param('method')}")
+    if uri.headers is not None:
+        dropped.append(f"?{uri.headers}")
+    return (uri.without({"method"}, headers=True), " ".join(dropped)) if dropped else (uri, "")
+
+
+def _unroutable(uri: Uri, old: SipUri) -> tuple[str, str] | None:
+    """The rule and reason that keep a single Contact out of routing."""
+    if isinstance(uri, TelUri):
+        return "R20", "the target is a tel: number and no tel_gateway is configured to send it to"
+    if isinstance(uri, OtherUri):
+        return "R20", f"a {printable(uri.scheme, 20)}: target can't be routed"
+    if equal(uri, old) or route_key(uri) == route_key(old):
+        return "R17", "the Contact is the old URI itself"
+    if reason := volatile(uri):
+        return "R11", f"the target is volatile: {reason}"
+    return None
+
+
+def _hold_target(uri: SipUri, old: SipUri, flags: dict[str, str]) -> None:
+    """R19, R21, and the part of R27 that needs no policy."""
+    if old.scheme == "sips" and uri.scheme == "sip":
+        flags["downgrade"] = "the old URI is sips and the new one is sip: calls would lose their protection"
+    inside = {part.partition("=")[0].lower() for part in (uri.user or "").split(";")[1:]}
+    found = [name for name in _ROUTING_DATA if uri.has_param(name) or name in inside]
+    if found:
+        flags["routing-data"] = f"the target carries {', '.join(found)}: number portability or trunk data"
+    for which, checked in (("target", uri), ("old URI", old)):
+        if checked.forbidden_escapes:
+            flags["suspicious"] = f"in the {which}, {checked.forbidden_escapes}"
+
+
+def _lifetime(contact: Contact, answer: Answer) -> tuple[int | None, str | None]:
+    """R18: seconds (None: no end told) and a fault; the Contact's own `expires` beats the header."""
+    if contact.has_param("expires"):
+        return contact.expires, contact.expires_fault
+    if answer.expires is None:
+        return None, None
+    seconds = parse_delta_seconds(answer.expires)
+    fault = None if seconds is not None else f"its Expires can't be read: {printable(answer.expires, 60)}"
+    return seconds, fault
+
+
+def _refuse(answer: Answer, rule: str, reason: str, *, unparsed: bool = False) -> Refused:
+    return Refused(
+        answer=answer, rule=rule, reason=reason, old_uri=printable(answer.request_uri or ""), unparsed=unparsed
+    )

@@ -1,0 +1,78 @@
+"""What the rules make of an answer: a remap to keep, a refusal with its reason, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+
+from redirectd.collect.answer import Answer
+from redirectd.sip.text import to_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One Contact that routing could use: its URI without `method` and headers (R16), and what was dropped."""
+
+    uri: str
+    key: str
+    q: float
+    raw: str
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """A remap that follows from an answer.
+
+    `kind` is user, gateway or registrar (R12); `old_key` is the route key (R24). `flags` hold it for review, by name
+    with a reason; `facts` strengthen or explain it (R23). `deadline` is when it ends by itself (R18).
+    """
+
+    answer: Answer
+    kind: str
+    old_uri: str
+    old_key: str
+    candidates: tuple[Candidate, ...]
+    flags: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    deadline: datetime | None = None
+    incoming: str | None = None
+
+    @property
+    def old_hash(self) -> str:
+        """Names kind and old key."""
+        return digest(self.kind, self.old_key)
+
+    @property
+    def identity(self) -> str:
+        """Names kind, old key and target: one remap each (R30)."""
+        return digest(self.kind, self.old_key, *sorted({candidate.key for candidate in self.candidates}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An answer that makes no remap: the rule that says so, and why in words for a person.
+
+    `unparsed` tells that it looked like a permanent move and could not be read: it is kept whole.
+    """
+
+    answer: Answer
+    rule: str
+    reason: str
+    old_uri: str = ""
+    unparsed: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Names what is counted together."""
+        return digest("refused", self.rule, self.answer.method, self.old_uri, *self.answer.contacts)
+
+
+Verdict = Learnt | Refused
+
+
+def digest(*parts: str) -> str:
+    """32 hex digits that name the parts in their order."""
+    return blake2b(b"\0".join(to_bytes(part) for part in parts), digest_size=16).hexdigest()
