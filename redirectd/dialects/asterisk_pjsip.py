@@ -1,0 +1,33 @@
+"""`asterisk-pjsip`: the pjsip logger in Asterisk's own log files, default and `[plain]` formatter."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from redirectd.dialects.frame import Framed
+from redirectd.dialects.linehead import line_head
+from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
+from redirectd.dialects.window import Window
+
+
+class AsteriskPjsip:
+    """Raw blocks behind `[date] VERBOSE[thread] res_pjsip_logger.c: `, or `VERBOSE[thread]: file:line function: `."""
+
+    name: ClassVar[str] = "asterisk-pjsip"
+    literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+
+    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
+        """See `Dialect.frame`."""
+        header = find_header(window, at)
+        if header is None:
+            return None
+        line_start = window.rfind(b"\n", max(0, header.start - 1024), header.start) + 1
+        lead = bytes(window[line_start : header.start])
+        head = line_head(lead)
+        if b"VERBOSE[" not in lead or head.syslog:
+            return None
+        return frame_raw(window, at, RawBlock(header, line_start, head.stamp, self.name), final=final)
+
+    def spell(self, text: bytes) -> bytes:
+        """See `Dialect.spell`: nothing is escaped here."""
+        return text

@@ -1,0 +1,144 @@
+r"""What log writers wrap around a text that holds control characters, undone: `#ooo`, JSON strings, byte arrays.
+
+rsyslog writes a control character it received as `#` and three octal digits; JSON templates and log engines
+write `\n`, and rsyslog's also `\/`; journald exports a field with control characters as an array of numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from redirectd.dialects.frame import Incomplete
+from redirectd.dialects.linehead import line_head
+from redirectd.dialects.window import REACH, Window, line_at, runs_out
+
+_OCTAL = re.compile(rb"#(0[0-3][0-7]|177)")
+_JSON_ESCAPE = re.compile(
+    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL
+)
+_JSON_LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+_JSON_STRING = rb'\s{0,4}:\s{0,4}(?:"((?:[^"\\]++|\\.)*+)("?)|\[([0-9, ]*+)(\]?))'
+_TEXT = re.compile(rb'"(?:message|msg|MESSAGE)"' + _JSON_STRING, re.DOTALL)
+_STAMP = re.compile(
+    rb'"(?:@timestamp|timestamp|time|_SOURCE_REALTIME_TIMESTAMP|__REALTIME_TIMESTAMP)"\s{0,4}:\s{0,4}"([^"\\]{0,64})"'
+)
+_JSON_START = re.compile(rb"\s{0,8}(?:@cee: ?)?\{|[^{\"]{0,200}@cee: ?\{")
+
+
+class Wrapping(Enum):
+    """How the text of an entry stood in its line."""
+
+    PLAIN = "plain"
+    OCTAL = "octal"
+    JSON = "json"
+    ARRAY = "array"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One log entry of one line: bounds of the line in the window, and its text unwrapped.
+
+    `text` of a plain or octal line is the whole line, head included; of a JSON line the message field.
+    `raw` is the line as it stands. `cut` says that the line or its text does not end in reach.
+    """
+
+    start: int
+    end: int
+    raw: bytes
+    text: bytes
+    stamp: str
+    wrapping: Wrapping
+    syslog: bool = False
+    cut: bool = False
+
+
+def entry_at(window: Window, at: int, *, final: bool) -> Entry | Incomplete:
+    """The one-line entry that holds position `at`."""
+    line = line_at(window, at)
+    if not final and runs_out(window, line, at):
+        return Incomplete(line.start)
+    raw = bytes(window[line.start : line.end])
+    if _JSON_START.match(raw):
+        return _json_entry(line.start, line.end, raw, cut=not line.ended)
+    text = raw.rstrip(b"\n")
+    head = line_head(text)
+    octal = b"#01" in text
+    return Entry(
+        start=line.start,
+        end=line.end,
+        raw=raw,
+        text=undo_octal(text) if octal else text,
+        stamp=head.stamp,
+        wrapping=Wrapping.OCTAL if octal else Wrapping.PLAIN,
+        syslog=head.syslog,
+        cut=line.end - line.start >= REACH and not line.ended,
+    )
+
+
+def _json_entry(start: int, end: int, raw: bytes, *, cut: bool) -> Entry:
+    stamp = _STAMP.search(raw)
+    match = _TEXT.search(raw)
+    text, wrapping, whole = b"", Wrapping.JSON, True
+    if match and match[3] is not None:
+        text, wrapping, whole = undo_array(match[3]), Wrapping.ARRAY, bool(match[4])
+    elif match:
+        text, whole = undo_json(match[1]), bool(match[2])
+    if b"#012" in text and b"\n" not in text:
+        text = undo_octal(text)
+    return Entry(
+        start=start,
+        end=end,
+        raw=raw,
+        text=text,
+        stamp=stamp[1].decode("ascii", "replace") if stamp else "",
+        wrapping=wrapping,
+        cut=cut or not whole,
+    )
+
+
+def undo_octal(text: bytes) -> bytes:
+    """Text with rsyslog's `#ooo` turned back into the control characters."""
+    return _OCTAL.sub(lambda match: bytes((int(match[1], 8),)), text)
+
+
+def undo_json(text: bytes) -> bytes:
+    r"""Content of a JSON string (without its quotes) as bytes; what is no valid escape stays as it is.
+
+    `\u` escapes become UTF-8, a lone surrogate included, so that nothing raises.
+    """
+    if b"\\" not in text:
+        return text
+    return _JSON_ESCAPE.sub(_unescape, text)
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    if match[4] is not None:
+        return _JSON_LETTERS.get(match[4], match[4])
+    if match[3] is not None:
+        return chr(int(match[3], 16)).encode("utf-8", "surrogatepass")
+    high, low = int(match[1], 16), int(match[2], 16)
+    return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)).encode()
+
+
+def undo_array(numbers: bytes) -> bytes:
+    """Bytes of journald's `[83,73,80]` (given without the brackets); reading stops at what is no byte value."""
+    out = bytearray()
+    for number in numbers.split(b","):
+        digits = number.strip()
+        if not digits.isdigit() or len(digits) > 3 or int(digits) > 255:
+            break
+        out.append(int(digits))
+    return bytes(out)
+
+
+def spell_json(text: bytes, *, slash: bool) -> bytes:
+    r"""How `text` stands inside a JSON string: `"` and `\` escaped, and `/` by rsyslog (`slash`)."""
+    text = text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return text.replace(b"/", b"\\/") if slash else text
+
+
+def spell_array(text: bytes) -> bytes:
+    """How `text` stands inside journald's array of byte values."""
+    return b",".join(b"%d" % byte for byte in text)

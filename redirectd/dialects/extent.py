@@ -1,0 +1,89 @@
+"""Where a SIP message in running text begins and ends, by its start line and Content-Length (RFC 3261 18.3, 20.14)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from redirectd.dialects.window import REACH, Window
+
+_STATUS_LINE = re.compile(rb"SIP/2\.0 [1-6]\d\d[ \r\n]")
+_REQUEST_LINE = re.compile(rb" SIP/2\.0\r?\n")
+_METHOD_URI = re.compile(rb"[A-Z][A-Z0-9_-]{1,31} [a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^ \r\n]*+")
+_HEAD_END = re.compile(rb"\r\n\r\n|\n\n")
+_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:\s*(\d{1,9})[ \t]*\r?\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a message's own headers say of its end: `body` is where its body begins (-1: the headers do not end).
+
+    `end` is the end by Content-Length, which may lie beyond the text; None where no length is told.
+    """
+
+    body: int
+    end: int | None
+
+
+def find_message(text: Window, start: int = 0, stop: int | None = None) -> int:
+    """Position of the first start line (RFC 3261 7.1, 7.2) that ends in `text[start:stop]`, or -1.
+
+    The line may stand behind other text on the same line, as in an operator's own `reply: $mb`.
+    """
+    limit = len(text) if stop is None else stop
+    status = _STATUS_LINE.search(text, start, limit)
+    request = _first_request(text, start, status.start() if status else limit)
+    if request >= 0:
+        return request
+    return status.start() if status else -1
+
+
+def _first_request(text: Window, start: int, limit: int) -> int:
+    for match in _REQUEST_LINE.finditer(text, start, limit):
+        begin = request_line_start(text, match.start(), start)
+        if begin >= 0:
+            return begin
+    return -1
+
+
+def request_line_start(text: Window, version: int, low: int = 0) -> int:
+    """Start of the request line whose ` SIP/2.0` stands at `version`, or -1 if it is not one."""
+    low = max(low, version - REACH, text.rfind(b"\n", max(low, version - REACH), version) + 1)
+    gap = text.rfind(b" ", low, version)
+    if gap < 0:
+        return -1
+    begin = text.rfind(b" ", low, gap) + 1 or low
+    match = _METHOD_URI.fullmatch(text, begin, version)
+    if match is None:
+        return -1
+    return begin
+
+
+def measure(text: Window, start: int, stop: int | None = None) -> Extent:
+    """Body and end of the message that begins at `start`, from the headers found before `stop`."""
+    limit = len(text) if stop is None else stop
+    gap = _HEAD_END.search(text, start, limit)
+    if gap is None:
+        return Extent(-1, None)
+    length = _LENGTH.search(text, start, gap.start() + 2)
+    return Extent(gap.end(), gap.end() + int(length[1]) if length else None)
+
+
+def carve(text: bytes, start: int) -> tuple[bytes, bool]:
+    """The message at `start` of a log entry's text, and whether it was cut off.
+
+    What an author wrote behind the message is left out where Content-Length tells its end. A final LF that
+    syslog stripped is put back.
+    """
+    extent = measure(text, start)
+    if extent.body < 0:
+        mended = text[start:] + b"\n"
+        extent = measure(mended, 0)
+        if extent.body == len(mended) and extent.end in (None, len(mended)):
+            return mended, False
+        return text[start:], True
+    if extent.end is None:
+        return text[start:], False
+    if extent.end == len(text) + 1:
+        return text[start:] + b"\n", False
+    return text[start : extent.end], extent.end > len(text)

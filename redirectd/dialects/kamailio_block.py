@@ -1,0 +1,28 @@
+"""A SIP message that a Kamailio script wrote into one log entry (`xlog("... $mb")`)."""
+
+from __future__ import annotations
+
+from redirectd.dialects.envelope import Entry
+from redirectd.dialects.extent import carve, find_message
+from redirectd.dialects.frame import Frame
+from redirectd.dialects.kamailio_text import told_of
+
+
+def read_dump(entry: Entry, dialect: str) -> Frame | None:
+    """The message of the entry, with the peer where the author's text before it names one."""
+    text = entry.text
+    start = find_message(text)
+    if start < 0 or b"\n" not in text[start:]:
+        return None
+    direction, peer = told_of(text[:start])
+    payload, cut = carve(text, start)
+    return Frame(
+        start=entry.start,
+        end=entry.end,
+        payload=payload,
+        dialect=dialect,
+        direction=direction,
+        peer=peer,
+        stamp=entry.stamp,
+        cut=cut,
+    )

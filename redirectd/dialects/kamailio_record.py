@@ -1,0 +1,149 @@
+"""`kamailio-record`: the one-line record that `redirectd snippet kamailio` writes, in whatever log it stands."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+from urllib.parse import unquote_to_bytes
+
+from redirectd.dialects.envelope import Entry, Wrapping, entry_at
+from redirectd.dialects.frame import Framed, Incomplete, Peer, Record, Unreadable
+from redirectd.dialects.window import Window
+from redirectd.sip.text import to_text
+
+MARK = b"REDIRECTD v=1 "
+CONTACT_LIMIT = 1200
+"""Bytes of Contact text that the record carries (`{s.substr,0,1200}`)."""
+
+LINE_CUT = "the line is cut off: end=1 is missing"
+CONTACT_CUT = "the Contact is cut off"
+CONTACT_UNREADABLE = "Kamailio could not read the Contact"
+
+_FIELD = re.compile(rb"([a-z][a-z0-9_]{0,15})=(\S*+)")
+_END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
+_LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
+_KNOWN = frozenset({"v", "ev", "ts", "m", "ci", "cseq", "br", "src", "ouri", "buri", "nct", "ctlen", "ct", "end"})
+
+
+class KamailioRecord:
+    """A record behind any log head; fields it does not know are kept in `Record.extra`."""
+
+    name: ClassVar[str] = "kamailio-record"
+    literals: ClassVar[tuple[bytes, ...]] = (b"REDIRECTD v=1 ev=%d",)
+
+    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
+        """See `Dialect.frame`."""
+        entry = entry_at(window, at, final=final)
+        if isinstance(entry, Incomplete):
+            return entry
+        text = entry.text if entry.wrapping in {Wrapping.JSON, Wrapping.ARRAY} and MARK in entry.text else entry.raw
+        mark = text.find(MARK)
+        if mark < 0 or not _stands_alone(text[:mark]):
+            return None
+        return _read(entry, text[mark:], self.name)
+
+    def spell(self, text: bytes) -> bytes:
+        """See `Dialect.spell`: the record needs no search for its request, so nothing has to be found."""
+        return text
+
+
+def _stands_alone(lead: bytes) -> bool:
+    """Whether only a log head precedes the record, so that no header quoted in other text can forge one."""
+    before = lead.rstrip()
+    if not before:
+        return True
+    if b"<script>" in before:
+        return before.endswith(b"<script>:") and before.count(b"<script>") == 1
+    return before.endswith(b":") and _LEVEL_ONLY.fullmatch(before) is not None
+
+
+def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
+    end = _END.search(text)
+    pairs = _FIELD.findall(text, len(MARK) - 4, end.end() if end else len(text))
+    fields: dict[str, bytes] = {}
+    for key, value in pairs:
+        fields.setdefault(key.decode(), value)
+    faults: list[str] = []
+    if end is None:
+        faults.append(LINE_CUT)
+        _drop_cut_field(fields, pairs)
+    status = fields.get("ev", b"")
+    method, call_id = _text(fields, "m"), _text(fields, "ci")
+    if not (len(status) == 3 and status.isdigit()) or not method or not call_id:
+        return Unreadable(entry.start, entry.end, "a record without its status, method or Call-ID", dialect)
+    contacts = _contacts(fields, faults)
+    return Record(
+        start=entry.start,
+        end=entry.end,
+        dialect=dialect,
+        status=int(status),
+        method=method,
+        call_id=call_id,
+        cseq=_number(fields, "cseq"),
+        fork=_text(fields, "br") or "",
+        request_uri=_text(fields, "buri"),
+        incoming_uri=_text(fields, "ouri"),
+        contacts=contacts,
+        contact_headers=_number(fields, "nct"),
+        faults=tuple(faults),
+        peer=_peer(fields.get("src", b"")),
+        stamp=_text(fields, "ts") or entry.stamp,
+        extra={key: _text(fields, key) or "" for key in fields if key not in _KNOWN},
+    )
+
+
+def _drop_cut_field(fields: dict[str, bytes], pairs: list[tuple[bytes, bytes]]) -> None:
+    """Forget the last field of a cut line unless it is the Contact, whose whole entries still count."""
+    if pairs and (last := pairs[-1][0].decode()) != "ct":
+        fields.pop(last, None)
+
+
+def _contacts(fields: dict[str, bytes], faults: list[str]) -> tuple[str, ...]:
+    value = unquote_to_bytes(fields.get("ct", b""))
+    length = _number(fields, "ctlen")
+    if not value or value == b"<null>":
+        if fields.get("nct", b"0") != b"0" and LINE_CUT not in faults:
+            faults.append(CONTACT_UNREADABLE)
+        return ()
+    if LINE_CUT in faults or (length is not None and length > CONTACT_LIMIT):
+        faults.append(CONTACT_CUT)
+        value = whole_entries(value)
+    return (to_text(value),) if value else ()
+
+
+def whole_entries(value: bytes) -> bytes:
+    """A Contact value that was cut somewhere, without its last entry (RFC 3261 7.3.1, 25.1 quoting)."""
+    quoted = angled = escaped = False
+    last = 0
+    for index, byte in enumerate(value):
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped = byte == 0x5C
+            quoted = byte != 0x22
+        elif byte == 0x22:
+            quoted = not angled
+        elif byte in b"<>":
+            angled = byte == 0x3C
+        elif byte == 0x2C and not angled:
+            last = index
+    return value[:last]
+
+
+def _text(fields: dict[str, bytes], key: str) -> str | None:
+    value = unquote_to_bytes(fields.get(key, b""))
+    return None if value in {b"", b"<null>"} else to_text(value)
+
+
+def _number(fields: dict[str, bytes], key: str) -> int | None:
+    value = fields.get(key, b"")
+    return int(value) if value.isdigit() and len(value) <= 10 else None
+
+
+def _peer(source: bytes) -> Peer | None:
+    """`udp/192.0.2.1/5060`; behind a JSON template `udp\\/192.0.2.1\\/5060`."""
+    transport, _, rest = to_text(source.replace(b"\\/", b"/")).partition("/")
+    address, _, port = rest.rpartition("/")
+    if not address:
+        return None
+    return Peer(transport.lower(), address.strip("[]"), int(port) if port.isdigit() and len(port) <= 5 else None)

@@ -1,0 +1,39 @@
+"""What a Kamailio script's author wrote before a dumped message: where it came from, if plainly told."""
+
+from __future__ import annotations
+
+import re
+
+from redirectd.dialects.frame import Direction, Peer
+
+SCRIPT_HEAD = re.compile(rb"(?:DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|BUG|EMERG): ")
+_ADDRESS = (
+    rb"(?:(udp|tcp|tls|ws|wss|sctp)[:/])?"
+    rb"(\[[0-9A-Fa-f:.]{2,45}\]|\d{1,3}(?:\.\d{1,3}){3})[:/](\d{1,5})\b"
+)
+_FROM = re.compile(rb"\b(?:from|src|source)[ =:]{1,2}" + _ADDRESS, re.IGNORECASE)
+_TO = re.compile(rb"\b(?:to|dst|destination)[ =:]{1,2}" + _ADDRESS, re.IGNORECASE)
+_RECEIVED = re.compile(rb"\b(?:received|recv|rcv|incoming|onreply|reply_route)\b", re.IGNORECASE)
+_SENT = re.compile(rb"\b(?:sent|snd|sending|outgoing|relayed|relaying|transmitting)\b", re.IGNORECASE)
+
+
+def told_of(text: bytes) -> tuple[Direction, Peer | None]:
+    """Direction and peer as the text before a message tells them; two different addresses tell nothing."""
+    text = text[-1024:]
+    came, went = _peers(_FROM, text), _peers(_TO, text)
+    sent = bool(_SENT.search(text))
+    if len(went) == 1 and (sent or not came):
+        return (Direction.SENT if sent else Direction.UNKNOWN), (went.pop() if sent else None)
+    if sent:
+        return Direction.SENT, None
+    if came:
+        return Direction.RECEIVED, came.pop() if len(came) == 1 else None
+    return (Direction.RECEIVED if _RECEIVED.search(text) else Direction.UNKNOWN), None
+
+
+def _peers(pattern: re.Pattern[bytes], text: bytes) -> set[Peer]:
+    return {
+        Peer((match[1] or b"").decode().lower(), match[2].decode().strip("[]"), int(match[3]))
+        for match in pattern.finditer(text)
+        if int(match[3]) <= 65_535
+    }

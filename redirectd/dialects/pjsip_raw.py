@@ -1,0 +1,100 @@
+"""Asterisk's pjsip logger where a block stands raw over several lines, framed by its exact byte count."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from redirectd.dialects.extent import measure
+from redirectd.dialects.frame import Frame, Framed, Incomplete
+from redirectd.dialects.pjsip_block import HEAD, BlockHeader, read_header
+from redirectd.dialects.window import REACH, Window
+
+_MARK = re.compile(rb"<--- (?:Rec|Tra)")
+_NEXT_ENTRY = re.compile(rb"\r?\n\r?\n|\n\[[^\]\n]{0,64}\] [A-Z]")
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """A block found: its header, the start of its line, the date on it and the dialect that owns it."""
+
+    header: BlockHeader
+    start: int
+    stamp: str
+    dialect: str
+
+
+def find_header(window: Window, at: int) -> BlockHeader | None:
+    """The header of the block that position `at` is in or after: the nearest one that no other block encloses.
+
+    A body can hold the text of a whole forged block. The count of the block around it tells: what lies
+    within another block's bytes is a part of that message.
+    """
+    low = max(0, at - REACH)
+    line_end = window.find(b"\n", at, at + 512)
+    stop = line_end if line_end >= 0 else min(len(window), at + 512)
+    nearest = window.rfind(HEAD, low, stop)
+    while nearest >= 0:
+        header = read_header(window, nearest)
+        if header:
+            return _outermost(window, header, low)
+        nearest = window.rfind(HEAD, low, nearest)
+    return None
+
+
+def _outermost(window: Window, header: BlockHeader, low: int) -> BlockHeader:
+    reached = low
+    for mark in _MARK.finditer(window, low, header.start):
+        if mark.start() < reached:
+            continue
+        outer = read_header(window, mark.start())
+        if outer is None:
+            continue
+        reached = outer.end + 1 + outer.size
+        if reached > header.end and _fits(window, outer):
+            return outer
+    return header
+
+
+def _fits(window: Window, header: BlockHeader) -> bool:
+    """Whether a line ends where the count says that the block ends."""
+    begin = header.end + 1
+    return window[begin + header.size : begin + header.size + 1] == b"\n"
+
+
+def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Framed:
+    """The frame of `block`, if `at` lies in it."""
+    header, begin = block.header, block.header.end + 1
+    end = begin + header.size
+    if window[header.end : begin] not in {b"\n", b""}:
+        return None
+    if end >= len(window) and not final:
+        return Incomplete(block.start) if at < end else None
+    cut = end > len(window)
+    if not cut and window[end : end + 1] not in {b"\n", b""}:
+        end, cut = _end_without_count(window, begin)
+    behind = end + (window[end : end + 1] == b"\n")
+    if at >= behind:
+        return None
+    return Frame(
+        start=block.start,
+        end=min(behind, len(window)),
+        payload=bytes(window[begin:end]),
+        dialect=block.dialect,
+        direction=header.direction,
+        peer=header.peer,
+        stamp=block.stamp,
+        cut=cut,
+    )
+
+
+def _end_without_count(window: Window, begin: int) -> tuple[int, bool]:
+    """End of a block whose count does not fit (lines were lost or changed): by its headers, else the blank line."""
+    limit = min(len(window), begin + REACH)
+    following = window.find(HEAD, begin, limit)
+    limit = following if following >= 0 else limit
+    extent = measure(window, begin, limit)
+    if extent.end is not None and extent.end <= limit:
+        return extent.end, False
+    gap = _NEXT_ENTRY.search(window, begin, limit)
+    return (gap.end() if gap else limit), True

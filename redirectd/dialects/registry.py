@@ -1,0 +1,62 @@
+"""All dialects by name, their order for a given log, and the byte strings that find answers in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
+from redirectd.dialects.frame import Dialect
+from redirectd.dialects.kamailio_dump import KamailioDump
+from redirectd.dialects.kamailio_record import KamailioRecord
+from redirectd.errors import UsageError
+
+_PROBES = 16
+
+ALL: tuple[Dialect, ...] = (
+    KamailioRecord(),
+    AsteriskPjsip(),
+    KamailioDump(),
+)
+
+
+def by_name(name: str) -> Dialect:
+    """The dialect called `name`; `UsageError` with all names where there is none."""
+    for dialect in ALL:
+        if dialect.name == name:
+            return dialect
+    names = ", ".join(sorted(dialect.name for dialect in ALL))
+    raise UsageError("--dialect", f"no dialect is called {name!r}", f"use auto or one of: {names}")
+
+
+def detect(head: bytes) -> tuple[Dialect, ...]:
+    """All dialects, those first that recognise an answer in `head`, the most frequent one in front."""
+    hits = {dialect.name: _recognised(dialect, head) for dialect in ALL}
+    return tuple(sorted(ALL, key=lambda dialect: -hits[dialect.name]))
+
+
+def _recognised(dialect: Dialect, head: bytes) -> int:
+    """How many of the first few likely places in `head` the dialect frames."""
+    count = 0
+    for literal in dialect.literals:
+        probe, at = re.split(rb"%[da]", literal)[0], -1
+        for _ in range(_PROBES):
+            at = head.find(probe, at + 1)
+            if at < 0:
+                break
+            count += dialect.frame(head, at, final=True) is not None
+    return count
+
+
+def literals(dialects: Iterable[Dialect], statuses: Iterable[int]) -> tuple[bytes, ...]:
+    """The byte strings to search for answers with one of `statuses`: none twice, none that another one finds.
+
+    In a dialect's literal `%d` stands for the status and `%a` for its digits as journald's byte values.
+    """
+    found = {
+        literal.replace(b"%d", b"%d" % status).replace(b"%a", b",".join(b"%d" % byte for byte in b"%d" % status))
+        for dialect in dialects
+        for literal in dialect.literals
+        for status in statuses
+    }
+    return tuple(sorted(one for one in found if not any(other != one and other in one for other in found)))
