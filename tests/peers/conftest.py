@@ -39,7 +39,7 @@ def require_peer(name: str) -> None:
     """Skip the running test, or fail it under CI=true, where this machine does not have the peer *name*."""
     if INSTALLED[name]():
         return
-    reason = f"no {name} on this machine: .ci/install-peers installs it (Debian 12, as root)"
+    reason = f"no {name} that the tests could use: .ci/install-peers installs it (Debian 12, as root)"
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import Setup, dial_plan
-from tests.peers.lab.kamailio import DUMP_REPLIES, LOOK_UP_USER, to_dispatcher_set
+from tests.peers.lab.kamailio import DUMP_REPLIES, LOOK_UP_INCOMING_USER, LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import LabError, wait_until
 from tests.peers.lab.sip_peers import EARLY_MEDIA_AND_ANSWERS, OK, RINGS_AND_ANSWERS, moved_to, place_call
@@ -54,20 +54,24 @@ def test_kamailio_dumps_whole_replies_through_rsyslog(
 
 
 @pytest.mark.peer("kamailio")
+@pytest.mark.parametrize("match", ["request-uri", "incoming"])
 def test_htable_reload_moves_a_user(
-    start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+    match: str, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
 ) -> None:
-    """After htable.reload the next call goes to the new address and the old one is not touched; three reloads in a row are read."""
+    """After htable.reload the next call goes to the new address and not to the old one, three reloads in a row."""
     old, new = answering_side(moved_to("<sip:x@192.0.2.1>")), answering_side(RINGS_AND_ANSWERS)
-    script = to_dispatcher_set(1, before_relay=LOOK_UP_USER)
+    if match == "incoming":
+        script, key = to_dispatcher_set(1, incoming=LOOK_UP_INCOMING_USER), "c03@lab.test"
+    else:
+        script, key = to_dispatcher_set(1, before_relay=LOOK_UP_USER), f"c03@{old.address}"
     proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
 
     for generation in (1, 2, 3):
         target = f"sip:new{generation}@{new.address}:{new.port}"
-        proxy.write_users({f"c03@{old.address}": target}, generation=generation)
+        proxy.write_users({key: target}, generation=generation)
         proxy.reload_users(generation=generation)
-        assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 200
+        assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@LAB.test").status == 200
         assert new.invites()[-1] == target
 
     assert len(old.invites()) == 1
@@ -77,7 +81,7 @@ def test_htable_reload_moves_a_user(
 def test_dispatcher_reload_moves_a_gateway(
     start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
 ) -> None:
-    """After dispatcher.reload the next call goes to the new gateway; unknown commands are errors over datagram and HTTP."""
+    """After dispatcher.reload the next call goes to the new gateway; an unknown command is an error; HTTP answers."""
     old, new = answering_side(moved_to("<sip:x@192.0.2.1>")), answering_side(RINGS_AND_ANSWERS)
     proxy = start_kamailio(to_dispatcher_set(1), dispatcher=f"1 sip:{old.address}:{old.port}\n")
 
@@ -106,7 +110,7 @@ def test_dispatcher_pings_reach_the_gateway(start_kamailio: StartKamailio, answe
 
 @pytest.mark.peer("kamailio", "sipp")
 def test_sipp_calls_through_kamailio(start_kamailio: StartKamailio, short_folder: Path, loopback_address: str) -> None:
-    """With sipp on both ends: the first call is answered 301, and after the dispatcher moved, the second one by the new gateway."""
+    """With sipp on both ends: the first call is answered 301, the second, after a reload, by the new gateway."""
     caller = loopback_address
     with (
         SippAnswerer(short_folder, own_address(), scenario="moved", contact="<sip:new@192.0.2.9>") as old,

@@ -1,14 +1,12 @@
 """A real Asterisk in the foreground, with a configuration directory of its own."""
 
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.lab.loopback import free_port
-from tests.peers.lab.process import Child, LabError, wait_until
+from tests.peers.lab.process import Child, LabError, has_programs, run, wait_until
 
 TEMPLATES = Path(__file__).with_name("asterisk_etc")
 AMI_USER = "redirectd"
@@ -63,7 +61,7 @@ class Asterisk:
     """
 
     def __init__(self, folder: Path, address: str, setup: Setup, *, port: int | None = None) -> None:
-        """Write the configuration into *folder*, an existing folder with a short path (unix sockets allow 107 bytes)."""
+        """Write the configuration into *folder*, which exists and has a short path (unix sockets allow 107 bytes)."""
         self.address = address
         self.port = port or free_port(address)
         self.ami_port = free_port(address, start=15038)
@@ -80,7 +78,7 @@ class Asterisk:
     def start(self) -> None:
         """Start, and return when Asterisk is fully booted."""
         self._child = Child(["asterisk", "-f", "-C", str(self.config_file)], self._folder / "asterisk.out")
-        self._child.wait_until(lambda: (self._folder / "asterisk.ctl").exists(), "Asterisk opens its control socket")
+        self._child.wait_until((self._folder / "asterisk.ctl").exists, "Asterisk opens its control socket")
         self._child.wait_until(lambda: "fully booted" in self.rx("core waitfullybooted"), "Asterisk is fully booted")
 
     def stop(self) -> None:
@@ -91,10 +89,7 @@ class Asterisk:
 
     def rx(self, command: str) -> str:
         """Run one CLI command and return what it printed; Asterisk's exit code says nothing."""
-        done = subprocess.run(
-            ["asterisk", "-C", str(self.config_file), "-rx", command], capture_output=True, timeout=60, check=False
-        )
-        return (done.stdout + done.stderr).decode(errors="backslashreplace")
+        return run(["asterisk", "-C", str(self.config_file), "-rx", command])[1]
 
     def ami(self, action: str, fields: Mapping[str, str] | None = None, *, secret: str = AMI_SECRET) -> str:
         """Log in to the manager interface, send one action and return the text of its response."""
@@ -150,4 +145,4 @@ def _response_to(action_id: str, readline: Callable[[], bytes]) -> str:
 
 def installed() -> bool:
     """Tell whether this machine has Asterisk."""
-    return shutil.which("asterisk") is not None
+    return has_programs("asterisk")

@@ -4,14 +4,13 @@ import importlib.util
 import itertools
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from tests.peers.lab.loopback import free_port
-from tests.peers.lab.process import Child, LabError, as_user, give_to
+from tests.peers.lab.process import SEARCH_PATH, Child, LabError, as_user, give_to, has_programs, run
 
 _database_numbers = itertools.count(1)
 
@@ -97,9 +96,9 @@ def start_mariadb(folder: Path, address: str) -> DatabaseServer:
 
 def _prepare(command: list[str], user: str | None, folder: Path) -> None:
     prefix = ["setpriv", *as_user(user), "--"] if as_user(user) else []
-    done = subprocess.run([*prefix, *command], capture_output=True, timeout=120, check=False, cwd=folder)
-    if done.returncode:
-        raise LabError(f"{command[0]} ended with {done.returncode}: {(done.stdout + done.stderr).decode()[-2000:]}")
+    code, output = run([*prefix, *command], folder=folder, seconds=120)
+    if code:
+        raise LabError(f"{command[0]} ended with {code}: {output[-2000:]}")
 
 
 def _postgresql_programs() -> Path | None:
@@ -107,15 +106,15 @@ def _postgresql_programs() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if found:
         return found[-1].parent
-    on_path = shutil.which("initdb")
+    on_path = shutil.which("initdb", path=SEARCH_PATH)
     return Path(on_path).resolve().parent if on_path else None
 
 
 def postgresql_installed() -> bool:
     """Tell whether this machine has the PostgreSQL server and this Python its driver."""
-    return _postgresql_programs() is not None and importlib.util.find_spec("psycopg") is not None
+    return has_programs() and _postgresql_programs() is not None and importlib.util.find_spec("psycopg") is not None
 
 
 def mariadb_installed() -> bool:
     """Tell whether this machine has the MariaDB server and this Python its driver."""
-    return shutil.which("mariadbd") is not None and importlib.util.find_spec("pymysql") is not None
+    return has_programs("mariadbd", "mariadb-install-db") and importlib.util.find_spec("pymysql") is not None

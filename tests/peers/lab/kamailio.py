@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.peers.lab.loopback import free_port
-from tests.peers.lab.process import Child, LabError, wait_until
+from tests.peers.lab.process import Child, LabError, has_programs, wait_until
 from tests.peers.lab.rsyslog import Rsyslog
 
 TEMPLATE = Path(__file__).with_name("kamailio.cfg")
@@ -39,10 +38,17 @@ event_route[tm:local-request] { xlog("L_NOTICE", "sent to $du:\n$mb"); }
 onsend_route { xlog("L_NOTICE", "sent to $sndto(proto):$sndto(ip):$sndto(port):\n$mb"); }
 """
 
-# The operator's lookup (targets.md) for `match = "request-uri"`, right before t_relay(), and for "incoming", at the top.
+# The operator's lookup (targets.md) for `match = "request-uri"`: right before t_relay().
 LOOK_UP_USER = """
     $var(key) = $rU + "@" + $(rd{s.tolower});
     if ($sht(redir=>$var(key)) != $null) { $ru = $sht(redir=>$var(key)); $du = $null; }
+"""
+
+# The same for `match = "incoming"`: before a gateway is chosen, and past that choice on a hit, since choosing would put
+# the gateway's host over the new one. Outside dialogs only (R10): the Request-URI of a BYE is a remote target.
+LOOK_UP_INCOMING_USER = """
+    $var(key) = $rU + "@" + $(rd{s.tolower});
+    if ($sht(redir=>$var(key)) != $null) { $ru = $sht(redir=>$var(key)); $du = $null; route(RELAY); }
 """
 
 
@@ -50,9 +56,9 @@ LOOK_UP_USER = """
 class Script:
     """What the operator's kamailio.cfg says beyond the template's fixed part.
 
-    `incoming` stands at the top of request_route; `choose` picks where the request goes ($ru, $du, or a
-    dispatcher set); `before_relay` stands right before t_relay(). `on_reply` names the onreply_route that is
-    armed, and `extra` is appended at the end: modparams and the routes themselves.
+    `incoming` stands before a gateway is chosen, in-dialog requests are past by then; `choose` picks where the request
+    goes ($ru, $du, or a dispatcher set); `before_relay` stands right before t_relay(). `on_reply` names the
+    onreply_route that is armed, and `extra` is appended at the end: modparams and the routes themselves.
     """
 
     incoming: str = ""
@@ -150,7 +156,7 @@ class Kamailio:
         self.start()
 
     def rpc(self, method: str, *parameters: str | int) -> Any:
-        """Call *method* over the unix datagram socket and return its result; LabError carries the server's error text."""
+        """Call *method* over the unix datagram socket and return its result; LabError has the server's error."""
         own = self.folder / f"c{next(_datagram_numbers)}.sock"
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
@@ -169,8 +175,8 @@ class Kamailio:
     def write_users(self, moves: Mapping[str, str], *, generation: int) -> None:
         """Write the htable's file: key `user@host` to value, and the sentinel row `__gen__`.
 
-        db_text reads a file again only when its time of change is later in whole seconds than what it has read, and says
-        "Ok" all the same: so each version is dated at least a second after the one before.
+        db_text reads a file again only when its time of change is later, in whole seconds, than that of the one it has
+        read, and says "Ok" all the same: so each version is dated at least a second after the one before.
         """
         rows = [*moves.items(), ("__gen__", str(generation))]
         before = int(self.htable_file.stat().st_mtime)
@@ -243,4 +249,4 @@ def htable_row(number: int, key: str, value: str) -> str:
 
 def installed() -> bool:
     """Tell whether this machine has Kamailio with the modules of the template."""
-    return shutil.which("kamailio") is not None
+    return has_programs("kamailio")

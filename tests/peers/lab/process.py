@@ -10,6 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+# Servers live in the administrators' folders, which a plain user's PATH leaves out on Debian.
+SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+_ENVIRONMENT = {**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+
 
 class LabError(Exception):
     """A peer did not start, stop or answer; the message ends with the tail of its log."""
@@ -36,7 +40,12 @@ class Child:
         prefix = ["setpriv", "--pdeathsig", "TERM", *as_user(user), "--"]
         with output.open("ab") as sink:
             self._process = subprocess.Popen(
-                [*prefix, *command], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, process_group=0
+                [*prefix, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                process_group=0,
+                env=_ENVIRONMENT,
             )
 
     @property
@@ -78,6 +87,25 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def run(command: Sequence[str], *, folder: Path | None = None, seconds: float = 60.0) -> tuple[int, str]:
+    """Run *command* to its end and return its exit code and all that it printed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=seconds,
+        check=False,
+        env=_ENVIRONMENT,
+    )
+    return done.returncode, (done.stdout + done.stderr).decode(errors="backslashreplace")
+
+
+def has_programs(*names: str) -> bool:
+    """Tell whether this machine has all of *names*, and setpriv, which starts them."""
+    return all(shutil.which(name, path=SEARCH_PATH) for name in ("setpriv", *names))
 
 
 def as_user(user: str | None) -> list[str]:

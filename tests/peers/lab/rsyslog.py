@@ -1,11 +1,11 @@
 """An rsyslogd of the test's own, which one program of the test sees as /dev/log."""
 
+import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.peers.lab.process import Child
+from tests.peers.lab.process import Child, has_programs
 
 _CONFIG = """
 global(workDirectory="{folder}")
@@ -61,5 +61,5 @@ class Rsyslog:
 
 
 def installed() -> bool:
-    """Tell whether this machine has rsyslogd and lets us make a mount namespace's program."""
-    return shutil.which("rsyslogd") is not None and shutil.which("unshare") is not None
+    """Tell whether this machine has rsyslogd, and whether we may give a program a /dev of its own."""
+    return has_programs("rsyslogd", "unshare") and os.geteuid() == 0

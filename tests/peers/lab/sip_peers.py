@@ -49,7 +49,7 @@ class Received:
 class AnsweringSide:
     """A SIP user agent server over UDP that answers by script and remembers every datagram.
 
-    *answer* gives the responses to each request but ACK (none), BYE and CANCEL (200). It may be exchanged while running.
+    *answer* gives the responses to each request but ACK (none), BYE and CANCEL (200). May be exchanged while it runs.
     `requests` is the authority of a test: what was seen on the wire, retransmissions included.
     """
 
@@ -178,7 +178,7 @@ class _Caller:
         responses: list[Message] = []
         deadline = time.monotonic() + seconds
         body = sdp(self._here.partition(":")[0]) if self._method == "INVITE" else b""
-        request = self._request(self._method, self._uri, f"<{self._uri}>", self._branch, 1, body=body)
+        request = self._request(f"1 {self._method}", self._uri, f"<{self._uri}>", branch=self._branch, body=body)
         while time.monotonic() < deadline:
             if not responses:
                 self._socket.send(request)
@@ -192,31 +192,27 @@ class _Caller:
 
     def acknowledge(self, final: Message) -> None:
         if final.status == 200:
-            self._socket.send(self._in_dialog("ACK", final, 1))
+            self._socket.send(self._in_dialog("1 ACK", final))
         else:
-            self._socket.send(self._request("ACK", self._uri, final.header("To"), self._branch, 1))
+            self._socket.send(self._request("1 ACK", self._uri, final.header("To"), branch=self._branch))
 
     def hang_up(self, final: Message) -> None:
-        self._socket.send(self._in_dialog("BYE", final, 2))
+        self._socket.send(self._in_dialog("2 BYE", final))
         wait_until(lambda: self._answered("2 BYE"), "the BYE is answered", seconds=5)
 
     def _answered(self, cseq: str) -> bool:
         ready, _, _ = select.select([self._socket], [], [], 0)
         return bool(ready) and Message(self._socket.recv(65535)).header("CSeq") == cseq
 
-    def _in_dialog(self, method: str, final: Message, number: int) -> bytes:
+    def _in_dialog(self, cseq: str, final: Message) -> bytes:
         target = final.header("Contact").partition("<")[2].partition(">")[0] or self._uri
         route = [f"Route: {value}" for value in reversed(final.headers("Record-Route"))]
-        return self._request(method, target, final.header("To"), new_mark(), number, route)
+        return self._request(cseq, target, final.header("To"), branch=new_mark(), route=route)
 
     def _request(
-        self, method: str, uri: str, to: str, branch: str, number: int, route: Sequence[str] = (), body: bytes = b""
+        self, cseq: str, uri: str, to: str, *, branch: str, route: Sequence[str] = (), body: bytes = b""
     ) -> bytes:
-        lines = [f"Via: SIP/2.0/UDP {self._here};branch={branch}", *route, "Max-Forwards: 70", f"From: {self._from}"]
-        lines += [
-            f"To: {to}",
-            f"Call-ID: {self.call_id}",
-            f"CSeq: {number} {method}",
-            f"Contact: <sip:caller@{self._here}>",
-        ]
-        return build(f"{method} {uri} SIP/2.0", [*lines, *([SDP_TYPE] if body else [])], body)
+        via = f"Via: SIP/2.0/UDP {self._here};branch={branch}"
+        lines = [via, *route, "Max-Forwards: 70", f"From: {self._from}", f"To: {to}", f"Call-ID: {self.call_id}"]
+        lines += [f"CSeq: {cseq}", f"Contact: <sip:caller@{self._here}>", *([SDP_TYPE] if body else [])]
+        return build(f"{cseq.partition(' ')[2]} {uri} SIP/2.0", lines, body)

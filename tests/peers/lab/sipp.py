@@ -1,14 +1,12 @@
 """sipp as caller and as answering side."""
 
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.peers.lab.loopback import free_port
-from tests.peers.lab.process import Child, LabError, wait_until
+from tests.peers.lab.process import Child, LabError, has_programs, run, wait_until
 
 SCENARIOS = Path(__file__).with_name("sipp")
 
@@ -64,9 +62,9 @@ def sipp_call(folder: Path, address: str, proxy: tuple[str, int], user: str, dom
     """
     command = ["sipp", "-sf", str(SCENARIOS / "caller.xml"), *_place(address, free_port(address, start=16060))]
     command += ["-m", "1", "-timeout", "10", "-nostdin", "-s", user, "-key", "domain", domain, f"{proxy[0]}:{proxy[1]}"]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=False, cwd=folder)
-    if done.returncode:
-        raise LabError(f"sipp ended with {done.returncode}: {(done.stdout + done.stderr).decode()[-3000:]}")
+    code, output = run(command, folder=folder, seconds=30)
+    if code:
+        raise LabError(f"sipp ended with {code}: {output[-3000:]}")
 
 
 def _place(address: str, port: int) -> list[str]:
@@ -75,4 +73,4 @@ def _place(address: str, port: int) -> list[str]:
 
 def installed() -> bool:
     """Tell whether this machine has sipp."""
-    return shutil.which("sipp") is not None
+    return has_programs("sipp")
