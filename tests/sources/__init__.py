@@ -1,0 +1,1 @@
+"""Sources: files once and followed, journal, HEP."""
