@@ -61,7 +61,8 @@ class Conflict:
 class EffectiveTable:
     """The routes of all approved remaps, with what had to be left out and why.
 
-    `cycles` are the remap ids of each cycle in hop order (R34); `too_deep` are first-hop ids of chains over the bound (R33).
+    `cycles` are the remap ids of each cycle in hop order (R34);
+    `too_deep` are first-hop ids of chains over the bound (R33).
     """
 
     routes: tuple[Route, ...]

@@ -1,0 +1,68 @@
+"""What routing does with one URI, hop by hop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from redirectd.plan.route import Approved, EffectiveTable, RouteKind
+from redirectd.plan.table import MAX_DEPTH, effective, matching_key
+from redirectd.sip.text import printable
+from redirectd.sip.uri import SipUri
+
+_KINDS: tuple[RouteKind, ...] = ("user", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The answer for `uri`: `result` is None where nothing applies, and `reason` says why if remaps exist."""
+
+    uri: SipUri
+    result: SipUri | None
+    hops: tuple[Approved, ...] = ()
+    reason: str | None = None
+
+
+def lookup(approved: Iterable[Approved], uri: SipUri) -> Lookup:
+    """Say what the routing built from `approved` does with `uri`.
+
+    A user's remap is looked for before a gateway's; a gateway's only where the URI has no user.
+    Where a conflict, a cycle or the depth keeps a URI out of the routing, its hops are given all the same.
+    """
+    remaps = sorted(approved, key=lambda each: each.id)
+    table = effective(remaps)
+    by_id = {remap.id: remap for remap in remaps}
+    for kind in _KINDS:
+        if kind == "gateway" and uri.user is not None:
+            continue
+        key = matching_key(kind, uri)
+        for route in table.routes:
+            if route.kind == kind and route.key == key:
+                return Lookup(uri, route.new, tuple(by_id[hop] for hop in route.ids))
+        found = [each for each in remaps if each.kind == kind and matching_key(kind, each.old) == key]
+        if found:
+            return Lookup(uri, None, tuple(found), _why_not(table, found))
+    return Lookup(uri, None)
+
+
+def _why_not(table: EffectiveTable, found: list[Approved]) -> str:
+    ids = {remap.id for remap in found}
+    for cycle in table.cycles:
+        if ids & set(cycle):
+            return "part of a cycle of approved remaps: " + ", ".join(map(str, cycle))
+    for conflict in table.conflicts:
+        if ids & set(conflict.ids):
+            return conflict.reason
+    return f"the chain has more than {MAX_DEPTH} hops"
+
+
+def lookup_json(answer: Lookup) -> dict[str, object]:
+    """Give the document of ``redirectd lookup --json``."""
+    return {
+        "uri": printable(str(answer.uri)),
+        "result": None if answer.result is None else str(answer.result),
+        "hops": [
+            {"id": hop.id, "old_uri": str(hop.old), "new_uri": str(hop.new), "state": "approved"} for hop in answer.hops
+        ],
+        "reason": answer.reason,
+    }

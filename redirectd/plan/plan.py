@@ -1,0 +1,185 @@
+"""A plan: what an apply would change, target by target, worked out from values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from redirectd.errors import InstallError, RefusedError
+from redirectd.plan.change import Changes, diff
+from redirectd.plan.limits import LimitReport, Limits, check_limits
+from redirectd.plan.route import Conflict, EffectiveTable
+from redirectd.plan.spec import Installed, TargetSpec
+from redirectd.plan.textdiff import unified_diff
+from redirectd.sip.text import printable
+from redirectd.targets.base import Refusal, Rendered, Target, TargetError
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What would change in one target's file.
+
+    `installed` is the file's bytes now (None: no file) and `rendered` what it shall be. `hand_edit` says
+    why the file isn't what redirectd left there; None where it is.
+    """
+
+    name: str
+    kind: str
+    path: str
+    installed: bytes | None
+    rendered: Rendered
+    changes: Changes
+    hand_edit: str | None = None
+    pending_reload: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Say if the file's bytes would change."""
+        return self.installed != self.rendered.content
+
+    @property
+    def diff(self) -> str:
+        """The unified diff, worked out when asked for: an apply doesn't need it."""
+        return unified_diff(self.installed, self.rendered.content, self.path)
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """Routes that this target can't carry."""
+        return self.rendered.refused
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole plan; `checksum` names what is wanted and what is there, so that only what was seen is applied."""
+
+    checksum: str
+    targets: tuple[TargetPlan, ...]
+    conflicts: tuple[Conflict, ...]
+    cycles: tuple[tuple[int, ...], ...]
+    too_deep: tuple[int, ...]
+    limit: LimitReport
+
+    @property
+    def changed(self) -> bool:
+        """Say if any file would change."""
+        return any(target.changed for target in self.targets)
+
+    @property
+    def way_past(self) -> str:
+        """The command that applies exactly this plan past the limits."""
+        return f"redirectd apply --plan {self.checksum} --force"
+
+    def raise_if_hand_edited(self, *, force: bool) -> None:
+        """Stop an apply that would overwrite what a person wrote.
+
+        Raises:
+            RefusedError: a file that would change isn't what redirectd installed, unless `force`.
+        """
+        edited = [target for target in self.targets if target.hand_edit and target.changed]
+        if not edited or force:
+            return
+        raise RefusedError(
+            ", ".join(target.path for target in edited),
+            "; ".join(f"{target.name}: {target.hand_edit}" for target in edited),
+            "see the difference with `redirectd plan`, keep what you need of it in the base file or elsewhere, "
+            f"then: {self.way_past}",
+        )
+
+
+def make_plan(
+    table: EffectiveTable,
+    specs: Sequence[TargetSpec],
+    installed: Mapping[str, Installed],
+    limits: Limits,
+) -> Plan:
+    """Work out what each target's file shall be, and how that differs from what is there.
+
+    `installed` is by target name; a name that is missing has no file. The same values give the same
+    bytes and the same checksum, whatever the order of remaps was.
+
+    Raises:
+        InstallError: a base file is not what its target reads.
+    """
+    targets = tuple(_plan_target(table, spec, installed.get(spec.name, Installed())) for spec in specs)
+    breaches = [
+        breach for target in targets if target.changed for breach in check_limits(target.name, target.changes, limits)
+    ]
+    conflicts = (*table.conflicts, *(_placed(target, each) for target in targets for each in target.rendered.conflicts))
+    return Plan(
+        checksum=_checksum(targets),
+        targets=targets,
+        conflicts=conflicts,
+        cycles=table.cycles,
+        too_deep=table.too_deep,
+        limit=LimitReport(tuple(breaches)),
+    )
+
+
+def digest(content: bytes | None) -> str:
+    """Give the hash that a file's content is known by, hexadecimal SHA-256; empty for no file."""
+    return "" if content is None else sha256(content).hexdigest()
+
+
+def understood(target: Target, content: bytes | None) -> tuple[Mapping[str, str], str | None]:
+    """Give the entries of a file that may be anything, and why it couldn't be read (then there are none)."""
+    if content is None:
+        return {}, None
+    try:
+        return target.parse(content), None
+    except TargetError as error:
+        return {}, printable(str(error), 300)
+
+
+def _plan_target(table: EffectiveTable, spec: TargetSpec, there: Installed) -> TargetPlan:
+    try:
+        rendered = spec.target.render(table.routes, there.base)
+    except TargetError as error:
+        raise InstallError(
+            spec.base or spec.path, printable(str(error), 300), "mend the base file and plan again"
+        ) from error
+    entries, fault = understood(spec.target, there.content)
+    return TargetPlan(
+        name=spec.name,
+        kind=spec.kind,
+        path=spec.path,
+        installed=there.content,
+        rendered=rendered,
+        changes=diff(entries, rendered.entries),
+        hand_edit=_hand_edit(spec, there, entries, fault),
+        pending_reload=there.pending_reload,
+    )
+
+
+def _hand_edit(spec: TargetSpec, there: Installed, entries: Mapping[str, str], fault: str | None) -> str | None:
+    """Say why a file isn't ours to overwrite.
+
+    A file that redirectd never wrote may be overwritten only if nothing is lost by it: it is the base
+    file itself, or has no entries.
+    """
+    if there.content is None or digest(there.content) == there.last_sha256:
+        return None
+    if there.last_sha256:
+        return "changed by hand since redirectd installed it" + (f" ({fault})" if fault else "")
+    if not there.content.strip() or there.content == there.base or (fault is None and not entries):
+        return None
+    return "was there before redirectd and holds entries that are not in its base file"
+
+
+def _placed(target: TargetPlan, conflict: Conflict) -> Conflict:
+    return Conflict(f"{target.name}: {conflict.where}", conflict.ids, conflict.reason)
+
+
+def _checksum(targets: Sequence[TargetPlan]) -> str:
+    total = sha256()
+    for target in targets:
+        for part in (
+            target.name,
+            target.kind,
+            target.path,
+            digest(target.installed),
+            digest(target.rendered.content),
+        ):
+            raw = part.encode("utf-8", "surrogateescape")
+            total.update(len(raw).to_bytes(8) + raw)
+    return total.hexdigest()

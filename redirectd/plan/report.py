@@ -1,0 +1,117 @@
+"""A plan written out: JSON of the contract, and Markdown for a change request."""
+
+from __future__ import annotations
+
+from redirectd.plan.limits import LimitReport
+from redirectd.plan.plan import Plan, TargetPlan
+from redirectd.plan.route import Conflict
+from redirectd.sip.text import printable
+
+
+def to_json(plan: Plan) -> dict[str, object]:
+    """Give the document of ``redirectd plan --json``; keys that the contract doesn't name are additions."""
+    return {
+        "checksum": plan.checksum,
+        "targets": [target_json(target) for target in plan.targets],
+        "conflicts": [_conflict(conflict) for conflict in plan.conflicts],
+        "cycles": [list(cycle) for cycle in plan.cycles],
+        "too_deep": list(plan.too_deep),
+        "limit": _limit(plan.limit),
+    }
+
+
+def target_json(target: TargetPlan) -> dict[str, object]:
+    """Give one target's part of the document; create, update, delete and unchanged are numbers of entries."""
+    return {
+        "name": target.name,
+        "kind": target.kind,
+        "path": target.path,
+        "create": len(target.changes.create),
+        "update": len(target.changes.update),
+        "delete": len(target.changes.delete),
+        "unchanged": target.changes.unchanged,
+        "diff": target.diff,
+        "refused": [{"id": each.id, "reason": printable(each.reason)} for each in target.refused],
+        "changed": target.changed,
+        "hand_edit": target.hand_edit,
+        "pending_reload": target.pending_reload,
+    }
+
+
+def to_markdown(plan: Plan) -> str:
+    """Give the plan as Markdown; what came from the network stands in code fences and spans that it can't close."""
+    lines = [f"# Plan {plan.checksum[:12]}", "", f"Checksum: `{plan.checksum}`", ""]
+    lines += ["| target | kind | create | update | delete | unchanged | refused |", "|---|---|--:|--:|--:|--:|--:|"]
+    for target in plan.targets:
+        changes = target.changes
+        lines.append(
+            f"| {_code(target.name)} | {target.kind} | {len(changes.create)} | {len(changes.update)} "
+            f"| {len(changes.delete)} | {changes.unchanged} | {len(target.refused)} |"
+        )
+    lines += _listed("Over the limits", [str(breach) for breach in plan.limit.breaches])
+    lines += _listed(
+        "Changed by hand", [f"{_code(each.path)}: {each.hand_edit}" for each in plan.targets if each.hand_edit]
+    )
+    lines += _listed(
+        "Conflicts",
+        [f"{_code(each.where)} (remaps {_ids(each.ids)}): {_code(each.reason)}" for each in plan.conflicts],
+    )
+    lines += _listed("Cycles", [_ids(cycle) for cycle in plan.cycles])
+    lines += _listed("Chains that are too long", [str(each) for each in plan.too_deep])
+    refused = [
+        f"{target.name}: remap {each.id}: {_code(each.reason)}" for target in plan.targets for each in target.refused
+    ]
+    lines += _listed("Refused by a target", refused)
+    for target in plan.targets:
+        if target.changed:
+            lines += ["", f"## {target.name}", "", *_fenced(target.diff)]
+    return "\n".join(lines) + "\n"
+
+
+def _conflict(conflict: Conflict) -> dict[str, object]:
+    return {
+        "where": printable(conflict.where),
+        "ids": list(conflict.ids),
+        "reason": printable(conflict.reason),
+    }
+
+
+def _limit(report: LimitReport) -> dict[str, object] | None:
+    if report.is_safe:
+        return None
+    return {
+        "reason": "; ".join(map(str, report.breaches)),
+        "breaches": [
+            {
+                "target": breach.target,
+                "change": breach.what,
+                "count": breach.count,
+                "installed": breach.installed,
+                "allowed": breach.allowed,
+                "rule": breach.rule,
+            }
+            for breach in report.breaches
+        ],
+    }
+
+
+def _listed(title: str, items: list[str]) -> list[str]:
+    return ["", f"## {title}", "", *(f"- {item}" for item in items)] if items else []
+
+
+def _ids(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids))
+
+
+def _code(text: str) -> str:
+    """Set a text in a code span that its own backquotes and pipes can't end."""
+    return "`" + printable(text, 300).replace("`", "'").replace("|", "/") + "`"
+
+
+def _fenced(text: str) -> list[str]:
+    longest = run = 0
+    for char in text:
+        run = run + 1 if char == "`" else 0
+        longest = max(longest, run)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}diff", text.rstrip("\n"), fence]
