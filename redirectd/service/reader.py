@@ -1,0 +1,251 @@
+"""One thread for each source: sleep until there is something, read it, say so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from threading import Event, Lock, Thread
+from typing import Protocol
+
+import structlog
+
+from redirectd.errors import RedirectdError, StoreError
+from redirectd.service.backpressure import Backoff, Outage
+from redirectd.service.heartbeat import Heartbeats
+
+_log = structlog.get_logger("redirectd.reader")
+
+SLOW_SECONDS = 10.0
+_SAY_SLOW_AFTER = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pumped:
+    """What one reading step did. `more` says that there is more to read at once."""
+
+    more: bool
+    sightings: int = 0
+    session_progress: int = 0
+
+
+class Feed(Protocol):
+    """A source with everything behind it, down to the database. One thread uses it; only `interrupt` is for others."""
+
+    def pump(self) -> Pumped:
+        """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps until there may be something to read, `interrupt` is called, or the time is over."""
+        ...
+
+    def interrupt(self) -> None:
+        """Ends `wait`, also one that begins only now."""
+        ...
+
+    def lag_bytes(self) -> int | None:
+        """Bytes that are there and not read yet; None where the source can't know."""
+        ...
+
+    def losses(self) -> Mapping[str, int]:
+        """What was lost since it was opened, by kind."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and sockets."""
+        ...
+
+
+class ReaderState(StrEnum):
+    """What a reader is doing."""
+
+    STARTING = "starting"
+    READING = "reading"
+    BLOCKED = "blocked"  # by the database
+    FAILED = "failed"  # waits to be opened again
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderReport:
+    """A reader as status and metrics show it. Times are aware UTC; counts are since the service started."""
+
+    name: str
+    state: ReaderState = ReaderState.STARTING
+    error: str = ""
+    what_to_do: str = ""
+    blocked_since: datetime | None = None
+    restarts: int = 0
+    store_failures: int = 0
+    sightings: int = 0
+    session_progress: int = 0
+    lag_bytes: int | None = None
+    losses: Mapping[str, int] = field(default_factory=dict)
+    last_read: datetime | None = None
+    last_sighting: datetime | None = None
+    longest_pump_seconds: float = 0.0
+
+
+class Reader:
+    """Runs a feed in a thread until told to stop.
+
+    A database that does not take the sightings stops the reading, not the thread: the same pump is tried again with
+    growing pauses. Anything else that goes wrong closes the feed, and it is opened anew after a pause.
+    """
+
+    def __init__(self, name: str, open_feed: Callable[[], Feed], heartbeats: Heartbeats, beat_seconds: float) -> None:
+        """`open_feed` runs in the reader's thread, at the start and after each failure."""
+        self.name = name
+        self._open = open_feed
+        self._heartbeats = heartbeats
+        self._beat_seconds = beat_seconds
+        self._stop = Event()
+        self._lock = Lock()
+        self._feed: Feed | None = None
+        self._report = ReaderReport(name)
+        self._outage = Outage()
+        self._slow_said_at = -_SAY_SLOW_AFTER
+        self._thread = Thread(target=self._run, name=f"reader-{name}", daemon=True)
+
+    @property
+    def beat_name(self) -> str:
+        """The name it beats under."""
+        return f"reader {self.name}"
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._heartbeats.expect(self.beat_name)
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Ends it after the transaction under way. Returns at once."""
+        self._stop.set()
+        with self._lock:
+            if self._feed is not None:
+                self._feed.interrupt()
+
+    def join(self, seconds: float) -> bool:
+        """Waits for the end; False if it has not ended within `seconds`."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def report(self) -> ReaderReport:
+        """Where it stands, safe from any thread."""
+        with self._lock:
+            return self._report
+
+    def _run(self) -> None:
+        reopening = Backoff()
+        while not self._stop.is_set():
+            try:
+                self._read_until_stopped(reopening)
+            except StoreError as error:
+                self._blocked(error)
+                self._pause(reopening.delay())
+            except Exception as error:  # noqa: BLE001 - whatever ends one reader must neither end the service nor stay unseen
+                self._failed(error)
+                self._pause(reopening.delay())
+        self._update(state=ReaderState.STOPPED)
+        self._heartbeats.forget(self.beat_name)
+
+    def _read_until_stopped(self, reopening: Backoff) -> None:
+        with closing(self._open()) as feed:
+            with self._lock:
+                self._feed = feed
+            try:
+                while not self._stop.is_set():
+                    if not self._pump(feed):
+                        feed.wait(self._beat_seconds)
+                    reopening.reset()
+            finally:
+                with self._lock:
+                    self._feed = None
+
+    def _pump(self, feed: Feed) -> bool:
+        """One step, tried until the database takes it; True if there is more."""
+        retrying = Backoff()
+        while True:
+            started = time.monotonic()
+            try:
+                pumped = feed.pump()
+            except StoreError as error:
+                self._blocked(error)
+                if self._pause(retrying.delay()):
+                    return False
+                continue
+            self._note(feed, pumped, time.monotonic() - started)
+            return pumped.more
+
+    def _note(self, feed: Feed, pumped: Pumped, seconds: float) -> None:
+        self._heartbeats.beat(self.beat_name)
+        lasted = self._outage.over(time.monotonic())
+        if lasted is not None:
+            _log.info("database_back", source=self.name, after_seconds=round(lasted, 1))
+        if seconds > SLOW_SECONDS and time.monotonic() - self._slow_said_at > _SAY_SLOW_AFTER:
+            self._slow_said_at = time.monotonic()
+            _log.warning("slow", source=self.name, seconds=round(seconds, 1), lag_bytes=feed.lag_bytes())
+        now = datetime.now(UTC)
+        known = self.report()
+        self._update(
+            state=ReaderState.READING,
+            error="",
+            what_to_do="",
+            blocked_since=None,
+            sightings=known.sightings + pumped.sightings,
+            session_progress=known.session_progress + pumped.session_progress,
+            lag_bytes=feed.lag_bytes(),
+            losses=dict(feed.losses()),
+            last_read=now,
+            last_sighting=now if pumped.sightings else known.last_sighting,
+            longest_pump_seconds=max(seconds, known.longest_pump_seconds),
+        )
+
+    def _blocked(self, error: StoreError) -> None:
+        if self._outage.failed(time.monotonic()):
+            _log.error(
+                "database_unavailable",
+                source=self.name,
+                where=error.where,
+                why=error.why,
+                what_to_do=error.what_to_do,
+                attempts=self._outage.attempts,
+            )
+        known = self.report()
+        self._update(
+            state=ReaderState.BLOCKED,
+            error=f"{error.where}: {error.why}",
+            what_to_do=error.what_to_do,
+            blocked_since=known.blocked_since or datetime.now(UTC),
+            store_failures=known.store_failures + 1,
+        )
+
+    def _failed(self, error: Exception) -> None:
+        known = self.report()
+        if isinstance(error, RedirectdError):
+            _log.error("reader_failed", source=self.name, where=error.where, why=error.why, what_to_do=error.what_to_do)
+        else:
+            _log.error("reader_failed", source=self.name, exc_info=error)
+        self._update(
+            state=ReaderState.FAILED,
+            error=f"{type(error).__name__}: {error}",
+            what_to_do=error.what_to_do if isinstance(error, RedirectdError) else "report this with the log",
+            restarts=known.restarts + 1,
+        )
+
+    def _pause(self, seconds: float) -> bool:
+        """Sleeps, beating on the way, since waiting for the database is no hang; True if it is time to stop."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._heartbeats.beat(self.beat_name)
+            if self._stop.wait(min(left, self._beat_seconds)):
+                return True
+        self._heartbeats.beat(self.beat_name)
+        return self._stop.is_set()
+
+    def _update(self, **changes: object) -> None:
+        with self._lock:
+            self._report = replace(self._report, **changes)  # type: ignore[arg-type]  # names are checked by replace

@@ -1,0 +1,245 @@
+"""Jobs on time: APScheduler with what its defaults leave to chance said outright."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from threading import Lock
+
+import structlog
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+    JobExecutionEvent,
+)
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from redirectd.errors import RedirectdError
+from redirectd.service.cron import WEEKDAYS, Crontab
+from redirectd.service.heartbeat import Heartbeats
+
+_log = structlog.get_logger("redirectd.schedule")
+
+HEART = "heart"
+BEAT_NAME = "scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One thing to do on time.
+
+    `trigger` says when; `grace_seconds` how late it may still start (a laptop that slept, a long job before it);
+    `limit_seconds` after how long a run counts as stuck, which stops the watchdog from being fed.
+    """
+
+    name: str
+    run: Callable[[], object]
+    trigger: BaseTrigger
+    grace_seconds: int
+    limit_seconds: float
+
+
+@dataclass(slots=True)
+class JobRecord:
+    """What became of a job's runs, for status and metrics. Times are aware."""
+
+    runs: int = 0
+    failures: int = 0
+    missed: int = 0
+    skipped: int = 0
+    last_run: datetime | None = None
+    last_seconds: float = 0.0
+    last_error: str = ""
+    next_run: datetime | None = None
+
+
+def cron_trigger(crontab: Crontab, zone: tzinfo, *, jitter_seconds: int = 0) -> BaseTrigger:
+    """The trigger for a crontab line in local time of `zone`.
+
+    A time that daylight saving leaves out fires an hour later by the clock, one that it repeats fires once for lines
+    that name an hour, and every-few-minutes lines go on through both. `jitter_seconds` delays each run by up to that.
+    """
+    days, weekdays = _numbers(crontab.days), ",".join(WEEKDAYS[day] for day in sorted(crontab.weekdays))
+    common = {
+        "minute": _numbers(crontab.minutes),
+        "hour": _numbers(crontab.hours),
+        "month": _numbers(crontab.months),
+        "timezone": zone,
+    }
+    if crontab.either_day:
+        dates, weekly = CronTrigger(day=days, **common), CronTrigger(day_of_week=weekdays, **common)
+        return OrTrigger([dates, weekly], jitter=jitter_seconds or None)
+    return CronTrigger(day=days, day_of_week=weekdays, jitter=jitter_seconds or None, **common)
+
+
+def _numbers(values: frozenset[int]) -> str:
+    return ",".join(str(value) for value in sorted(values))
+
+
+def every(interval: timedelta, zone: tzinfo, *, jitter_seconds: int = 0) -> BaseTrigger:
+    """The trigger for something that is due again `interval` after the last time."""
+    return IntervalTrigger(seconds=int(interval.total_seconds()), timezone=zone, jitter=jitter_seconds or None)
+
+
+@dataclass(slots=True)
+class _Running:
+    since: float
+    limit: float
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The running scheduler. Jobs are run one after another in one thread, since they share the database and files.
+
+    A heart job proves that the scheduler's thread goes round; it stays silent while a job runs over its limit.
+    """
+
+    heartbeats: Heartbeats
+    zone: tzinfo
+    beat_seconds: float
+    _lock: Lock = field(default_factory=Lock)
+    _records: dict[str, JobRecord] = field(default_factory=dict)
+    _running: dict[str, _Running] = field(default_factory=dict)
+    _specs: tuple[JobSpec, ...] = ()
+    _scheduler: BackgroundScheduler | None = None
+
+    def start(self, jobs: Sequence[JobSpec]) -> None:
+        """Starts with these jobs; each is due first when its trigger says so, not at once."""
+        _quiet_library()
+        self.heartbeats.expect(BEAT_NAME)
+        self._scheduler = BackgroundScheduler(
+            timezone=self.zone,
+            executors={"default": ThreadPoolExecutor(1), HEART: ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1},
+        )
+        self._scheduler.add_listener(
+            self._on_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+        self._add(jobs)
+        self._scheduler.start()
+
+    def replace(self, jobs: Sequence[JobSpec], zone: tzinfo) -> None:
+        """Other jobs from now on (a new configuration). A run under way goes on to its end."""
+        assert self._scheduler is not None, "started before"
+        self.zone = zone
+        self._scheduler.remove_all_jobs()
+        self._add(jobs)
+
+    def realign(self) -> None:
+        """Computes all next times again: the system's clock was set, and they were reckoned with the old one."""
+        self.replace(self._specs, self.zone)
+
+    def stop(self) -> None:
+        """No more runs; waits for the one under way."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=True)
+        self.heartbeats.forget(BEAT_NAME)
+
+    def run_now(self, name: str) -> None:
+        """Makes a job due at once, after those already waiting; an unknown name (a job not configured) does nothing."""
+        assert self._scheduler is not None, "started before"
+        job = self._scheduler.get_job(name)
+        if job is not None:
+            job.modify(next_run_time=datetime.now(self.zone))
+
+    def records(self) -> Mapping[str, JobRecord]:
+        """What became of each job, with its next time."""
+        with self._lock:
+            copies = {
+                name: JobRecord(**{slot: getattr(found, slot) for slot in JobRecord.__slots__})
+                for name, found in self._records.items()
+            }
+        for name, record in copies.items():
+            job = self._scheduler.get_job(name) if self._scheduler is not None else None
+            record.next_run = job.next_run_time if job is not None else None
+        return copies
+
+    def overdue(self) -> tuple[str, ...]:
+        """The jobs that have been running for longer than their limit."""
+        now = time.monotonic()
+        with self._lock:
+            return tuple(name for name, running in self._running.items() if now - running.since > running.limit)
+
+    def _add(self, jobs: Sequence[JobSpec]) -> None:
+        assert self._scheduler is not None, "called by start and replace"
+        self._specs = tuple(jobs)
+        with self._lock:
+            self._records = {spec.name: self._records.get(spec.name, JobRecord()) for spec in jobs}
+        for spec in jobs:
+            self._scheduler.add_job(
+                self._timed(spec), spec.trigger, id=spec.name, misfire_grace_time=spec.grace_seconds, executor="default"
+            )
+        heart = IntervalTrigger(seconds=max(1, int(self.beat_seconds)), timezone=self.zone)
+        self._scheduler.add_job(self._beat, heart, id=HEART, misfire_grace_time=None, executor=HEART)
+
+    def _beat(self) -> None:
+        if not self.overdue():
+            self.heartbeats.beat(BEAT_NAME)
+
+    def _timed(self, spec: JobSpec) -> Callable[[], None]:
+        def run() -> None:
+            started = time.monotonic()
+            threading.current_thread().name = "jobs"
+            with self._lock:
+                self._running[spec.name] = _Running(started, spec.limit_seconds)
+            try:
+                spec.run()
+            finally:
+                with self._lock:
+                    del self._running[spec.name]
+                    if spec.name in self._records:
+                        self._records[spec.name].last_seconds = time.monotonic() - started
+
+        return run
+
+    def _on_event(self, event: JobEvent) -> None:
+        if event.job_id == HEART:
+            return
+        with self._lock:
+            record = self._records.get(event.job_id)
+            if record is None:
+                return
+            if event.code == EVENT_JOB_MISSED:
+                record.missed += 1
+            elif event.code == EVENT_JOB_MAX_INSTANCES:
+                record.skipped += 1
+            else:
+                record.runs += 1
+                record.last_run = datetime.now(self.zone)
+                record.last_error = ""
+                if isinstance(event, JobExecutionEvent) and event.exception is not None:
+                    record.failures += 1
+                    record.last_error = str(event.exception)
+        _tell(event)
+
+
+def _tell(event: JobEvent) -> None:
+    """The log line for a run that did not go as planned."""
+    if event.code == EVENT_JOB_MISSED:
+        _log.warning("job_missed", job=event.job_id, due=event.scheduled_run_time.isoformat())
+    elif event.code == EVENT_JOB_MAX_INSTANCES:
+        _log.warning("job_skipped", job=event.job_id, reason="its run before has not ended yet")
+    elif event.code == EVENT_JOB_ERROR:
+        error = event.exception
+        if isinstance(error, RedirectdError):
+            _log.error("job_failed", job=event.job_id, where=error.where, why=error.why, what_to_do=error.what_to_do)
+        else:
+            _log.error("job_failed", job=event.job_id, error=repr(error), traceback=event.traceback)
+
+
+def _quiet_library() -> None:
+    """Its own log lines say less than the events above and would be a second kind of text on standard error."""
+    for name in ("apscheduler.executors", "apscheduler.scheduler"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
