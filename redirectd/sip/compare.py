@@ -42,10 +42,7 @@ def _escaped(text: str | None) -> str | None:
 
 
 def _params(uri: SipUri | TelUri) -> dict[str, str | None]:
-    return {
-        param_name(name): None if value is None else normalize_escapes(value).lower()
-        for name, value in uri.params
-    }
+    return {param_name(name): None if value is None else normalize_escapes(value).lower() for name, value in uri.params}
 
 
 def _equal_params(a: dict[str, str | None], b: dict[str, str | None]) -> bool:

@@ -261,9 +261,8 @@ def _match(pattern: re.Pattern[str], text: str, what: str) -> None:
         held = f"starts with '{printable(text[:1], 12)}'" if text else "is empty"
         raise UriError(f"the {what} of the URI {held}")
     if found.end() != len(text):
-        raise UriError(
-            f"the {what} of the URI holds {printable(text[found.end()], 12)}, which is not allowed"
-        )
+        held = printable(text[found.end()], 12)
+        raise UriError(f"the {what} of the URI holds '{held}', which is not allowed there")
 
 
 def param_name(name: str) -> str:
