@@ -42,7 +42,8 @@ class Policy:
     Domains are in lower case without a trailing dot; `*.example.net` stands for every name under it, not for itself.
     `gateways` are `host` or `host:port` (IPv6 in brackets), lower case. `denied_prefixes` are `+` and digits.
     `region` is the ISO 3166 code by which national numbers are read, `tel_gateway` the host that `tel:` is sent to.
-    `premium` tells if numbers of a premium rate are taken without a hold; `foreign` the same for other countries.
+    `allow_premium` lets numbers of a premium rate pass without a hold, `allow_foreign` those of another country than
+    the old one.
     """
 
     trusted_peers: tuple[Network, ...] = ()
@@ -55,7 +56,7 @@ class Policy:
     emergency_numbers: frozenset[str] = EMERGENCY_NUMBERS
     tel_gateway: str | None = None
     region: str | None = None
-    premium: bool = False
-    foreign: bool = False
+    allow_premium: bool = False
+    allow_foreign: bool = False
     auto_approve: AutoApprove | None = None
     revalidate_after: timedelta | None = None

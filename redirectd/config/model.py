@@ -1,0 +1,163 @@
+"""The whole configuration file; the reference, the file of `redirectd init` and the man page are made from it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PrivateAttr
+
+from redirectd.config.policy import Policy
+from redirectd.config.rules import PolicySection
+from redirectd.config.section import Section
+from redirectd.config.sources import SourceSection
+from redirectd.config.targets import TargetSection
+from redirectd.config.values import Cron, Duration, Label, Listen, Quiet, Zone, parse_duration
+from redirectd.plan.limits import Limits
+
+DEFAULT_URL = "sqlite:////var/lib/redirectd/redirectd.db"
+
+
+def host_label() -> str:
+    """This host's name, in the characters a node name can have."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip(".-")[:64] or "localhost"
+
+
+class DatabaseSection(Section):
+    """Where sightings, remaps, the audit and the generations are kept."""
+
+    url: str = Field(
+        default=DEFAULT_URL,
+        description="SQLite: sqlite:////path/file.db (four slashes for an absolute path). Shared by several hosts: "
+        "postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name. The environment's "
+        "REDIRECTD_DATABASE_URL comes first.",
+    )
+    password_file: Path | None = Field(
+        default=None,
+        description="A file whose first line is the database's password. The environment's REDIRECTD_DATABASE_PASSWORD "
+        "and the systemd credential `database-password` come first.",
+        examples=["/etc/redirectd/database.password"],
+    )
+
+
+class LimitsSection(Section):
+    """How much one apply may change before it is refused (exit code 3) until `--force`."""
+
+    max_change_percent: float = Field(
+        default=30,
+        ge=0,
+        le=100,
+        description="Percent of a target's installed entries that may be added, changed or removed "
+        "at once; each is counted by itself.",
+    )
+    max_changes: int = Field(
+        default=500, ge=0, description="Entries of a target that may be added, changed or removed at once."
+    )
+    first_creates: int = Field(
+        default=20,
+        ge=0,
+        description="So many entries may always be added, whatever their percentage, so that a table can grow from "
+        "nothing.",
+    )
+
+    def as_limits(self) -> Limits:
+        """The plain values a plan takes."""
+        return Limits(self.max_change_percent, self.max_changes, self.first_creates)
+
+
+class ScheduleSection(Section):
+    """When the service applies by itself."""
+
+    apply: Cron = Field(
+        default="*/5 * * * *",
+        description="When to apply, as in crontab(5): minute, hour, day of month, month, day of week (0 and 7 are "
+        'Sunday). "" applies only by hand.',
+    )
+    timezone: Zone = Field(
+        default="", description="The zone of `apply` and `pause`; empty is the system's.", examples=["Europe/Berlin"]
+    )
+    pause: list[Quiet] = Field(
+        default_factory=list,
+        description="Local times in which the schedule applies nothing.",
+        examples=[["Mon-Fri 08:00-18:00"]],
+    )
+    jitter: Duration = Field(
+        default=parse_duration("0s"), description="Up to so much later at random, so that many nodes don't act as one."
+    )
+
+
+class DaemonSection(Section):
+    """The service, `redirectd run`."""
+
+    socket: Path = Field(
+        default=Path("/run/redirectd/status.sock"), description="The unix socket that `redirectd status` asks."
+    )
+    metrics_file: Path | None = Field(
+        default=None,
+        description="Write Prometheus metrics here, for node_exporter's textfile collector.",
+        examples=["/var/lib/prometheus/node-exporter/redirectd.prom"],
+    )
+    metrics_listen: Listen | None = Field(
+        default=None, description="Serve Prometheus metrics on this address and port.", examples=["127.0.0.1:9301"]
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least grave log record that is written to standard error."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`auto` is `console` on a terminal and `json` otherwise."
+    )
+
+
+class RetentionSection(Section):
+    """What `redirectd db prune` and the service drop. Remaps, decisions and the audit are never dropped."""
+
+    evidence: Duration = Field(
+        default=parse_duration("365d"), description="Keep log excerpts behind sightings so long."
+    )
+    quarantine: Duration = Field(
+        default=parse_duration("90d"), description="Keep what looked like a 301 and could not be read so long."
+    )
+    generations: int = Field(default=50, ge=2, description="Keep so many installed generations to roll back to.")
+
+
+class Config(Section):
+    """redirectd's configuration file, in TOML. Unknown keys are errors; relative paths start at the file's folder."""
+
+    node: Label = Field(
+        default_factory=host_label,
+        description="This host's name among those that share a database; default is the host name.",
+        examples=["sip1"],
+    )
+    database: DatabaseSection = Field(default_factory=DatabaseSection, description="Where everything is kept.")
+    source: list[SourceSection] = Field(default_factory=list, description="What is read.")
+    policy: PolicySection = Field(default_factory=PolicySection, description="Whom to believe.")
+    limits: LimitsSection = Field(default_factory=LimitsSection, description="How much may change at once.")
+    schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="When to apply.")
+    target: list[TargetSection] = Field(default_factory=list, description="What is written.")
+    daemon: DaemonSection = Field(default_factory=DaemonSection, description="The service.")
+    retention: RetentionSection = Field(default_factory=RetentionSection, description="What is dropped, and when.")
+
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file this was read from; None for the built-in defaults."""
+        return self._file
+
+    def of_file(self, file: Path) -> Config:
+        """The same, knowing the file it was read from."""
+        config = self.model_copy()
+        config._file = file.absolute()  # noqa: SLF001 - a private attribute of this very class
+        return config
+
+    def rules(self) -> Policy:
+        """The policy in the plain values that the rules take."""
+        return self.policy.as_policy()
+
+    def resolve(self, path: Path) -> Path:
+        """A path of the file as the program must open it: relative ones start at the file's folder."""
+        folder = self._file.parent if self._file is not None else Path()
+        return Path(os.path.normpath(folder / path)) if not path.is_absolute() else path

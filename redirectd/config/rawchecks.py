@@ -1,0 +1,112 @@
+"""Faults in how the keys of a file go together.
+
+They are looked for in the raw values, so that they are found along with faults of single keys and not after them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from redirectd.config.lines import Place
+from redirectd.config.targets import TargetSection
+
+try:
+    registry: Any = import_module("redirectd.targets.registry")
+except ImportError:
+    registry = None
+
+_NEEDED_BY_KIND = {"file": "path", "hep": "listen"}
+_KIND_OF_KEY = {
+    "path": "file",
+    "units": "journal",
+    "matches": "journal",
+    "listen": "hep",
+    "transport": "hep",
+    "allowed_senders": "hep",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: where in the file's values, why, and what to do."""
+
+    place: Place
+    why: str
+    what_to_do: str
+
+
+def misspelt(key: str, known: Collection[str]) -> str:
+    """What to do about a key nobody knows, with the nearest known one."""
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    return f"{hint}known here: {', '.join(sorted(known))}"
+
+
+def raw_faults(data: Mapping[str, object]) -> Iterator[Fault]:
+    """All faults of the file's values that concern more than one key."""
+    sources, targets = _tables(data, "source"), _tables(data, "target")
+    yield from _twice("source", "name", sources, "give each source a name of its own")
+    yield from _twice("target", "name", targets, "give each target a name of its own")
+    yield from _twice("target", "path", targets, "give each target a file of its own")
+    for index, source in sources:
+        yield from _source_faults(("source", index), source)
+    for index, target in targets:
+        yield from _target_faults(("target", index), target)
+
+
+def _tables(data: Mapping[str, object], name: str) -> list[tuple[int, Mapping[str, object]]]:
+    tables = data.get(name)
+    if not isinstance(tables, list):
+        return []
+    return [(index, table) for index, table in enumerate(tables) if isinstance(table, dict)]
+
+
+def _twice(name: str, key: str, tables: list[tuple[int, Mapping[str, object]]], what_to_do: str) -> Iterator[Fault]:
+    counts = Counter(table[key] for _, table in tables if isinstance(table.get(key), str))
+    for index, table in tables:
+        value = table.get(key)
+        if isinstance(value, str) and counts[value] > 1:
+            yield Fault((name, index, key), f'{counts[value]} {name}s have the {key} "{value}"', what_to_do)
+
+
+def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[Fault]:
+    kind = source.get("kind", "file")
+    if kind not in {"file", "journal", "hep"}:
+        return  # told as a fault of that key
+    need = _NEEDED_BY_KIND.get(str(kind))
+    if need is not None and need not in source:
+        yield Fault((*place, need), f'a source of the kind "{kind}" needs this key, and it is not there', f"add {need}")
+    if kind == "journal" and not source.get("units") and not source.get("matches"):
+        yield Fault(
+            (*place, "units"),
+            'a source of the kind "journal" needs units or matches, and neither is there',
+            'name what to read, such as units = ["kamailio.service"]',
+        )
+    for key, owner in _KIND_OF_KEY.items():
+        if key in source and owner != kind:
+            yield Fault(
+                (*place, key),
+                f'only a source of the kind "{owner}" takes this key, this one is of the kind "{kind}"',
+                f'remove it, or write kind = "{owner}"',
+            )
+
+
+def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Fault]:
+    kind = target.get("kind")
+    if not isinstance(kind, str) or registry is None:
+        return  # told as a fault of that key
+    try:
+        options = registry.accepted_options(kind)
+    except KeyError:
+        yield Fault((*place, "kind"), f'there is no target of the kind "{kind}"', misspelt(kind, registry.kinds()))
+        return
+    common = set(TargetSection.model_fields)
+    for key in target.keys() - common - set(options):
+        yield Fault(
+            (*place, key), f'a target of the kind "{kind}" takes no such key', misspelt(key, common | set(options))
+        )

@@ -1,0 +1,120 @@
+"""`[policy]`: whom to believe and what a person must look at."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from redirectd.config.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
+from redirectd.config.section import Section
+from redirectd.config.values import Domain, Duration, HostPort, Net, Number, Prefix, Region
+
+
+class AutoApproveSection(Section):
+    """Approval without a person; where the table is absent, a person approves everything. All keys are needed."""
+
+    peers: list[Net] = Field(
+        min_length=1, description="Only 301s from these addresses and networks count.", examples=[["192.0.2.10"]]
+    )
+    min_calls: int = Field(ge=1, description="At least so many distinct calls must have seen it.", examples=[5])
+    min_age: Duration = Field(
+        description="At least so much time between the first and the last sighting.", examples=["2d"]
+    )
+    allowed_domains: list[Domain] = Field(
+        min_length=1,
+        description="The new URI's host must be one of these; `*.example.net` takes every name under it.",
+        examples=[["sip.example.net"]],
+    )
+
+
+class PolicySection(Section):
+    """Whom to believe, and what is held for a person to look at."""
+
+    trusted_peers: list[Net] = Field(
+        default_factory=list,
+        description="Addresses and networks whose 301s are believed; a remap seen from others only is `untrusted`.",
+        examples=[["192.0.2.0/24"]],
+    )
+    own_domains: list[Domain] = Field(
+        default_factory=list,
+        description="Our own domains. Where set, old URIs outside these and the gateways are recorded, not remapped.",
+        examples=[["example.net"]],
+    )
+    gateways: list[HostPort] = Field(
+        default_factory=list,
+        description="Gateways that calls are sent to, host or host:port: their old URIs are ours too.",
+        examples=[["gw1.carrier.example:5060"]],
+    )
+    allowed_target_networks: list[Net] = Field(
+        default_factory=list,
+        description="Private, loopback and similar networks that a new URI may point into; others are `suspicious`.",
+        examples=[["10.20.0.0/16"]],
+    )
+    denied_domains: list[Domain] = Field(
+        default_factory=list,
+        description="New URIs in these domains are `suspicious`.",
+        examples=[["*.example.org"]],
+    )
+    denied_networks: list[Net] = Field(
+        default_factory=list,
+        description="New URIs in these networks are `suspicious`.",
+        examples=[["198.51.100.0/24"]],
+    )
+    denied_prefixes: list[Prefix] = Field(
+        default_factory=list,
+        description="New numbers that begin so are `suspicious`; the country code comes first.",
+        examples=[["+49900", "+88"]],
+    )
+    allow_premium: bool = Field(default=False, description="Take numbers of a premium rate without a hold.")
+    allow_foreign: bool = Field(
+        default=False, description="Take numbers of another country than the old one without a hold."
+    )
+    emergency_numbers: list[Number] = Field(
+        default_factory=lambda: sorted(EMERGENCY_NUMBERS),
+        description="Numbers that are never remapped. Setting it replaces the default, a list for the whole world.",
+        examples=[["110", "112"]],
+    )
+    region: Region | None = Field(
+        default=None,
+        description="The country (ISO 3166, two letters) by which numbers without a country code are read.",
+        examples=["DE"],
+    )
+    tel_gateway: HostPort | None = Field(
+        default=None,
+        description="The gateway that `tel:` targets are sent to; without it they are recorded and never routed.",
+        examples=["pstn.example.net"],
+    )
+    revalidate_after: Duration | None = Field(
+        default=None,
+        description="Show an approved remap as stale so long after its approval; it keeps routing.",
+        examples=["365d"],
+    )
+    auto_approve: AutoApproveSection | None = Field(
+        default=None, description="Approval without a person. Absent: a person approves everything."
+    )
+
+    def as_policy(self) -> Policy:
+        """The plain values the rules take."""
+        auto = self.auto_approve
+        return Policy(
+            trusted_peers=tuple(self.trusted_peers),
+            own_domains=frozenset(self.own_domains),
+            gateways=tuple(self.gateways),
+            allowed_target_networks=tuple(self.allowed_target_networks),
+            denied_domains=frozenset(self.denied_domains),
+            denied_networks=tuple(self.denied_networks),
+            denied_prefixes=tuple(self.denied_prefixes),
+            emergency_numbers=frozenset(self.emergency_numbers),
+            tel_gateway=self.tel_gateway,
+            region=self.region,
+            allow_premium=self.allow_premium,
+            allow_foreign=self.allow_foreign,
+            auto_approve=None
+            if auto is None
+            else AutoApprove(
+                peers=tuple(auto.peers),
+                min_calls=auto.min_calls,
+                min_age=auto.min_age,
+                allowed_domains=frozenset(auto.allowed_domains),
+            ),
+            revalidate_after=self.revalidate_after,
+        )

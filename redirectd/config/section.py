@@ -1,0 +1,11 @@
+"""What all sections share: unknown keys are errors, and values don't change once read."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A table of the configuration file. Its docstring and its fields' descriptions are the reference text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=False)

@@ -1,0 +1,88 @@
+"""`[[target]]`: a routing file to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from redirectd.config.secrets import mask_url
+from redirectd.config.section import Section
+from redirectd.config.values import Duration, Label, parse_duration
+
+_RELOAD = re.compile(
+    r"none|kamcmd(:\S+)?|binrpc:\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)|asterisk -rx|asterisk(:\S+)?|ami://\S+"
+)
+_MODE = re.compile(r"0?[0-7]{3}")
+RELOADS = "none, kamcmd, jsonrpc:unix:/PATH, jsonrpc:http://HOST:PORT/RPC, jsonrpc:fifo:/PATH, asterisk -rx, ami://USER@HOST:PORT"
+
+
+def _reload(value: object) -> object:
+    if isinstance(value, str) and not _RELOAD.fullmatch(value):
+        raise ValueError(f'"{mask_url(value)}" is no way to reload; there are: {RELOADS}')
+    return value
+
+
+def _mode(value: object) -> object:
+    if not isinstance(value, str) or not _MODE.fullmatch(value):
+        raise ValueError('it must be a file mode in octal and in quotes, such as "0640"')
+    return value
+
+
+class TargetSection(Section):
+    """A routing file that redirectd writes from the approved remaps; one table for each.
+
+    Besides these keys each kind takes its own; `redirectd check` names them where one is misspelt.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Label = Field(description="The target's name in plans and reports. Unique.", examples=["dispatcher"])
+    kind: str = Field(
+        description="What is written, such as `kamailio-dispatcher`, `kamailio-htable` or `asterisk-dialplan`.",
+        examples=["kamailio-dispatcher"],
+    )
+    path: Path = Field(
+        description="The file to write. Its folder must exist; owner and mode of an existing file are kept.",
+        examples=["/etc/kamailio/dispatcher.list"],
+    )
+    base: Path | None = Field(
+        default=None,
+        description="Your own file that the target starts from, for kinds that have one; it is only read.",
+        examples=["/etc/kamailio/dispatcher.base.list"],
+    )
+    match: Literal["request-uri", "incoming"] = Field(
+        default="request-uri",
+        description="Which old URI the server looks up: the one it sends, or the `incoming` one it was asked for.",
+    )
+    reload: Annotated[str, BeforeValidator(_reload)] = Field(
+        default="none",
+        description=f"How the server is told and asked: {RELOADS}. `none` writes and parses back only.",
+        examples=["jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"],
+    )
+    timeout: Duration = Field(
+        default=parse_duration("10s"), description="How long the server may take to answer one question."
+    )
+    mode: Annotated[str, BeforeValidator(_mode)] = Field(
+        default="0640", description="Mode of a new file, in octal; an existing one keeps its own."
+    )
+    owner: str | None = Field(
+        default=None, description="Owner of a new file; an existing one keeps its own.", examples=["root"]
+    )
+    group: str | None = Field(
+        default=None, description="Group of a new file; an existing one keeps its own.", examples=["kamailio"]
+    )
+    password_file: Path | None = Field(
+        default=None,
+        description="A file whose first line is the password for `reload`. The systemd credential "
+        "`target-NAME-password` is taken where it exists.",
+        examples=["/etc/redirectd/ami.password"],
+    )
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """The kind's own keys."""
+        return self.model_extra or {}

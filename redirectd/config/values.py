@@ -1,0 +1,158 @@
+"""The kinds of values a configuration file can hold, each read from its text or refused with a reason."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from redirectd.config.policy import Network
+from redirectd.config.window import Window, parse_window
+from redirectd.service.cron import parse_crontab
+from redirectd.sip.host import canonical_host, host_fault, ip_address
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(?:[0-9]{1,6}[smhdw])+")
+_DURATION_PART = re.compile(r"([0-9]+)([smhdw])")
+_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+_PREFIX = re.compile(r"\+[0-9]{1,15}")
+_NUMBER = re.compile(r"[0-9*#+]{1,32}")
+_HOSTPORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    if not isinstance(value, str):
+        raise ValueError("it must be a text in quotes")  # noqa: TRY004 - pydantic collects ValueError alone
+    return value
+
+
+def parse_duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
+    """Read `90d`, `12h`, `1d12h`: whole numbers of s, m (minutes), h, d and w. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    text = _text(value).replace(" ", "")
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f'"{text}" is no duration: numbers with the units s, m, h, d or w, such as "90d" or "1d12h"')
+    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text)))
+
+
+def show_duration(value: timedelta) -> str:
+    """Write a duration as it stands in the file."""
+    seconds = int(value.total_seconds())
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, seconds = divmod(seconds, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def parse_network(value: Any) -> Network:  # noqa: ANN401 - whatever the file holds
+    """Read `192.0.2.0/24`, `2001:db8::/32` or one address. Raises ValueError, also for bits set behind the mask."""
+    text = _text(value) if not hasattr(value, "network_address") else str(value)
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; write a network such as 192.0.2.0/24 or one address") from None
+
+
+def parse_domain(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    """A host name or address in its canonical form; `*.` in front stands for every name under it."""
+    text = _text(value)
+    host = text.removeprefix("*.")
+    if ":" in host and not host.startswith("["):
+        raise ValueError(f'"{text}" must be a host without port; an IPv6 address stands in brackets')
+    fault = host_fault(host)
+    if fault or (host != text and ip_address(host)):
+        raise ValueError(f'"{text}" is no domain: {fault or "an address has no names under it"}')
+    return text[: len(text) - len(host)] + canonical_host(host)
+
+
+def parse_hostport(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    """`host` or `host:port`, IPv6 in brackets, in canonical form."""
+    text = _text(value)
+    match = _HOSTPORT.fullmatch(text)
+    fault = host_fault(match[1]) if match else "it is not written as host or host:port (IPv6 in brackets)"
+    if match is None or fault:
+        raise ValueError(f'"{text}" is no host: {fault}')
+    if match[2] is None:
+        return canonical_host(match[1])
+    if not 1 <= int(match[2]) <= 65535:
+        raise ValueError(f'"{text}": the port is no number from 1 to 65535')
+    return f"{canonical_host(match[1])}:{int(match[2])}"
+
+
+def parse_listen(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    """`address:port`, IPv6 in brackets."""
+    text = parse_hostport(value)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or ip_address(host) is None:
+        raise ValueError(f'"{text}" must be an address and a port, such as 127.0.0.1:9060 or [::1]:9060')
+    return text
+
+
+def _zone(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = _text(value)
+    if text:
+        try:
+            ZoneInfo(text)
+        except (ValueError, OSError, KeyError):
+            raise ValueError(f'"{text}" is no time zone of this system; the names are like Europe/Berlin') from None
+    return text
+
+
+def _label(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = _text(value)
+    if not _LABEL.fullmatch(text):
+        raise ValueError(f"{text!r} must be 1 to 64 letters, digits, and . _ - between them")
+    return text
+
+
+def _prefix(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = _text(value).replace(" ", "").replace("-", "")
+    if not _PREFIX.fullmatch(text):
+        raise ValueError(f'"{text}" is no number prefix: "+" and digits, country code first, such as "+49900"')
+    return text
+
+
+def _number(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = _text(value)
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f'"{text}" is no number as it is dialled: digits, * and #')
+    return text
+
+
+def _region(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z]{2}", text):
+        raise ValueError(f'"{text}" is no country: the two letters of ISO 3166, such as "DE"')
+    return text.upper()
+
+
+def _cron(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = _text(value)
+    if text:
+        parse_crontab(text)
+    return text
+
+
+def _window(value: Any) -> Window:  # noqa: ANN401 - whatever the file holds
+    return value if isinstance(value, Window) else parse_window(_text(value))
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(show_duration)]
+Net = Annotated[Any, BeforeValidator(parse_network), PlainSerializer(str)]
+Domain = Annotated[str, BeforeValidator(parse_domain)]
+HostPort = Annotated[str, BeforeValidator(parse_hostport)]
+Listen = Annotated[str, BeforeValidator(parse_listen)]
+Zone = Annotated[str, BeforeValidator(_zone)]
+Label = Annotated[str, BeforeValidator(_label)]
+Prefix = Annotated[str, BeforeValidator(_prefix)]
+Number = Annotated[str, BeforeValidator(_number)]
+Region = Annotated[str, BeforeValidator(_region)]
+Cron = Annotated[str, BeforeValidator(_cron)]
+Quiet = Annotated[Any, BeforeValidator(_window), PlainSerializer(str)]
