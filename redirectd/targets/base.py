@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import ClassVar, Protocol
 
 from redirectd.plan.route import Conflict, Route
@@ -11,6 +12,10 @@ from redirectd.plan.route import Conflict, Route
 
 class TargetError(ValueError):
     """A file isn't what this target writes; the message says where (line) and why."""
+
+
+class CannotCarryError(ValueError):
+    """A URI that this target can't write without changing its meaning; the message is safe to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,37 @@ Reply = object
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """The reply of a server that answered with an error of its own, such as "no such key".
+
+    Only `Question.judge` ever sees it, for there an error can be the right answer; to everyone else the
+    channel raises `PeerError`.
+    """
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A command whose answer proves (or disproves) what is in service. `judge` gives None if proven, else why not."""
 
     command: Command
-    judge: Callable[[Reply], str | None]
+    judge: Callable[[Reply | Fault], str | None]
 
 
 class Target(Protocol):
     """One kind of generated file. Built from its configuration; pure."""
 
     kind: ClassVar[str]
+    mtime_step: ClassVar[bool]
+    """The server re-reads the file only if its mtime, in whole seconds, is later than that of the one before."""
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
-        """The whole file for `routes` (and the operator's base file where the kind has one). Deterministic bytes."""
+        """The whole file for `routes` (and the operator's base file where the kind has one). Deterministic bytes.
+
+        Raises TargetError, naming the line, where the base file can't be kept as it is.
+        """
         ...
 
     def parse(self, content: bytes) -> Mapping[str, str]:
@@ -75,7 +97,10 @@ class Target(Protocol):
         ...
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
-        """What to ask after a reload so that a silent failure can't pass; `changed` are the entries' keys that changed."""
+        """What to ask after a reload so that a silent failure can't pass; `changed` are the entries' keys that changed.
+
+        A key that is in `changed` and not in `rendered.entries` must be gone from the server.
+        """
         ...
 
 
@@ -86,3 +111,22 @@ class TargetOptions:
     name: str
     match: str = "request-uri"
     extra: Mapping[str, object] = field(default_factory=dict)
+
+
+SAMPLE = 200
+"""How many changed entries a target asks the server about, one by one, after a reload."""
+
+
+def sample(changed: Sequence[str], most: int = SAMPLE) -> Sequence[str]:
+    """Give all of `changed`, or `most` of them spread evenly over it; the same ones each time."""
+    if len(changed) <= most:
+        return changed
+    return [changed[i * len(changed) // most] for i in range(most)]
+
+
+def token_of(entries: Mapping[str, str]) -> str:
+    """Name the entries: 16 hex digits of the SHA-256 over all of them, in key order."""
+    digest = sha256()
+    for key in sorted(entries):
+        digest.update(f"{key}\0{entries[key]}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""The part of extensions.conf that a generated file may use, read as Asterisk's config.c and pbx_config.c read it.
+
+A reader of the server's grammar, not of what the writer happens to write: comments, escaped semicolons, sections
+and fields are taken apart in Asterisk's order. What Asterisk would act on beyond plain ``Return`` rows (includes,
+templates, block comments, variables, patterns, other applications) is an error here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from redirectd.targets.base import TargetError
+from redirectd.targets.dbtext import text_lines
+
+MAX_LINE = 8190
+"""Longest line, in bytes: Asterisk reads into a buffer of 8,192 and skips what is longer."""
+
+_SECTION = re.compile(r"\[([A-Za-z0-9_\-]{1,79})\]")
+
+
+def read_returns(content: bytes) -> Iterator[tuple[int, str, str, str]]:
+    """Give line number, context, extension and value of each ``exten => EXTENSION,1,Return(VALUE)``."""
+    context: str | None = None
+    for number, line in enumerate(text_lines(content), 1):
+        if len(line) > MAX_LINE:
+            raise TargetError(f"line {number}: over {MAX_LINE} bytes, and Asterisk would skip it")
+        text = _uncommented(number, line).strip(" \t")
+        if not text:
+            continue
+        if text[0] == "[":
+            section = _SECTION.fullmatch(text)
+            if section is None:
+                raise TargetError(f"line {number}: not a plain section")
+            context = section[1]
+        elif context is None:
+            raise TargetError(f"line {number}: stands before the first section")
+        else:
+            yield (number, context, *_row(number, text))
+
+
+def _uncommented(number: int, line: str) -> str:
+    """Cut the comment off and undo ``\\;``, as config.c does before anything else."""
+    kept: list[str] = []
+    pieces = line.split(";")
+    for i, piece in enumerate(pieces):
+        last = i == len(pieces) - 1
+        if not last and piece.endswith("\\"):
+            kept.append(piece[:-1] + ";")
+            continue
+        kept.append(piece)
+        if not last and pieces[i + 1].startswith("--"):
+            raise TargetError(f"line {number}: a block comment, which could swallow the rest of the file")
+        break
+    text = "".join(kept)
+    if "\\" in text:
+        raise TargetError(f"line {number}: a backslash that escapes no semicolon")
+    return text
+
+
+def _row(number: int, text: str) -> tuple[str, str]:
+    if text[0] == "#":
+        raise TargetError(f"line {number}: a directive")
+    keyword, equals, rest = text.partition("=")
+    if keyword.strip(" \t") != "exten" or not equals:
+        raise TargetError(f"line {number}: not an extension")
+    fields = rest.removeprefix(">").strip(" \t").split(",", 2)
+    if len(fields) != 3 or fields[1] != "1":
+        raise TargetError(f"line {number}: not the fields of an extension's first priority")
+    extension, _, application = fields
+    name, opening, data = application.partition("(")
+    if name != "Return" or not opening or not data.endswith(")"):
+        raise TargetError(f"line {number}: not an application Return with its value")
+    value = data[:-1]
+    if any(char in extension + value for char in "()&|\"'<>{}, \t") or "$" in text or not value:
+        raise TargetError(f"line {number}: a character that the dialplan would read")
+    return extension, value

@@ -1,0 +1,133 @@
+"""kamailio-htable: user moves in a hash table of Kamailio, loaded from a db_text table.
+
+Key: ``user@lowercase-host``, what ``$rU + "@" + $(rd{s.tolower})`` gives for the request. Port, transport and
+parameters of the old URI are not part of it, so remaps that differ in those alone and in their result are a
+conflict (R24).
+
+A reload that says Ok proves nothing: db_text re-reads a table only if its mtime, in whole seconds, is later
+than the one it knows, and only with ``db_mode=1``. So a sentinel row holds the content's token and is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import ClassVar
+
+from redirectd.plan.route import Route
+from redirectd.sip.host import canonical_host
+from redirectd.sip.text import normalize_escapes
+from redirectd.sip.uri import SipUri
+from redirectd.targets import answers, dbtext
+from redirectd.targets.base import (
+    CannotCarryError,
+    Command,
+    Fault,
+    Question,
+    Rendered,
+    Reply,
+    TargetError,
+    sample,
+    token_of,
+)
+from redirectd.targets.project import project
+from redirectd.targets.uritext import KAMAILIO, checked, write_uri
+
+SENTINEL = "__gen__"
+"""Key of the row that names the content. It has no ``@``, so no user can have it."""
+
+COLUMNS = (
+    dbtext.Column("id", "int", "auto"),
+    dbtext.Column("key_name", "string"),
+    dbtext.Column("key_type", "int"),
+    dbtext.Column("value_type", "int"),
+    dbtext.Column("key_value", "string"),
+    dbtext.Column("expires", "int"),
+)
+MAX_KEY = 512
+"""Longest key written, in characters; no user of a phone network comes near it."""
+
+
+def user_at_host(uri: SipUri) -> Collection[str]:
+    """Give the keys of an old URI: user and lower-case host, in the canonical spelling and in the one seen.
+
+    Kamailio's ``$rU`` is the user as the caller escaped it, so both spellings are written where they differ.
+    Raises CannotCarryError for a URI without user, and for what `checked` refuses.
+    """
+    checked(uri)
+    if uri.user is None:
+        raise CannotCarryError("the old URI has no user, and this target matches on user and host")
+    host = canonical_host(uri.host)
+    keys = {f"{user}@{host}" for user in (uri.user, normalize_escapes(uri.user))}
+    if max(map(len, keys)) > MAX_KEY:
+        raise CannotCarryError(f"the old URI is longer than the {MAX_KEY} characters a key can have")
+    return keys
+
+
+class KamailioHtable:
+    """Writes one db_text table; `table` is the name of the htable in kamailio.cfg."""
+
+    kind: ClassVar[str] = "kamailio-htable"
+    mtime_step: ClassVar[bool] = True
+
+    def __init__(self, *, match: str = "request-uri", table: str = "redir") -> None:
+        self._match = match
+        self._table = table
+
+    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+        """Write the table: sentinel first, then the moves in key order. All ids are 0, so that diffs stay small."""
+        found = project(routes, "user", self._match, user_at_host, lambda uri: write_uri(uri, KAMAILIO))
+        token = token_of(found.entries)
+        rows = [(SENTINEL, token), *found.entries.items()]
+        content = dbtext.write_table(COLUMNS, ((0, key, 0, 0, value, 0) for key, value in rows))
+        return Rendered(content, found.entries, found.refused, found.conflicts, token)
+
+    def parse(self, content: bytes) -> Mapping[str, str]:
+        """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""
+        entries: dict[str, str] = {}
+        for number, row in enumerate(dbtext.read_table(content, COLUMNS), 2):
+            _, key, key_type, value_type, value, expires = row
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise TargetError(f"line {number}: a key or value is empty")
+            if (key_type, value_type, expires) != (0, 0, 0):
+                raise TargetError(f"line {number}: not a plain string entry without expiry")
+            if key in entries:
+                raise TargetError(f"line {number}: a key stands there twice")
+            entries[key] = value
+        if entries.pop(SENTINEL, None) != token_of(entries):
+            raise TargetError(f"the row {SENTINEL} does not name this content")
+        return entries
+
+    def reload(self) -> Sequence[Command]:
+        """Load the table again."""
+        return (Command("htable.reload", (self._table,)),)
+
+    def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
+        """Ask for the sentinel, the number of entries, and changed entries one by one (all, or 200 of them)."""
+        wanted = {SENTINEL: rendered.token, **rendered.entries}
+        keys = [SENTINEL, *sample(changed)]
+        asked = [Question(Command("htable.get", (self._table, key)), _judge(key, wanted.get(key))) for key in keys]
+        count = Question(Command("htable.stats"), lambda reply: self._judge_count(reply, len(wanted)))
+        return (asked[0], count, *asked[1:])
+
+    def _judge_count(self, reply: Reply, wanted: int) -> str | None:
+        for table in answers.structs(reply):
+            if table.get("name") == self._table:
+                held = table.get("all")
+                if str(held) == str(wanted):
+                    return None
+                return f"htable {self._table} holds {held} entries instead of {wanted}"
+        return f"Kamailio has no htable {self._table}"
+
+
+def _judge(key: str, wanted: str | None) -> Callable[[Reply | Fault], str | None]:
+    def judge(reply: Reply | Fault) -> str | None:
+        if isinstance(reply, Fault):
+            gone = "doesn't exist in htable" in reply.text
+            return None if wanted is None and gone else f"{key}: Kamailio says {reply.text}"
+        item = answers.field(reply, "item")
+        held = answers.field(item, "value")
+        if wanted is None:
+            return f"{key} is still there, with {held!s}"
+        return None if held == wanted else f"{key} gives {held!s} instead of {wanted}"
+
+    return judge

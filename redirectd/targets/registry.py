@@ -1,0 +1,107 @@
+"""All kinds of targets by name, with the configuration keys of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from redirectd.errors import ConfigError, RedirectdError
+from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.base import Target, TargetOptions
+from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
+from redirectd.targets.kamailio_htable import KamailioHtable
+
+MATCHES = ("request-uri", "incoming")
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    meaning: str
+    type: type
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    build: Callable[..., Target]
+    options: Mapping[str, _Option]
+    takes_match: bool = True
+
+
+_KINDS: dict[str, _Kind] = {
+    "kamailio-dispatcher": _Kind(
+        KamailioDispatcher,
+        {"base": _Option("path of your own dispatcher list, from which this file is made", str, required=True)},
+        takes_match=False,
+    ),
+    "kamailio-htable": _Kind(
+        KamailioHtable, {"table": _Option("name of the htable in kamailio.cfg (default redir)", str)}
+    ),
+    "asterisk-dialplan": _Kind(
+        AsteriskDialplan,
+        {
+            "prefix": _Option("beginning of the contexts' names (default redirectd-map)", str),
+            "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
+        },
+    ),
+}
+
+
+def kinds() -> tuple[str, ...]:
+    """Give the names of all kinds, in the order to show them."""
+    return tuple(_KINDS)
+
+
+def accepted_options(kind: str) -> Mapping[str, str]:
+    """Give the configuration keys that are a kind's own, each with what it means; KeyError for an unknown kind."""
+    return MappingProxyType({name: option.meaning for name, option in _KINDS[kind].options.items()})
+
+
+def required_options(kind: str) -> frozenset[str]:
+    """Give those of `accepted_options` that must be there."""
+    return frozenset(name for name, option in _KINDS[kind].options.items() if option.required)
+
+
+def build(kind: str, options: TargetOptions) -> Target:
+    """Build a target from its configuration; ConfigError lists every fault of it."""
+    where = f"[[target]] {options.name}"
+    known = _KINDS.get(kind)
+    if known is None:
+        raise ConfigError(where, f"there is no target kind {kind!r}", f"use one of: {', '.join(_KINDS)}")
+    faults = _faults(where, known, options)
+    if faults:
+        first = faults[0]
+        raise ConfigError(first.where, first.why, first.what_to_do, faults)
+    match = {"match": options.match} if known.takes_match else {}
+    try:
+        return known.build(**match, **options.extra)
+    except ValueError as error:
+        raise ConfigError(where, str(error), "correct that key") from None
+
+
+def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdError, ...]:
+    faults: list[RedirectdError] = []
+    if options.match not in (MATCHES if kind.takes_match else MATCHES[:1]):
+        allowed = " or ".join(MATCHES) if kind.takes_match else "request-uri only"
+        faults.append(ConfigError(f"{where}, match", f"{options.match!r} is not possible here", f"use {allowed}"))
+    for name, value in options.extra.items():
+        option = kind.options.get(name)
+        if option is None:
+            known = ", ".join(sorted(kind.options)) or "no keys of its own"
+            faults.append(ConfigError(f"{where}, {name}", "this kind has no such key", f"it takes {known}"))
+        elif not _fits(value, option.type):
+            what = "a list of texts" if option.type is list else "a text"
+            faults.append(ConfigError(f"{where}, {name}", f"{value!r} is not {what}", f"{name}: {option.meaning}"))
+    faults += [
+        ConfigError(f"{where}, {name}", "is missing", f"{name}: {option.meaning}")
+        for name, option in kind.options.items()
+        if option.required and name not in options.extra
+    ]
+    return tuple(faults)
+
+
+def _fits(value: object, wanted: type) -> bool:
+    if wanted is list:
+        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    return isinstance(value, wanted) and value != ""

@@ -1,0 +1,122 @@
+"""Writing a URI into a routing file: rebuilt from its parsed parts, by allow-list, never copied."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from string import ascii_letters, digits
+
+from redirectd.sip.host import canonical_host
+from redirectd.sip.text import normalize_escapes, printable
+from redirectd.sip.uri import SipUri, UriError, param_name, params_text, parse_uri
+from redirectd.targets.base import CannotCarryError
+
+MAX_WRITTEN = 1000
+"""Longest URI written, in characters. Kamailio's own bound for a Request-URI is 1,024."""
+
+TRANSPORTS = frozenset({"udp", "tcp", "tls", "sctp", "ws", "wss"})
+"""Transports that Kamailio or Asterisk can send by; any other makes the request fail."""
+
+_ALNUM = ascii_letters + digits
+_ESCAPED_BYTE = re.compile(r"%([0-9A-Fa-f]{2})")
+_ELSEWHERE = frozenset({"maddr", "ttl"})
+_DROPPED = frozenset({"method"})  # R16
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The characters that a file's grammar takes literally in a URI's user and in its parameters.
+
+    Everything else that the URI grammar allows there is percent-escaped.
+    """
+
+    user: frozenset[str]
+    params: frozenset[str]
+
+
+KAMAILIO = Alphabet(frozenset(_ALNUM + "-_.!~*'()&=+$,;?/"), frozenset(_ALNUM + "-_.!~*'()[]/:&+$"))
+"""All that RFC 3261 25.1 allows: a Kamailio value is data, nothing in it is read as a language."""
+
+ASTERISK = Alphabet(frozenset(_ALNUM + "-_.~*+;="), frozenset(_ALNUM + "-_.~*+[]:"))
+"""What no reader between extensions.conf and Dial() gives a meaning to, `;` being written as ``\\;``.
+
+Out are ``$ & , ( ) ' ! ? /``, which the dialplan, Dial() and Return() would read.
+"""
+
+
+def checked(uri: SipUri) -> SipUri:
+    """Give back a URI that is one by the grammar and hides nothing in its escapes.
+
+    Raises CannotCarryError for anything else. A `SipUri` need not come from `parse_uri`, and a remap may be
+    years old, so this asks the grammar again.
+    """
+    try:
+        again = parse_uri(str(uri))
+    except UriError as error:
+        raise CannotCarryError(f"it is no URI: {error.why}") from None
+    if again != uri:
+        raise CannotCarryError("a part of the URI holds a separator and would be read as another part")
+    for part in (uri.user, params_text(uri.params)):
+        _refuse_hidden_bytes(part or "")
+    return uri
+
+
+def write_uri(uri: SipUri, alphabet: Alphabet, *, limit: int = MAX_WRITTEN) -> str:
+    """Write the URI that routing shall send to, without `method` and headers (R16).
+
+    Kept are scheme, user, host in canonical form, port, and all other parameters in their order. Refused by
+    CannotCarryError are a password, `maddr` and `ttl` (they send the call elsewhere than to the host that was
+    approved), transports nothing can send by, escapes of control or non-ASCII bytes, and what is over `limit`.
+    """
+    checked(uri)
+    if uri.password is not None:
+        raise CannotCarryError("the new URI has a password, which does not belong into a routing file")
+    user = "" if uri.user is None else _escape(uri.user, alphabet.user) + "@"
+    port = "" if uri.port is None else f":{uri.port}"
+    text = f"{uri.scheme}:{user}{canonical_host(uri.host)}{port}{_params(uri, alphabet)}"
+    if len(text) > limit:
+        raise CannotCarryError(f"the new URI has {len(text)} characters; {limit} can be carried")
+    return text
+
+
+def _params(uri: SipUri, alphabet: Alphabet) -> str:
+    kept: list[tuple[str, str | None]] = []
+    for name, value in uri.params:
+        canonical = param_name(name)
+        if canonical in _DROPPED:
+            continue
+        if canonical in _ELSEWHERE:
+            raise CannotCarryError(
+                f"the parameter {canonical} of the new URI sends the call elsewhere than to its host"
+            )
+        if canonical == "transport":
+            kept.append(("transport", _transport(uri)))
+        else:
+            kept.append((_escape(name, alphabet.params), value and _escape(value, alphabet.params)))
+    return params_text(tuple(kept))
+
+
+def _transport(uri: SipUri) -> str:
+    transport = uri.transport or ""
+    if transport not in TRANSPORTS:
+        raise CannotCarryError(f"nothing can send by the transport {printable(transport, 40)}")
+    return transport
+
+
+def _escape(text: str, literal: frozenset[str]) -> str:
+    parts = _ESCAPED_BYTE.split(normalize_escapes(text))  # text, two hex digits, text, ...
+    for i, part in enumerate(parts):
+        if i % 2:
+            parts[i] = f"%{part}"
+        else:
+            parts[i] = "".join(char if char in literal else f"%{ord(char):02X}" for char in part)
+    return "".join(parts)
+
+
+def _refuse_hidden_bytes(text: str) -> None:
+    for digits_ in _ESCAPED_BYTE.findall(text):
+        byte = int(digits_, 16)
+        if byte < 0x20 or byte == 0x7F:
+            raise CannotCarryError(f"an escape in the URI stands for the control character %{digits_.upper()}")
+        if byte > 0x7F:
+            raise CannotCarryError(f"an escape in the URI stands for the non-ASCII byte %{digits_.upper()}")
