@@ -1,0 +1,146 @@
+"""The `redirectd` command: its subcommands are imported when they are called, so that help is instant."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from redirectd import __version__
+from redirectd.errors import RedirectdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write a commented redirectd.toml for what is found on this host."),
+    "check": ("check", "Find everything that is wrong, all at once, each with its mend."),
+    "demo": ("demo", "Show the whole job on shipped real logs, in a folder of its own."),
+    "ingest": ("ingest", "Read logs once."),
+    "explain": ("explain", "Show what each 301 and 183 in a log was read as, and why not."),
+    "run": ("run", "Run the service: follow the sources, apply on schedule."),
+    "status": ("status", "Show the service, its sources, what waits and what is installed."),
+    "pending": ("remaps", "Show what waits for review."),
+    "list": ("remaps", "Show all remaps."),
+    "show": ("remaps", "Show one remap with its evidence."),
+    "lookup": ("lookup", "Show what routing does with a URI, hop by hop."),
+    "review": ("review", "Decide on one remap after another."),
+    "approve": ("decide", "Approve remaps: the next apply routes them."),
+    "reject": ("decide", "Reject remaps: they stay rejected on new sightings."),
+    "revoke": ("decide", "Take approvals back: the next apply no longer routes them."),
+    "reopen": ("decide", "Put decided remaps back to pending."),
+    "plan": ("plan", "Show what apply would change."),
+    "apply": ("plan", "Write the routing files from the approved remaps, reload and prove them."),
+    "history": ("history", "Show the generations that were installed."),
+    "rollback": ("history", "Install an earlier generation again."),
+    "export": ("exchange", "Write remaps as CSV or JSON."),
+    "import": ("exchange", "Read remaps from CSV or JSON."),
+    "db": ("db", "Upgrade, show and prune the database."),
+    "snippet": ("snippet", "Print the lines to paste into Kamailio's or Asterisk's configuration."),
+}
+"""Name to module of `redirectd.cli.commands` and one line of help. In a module a command is called `NAME_command`."""
+
+EPILOG = """\
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration (and plan --exit-code with changes); 3 refused by a
+safety limit or a hold; 4 installed, but not verified: rolled back.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands stay unimported until one of them is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"redirectd.cli.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        """Names of commands from the table, so that completing imports nothing."""
+        items = [
+            click.shell_completion.CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file. Default: /etc/redirectd/redirectd.toml, then ./redirectd.toml, then built-in "
+    "defaults (SQLite in /var/lib/redirectd, no sources, no targets, nobody trusted).",
+)
+@click.version_option(__version__, prog_name="redirectd")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Keep SIP routing true to what the network says has moved for good.
+
+    redirectd reads what Kamailio and Asterisk log, collects 301 Moved Permanently answers, lets you review them, and
+    regenerates dispatcher and dialplan files.
+    """
+    from redirectd.cli.app import App  # noqa: PLC0415 - help must not wait for it
+
+    ctx.obj = App(config)
+    ctx.call_on_close(ctx.obj.close)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process with the contract's exit code."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Runs the command line; every error becomes text on standard error here, and an exit code."""
+    try:
+        result = cli.main(args=args, prog_name="redirectd", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except RedirectdError as error:
+        from redirectd.cli.output import show_error  # noqa: PLC0415 - needed for an error only
+
+        show_error(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("redirectd: stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: not our failure, and Python's own flush must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback for people who didn't ask for one
+        _show_defect(error)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _show_defect(error: Exception) -> None:
+    if os.environ.get("REDIRECTD_DEBUG"):
+        traceback.print_exc()
+        return
+    from redirectd.sip.text import printable  # noqa: PLC0415 - needed for an error only
+
+    click.echo(f"redirectd: {type(error).__name__}: {printable(str(error), 500)}", err=True)
+    click.echo("  why:        this is a defect in redirectd", err=True)
+    click.echo("  what to do: run it again with REDIRECTD_DEBUG=1 and report the traceback", err=True)

@@ -1,0 +1,111 @@
+"""Printing: one JSON document, or tables for people. Text from the network is made harmless here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from redirectd.errors import ConfigError, RedirectdError
+from redirectd.sip.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 4000
+"""Columns where output goes to no terminal: nothing is wrapped or cut that a script may read."""
+
+
+def json_option(command: click.decorators.FC) -> click.decorators.FC:
+    """Adds `--json` as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def emit_json(document: Mapping[str, Any]) -> None:
+    """Prints one JSON document, in ASCII, so that nothing in it can reach a terminal's controls."""
+    click.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
+
+
+def rfc3339(when: datetime) -> str:
+    """An aware time as RFC 3339 in UTC."""
+    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def short_time(when: datetime | None) -> str:
+    """A time for people: UTC, to the minute."""
+    return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def say(text: str = "") -> None:
+    """Prints a line for people; what came from the network has gone through `printable` before."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """Prints a line to standard error."""
+    click.echo(text, err=True)
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """The console that tables go to: colours on a terminal only, never with NO_COLOR."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and JSON needs none of it
+
+    out = stream or sys.stdout
+    terminal = out.isatty()
+    return Console(
+        file=out,
+        no_color=bool(os.environ.get("NO_COLOR")) or not terminal,
+        width=None if terminal else PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Prints a table. Cells are shown as they are, made printable, and never read as markup."""
+    from rich import box  # noqa: PLC0415 - see console
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(printable(str(cell))) for cell in row))
+    console().print(shown)
+
+
+def diff_text(text: str) -> None:
+    """Prints a unified diff, with colours on a terminal."""
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in text.splitlines():
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1]) if colour else None
+        click.echo(click.style(shown_line(line), fg=style) if style else shown_line(line))
+
+
+def shown_line(line: str) -> str:
+    """A line of a file for a terminal: its tabs kept, anything else made printable."""
+    return "\t".join(printable(part) for part in line.split("\t"))
+
+
+def show_error(error: RedirectdError) -> None:
+    """Prints an error, or each fault of a configuration, as where, why and what to do."""
+    faults = error.faults if isinstance(error, ConfigError) and error.faults else (error,)
+    if len(faults) > 1:
+        note(f"redirectd: {printable(error.where)}: {len(faults)} faults")
+    for fault in faults:
+        lead = "" if len(faults) > 1 else "redirectd: "
+        note(f"{lead}{printable(fault.where)}")
+        note(f"  why:        {printable(fault.why)}")
+        note(f"  what to do: {printable(fault.what_to_do)}")

@@ -1,0 +1,55 @@
+"""The database's URL with everything the configuration and the environment say about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from redirectd.config.model import DEFAULT_URL, Config
+from redirectd.config.secrets import mask_url, read_secret
+from redirectd.errors import ConfigError
+
+
+def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str:
+    """The URL to open, with its password in clear: not for people. A relative SQLite path starts at the file's folder.
+
+    Raises ConfigError for a text that is no URL or a password file that can't be read.
+    """
+    text = environ.get("REDIRECTD_DATABASE_URL") or config.database.url
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(
+            "database.url",
+            f"{mask_url(text)} is no database URL",
+            "use sqlite:////path/file.db, postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name",
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:":
+            url = url.set(database=str(config.resolve(Path(url.database))))
+        return url.render_as_string(hide_password=False)
+    file = config.database.password_file
+    password = read_secret(
+        "database-password", "REDIRECTD_DATABASE_PASSWORD", config.resolve(file) if file else None, environ
+    )
+    if password is not None:
+        url = url.set(password=password)
+    return url.render_as_string(hide_password=False)
+
+
+def make_folder(file: Path | None) -> None:
+    """Creates the default database's folder where it is missing and may be created; any other is left to the user."""
+    if file is None or file != Path(DEFAULT_URL.removeprefix("sqlite:///")) or file.parent.exists():
+        return
+    try:
+        file.parent.mkdir(mode=0o750)
+    except OSError as error:
+        raise ConfigError(
+            f"folder {file.parent}",
+            f"the default database can't be put there: {error.strerror}",
+            "run as root or as the user redirectd, or set database.url: 'redirectd init' writes a configuration",
+        ) from error
