@@ -97,8 +97,19 @@ class Reader:
     growing pauses. Anything else that goes wrong closes the feed, and it is opened anew after a pause.
     """
 
-    def __init__(self, name: str, open_feed: Callable[[], Feed], heartbeats: Heartbeats, beat_seconds: float) -> None:
-        """`open_feed` runs in the reader's thread, at the start and after each failure."""
+    def __init__(
+        self,
+        name: str,
+        open_feed: Callable[[], Feed],
+        heartbeats: Heartbeats,
+        beat_seconds: float,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`open_feed` runs in the reader's thread, at the start and after each failure.
+
+        `on_change` is called, in that thread too, when the state becomes another.
+        """
+        self._on_change = on_change
         self.name = name
         self._open = open_feed
         self._heartbeats = heartbeats
@@ -248,4 +259,8 @@ class Reader:
 
     def _update(self, **changes: object) -> None:
         with self._lock:
+            before = self._report.state
             self._report = replace(self._report, **changes)  # type: ignore[arg-type]  # names are checked by replace
+            changed = self._report.state is not before
+        if changed:
+            self._on_change()

@@ -181,7 +181,7 @@ class Schedule:
             self._scheduler.add_job(
                 self._timed(spec), spec.trigger, id=spec.name, misfire_grace_time=spec.grace_seconds, executor="default"
             )
-        heart = IntervalTrigger(seconds=max(1, int(self.beat_seconds)), timezone=self.zone)
+        heart = IntervalTrigger(seconds=self.beat_seconds, timezone=self.zone)
         self._scheduler.add_job(self._beat, heart, id=HEART, misfire_grace_time=None, executor=HEART)
 
     def _beat(self) -> None:

@@ -1,0 +1,111 @@
+"""The metrics, all made from the status document, so that they can't say something else than it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from redirectd.service.metrics import Family, Sample
+
+_Document = dict[str, Any]
+
+
+def families(status: _Document) -> list[Family]:
+    """Every metric of the daemon, from its status document (times as text, as it is shown)."""
+    return [*_daemon(status), *_sources(status["sources"]), *_jobs(status["jobs"]), *_stored(status)]
+
+
+def _daemon(status: _Document) -> list[Family]:
+    daemon, database = status["daemon"], status["database"]
+    info = {"version": daemon["version"], "node": daemon["node"]}
+    return [
+        Family("redirectd_info", "gauge", "The running program.", (Sample(1, info),)),
+        _one("redirectd_start_time_seconds", "When the daemon started.", _seconds(daemon["started_at"])),
+        _one("redirectd_configuration_refused", "1: the last reload was refused, the old configuration is in force.",
+             float(daemon["configuration_error"] is not None)),
+        _one("redirectd_stuck", "How many readers or schedulers have stopped making progress.", len(daemon["silent"])),
+        _one("redirectd_paused", "1: a pause window holds scheduled applies back now.", float(daemon["paused"])),
+        _one("redirectd_database_up", "1: the database answers.", float(database["ok"])),
+        _one("redirectd_database_bytes", "Size of the database on disk.", database["bytes"]),
+    ]  # fmt: skip
+
+
+def _sources(sources: list[_Document]) -> list[Family]:
+    def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Family:
+        values = ((source["name"], value(source)) for source in sources)
+        samples = tuple(Sample(found, {"source": source}) for source, found in values if found is not None)
+        return Family(name, kind, text, samples)
+
+    return [
+        each("redirectd_source_up", "gauge", "1: the source is being read.", lambda s: float(s["state"] == "reading")),
+        each("redirectd_source_blocked", "gauge", "1: reading waits for the database.",
+             lambda s: float(s["state"] == "blocked")),
+        each("redirectd_source_lag_bytes", "gauge", "Bytes written and not read yet.", lambda s: s["lag_bytes"]),
+        each("redirectd_source_last_read_timestamp_seconds", "gauge", "When the source was last looked at.",
+             lambda s: _seconds(s["last_read"])),
+        each("redirectd_source_last_sighting_timestamp_seconds", "gauge", "When the source last gave a 301.",
+             lambda s: _seconds(s["last_sighting"])),
+        each("redirectd_sightings_total", "counter", "301 answers read.", lambda s: s["sightings"]),
+        each("redirectd_session_progress_total", "counter", "183 answers read.", lambda s: s["session_progress"]),
+        each("redirectd_source_restarts_total", "counter", "How often reading ended by a fault and began anew.",
+             lambda s: s["restarts"]),
+        each("redirectd_source_store_failures_total", "counter", "Attempts to store that the database did not take.",
+             lambda s: s["store_failures"]),
+    ]  # fmt: skip
+
+
+def _jobs(jobs: list[_Document]) -> list[Family]:
+    def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Family:
+        values = ((job["name"], value(job)) for job in jobs)
+        return Family(
+            name, kind, text, tuple(Sample(found, {"job": job}) for job, found in values if found is not None)
+        )
+
+    return [
+        each("redirectd_job_runs_total", "counter", "Runs of a scheduled job, failed ones too.", lambda j: j["runs"]),
+        each("redirectd_job_failures_total", "counter", "Runs that failed.", lambda j: j["failures"]),
+        each("redirectd_job_failed", "gauge", "1: the last run failed.", lambda j: float(j["last_error"] is not None)),
+        each("redirectd_job_missed_total", "counter", "Runs that came too late to be started.", lambda j: j["missed"]),
+        each("redirectd_job_skipped_total", "counter", "Runs left out because the one before had not ended.",
+             lambda j: j["skipped"]),
+        each("redirectd_job_last_run_timestamp_seconds", "gauge", "End of the last run.",
+             lambda j: _seconds(j["last_run"])),
+        each("redirectd_job_next_run_timestamp_seconds", "gauge", "When it is due.", lambda j: _seconds(j["next_run"])),
+        each("redirectd_job_last_run_seconds", "gauge", "How long the last run took.", lambda j: j["last_seconds"]),
+    ]  # fmt: skip
+
+
+def _stored(status: _Document) -> list[Family]:
+    """What the database knows; nothing of it while the database is away, rather than zeros."""
+    remaps: _Document = status["remaps"] or {}
+    by_state = (Sample(count, {"state": state}) for state, count in remaps.items())
+    lost = (
+        Sample(item["count"], {"node": item["node"], "source": item["source"], "kind": item["kind"]})
+        for item in status["losses"]
+    )
+    nodes = [node for node in status["nodes"] if node["generation"] is not None]
+    return [
+        _many("redirectd_remaps", "gauge", "Remaps by state.", by_state),
+        _one("redirectd_remaps_stale", "Approved remaps past their review date.", status["stale"]),
+        _one("redirectd_quarantine", "Things that look like a 301 and could not be read.", status["quarantine"]),
+        _many("redirectd_losses_total", "counter", "What the sources lost, by kind.", lost),
+        _many("redirectd_generation", "gauge", "The newest generation of a node.",
+              (Sample(node["generation"], {"node": node["node"]}) for node in nodes)),
+        _many("redirectd_generation_timestamp_seconds", "gauge", "When it was installed.",
+              (Sample(_seconds(node["created_at"]) or 0.0, {"node": node["node"]}) for node in nodes)),
+        _many("redirectd_generation_rolled_back", "gauge", "1: it did not prove itself and was taken back.",
+              (Sample(float(node["outcome"] == "rolled-back"), {"node": node["node"]}) for node in nodes)),
+    ]  # fmt: skip
+
+
+def _one(name: str, text: str, value: float | None) -> Family:
+    return Family(name, "gauge", text, () if value is None else (Sample(value),))
+
+
+def _many(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Family:
+    return Family(name, kind, text, tuple(samples))
+
+
+def _seconds(shown: str | None) -> float | None:
+    return None if shown is None else datetime.fromisoformat(shown).timestamp()

@@ -1,0 +1,91 @@
+"""What the database knows of the service: remaps by state, losses, generations. The same with and without a daemon."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text
+
+from redirectd.store.database import Database
+from redirectd.store.remap import State
+from redirectd.store.schema import generation, loss, position, quarantine, remap, setting
+
+Document = dict[str, Any]
+
+
+def read_stored(database: Database, now: datetime) -> Document:
+    """The parts of the status document that come from the database. Raises StoreError."""
+    with database.read() as connection:
+        return {
+            "remaps": _remaps(connection),
+            "stale": _stale(connection, now),
+            "quarantine": _count(connection),
+            "losses": _losses(connection),
+            "nodes": _nodes(connection),
+            "database_bytes": _size(database, connection),
+        }
+
+
+def _remaps(connection: Connection) -> Document:
+    counted = connection.execute(select(remap.c.state, func.count()).group_by(remap.c.state))
+    return {state.value: 0 for state in State} | {str(state): int(count) for state, count in counted}
+
+
+def _stale(connection: Connection, now: datetime) -> int:
+    """Approved remaps past their review date (R36)."""
+    query = select(func.count()).where(remap.c.state == State.APPROVED.value, remap.c.revalidate_after < now)
+    return int(connection.execute(query).scalar_one())
+
+
+def _count(connection: Connection) -> int:
+    return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
+
+
+def _losses(connection: Connection) -> list[Document]:
+    rows = connection.execute(select(loss).order_by(loss.c.node, loss.c.source, loss.c.kind))
+    return [
+        {"node": row.node, "source": row.source, "kind": row.kind, "count": row.count, "last_at": row.last_at}
+        for row in rows
+    ]
+
+
+def _nodes(connection: Connection) -> list[Document]:
+    """For each node its newest generation and the time at which it last stored something."""
+    newest = select(func.max(generation.c.number)).group_by(generation.c.node)
+    found: dict[str, Document] = {}
+    for row in connection.execute(
+        select(
+            generation.c.node, generation.c.number, generation.c.created_at, generation.c.checksum, generation.c.outcome
+        ).where(generation.c.number.in_(newest))
+    ):
+        found[row.node] = {
+            "node": row.node,
+            "generation": row.number,
+            "created_at": row.created_at,
+            "checksum": row.checksum,
+            "outcome": row.outcome,
+        }
+    nothing = {"generation": None, "created_at": None, "checksum": None, "outcome": None}
+    for node, at in connection.execute(
+        select(position.c.node, func.max(position.c.updated_at)).group_by(position.c.node)
+    ):
+        found.setdefault(node, {"node": node, **nothing})["last_stored"] = at
+    for node, name, value in connection.execute(select(setting.c.node, setting.c.name, setting.c.value)):
+        if node in found:
+            found[node].setdefault("settings", {})[name] = value
+    return [{"last_stored": None, "settings": {}} | found[node] for node in sorted(found)]
+
+
+def _size(database: Database, connection: Connection) -> int | None:
+    """Bytes on disk; None where the server does not say."""
+    if database.backend == "sqlite":
+        file = database.file
+        parts = [] if file is None else [file, file.with_name(file.name + "-wal")]
+        return sum(part.stat().st_size for part in parts if part.exists())
+    if database.backend == "postgresql":
+        return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+    found = connection.execute(
+        text("SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()")
+    ).scalar()
+    return None if found is None else int(found)
