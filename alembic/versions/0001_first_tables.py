@@ -40,6 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "event",
         sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("call_key", sa.String(length=32), nullable=False),
         sa.Column("remap_id", BIG_ID, nullable=True),
         sa.Column("refusal_id", BIG_ID, nullable=True),
         sa.Column("rank", sa.Integer(), nullable=False),
@@ -47,6 +48,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key"),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_event_call_key"), ["call_key"], unique=False)
         batch_op.create_index(batch_op.f("ix_event_seen_at"), ["seen_at"], unique=False)
 
     op.create_table(
@@ -141,6 +143,7 @@ def upgrade() -> None:
         sa.Column("new_uri", LONG_TEXT, nullable=True),
         sa.Column("contacts", LONG_TEXT, nullable=False),
         sa.Column("flags", LONG_TEXT, nullable=False),
+        sa.Column("facts", LONG_TEXT, nullable=False),
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.Column("first_seen", TIME, nullable=False),
         sa.Column("last_seen", TIME, nullable=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from redirectd.collect.answer import UNPAIRED, WEAK, Answer
-from redirectd.collect.targets import Targets, read_targets
+from redirectd.collect.targets import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
 from redirectd.config.policy import Policy
@@ -88,7 +88,9 @@ def in_domains(host: str, domains: frozenset[str]) -> bool:
 
 def _learn(answer: Answer, old: Uri, kind: str, policy: Policy) -> Verdict:
     assert isinstance(old, SipUri)
-    targets = read_targets(answer, old, policy)
+    if kind != "user":
+        old = place_of(old)
+    targets = read_targets(answer, old, policy, place_only=kind != "user")
     if isinstance(targets, Refused):
         return targets
     flags = dict(targets.flags)

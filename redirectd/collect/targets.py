@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.verdict import Candidate, Refused
@@ -12,7 +12,7 @@ from redirectd.config.policy import Policy
 from redirectd.sip.compare import equal
 from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
 from redirectd.sip.routekey import route_key
-from redirectd.sip.text import printable
+from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri
 
 _ROUTING_DATA = ("rn", "npdi", "cic", "tgrp", "trunk-context")
@@ -32,8 +32,14 @@ class Targets:
     lifetime_fault: str | None
 
 
-def read_targets(answer: Answer, old: SipUri, policy: Policy) -> Targets | Refused:
-    """The Contacts as candidates, or why there is none."""
+def place_of(uri: SipUri) -> SipUri:
+    """Host, port and transport alone: what moves when a gateway or registrar answers 301 (R12)."""
+    params = tuple(param for param in uri.params if param[0].lower() == "transport")
+    return SipUri(uri.scheme, None, None, uri.host, uri.port, params)
+
+
+def read_targets(answer: Answer, old: SipUri, policy: Policy, *, place_only: bool) -> Targets | Refused:
+    """The Contacts as candidates, or why there is none; `place_only` takes their host, port and transport."""
     contacts = parse_contacts(answer.contacts)
     if not contacts:
         return _no_contact(answer)
@@ -48,7 +54,7 @@ def read_targets(answer: Answer, old: SipUri, policy: Policy) -> Targets | Refus
         flags["malformed"] = f"{len(faulty)} of {len(contacts)} Contacts can't be read: {faulty[0].fault}"
     if answer.faults:
         flags["malformed"] = "; ".join(answer.faults)
-    return _choose(answer, old, readable, flags, policy)
+    return _choose(answer, old, readable, flags, policy, place_only=place_only)
 
 
 def _no_contact(answer: Answer) -> Refused:
@@ -59,7 +65,13 @@ def _no_contact(answer: Answer) -> Refused:
 
 
 def _choose(
-    answer: Answer, old: SipUri, readable: list[Contact], flags: dict[str, str], policy: Policy
+    answer: Answer,
+    old: SipUri,
+    readable: list[Contact],
+    flags: dict[str, str],
+    policy: Policy,
+    *,
+    place_only: bool,
 ) -> Targets | Refused:
     """R11, R15 to R17 and R20 over the readable Contacts."""
     routable: list[tuple[SipUri, Contact, str]] = []
@@ -68,6 +80,8 @@ def _choose(
     for contact in readable:
         assert contact.uri is not None
         uri, dropped = _stripped(_as_sip(contact.uri, policy))
+        if place_only and isinstance(uri, SipUri):
+            uri = place_of(uri)
         if not any(equal(uri, known) for known in distinct[:MAX_CANDIDATES]):
             distinct.append(uri)
             problem = _unroutable(uri, old)
@@ -122,7 +136,10 @@ def _stripped(uri: Uri) -> tuple[Uri, str]:
         dropped.append(f"method={uri.param('method')}")
     if uri.headers is not None:
         dropped.append(f"?{uri.headers}")
-    return (uri.without({"method"}, headers=True), " ".join(dropped)) if dropped else (uri, "")
+    stripped = uri.without({"method"}, headers=True)
+    if uri.user is not None:
+        stripped = replace(stripped, user=normalize_escapes(uri.user))  # escapes are the same in either case
+    return stripped, " ".join(dropped)
 
 
 def _unroutable(uri: Uri, old: SipUri) -> tuple[str, str] | None:

@@ -41,6 +41,11 @@ class Learnt:
     incoming: str | None = None
 
     @property
+    def forked(self) -> bool:
+        """Whether the incoming request had been forked: then its URI names several places (R5)."""
+        return self.answer.fork.isdigit() and self.answer.fork != "0"
+
+    @property
     def old_hash(self) -> str:
         """Names kind and old key."""
         return digest(self.kind, self.old_key)

@@ -68,6 +68,7 @@ remap = Table(
     Column("new_uri", LongText),  # null while several Contacts wait for a choice (R15)
     Column("contacts", LongText, nullable=False),  # JSON list, in q order
     Column("flags", LongText, nullable=False),  # JSON object: name -> reason; those that no policy decides
+    Column("facts", LongText, nullable=False),  # JSON object: name -> what strengthens it (R23)
     Column("calls", BigInteger, nullable=False),
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
@@ -127,6 +128,7 @@ event = Table(
     "event",
     metadata,
     Column("key", String(32), primary_key=True),  # hash of one answered transaction (R8)
+    Column("call_key", String(32), nullable=False, index=True),  # hash of its Call-ID: what a weak telling has
     Column("remap_id", BigId),
     Column("refusal_id", BigId),
     Column("rank", Integer, nullable=False),  # how complete the telling was; a better one replaces it

@@ -1,0 +1,72 @@
+"""Reading one log to its end into the database: what `redirectd ingest` and the demo do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from time import monotonic
+
+from redirectd.collect.batch import Batch, SessionProgress
+from redirectd.collect.reader import Reader, Reading
+from redirectd.sources.log import Log
+from redirectd.store.collecting import Recorded, record
+from redirectd.store.database import Database
+
+COMMIT_VERDICTS = 2_000
+"""Verdicts after which a batch is committed: a commit costs an fsync, a batch costs memory."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What reading a log came to, in the contract's words."""
+
+    bytes: int = 0
+    sightings: int = 0
+    remaps_new: int = 0
+    remaps_updated: int = 0
+    session_progress: int = 0
+    unpaired: int = 0
+    refused: int = 0
+    unparsed: int = 0
+    seconds: float = 0.0
+
+    def add(self, recorded: Recorded) -> None:
+        """Counts a committed batch in."""
+        for name, count in asdict(recorded).items():
+            setattr(self, name, getattr(self, name) + count)
+
+
+def ingest(
+    log: Log,
+    reading: Reading,
+    database: Database,
+    *,
+    node: str,
+    clock: Callable[[], datetime],
+    on_progress: Callable[[SessionProgress], None] | None = None,
+    on_block: Callable[[int], None] | None = None,
+) -> Summary:
+    """Reads `log` from its start to its present end. `on_progress` gets each 183, `on_block` the bytes read so far."""
+    started = monotonic()
+    summary = Summary()
+    reader = Reader(log, reading, clock=clock)
+    batch = Batch(reading.source)
+    more = True
+    while more:
+        more = reader.read(batch, final=True)
+        summary.session_progress += len(batch.progress)
+        for progress in batch.progress:
+            if on_progress is not None:
+                on_progress(progress)
+        batch.progress.clear()
+        if on_block is not None:
+            on_block(reader.offset)
+        if len(batch.verdicts) >= COMMIT_VERDICTS or not more:
+            if not batch.is_empty:
+                with database.begin() as connection:
+                    summary.add(record(connection, batch, node=node, now=clock()))
+            summary.bytes += batch.read
+            batch = Batch(reading.source)
+    summary.seconds = round(monotonic() - started, 3)
+    return summary

@@ -1,0 +1,92 @@
+"""R6: the request behind a response, looked for backwards in the log by its branch, never by order alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from redirectd.collect.scan import Block
+from redirectd.dialects.frame import Dialect, Direction, Frame
+from redirectd.dialects.window import REACH
+from redirectd.sip.message import MessageError, Request, Response, parse_message
+from redirectd.sip.text import to_bytes
+from redirectd.sources.log import Log
+
+LOOK_BACK = 8 << 20
+"""Bytes before a response in which its request is looked for, on into the rotated file before."""
+
+CHUNK = 256 << 10
+MAX_TRIES = 64
+"""Places with the same branch or Call-ID that are looked at; a transaction has a handful."""
+
+_SURE_BRANCH = 12
+"""A branch at least this long is looked for, else the Call-ID: `z9hG4bK` and a few characters."""
+
+
+def find_request(log: Log, block: Block, frame: Frame, response: Response, dialect: Dialect) -> Request | None:
+    """The request that `response` answers, or None where the bounded stretch does not hold it (R7)."""
+    via, cseq, call_id = response.top_via, response.cseq, response.call_id
+    if cseq is None or call_id is None:
+        return None
+    branch = via.branch if via else None
+    text = branch if branch and len(branch) >= _SURE_BRANCH else call_id
+    needle = dialect.spell(to_bytes(text))
+    for window, at in islice(_places(log, block, frame, needle), MAX_TRIES):
+        request = _request_at(window, at, dialect)
+        if request is not None and answers(response, request):
+            return request
+    return None
+
+
+def answers(response: Response, request: Request) -> bool:
+    """Whether the two are of one transaction (17.1.3): top branch, CSeq, Call-ID; never an ACK or CANCEL."""
+    asked, told = request.cseq, response.cseq
+    if asked is None or asked != told or request.method != asked.method or request.call_id != response.call_id:
+        return False
+    ours, theirs = request.top_via, response.top_via
+    return ours is None or theirs is None or ours.branch == theirs.branch
+
+
+def _request_at(window: bytes | bytearray, at: int, dialect: Dialect) -> Request | None:
+    framed = dialect.frame(window, at, final=True)
+    if not isinstance(framed, Frame) or framed.direction is Direction.RECEIVED:
+        return None  # what was received with this branch is another element's transaction
+    try:
+        message = parse_message(framed.payload)
+    except MessageError:
+        return None
+    return message if isinstance(message, Request) else None
+
+
+def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tuple[bytes | bytearray, int]]:
+    """Where the needle stands: backwards from the response, nearest first, then ahead of it in the block.
+
+    Writers of several threads can log a request behind its answer, hence the look ahead.
+    """
+    window = block.window
+    at = window.rfind(needle, 0, frame.start)
+    while at >= 0:
+        yield window, at
+        at = window.rfind(needle, 0, at)
+    lowest = block.base + frame.start - LOOK_BACK
+    yield from _further_back(log, block.base, lowest, needle)
+    older = log.previous() if lowest < log.start else None
+    if older is not None:
+        yield from _further_back(older, older.end(), older.end() + lowest, needle)
+    at = window.find(needle, frame.end, frame.end + REACH)
+    while at >= 0:
+        yield window, at
+        at = window.find(needle, at + 1, frame.end + REACH)
+
+
+def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[tuple[bytes, int]]:
+    lowest = max(lowest, log.start)
+    while high > lowest:
+        low = max(lowest, high - CHUNK)
+        base = max(log.start, low - REACH)
+        window = log.read(base, high + REACH - base)
+        at = window.rfind(needle, low - base, high - base + len(needle) - 1)
+        while at >= 0:
+            yield window, at
+            at = window.rfind(needle, low - base, at)
+        high = low

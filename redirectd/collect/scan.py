@@ -1,0 +1,118 @@
+"""Finding the few records of interest in a log: blocks, a search for literals, a frame around each hit.
+
+Nearly all bytes say nothing to us, so no loop here walks over lines. `rfind` over a block is the quickest search
+CPython has (3 to 10 GB/s against 2 to 3 of `find` and of regular expressions), hence hits come from the back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from redirectd.dialects.frame import Dialect, Frame, Incomplete, Record, Unreadable
+from redirectd.dialects.window import REACH
+from redirectd.sources.log import Log
+
+BLOCK = 1 << 20
+"""Bytes read at a time."""
+
+LEAD = 2 * REACH
+"""Bytes before a block that its first records may reach back to."""
+
+Told = Frame | Record | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one step saw: the window, where it begins in the log, what was found, and how far the log is dealt with."""
+
+    window: bytes | bytearray
+    base: int
+    found: tuple[tuple[Told, Dialect], ...]
+    counts: dict[bytes, int]
+    end: int
+    at_end: bool
+
+
+class Scanner:
+    """Walks over a log block by block. `offset` is the first byte not dealt with yet: what a position is made of.
+
+    `literals` find records; `counted` are literals that are only counted (losses, hints).
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        dialects: Sequence[Dialect],
+        literals: Iterable[bytes],
+        *,
+        counted: Iterable[bytes] = (),
+        offset: int = 0,
+    ) -> None:
+        self.log = log
+        self.offset = offset
+        self._dialects = list(dialects)
+        self._literals = tuple(literals)
+        self._counted = tuple(counted)
+        self._margin = max((len(one) for one in (*self._literals, *self._counted)), default=1) - 1
+        self._buffer = bytearray(LEAD + BLOCK)
+
+    def next_block(self, *, final: bool) -> Block | None:
+        """The next stretch, None where nothing new is there. `final`: the log's present end is its last byte.
+
+        A record that the present end cuts waits for the rest, unless `final`.
+        """
+        base = max(self.log.start, self.offset - LEAD)
+        begin = self.offset - base
+        filled = self.log.read_into(base, memoryview(self._buffer))
+        if filled <= begin:
+            return None
+        at_end = filled < len(self._buffer)
+        window = bytes(memoryview(self._buffer)[:filled]) if at_end else self._buffer
+        last = at_end and final
+        end = filled if last else max(begin, filled - self._margin)
+        found: list[tuple[Told, Dialect]] = []
+        done = begin
+        for at in self._hits(window, begin):
+            if at < done:
+                continue
+            framed = self._frame(window, at, begin=begin, final=last, at_end=at_end)
+            if isinstance(framed, Incomplete):
+                end = max(begin, min(end, framed.start))
+                break
+            if framed is not None:
+                found.append(framed)
+                done = max(done, framed[0].end)
+        end = max(end, done)
+        counts = {one: window.count(one, begin, end + len(one) - 1) for one in self._counted}
+        if base + end == self.offset and not found:
+            return None
+        self.offset = base + end
+        return Block(window, base, tuple(found), counts, self.offset, at_end)
+
+    def _hits(self, window: bytes | bytearray, begin: int) -> list[int]:
+        hits: list[int] = []
+        for literal in self._literals:
+            at = window.rfind(literal, begin)
+            while at >= 0:
+                hits.append(at)
+                at = window.rfind(literal, begin, at)
+        hits.sort()
+        return hits
+
+    def _frame(
+        self, window: bytes | bytearray, at: int, *, begin: int, final: bool, at_end: bool
+    ) -> tuple[Told, Dialect] | Incomplete | None:
+        """The record at a hit, asked of each dialect, the one that knew the last hit first."""
+        waiting: Incomplete | None = None
+        for index, dialect in enumerate(self._dialects):
+            framed = dialect.frame(window, at, final=final)
+            if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
+                framed = dialect.frame(window, at, final=True)  # larger than a whole block: take what there is
+            if isinstance(framed, Incomplete):
+                waiting = waiting or framed
+            elif framed is not None:
+                if index:
+                    self._dialects.insert(0, self._dialects.pop(index))
+                return framed, dialect
+        return waiting

@@ -1,0 +1,97 @@
+"""What each target's file is on this node, and what about it is still to be finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, delete, insert, select
+
+from redirectd.store.schema import target_state
+
+_IN_DETAIL = ("phase", "backup", "old_sha256", "previous_sha256", "previous_number", "attempts", "error")
+
+
+class Phase(StrEnum):
+    """How far an installation is that is not finished."""
+
+    INSTALLING = "installing"
+    """Files are being put into place: this one is the old or the new one."""
+    RESTORING = "restoring"
+    """The old files are being put back."""
+    RELOAD = "reload"
+    """The file is in place; the server has not been told of it, or has not proven it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """One target's state.
+
+    `sha256` is of the file that redirectd installed last (empty: never), by generation `number`. While `phase` is
+    set, that file may not be in place or not in service yet: `old_sha256` is of the file before it
+    (empty: there was none), of which `backup` is a copy (None: there was none), and the `previous` values
+    are those to go back to. `attempts` and `next_try` space the retries.
+    """
+
+    target: str
+    sha256: str
+    number: int
+    updated_at: datetime
+    phase: Phase | None = None
+    backup: str | None = None
+    old_sha256: str = ""
+    previous_sha256: str = ""
+    previous_number: int = 0
+    attempts: int = 0
+    next_try: datetime | None = None
+    error: str = ""
+
+    @property
+    def pending(self) -> bool:
+        """Say if something about this target is to be finished."""
+        return self.phase is not None
+
+
+def target_states(connection: Connection, node: str) -> dict[str, TargetState]:
+    """Give the states of `node`, by target name."""
+    rows = connection.execute(select(target_state).where(target_state.c.node == node))
+    states = {}
+    for row in rows:
+        detail = json.loads(row.detail) if row.detail else {}
+        next_try = detail.pop("next_try", None)
+        phase = detail.pop("phase", None)
+        states[row.target] = TargetState(
+            target=row.target,
+            sha256=row.sha256,
+            number=row.number,
+            updated_at=row.updated_at,
+            phase=None if phase is None else Phase(phase),
+            next_try=None if next_try is None else datetime.fromisoformat(next_try),
+            **detail,
+        )
+    return states
+
+
+def put_target_states(connection: Connection, node: str, states: Iterable[TargetState]) -> None:
+    """Write states over those of the same targets."""
+    for state in states:
+        detail = {name: value for name, value in asdict(state).items() if name in _IN_DETAIL}
+        if state.next_try is not None:
+            detail["next_try"] = state.next_try.isoformat()
+        connection.execute(
+            delete(target_state).where(target_state.c.node == node, target_state.c.target == state.target)
+        )
+        connection.execute(
+            insert(target_state).values(
+                node=node,
+                target=state.target,
+                sha256=state.sha256,
+                number=state.number,
+                pending_reload=state.pending,
+                detail=json.dumps(detail),
+                updated_at=state.updated_at,
+            )
+        )
