@@ -22,7 +22,7 @@ _USER = re.compile(f"[{UNRESERVED}%&=+$,;?/]++")
 _PASSWORD = re.compile(f"[{UNRESERVED}%&=+$,]*+")
 _PARAM = re.compile(rf"[{UNRESERVED}%\[\]/:&+$]++")
 _HEADER = re.compile(rf"[{UNRESERVED}%\[\]/?:+$]*+")
-_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
+_TRANSPORT = re.compile(r"[A-Za-z0-9\-.!*_+'~]++")  # a token, of what may stand in a URI, unescaped
 _DIGITS = re.compile(r"[0-9]{1,5}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
 _GLOBAL_NUMBER = re.compile(r"\+[0-9\-.()]++")
@@ -216,7 +216,7 @@ def _parse_hostport(hostport: str) -> tuple[str, int | None]:
 def _parse_sip_params(text: str) -> Params:
     params = _parse_params(text, _PARAM)
     for name, value in params:
-        if param_name(name) == "transport" and not _TOKEN.fullmatch(normalize_escapes(value or "")):
+        if param_name(name) == "transport" and not _TRANSPORT.fullmatch(normalize_escapes(value or "")):
             raise UriError("the transport parameter has no proper value")
     return params
 
