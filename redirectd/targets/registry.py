@@ -19,7 +19,6 @@ MATCHES = ("request-uri", "incoming")
 class _Option:
     meaning: str
     type: type
-    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +26,15 @@ class _Kind:
     build: Callable[..., Target]
     options: Mapping[str, _Option]
     takes_match: bool = True
+    needs_base: bool = False
 
 
 _KINDS: dict[str, _Kind] = {
     "kamailio-dispatcher": _Kind(
         KamailioDispatcher,
-        {"base": _Option("path of your own dispatcher list, from which this file is made", str, required=True)},
+        {"base": _Option("path of your own dispatcher list, from which this file is made", str)},
         takes_match=False,
+        needs_base=True,
     ),
     "kamailio-htable": _Kind(
         KamailioHtable, {"table": _Option("name of the htable in kamailio.cfg (default redir)", str)}
@@ -58,9 +59,9 @@ def accepted_options(kind: str) -> Mapping[str, str]:
     return MappingProxyType({name: option.meaning for name, option in _KINDS[kind].options.items()})
 
 
-def required_options(kind: str) -> frozenset[str]:
-    """Give those of `accepted_options` that must be there."""
-    return frozenset(name for name, option in _KINDS[kind].options.items() if option.required)
+def needs_base(kind: str) -> bool:
+    """Say if a kind is rendered from a base file of the operator, which `render` then has to be given."""
+    return _KINDS[kind].needs_base
 
 
 def build(kind: str, options: TargetOptions) -> Target:
@@ -93,11 +94,6 @@ def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdE
         elif not _fits(value, option.type):
             what = "a list of texts" if option.type is list else "a text"
             faults.append(ConfigError(f"{where}, {name}", f"{value!r} is not {what}", f"{name}: {option.meaning}"))
-    faults += [
-        ConfigError(f"{where}, {name}", "is missing", f"{name}: {option.meaning}")
-        for name, option in kind.options.items()
-        if option.required and name not in options.extra
-    ]
     return tuple(faults)
 
 

@@ -1,0 +1,74 @@
+"""What every control channel can do, and how its answers are judged."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from redirectd.errors import PeerError
+from redirectd.sip.text import printable
+from redirectd.targets.base import Command, Fault, Question, Reply
+
+SHOWN = 300
+"""Characters of a server's text that an error message shows."""
+
+
+class AnswerError(PeerError):
+    """The server was reached and answered with an error of its own: `code` (Kamailio's, 0 for Asterisk) and `text`."""
+
+    def __init__(self, where: str, code: int, text: str, what_to_do: str = "") -> None:
+        shown = printable(text.strip(), SHOWN)
+        super().__init__(where, f"answered: {shown}", what_to_do or "look into the server's log")
+        self.code = code
+        self.text = shown
+
+
+class RetryLater(AnswerError):  # noqa: N818 - it says what to do; nothing has failed
+    """The server is busy with a reload and takes another one in some seconds (Kamailio: one in 5 s)."""
+
+
+class Channel(Protocol):
+    """A way to one server. Connects with the first question, and again after a failure."""
+
+    def ask(self, command: Command) -> Reply:
+        """Give the answer: JSON or binrpc values for Kamailio, text for Asterisk.
+
+        Raises PeerError if the server can't be asked in time, AnswerError if it answers with an error, and
+        RetryLater while a reload is under way.
+        """
+        ...
+
+    def describe(self) -> str:
+        """Name the channel for people: what it speaks, and where. No secrets."""
+        ...
+
+    def probe(self) -> str:
+        """Ask for the server's version, which changes nothing; raises like `ask`."""
+        ...
+
+    def close(self) -> None:
+        """Give back sockets and files; the channel can be used again."""
+        ...
+
+
+def prove(channel: Channel, question: Question) -> str | None:
+    """Ask and judge; None if proven, else why not. An error that the server answers is an answer to judge.
+
+    Raises PeerError if the server can't be asked, RetryLater if it is reloading.
+    """
+    try:
+        reply: Reply | Fault = channel.ask(question.command)
+    except RetryLater:
+        raise
+    except AnswerError as error:
+        reply = Fault(error.code, error.text)
+    return question.judge(reply)
+
+
+def kamailio_error(where: str, command: Command, code: int, text: str) -> AnswerError:
+    """Make the error for an answer of Kamailio: RetryLater for an ongoing reload."""
+    place = f"{where}, {command.name}"
+    if "ongoing reload" in text.lower():
+        return RetryLater(place, code, text, "try again in 5 seconds")
+    if "not found" in text.lower() and ("command" in text.lower() or "method" in text.lower()):
+        return AnswerError(place, code, text, f"load the module that has the RPC command {command.name}")
+    return AnswerError(place, code, text)

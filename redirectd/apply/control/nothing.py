@@ -1,0 +1,27 @@
+"""No channel (``none``): the file is written and parsed back, and no server is told or asked."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from redirectd.errors import PeerError
+from redirectd.targets.base import Command
+
+
+class NoChannel:
+    """Stands where `reload` is ``none``; can't be asked anything."""
+
+    def ask(self, command: Command) -> NoReturn:
+        """Raise PeerError: there is nobody to ask."""
+        raise PeerError(f"reload = none, {command.name}", "there is no server to ask", "set `reload` to a channel")
+
+    def describe(self) -> str:
+        """Say that nobody is told."""
+        return "no server is told or asked"
+
+    def probe(self) -> str:
+        """Give an empty text: nothing can be wrong with no channel."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing is held open."""
