@@ -24,7 +24,26 @@ _TEXT = re.compile(rb'"(?:message|msg|MESSAGE)"' + _JSON_STRING, re.DOTALL)
 _STAMP = re.compile(
     rb'"(?:@timestamp|timestamp|time|_SOURCE_REALTIME_TIMESTAMP|__REALTIME_TIMESTAMP)"\s{0,4}:\s{0,4}"([^"\\]{0,64})"'
 )
+_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _JSON_START = re.compile(rb"\s{0,8}(?:@cee: ?)?\{|[^{\"]{0,200}@cee: ?\{")
+
+
+class Writer(Enum):
+    """Which program wrote a JSON line, by its own keys; they can't stand inside a JSON string."""
+
+    ASTERISK = "asterisk"
+    KAMAILIO = "kamailio"
+    JOURNAL = "journal"
+    OTHER = "other"
+
+
+_KEYS = (
+    (b'"logmsg":', Writer.ASTERISK),
+    (b'"__CURSOR":', Writer.JOURNAL),
+    (b'"__REALTIME_TIMESTAMP":', Writer.JOURNAL),
+    (b'"native":', Writer.KAMAILIO),
+    (b'"function":', Writer.KAMAILIO),
+)
 
 
 class Wrapping(Enum):
@@ -50,6 +69,7 @@ class Entry:
     text: bytes
     stamp: str
     wrapping: Wrapping
+    writer: Writer = Writer.OTHER
     syslog: bool = False
     cut: bool = False
 
@@ -61,7 +81,7 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry | Incomplete:
         return Incomplete(line.start)
     raw = bytes(window[line.start : line.end])
     if _JSON_START.match(raw):
-        return _json_entry(line.start, line.end, raw, cut=not line.ended)
+        return _json_entry(line.start, raw, at - line.start, cut=not line.ended)
     text = raw.rstrip(b"\n")
     head = line_head(text)
     octal = b"#01" in text
@@ -77,25 +97,35 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry | Incomplete:
     )
 
 
-def _json_entry(start: int, end: int, raw: bytes, *, cut: bool) -> Entry:
+def _json_entry(start: int, raw: bytes, at: int, *, cut: bool) -> Entry:
     stamp = _STAMP.search(raw)
     match = _TEXT.search(raw)
-    text, wrapping, whole = b"", Wrapping.JSON, True
+    wrapping, whole = Wrapping.JSON, True
     if match and match[3] is not None:
         text, wrapping, whole = undo_array(match[3]), Wrapping.ARRAY, bool(match[4])
     elif match:
         text, whole = undo_json(match[1]), bool(match[2])
+    else:
+        text = undo_json(_string_around(raw, at))
     if b"#012" in text and b"\n" not in text:
         text = undo_octal(text)
     return Entry(
         start=start,
-        end=end,
+        end=start + len(raw),
         raw=raw,
         text=text,
         stamp=stamp[1].decode("ascii", "replace") if stamp else "",
         wrapping=wrapping,
+        writer=next((writer for key, writer in _KEYS if key in raw), Writer.OTHER),
         cut=cut or not whole,
     )
+
+
+def _string_around(raw: bytes, at: int) -> bytes:
+    """The inside of the JSON string that holds `at`, for shippers that name their message field otherwise."""
+    begin = raw.rfind(b'":"', 0, at) + 3
+    match = _STRING.match(raw, begin) if begin > 2 else None
+    return match[0] if match else b""
 
 
 def undo_octal(text: bytes) -> bytes:

@@ -69,21 +69,20 @@ def measure(text: Window, start: int, stop: int | None = None) -> Extent:
     return Extent(gap.end(), gap.end() + int(length[1]) if length else None)
 
 
-def carve(text: bytes, start: int) -> tuple[bytes, bool]:
-    """The message at `start` of a log entry's text, and whether it was cut off.
+def carve(text: bytes, start: int, *, stripped: bool = False) -> tuple[bytes, bool]:
+    r"""The message at `start` of a log entry's text, and whether it was cut off.
 
     What an author wrote behind the message is left out where Content-Length tells its end. A final LF that
-    syslog stripped is put back.
+    syslog took away is put back; `stripped` says that the log takes away all white space at an entry's end
+    (journald), so that the end of the text is the end of the last header or line.
     """
-    extent = measure(text, start)
-    if extent.body < 0:
-        mended = text[start:] + b"\n"
-        extent = measure(mended, 0)
-        if extent.body == len(mended) and extent.end in (None, len(mended)):
-            return mended, False
-        return text[start:], True
-    if extent.end is None:
-        return text[start:], False
-    if extent.end == len(text) + 1:
-        return text[start:] + b"\n", False
-    return text[start : extent.end], extent.end > len(text)
+    message = text[start:]
+    for missing in (b"", b"\n", b"\r\n", b"\r\n\r\n", b"\n\r\n")[: 5 if stripped else 2]:
+        extent = measure(message + missing, 0)
+        if extent.body < 0:
+            continue
+        if extent.end is None:
+            return message + missing, False
+        if extent.end <= len(message) + len(missing):
+            return (message + missing)[: extent.end], False
+    return message, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Protocol
@@ -120,4 +121,22 @@ class Dialect(Protocol):
 
     def spell(self, text: bytes) -> bytes:
         r"""How `text` (a branch or Call-ID) stands in this log, e.g. `/` as `\/` in rsyslog's JSON."""
+        ...
+
+
+class StreamDialect(Protocol):
+    """A dialect whose files are read from their beginning, because no position inside shows where a record begins."""
+
+    name: ClassVar[str]
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins with `head` (16 bytes or more) is such a file."""
+        ...
+
+    def messages(self, chunks: Iterable[bytes]) -> Iterator[Frame]:
+        """All SIP messages of a whole file given in pieces of any size, in order.
+
+        `start` and `end` of a frame are offsets in the file. Never raises for what the file holds; a torn end
+        is dropped.
+        """
         ...

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from redirectd.dialects.envelope import Entry
+from redirectd.dialects.envelope import Entry, Writer
 from redirectd.dialects.extent import carve, find_message
 from redirectd.dialects.frame import Frame
 from redirectd.dialects.kamailio_text import told_of
+
+ASTERISK_MARK = b"<--- "
 
 
 def read_dump(entry: Entry, dialect: str) -> Frame | None:
     """The message of the entry, with the peer where the author's text before it names one."""
     text = entry.text
     start = find_message(text)
-    if start < 0 or b"\n" not in text[start:]:
+    if start < 0 or b"\n" not in text[start:] or ASTERISK_MARK in text[:start]:
         return None
     direction, peer = told_of(text[:start])
-    payload, cut = carve(text, start)
+    payload, cut = carve(text, start, stripped=entry.writer is Writer.JOURNAL and not entry.cut)
     return Frame(
         start=entry.start,
         end=entry.end,

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from redirectd.dialects.envelope import Wrapping, entry_at
+from redirectd.dialects.envelope import Wrapping, Writer, entry_at
 from redirectd.dialects.frame import Framed, Incomplete
 from redirectd.dialects.kamailio_block import read_dump
+from redirectd.dialects.kamailio_raw import frame_dump
 from redirectd.dialects.window import Window
-
-_ASTERISK = b"<--- "
 
 
 class KamailioDump:
-    """Any rsyslog template: traditional, ISO, RFC 5424 with `#ooo`, and JSON with `#ooo` or `\\n` in its message."""
+    r"""Any rsyslog template: traditional, ISO, RFC 5424 with `#ooo`, and JSON with `#ooo` or `\n` in its message."""
 
     name: ClassVar[str] = "kamailio-dump"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d", b"SIP\\/2.0 %d")
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
+        raw = frame_dump(window, at, syslog=True, dialect=self.name, final=final)
+        if raw is not None:
+            return raw
         entry = entry_at(window, at, final=final)
         if isinstance(entry, Incomplete):
             return entry
-        if entry.wrapping in {Wrapping.PLAIN, Wrapping.ARRAY} or _ASTERISK in entry.text:
+        if entry.writer is not Writer.OTHER or entry.wrapping not in {Wrapping.OCTAL, Wrapping.JSON}:
             return None
         return read_dump(entry, self.name)
 

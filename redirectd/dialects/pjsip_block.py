@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from redirectd.dialects.envelope import Entry
+from redirectd.dialects.envelope import Entry, Writer
 from redirectd.dialects.extent import carve
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.window import Window
@@ -52,7 +52,7 @@ def read_block(entry: Entry, dialect: str) -> Frame | None:
     payload = text[begin : begin + header.size]
     cut = False
     if len(payload) < header.size:
-        payload, cut = carve(text, begin)
+        payload, cut = carve(text, begin, stripped=entry.writer is Writer.JOURNAL and not entry.cut)
     return Frame(
         start=entry.start,
         end=entry.end,

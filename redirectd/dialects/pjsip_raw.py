@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
+from redirectd.dialects.enclosure import lowest, outermost
 from redirectd.dialects.extent import measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.pjsip_block import HEAD, BlockHeader, read_header
@@ -37,29 +39,21 @@ def find_header(window: Window, at: int) -> BlockHeader | None:
     while nearest >= 0:
         header = read_header(window, nearest)
         if header:
-            return _outermost(window, header, low)
+            marks = (mark.start() for mark in _MARK.finditer(window, lowest(window, header.end + 1), header.start))
+            return outermost(header, marks, partial(read_header, window), partial(_block_end, window))
         nearest = window.rfind(HEAD, low, nearest)
     return None
 
 
-def _outermost(window: Window, header: BlockHeader, low: int) -> BlockHeader:
-    reached = low
-    for mark in _MARK.finditer(window, low, header.start):
-        if mark.start() < reached:
-            continue
-        outer = read_header(window, mark.start())
-        if outer is None:
-            continue
-        reached = outer.end + 1 + outer.size
-        if reached > header.end and _fits(window, outer):
-            return outer
-    return header
+def _block_end(window: Window, header: BlockHeader) -> int:
+    """Where the count says that the block ends, or its header's end if no line ends there."""
+    end = header.end + 1 + header.size
+    return end if _fits(window, end) else header.end
 
 
-def _fits(window: Window, header: BlockHeader) -> bool:
-    """Whether a line ends where the count says that the block ends."""
-    begin = header.end + 1
-    return window[begin + header.size : begin + header.size + 1] == b"\n"
+def _fits(window: Window, end: int) -> bool:
+    """Asterisk ends a block with one LF more than the message; syslog can take it away again."""
+    return b"\n" in window[end - 1 : end + 1] or end == len(window)
 
 
 def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Framed:
@@ -71,7 +65,7 @@ def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Frame
     if end >= len(window) and not final:
         return Incomplete(block.start) if at < end else None
     cut = end > len(window)
-    if not cut and window[end : end + 1] not in {b"\n", b""}:
+    if not cut and not _fits(window, end):
         end, cut = _end_without_count(window, begin)
     behind = end + (window[end : end + 1] == b"\n")
     if at >= behind:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from redirectd.dialects.asterisk_chan_sip import AsteriskChanSip
+from redirectd.dialects.asterisk_console import AsteriskConsole
+from redirectd.dialects.asterisk_json import AsteriskJson
 from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
-from redirectd.dialects.frame import Dialect
+from redirectd.dialects.asterisk_syslog import AsteriskSyslog
+from redirectd.dialects.frame import Dialect, StreamDialect
+from redirectd.dialects.hep import HepFile
+from redirectd.dialects.kamailio_acc import KamailioAcc
 from redirectd.dialects.kamailio_dump import KamailioDump
+from redirectd.dialects.kamailio_journal import KamailioJournal
+from redirectd.dialects.kamailio_json import KamailioJson
 from redirectd.dialects.kamailio_record import KamailioRecord
+from redirectd.dialects.kamailio_stderr import KamailioStderr
+from redirectd.dialects.ngrep import Ngrep
+from redirectd.dialects.pcap import Pcap
+from redirectd.dialects.sipdump import Sipdump
+from redirectd.dialects.sngrep import Sngrep
 from redirectd.errors import UsageError
 
 _PROBES = 16
@@ -17,7 +30,21 @@ ALL: tuple[Dialect, ...] = (
     KamailioRecord(),
     AsteriskPjsip(),
     KamailioDump(),
+    KamailioJson(),
+    KamailioJournal(),
+    AsteriskJson(),
+    AsteriskSyslog(),
+    AsteriskChanSip(),
+    AsteriskConsole(),
+    KamailioStderr(),
+    Sipdump(),
+    HepFile(),
+    Sngrep(),
+    Ngrep(),
+    KamailioAcc(),
+    Pcap(),
 )
+STREAMS: tuple[StreamDialect, ...] = (Pcap(), HepFile())
 
 
 def by_name(name: str) -> Dialect:
@@ -33,6 +60,11 @@ def detect(head: bytes) -> tuple[Dialect, ...]:
     """All dialects, those first that recognise an answer in `head`, the most frequent one in front."""
     hits = {dialect.name: _recognised(dialect, head) for dialect in ALL}
     return tuple(sorted(ALL, key=lambda dialect: -hits[dialect.name]))
+
+
+def stream_for(head: bytes) -> StreamDialect | None:
+    """The dialect that reads a file with this beginning as a whole, or None: then it is searched."""
+    return next((dialect for dialect in STREAMS if dialect.recognises(head)), None)
 
 
 def _recognised(dialect: Dialect, head: bytes) -> int:

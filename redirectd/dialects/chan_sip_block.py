@@ -1,0 +1,95 @@
+"""What chan_sip prints with `sip set debug on` (up to Asterisk 20): blocks between delimiters, without a length."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from redirectd.dialects.envelope import Entry
+from redirectd.dialects.extent import measure
+from redirectd.dialects.frame import Direction, Frame, Peer
+from redirectd.dialects.window import REACH, Window
+
+MARK = re.compile(rb"<--- SIP read from |(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \(")
+_ADDRESS = rb"(\[[0-9A-Fa-f:.%a-z]{2,64}\]|[^\s:\[\]]{1,64}):(\d{1,5})"
+_READ = re.compile(rb"<--- SIP read from ([A-Za-z]{2,4}):" + _ADDRESS + rb" --->\r?\n")
+_SEND = re.compile(
+    rb"(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \([^)\r\n]{0,32}\) to " + _ADDRESS + rb":\r?\n"
+)
+_READ_END, _SEND_END = re.compile(rb"\r?\n<------------->"), re.compile(rb"\n---\r?(?:\n|\Z)")
+_DELIMITERS_TRIED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ChanSipHeader:
+    """The line before a message: its position and end, and what it says of the other side."""
+
+    start: int
+    end: int
+    direction: Direction
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class ChanSipEnd:
+    """End of the message and of its block; `cut` where no delimiter stands where the message's length says."""
+
+    message: int
+    block: int
+    cut: bool
+
+
+def read_chan_header(text: Window, at: int) -> ChanSipHeader | None:
+    """The header that begins exactly at `at`."""
+    match = _READ.match(text, at)
+    if match:
+        peer = Peer(match[1].decode().lower(), match[2].decode("ascii", "replace").strip("[]"), int(match[3]))
+        return ChanSipHeader(at, match.end(), Direction.RECEIVED, peer)
+    match = _SEND.match(text, at)
+    if match:
+        peer = Peer("", match[1].decode("ascii", "replace").strip("[]"), int(match[2]))
+        return ChanSipHeader(at, match.end(), Direction.SENT, peer)
+    return None
+
+
+def find_end(text: Window, header: ChanSipHeader) -> ChanSipEnd | None:
+    """The end of a block: the first delimiter at which the message has its Content-Length; None if there is none.
+
+    chan_sip took CR out of what it received, so each line end of such a body counts for two bytes, and the
+    last one, missing in print, too.
+    """
+    delimiter = _READ_END if header.direction is Direction.RECEIVED else _SEND_END
+    limit = min(len(text), header.end + REACH)
+    extent = measure(text, header.end, limit)
+    first: ChanSipEnd | None = None
+    for count, match in enumerate(delimiter.finditer(text, header.end - 1, limit)):
+        if count >= _DELIMITERS_TRIED:
+            break
+        found = ChanSipEnd(match.start(), match.end(), cut=True)
+        if extent.end is None or _long_enough(text, extent.body, match.start(), extent.end - extent.body):
+            return ChanSipEnd(match.start(), match.end(), cut=False)
+        first = first or found
+    return first
+
+
+def _long_enough(text: Window, body: int, end: int, length: int) -> bool:
+    return end < body or end - body + text.count(b"\n", body, end) - text.count(b"\r\n", body, end) + 2 >= length
+
+
+def read_chan_sip(entry: Entry, dialect: str) -> Frame | None:
+    """The message of a block that stands whole in one log entry (JSON, escaped syslog)."""
+    mark = MARK.search(entry.text)
+    header = read_chan_header(entry.text, mark.start()) if mark else None
+    if header is None:
+        return None
+    end = find_end(entry.text, header) or ChanSipEnd(len(entry.text), len(entry.text), cut=True)
+    return Frame(
+        start=entry.start,
+        end=entry.end,
+        payload=entry.text[header.end : end.message],
+        dialect=dialect,
+        direction=header.direction,
+        peer=header.peer,
+        stamp=entry.stamp,
+        cut=end.cut or entry.cut,
+    )

@@ -1,0 +1,50 @@
+"""Records within records: a message body can hold the text of a whole forged record, which must not be read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from redirectd.dialects.window import REACH, Window
+
+_ANSWER_REACH, _OTHER_REACH = REACH, REACH // 4
+
+
+class Positioned(Protocol):
+    """A record's header: where it begins."""
+
+    @property
+    def start(self) -> int:
+        """Offset in the window."""
+        ...
+
+
+H = TypeVar("H", bound=Positioned)
+
+
+def lowest(window: Window, message: int) -> int:
+    """How far back an enclosing record of the message at `message` is looked for.
+
+    As far as a datagram can reach for a 301, which decides about routing; less for all others.
+    """
+    reach = _ANSWER_REACH if window.startswith(b"SIP/2.0 301", message) else _OTHER_REACH
+    return max(0, message - reach)
+
+
+def outermost(nearest: H, marks: Iterable[int], read: Callable[[int], H | None], end: Callable[[H], int]) -> H:
+    """The first record of those at `marks` (ascending) that reaches over `nearest`, or `nearest` itself.
+
+    `read` gives the header at a mark, `end` the position behind its record, by a length that stands before
+    the body and not by a delimiter that the body can contain.
+    """
+    reached = 0
+    for mark in marks:
+        if mark < reached:
+            continue
+        header = read(mark)
+        if header is None:
+            continue
+        reached = end(header)
+        if reached > nearest.start:
+            return header
+    return nearest

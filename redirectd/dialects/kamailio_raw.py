@@ -1,0 +1,108 @@
+"""A Kamailio script's message dump that stands raw over several lines (standard error, unescaped syslog)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from redirectd.dialects.enclosure import lowest, outermost
+from redirectd.dialects.extent import find_message, measure, request_line_start
+from redirectd.dialects.frame import Frame, Framed, Incomplete
+from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
+from redirectd.dialects.linehead import line_head
+from redirectd.dialects.window import REACH, Window
+
+_VERSION = b"SIP/2.0"
+_START_LINE = re.compile(rb"SIP/2\.0(?: [1-6]\d\d |\r?\n)")
+_ANSI = re.compile(rb"\x1b\[[0-9;]{0,16}m")
+_ESCAPED = re.compile(rb"#012|\\r\\n|\\n")
+_LEAD_LINES = 4
+_START_LINE_REACH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a message's start line begins, and where the log entry's own first line does."""
+
+    start: int
+    entry: int
+
+
+def frame_dump(window: Window, at: int, *, syslog: bool, dialect: str, final: bool) -> Framed:
+    """The dump that holds `at`, if its first line has a syslog head (`syslog`) or has none."""
+    nearest = _nearest(window, at)
+    if nearest is None:
+        return None
+    marks = (mark.start() for mark in _START_LINE.finditer(window, lowest(window, nearest.start), nearest.start))
+    found = outermost(nearest, marks, lambda mark: _entry_start(window, mark), lambda one: _told_end(window, one))
+    lead = _ANSI.sub(b"", bytes(window[found.entry : found.start]))
+    head = line_head(lead)
+    if head.syslog is not syslog:
+        return None
+    limit = min(len(window), found.start + REACH)
+    extent = measure(window, found.start, limit)
+    end = extent.end if extent.end is not None else extent.body
+    if end < 0 or end > len(window):
+        if not final and limit == len(window):
+            return Incomplete(found.entry)
+        end = limit
+    cut = extent.body < 0 or (extent.end is not None and extent.end > len(window))
+    behind = end + (window[end : end + 1] == b"\n")
+    if at >= behind:
+        return None
+    direction, peer = told_of(lead)
+    return Frame(
+        start=found.entry,
+        end=behind,
+        payload=bytes(window[found.start : end]),
+        dialect=dialect,
+        direction=direction,
+        peer=peer,
+        stamp=head.stamp,
+        cut=cut,
+    )
+
+
+def _nearest(window: Window, at: int) -> Start | None:
+    """The last start line at or before `at` that a Kamailio log entry leads in."""
+    low = max(0, at - REACH)
+    newline = window.find(b"\n", at, at + _START_LINE_REACH)
+    stop = newline + 1 if newline >= 0 else min(len(window), at + _START_LINE_REACH)
+    while stop > low:
+        mark = window.rfind(_VERSION, low, stop)
+        if mark < 0:
+            return None
+        found = _entry_start(window, mark)
+        if found:
+            return found
+        stop = mark
+    return None
+
+
+def _entry_start(window: Window, mark: int) -> Start | None:
+    """The message whose start line has its `SIP/2.0` at `mark`, or None if that is no start line of a raw dump."""
+    if not _START_LINE.match(window, mark):
+        return None
+    start = mark
+    if find_message(window, mark, mark + 12) != mark:
+        start = request_line_start(window, mark - 1, max(0, mark - _START_LINE_REACH)) if mark else -1
+    newline = window.find(b"\n", mark, mark + _START_LINE_REACH)
+    if start < 0 or newline < 0 or _ESCAPED.search(window, mark, newline):
+        return None
+    entry = start
+    for _ in range(_LEAD_LINES):
+        line = window.rfind(b"\n", max(0, entry - 1024), max(0, entry - 1)) + 1 if entry else 0
+        lead = bytes(window[line:start])
+        if b"<--- " in lead or b"\r\n" in lead:
+            return None
+        if SCRIPT_HEAD.search(lead):
+            return Start(start, line)
+        if not line:
+            return None
+        entry = line
+    return None
+
+
+def _told_end(window: Window, found: Start) -> int:
+    extent = measure(window, found.start, min(len(window), found.start + REACH))
+    return extent.end if extent.end is not None else found.start

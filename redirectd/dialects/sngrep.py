@@ -1,0 +1,24 @@
+"""`sngrep`: calls saved as text by sngrep."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from redirectd.dialects.arrow_text import frame_arrow
+from redirectd.dialects.frame import Framed
+from redirectd.dialects.window import Window
+
+
+class Sngrep:
+    """`2026/11/22 16:24:29.123456 192.0.2.1:5060 -> 192.0.2.2:5060`, the message as it was, an empty line."""
+
+    name: ClassVar[str] = "sngrep"
+    literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+
+    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
+        """See `Dialect.frame`."""
+        return frame_arrow(window, at, bytes, lettered=False, dialect=self.name, final=final)
+
+    def spell(self, text: bytes) -> bytes:
+        """See `Dialect.spell`: nothing is escaped here."""
+        return text
