@@ -55,7 +55,7 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
         connection.execute(event.insert(), rows)
     for one in refused.values():
         result.unpaired += one.rule == "R7"
-        result.refused += one.rule != "R7"
+        result.refused += one.rule != "R7" and not one.unparsed
         result.unparsed += one.unparsed
     evidence.sample(connection, batch.source, learnt.values(), remap_ids, now)
     _quarantine(connection, batch, refused.values(), now, result)

@@ -34,8 +34,8 @@ def sample(
     for one in learnt:
         groups[ids[one.identity]].append(one)
     have: dict[int, list[int]] = defaultdict(list)
-    for part in chunks(str(number) for number in groups):
-        query = select(evidence.c.remap_id, evidence.c.id).where(evidence.c.remap_id.in_([int(one) for one in part]))
+    for part in chunks(groups):
+        query = select(evidence.c.remap_id, evidence.c.id).where(evidence.c.remap_id.in_(part))
         for row in connection.execute(query.order_by(evidence.c.id)):
             have[row.remap_id].append(row.id)
     rows: list[dict[str, Any]] = []
@@ -48,8 +48,8 @@ def sample(
         excess = len(kept) + len(chosen) - KEPT_FIRST - KEPT_LAST
         if excess > 0:
             stale += kept[KEPT_FIRST : KEPT_FIRST + excess]
-    for batch in chunks(str(number) for number in stale):
-        connection.execute(delete(evidence).where(evidence.c.id.in_([int(one) for one in batch])))
+    for batch in chunks(stale):
+        connection.execute(delete(evidence).where(evidence.c.id.in_(batch)))
     if rows:
         connection.execute(evidence.insert(), rows)
 

@@ -33,7 +33,8 @@ class Target:
 class Remap:
     """One old URI and its new one, with the sum of its evidence.
 
-    `new_uri` is None while several Contacts wait for a choice. `flags` maps a hold's name to its reason.
+    `new_uri` is None while several Contacts wait for a choice. `flags` maps a hold's name to its reason,
+    `facts` names what strengthens or explains the move (R23).
     Times are aware UTC. `calls` counts distinct transactions.
     """
 
@@ -45,6 +46,7 @@ class Remap:
     new_uri: str | None
     contacts: tuple[Target, ...]
     flags: Mapping[str, str]
+    facts: Mapping[str, str]
     calls: int
     first_seen: datetime
     last_seen: datetime

@@ -20,8 +20,6 @@ class Phase(StrEnum):
 
     INSTALLING = "installing"
     """Files are being put into place: this one is the old or the new one."""
-    RESTORING = "restoring"
-    """The old files are being put back."""
     RELOAD = "reload"
     """The file is in place; the server has not been told of it, or has not proven it."""
 
@@ -48,6 +46,11 @@ class TargetState:
     attempts: int = 0
     next_try: datetime | None = None
     error: str = ""
+
+    @property
+    def goes_back(self) -> bool:
+        """Say if there is a file to go back to (or the absence of one), should this one not prove itself."""
+        return self.pending and self.old_sha256 != self.sha256
 
     @property
     def pending(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, case
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 Row = Mapping[str, Any]
+Value = TypeVar("Value")
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Row], key: Iterable[str]) -> None:
@@ -56,9 +57,9 @@ def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - the 
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def chunks(values: Iterable[str], size: int = 500) -> Iterable[list[str]]:
+def chunks(values: Iterable[Value], size: int = 500) -> Iterable[list[Value]]:
     """Parts of at most `size`: databases bound the number of parameters."""
-    part: list[str] = []
+    part: list[Value] = []
     for value in values:
         part.append(value)
         if len(part) == size:

@@ -1,0 +1,102 @@
+"""The holds that depend on the policy, worked out when a remap is looked at: a changed policy counts at once.
+
+R12 (method), R26 (untrusted) and R27 (suspicious). The holds that one answer brings with it are stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from redirectd.collect.rules import in_domains
+from redirectd.config.policy import Network, Policy
+from redirectd.review.numbers import number_hold
+from redirectd.sip.routekey import route_key
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.store.remap import Remap
+
+NEED_FORCE = {
+    "suspicious": "R27",
+    "malformed": "R14",
+    "unproven": "R6",
+}
+"""Holds that a person passes only with --force and a written reason, and the rules they come from."""
+
+Address = IPv4Address | IPv6Address
+
+
+def with_holds(remap: Remap, policy: Policy) -> Remap:
+    """The remap with all its flags as the policy stands now."""
+    flags = dict(remap.flags)
+    if not any(is_trusted(peer, policy) for peer in remap.peers):
+        seen = ", ".join(remap.peers[:3]) or "an unknown peer"
+        flags["untrusted"] = f"seen only from {seen}: none of trusted_peers"
+    if remap.kind == "user" and "INVITE" not in remap.methods:
+        flags["method"] = f"seen only for {', '.join(remap.methods)}, never for a call"
+    reasons = [flags["suspicious"]] if "suspicious" in flags else []
+    old = parse_uri(remap.old_uri)
+    assert isinstance(old, SipUri)
+    for text in [remap.new_uri] if remap.new_uri else [one.uri for one in remap.contacts]:
+        new = parse_uri(text)
+        assert isinstance(new, SipUri)
+        if (reason := suspicion(old, new, policy)) and reason not in reasons:
+            reasons.append(reason)
+    if reasons:
+        flags["suspicious"] = "; ".join(reasons)
+    return replace(remap, flags=flags)
+
+
+def is_trusted(peer: str, policy: Policy) -> bool:
+    """Whether a stored peer (`udp:192.0.2.1:5060`) is of a trusted network (R26)."""
+    address = address_of(peer)
+    return address is not None and any(address in network for network in policy.trusted_peers)
+
+
+def address_of(peer: str) -> Address | None:
+    """The address in a stored peer; None for `unknown`."""
+    text = peer.partition(":")[2] if peer.partition(":")[0].isalpha() else peer
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
+    """R27: why the target looks like somebody steering calls, or None."""
+    host, old_host = route_key(new).host, route_key(old).host
+    try:
+        address: Address | None = ip_address(host.strip("[]"))
+    except ValueError:
+        address = None
+    if address is not None:
+        if reason := _address_hold(address, policy):
+            return reason
+    elif host == "localhost" or host.endswith(".localhost"):
+        return "the target is this very host (localhost)"
+    if in_domains(host, policy.denied_domains):
+        return f"the target's domain {host} is denied"
+    if in_domains(host, policy.own_domains) and not in_domains(old_host, policy.own_domains):
+        return f"{host} is one of our own domains, and the old URI is not"
+    return number_hold(old, new, policy)
+
+
+def _address_hold(address: Address, policy: Policy) -> str | None:
+    if _within(address, policy.denied_networks):
+        return f"the target's address {address} is in a denied network"
+    if _within(address, policy.allowed_target_networks):
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    checked = mapped or address
+    for name in ("is_loopback", "is_unspecified", "is_link_local", "is_multicast", "is_reserved", "is_private"):
+        if getattr(checked, name):
+            kind = name.removeprefix("is_").replace("_", "-")
+            return f"the target's address {address} is {kind} and not in allowed_target_networks"
+    return None
+
+
+def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)

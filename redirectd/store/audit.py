@@ -1,0 +1,108 @@
+"""The audit of all decisions: append-only, each entry bound to the one before it by a hash (R35)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+
+from sqlalchemy import Connection, select
+
+from redirectd.store.schema import audit
+
+BEGINNING = "0" * 64
+"""What the first entry is bound to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Who did what, when and why; for a remap, from which state to which. `at` is aware UTC."""
+
+    at: datetime
+    actor: str
+    action: str
+    remap_id: int | None = None
+    old_state: str | None = None
+    new_state: str | None = None
+    reason: str = ""
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+def append(connection: Connection, entry: Entry) -> None:
+    """Adds an entry within the caller's transaction: what it tells of and the telling are committed together."""
+    newest = connection.execute(
+        select(audit.c.hash).order_by(audit.c.id.desc()).limit(1).with_for_update()
+    ).scalar_one_or_none()
+    previous = newest or BEGINNING
+    detail = json.dumps(dict(entry.detail), sort_keys=True)
+    connection.execute(
+        audit.insert().values(
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            remap_id=entry.remap_id,
+            old_state=entry.old_state,
+            new_state=entry.new_state,
+            reason=entry.reason,
+            detail=detail,
+            previous=previous,
+            hash=_hash(previous, entry, detail),
+        )
+    )
+
+
+def broken_at(connection: Connection) -> int | None:
+    """The id of the first entry that was changed, or stands where one was removed; None for a whole chain.
+
+    Entries cut off at the very end leave a whole, shorter chain: only a copy kept elsewhere tells of those.
+    """
+    previous = BEGINNING
+    for row in connection.execute(select(audit).order_by(audit.c.id)):
+        entry = Entry(
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            remap_id=row.remap_id,
+            old_state=row.old_state,
+            new_state=row.new_state,
+            reason=row.reason,
+        )
+        if row.previous != previous or row.hash != _hash(previous, entry, row.detail):
+            return int(row.id)
+        previous = row.hash
+    return None
+
+
+def entries_of(connection: Connection, remap_id: int) -> list[Entry]:
+    """The decisions about one remap, oldest first."""
+    rows = connection.execute(select(audit).where(audit.c.remap_id == remap_id).order_by(audit.c.id))
+    return [
+        Entry(
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            remap_id=row.remap_id,
+            old_state=row.old_state,
+            new_state=row.new_state,
+            reason=row.reason,
+            detail=json.loads(row.detail),
+        )
+        for row in rows
+    ]
+
+
+def _hash(previous: str, entry: Entry, detail: str) -> str:
+    fields = [
+        previous,
+        entry.at.isoformat(timespec="microseconds"),
+        entry.actor,
+        entry.action,
+        entry.remap_id,
+        entry.old_state,
+        entry.new_state,
+        entry.reason,
+        detail,
+    ]
+    return sha256(json.dumps(fields).encode()).hexdigest()

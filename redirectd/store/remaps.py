@@ -1,0 +1,197 @@
+"""Reading remaps: by filter and page, one with its evidence, and the approved ones as the plan takes them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, or_, select
+
+from redirectd.plan.route import Approved
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.store.remap import Remap, State, Target
+from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.upsert import chunks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemapFilter:
+    """Which remaps; what is None or empty does not restrict.
+
+    `peer` is a part of the peer's text, `domain` a host of either side, `seen_before` the latest last sighting.
+    """
+
+    states: Sequence[State] = ()
+    kind: str | None = None
+    peer: str | None = None
+    domain: str | None = None
+    seen_before: datetime | None = None
+    after_id: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One telling of a remap: where it stands, what was said, in safe text."""
+
+    seen_at: datetime
+    source: str
+    position: int
+    dialect: str
+    peer: str
+    method: str
+    call_id: str
+    text: str
+
+
+def find(connection: Connection, wanted: RemapFilter) -> list[Remap]:
+    """The remaps of a filter, oldest id first."""
+    query = _query(wanted).order_by(remap.c.id)
+    if wanted.limit is not None:
+        query = query.limit(wanted.limit)
+    return _complete(connection, connection.execute(query).all())
+
+
+def get(connection: Connection, number: int) -> Remap | None:
+    """One remap, None where there is none of that id."""
+    found = _complete(connection, connection.execute(select(remap).where(remap.c.id == number)).all())
+    return found[0] if found else None
+
+
+def by_old_key(connection: Connection, old_key: str) -> list[Remap]:
+    """All remaps of one old URI's route key, whatever their kind and state."""
+    return _complete(connection, connection.execute(select(remap).where(remap.c.old_key == old_key)).all())
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many remaps are in each state."""
+    rows = connection.execute(select(remap.c.state, func.count()).group_by(remap.c.state))
+    return {state.value: 0 for state in State} | dict(rows.tuples().all())
+
+
+def evidence_of(connection: Connection, number: int) -> list[Evidence]:
+    """The kept tellings of a remap, oldest first."""
+    columns = [evidence.c[name] for name in Evidence.__slots__]
+    rows = connection.execute(select(*columns).where(evidence.c.remap_id == number).order_by(evidence.c.id))
+    return [Evidence(*row) for row in rows]
+
+
+def approved(connection: Connection, *, now: datetime) -> list[Approved]:
+    """The approved user and gateway remaps whose time has not run out (R18)."""
+    query = select(remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri).where(
+        remap.c.state == State.APPROVED,
+        remap.c.kind.in_(["user", "gateway"]),
+        remap.c.new_uri.is_not(None),
+        or_(remap.c.expires_at.is_(None), remap.c.expires_at > now),
+    )
+    incoming: dict[int, list[tuple[str, bool]]] = defaultdict(list)
+    in_force = select(remap.c.id).where(remap.c.state == State.APPROVED)
+    for row in connection.execute(select(remap_incoming).where(remap_incoming.c.remap_id.in_(in_force))):
+        incoming[row.remap_id].append((row.uri, row.forked))
+    return [
+        Approved(
+            id=row.id,
+            kind=row.kind,
+            old=_sip(row.old_uri),
+            new=_sip(row.new_uri),
+            incoming=tuple(_sip(uri) for uri, _ in sorted(incoming[row.id])),
+            incoming_forked=any(forked for _, forked in incoming[row.id]),
+        )
+        for row in connection.execute(query.order_by(remap.c.id))
+    ]
+
+
+def _sip(text: str) -> SipUri:
+    uri = parse_uri(text)
+    assert isinstance(uri, SipUri), "only SIP URIs are stored on either side of a remap"
+    return uri
+
+
+def _query(wanted: RemapFilter) -> Select[Any]:
+    query = select(remap).where(remap.c.id > wanted.after_id)
+    if wanted.states:
+        query = query.where(remap.c.state.in_(list(wanted.states)))
+    if wanted.kind:
+        query = query.where(remap.c.kind == wanted.kind)
+    if wanted.seen_before is not None:
+        query = query.where(remap.c.last_seen < wanted.seen_before)
+    if wanted.peer:
+        having = select(remap_peer.c.remap_id).where(remap_peer.c.peer.contains(wanted.peer, autoescape=True))
+        query = query.where(remap.c.id.in_(having))
+    if wanted.domain:
+        either = [
+            column.contains(wanted.domain.lower(), autoescape=True) for column in (remap.c.old_key, remap.c.contacts)
+        ]
+        query = query.where(or_(*either))
+    return query
+
+
+def _complete(connection: Connection, rows: Sequence[Any]) -> list[Remap]:
+    """Remaps with their peers, methods and incoming URIs, and the flag that their siblings give (R32)."""
+    numbers = [row.id for row in rows]
+    peers = _children(connection, remap_peer, numbers)
+    methods = _children(connection, remap_method, numbers)
+    incoming = _children(connection, remap_incoming, numbers)
+    flapping = _flapping(connection, {row.old_hash for row in rows})
+    return [_remap(row, peers[row.id], methods[row.id], incoming[row.id], flapping.get(row.id)) for row in rows]
+
+
+def _children(connection: Connection, table: Any, numbers: Iterable[int]) -> Mapping[int, list[Any]]:  # noqa: ANN401 - one of the child tables
+    found: dict[int, list[Any]] = defaultdict(list)
+    for part in chunks(numbers):
+        for row in connection.execute(select(table).where(table.c.remap_id.in_(part))):
+            found[row.remap_id].append(row)
+    return found
+
+
+def _flapping(connection: Connection, old_hashes: Iterable[str]) -> dict[int, str]:
+    """R32: ids of remaps of one old key whose targets alternate: one was seen again after the other had begun."""
+    siblings: dict[str, list[Any]] = defaultdict(list)
+    columns = (remap.c.id, remap.c.old_hash, remap.c.first_seen, remap.c.last_seen)
+    for part in chunks(old_hashes):
+        for row in connection.execute(select(*columns).where(remap.c.old_hash.in_(part))):
+            siblings[row.old_hash].append(row)
+    found: dict[int, str] = {}
+    for group in siblings.values():
+        ordered = sorted(group, key=lambda row: (row.first_seen, row.id))
+        for earlier, later in pairwise(ordered):
+            if earlier.first_seen < later.first_seen < earlier.last_seen:
+                for one, other in ((earlier, later), (later, earlier)):
+                    found[one.id] = f"its old URI alternates between this target and that of remap {other.id}"
+    return found
+
+
+def _remap(row: Any, peers: list[Any], methods: list[Any], incoming: list[Any], flapping: str | None) -> Remap:  # noqa: ANN401 - rows
+    flags = json.loads(row.flags)
+    if flapping:
+        flags["flapping"] = flapping
+    return Remap(
+        id=row.id,
+        state=State(row.state),
+        kind=row.kind,
+        old_key=row.old_key,
+        old_uri=row.old_uri,
+        new_uri=row.new_uri,
+        contacts=tuple(Target(**one) for one in json.loads(row.contacts)),
+        flags=flags,
+        facts=json.loads(row.facts),
+        calls=row.calls,
+        first_seen=row.first_seen,
+        last_seen=row.last_seen,
+        peers=tuple(sorted(one.peer for one in peers)),
+        methods=tuple(sorted(one.method for one in methods)),
+        incoming=tuple(sorted(one.uri for one in incoming)),
+        incoming_forked=any(one.forked for one in incoming),
+        replaces=row.replaces,
+        note=row.note,
+        expires_at=row.expires_at,
+        revalidate_after=row.revalidate_after,
+        decided_at=row.decided_at,
+        decided_by=row.decided_by,
+        peer_calls={one.peer: one.calls for one in peers},
+    )
