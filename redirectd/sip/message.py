@@ -15,6 +15,8 @@ MAX_MESSAGE = 1 << 20
 """Largest message taken, in bytes."""
 
 _HEAD_END = re.compile(rb"\n\r*+\n")
+_FOLD = re.compile(r"\n[ \t]")
+_BLANKS = " \t\r"
 _DIGITS = re.compile(r"[0-9]{1,10}")
 
 
@@ -154,7 +156,7 @@ def parse_message(raw: bytes) -> Request | Response:
         # rsyslog strips the final LF of a dump: a line end and a bare CR are the blank line, too.
         head, rest, complete = message, b"", message.endswith(b"\n\r")
     lines = _lines(to_text(head))
-    first = lines[0]
+    first = lines[0].rstrip("\r")
     if first[:8].upper() == "SIP/2.0 ":
         response = Response(raw, lines, rest, head_complete=complete)
         response.status, response.reason = _status_line(first)
@@ -184,14 +186,9 @@ def _request_line(line: str) -> tuple[str, str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Split the head into lines without their ends; no other character than LF separates lines."""
-    text = text.replace("\r\n", "\n")
+    """Split the head into lines, which may keep a CR; no other character than LF separates lines."""
     lines = text.split("\n")
-    if "\r" in text:
-        lines = [line.rstrip("\r") for line in lines]
-    if "\n " in text or "\n\t" in text:
-        return _unfolded(lines)
-    return lines
+    return _unfolded(lines) if _FOLD.search(text) else lines
 
 
 def _unfolded(lines: list[str]) -> list[str]:
@@ -199,10 +196,10 @@ def _unfolded(lines: list[str]) -> list[str]:
     groups: list[list[str]] = [[lines[0]]]
     for line in lines[1:]:
         if line[:1] in {" ", "\t"}:
-            groups[-1].append(line.strip(" \t"))
+            groups[-1].append(line.strip(_BLANKS))
         else:
             groups.append([line])
-    return [group[0] if len(group) == 1 else " ".join([group[0].rstrip(" \t"), *group[1:]]) for group in groups]
+    return [group[0] if len(group) == 1 else " ".join([group[0].rstrip(_BLANKS), *group[1:]]) for group in groups]
 
 
 def _index(lines: list[str]) -> dict[str, list[str]]:
@@ -214,7 +211,7 @@ def _index(lines: list[str]) -> dict[str, list[str]]:
         if colon:
             key = known.get(name) or full_name(name)
             if key in found:
-                found[key].append(value.strip(" \t"))
+                found[key].append(value.strip(_BLANKS))
             else:
-                found[key] = [value.strip(" \t")]
+                found[key] = [value.strip(_BLANKS)]
     return found
