@@ -26,7 +26,7 @@ class App:
     @cached_property
     def config(self) -> Config:
         """The configuration. Raises ConfigError."""
-        from redirectd.config.load import load  # noqa: PLC0415 - pydantic is not needed for help
+        from redirectd.config.load import load
 
         return load(self.config_file)
 
@@ -34,7 +34,7 @@ class App:
     def database(self) -> Database:
         """The database at the program's revision. Raises ConfigError and StoreError."""
         if self._database is None:
-            from redirectd.store.migrate import ensure  # noqa: PLC0415 - SQLAlchemy is not needed for help
+            from redirectd.store.migrate import ensure
 
             self._database = self.unchecked_database()
             ensure(self._database)
@@ -42,8 +42,8 @@ class App:
 
     def unchecked_database(self) -> Database:
         """The database at whatever revision it is. Raises ConfigError."""
-        from redirectd.config.database import database_url, make_folder  # noqa: PLC0415 - as above
-        from redirectd.store.database import Database  # noqa: PLC0415 - as above
+        from redirectd.config.database import database_url, make_folder
+        from redirectd.store.database import Database
 
         database = Database(database_url(self.config))
         make_folder(database.file)

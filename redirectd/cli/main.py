@@ -96,7 +96,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     redirectd reads what Kamailio and Asterisk log, collects 301 Moved Permanently answers, lets you review them, and
     regenerates dispatcher and dialplan files.
     """
-    from redirectd.cli.app import App  # noqa: PLC0415 - help must not wait for it
+    from redirectd.cli.app import App
 
     ctx.obj = App(config)
     ctx.call_on_close(ctx.obj.close)
@@ -118,7 +118,7 @@ def run(args: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except RedirectdError as error:
-        from redirectd.cli.output import show_error  # noqa: PLC0415 - needed for an error only
+        from redirectd.cli.output import show_error
 
         show_error(error)
         return error.exit_code
@@ -139,7 +139,7 @@ def _show_defect(error: Exception) -> None:
     if os.environ.get("REDIRECTD_DEBUG"):
         traceback.print_exc()
         return
-    from redirectd.sip.text import printable  # noqa: PLC0415 - needed for an error only
+    from redirectd.sip.text import printable
 
     click.echo(f"redirectd: {type(error).__name__}: {printable(str(error), 500)}", err=True)
     click.echo("  why:        this is a defect in redirectd", err=True)

@@ -57,7 +57,7 @@ def note(text: str) -> None:
 
 def console(stream: IO[str] | None = None) -> Console:
     """The console that tables go to: colours on a terminal only, never with NO_COLOR."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and JSON needs none of it
+    from rich.console import Console
 
     out = stream or sys.stdout
     terminal = out.isatty()
@@ -74,9 +74,9 @@ def console(stream: IO[str] | None = None) -> Console:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Prints a table. Cells are shown as they are, made printable, and never read as markup."""
-    from rich import box  # noqa: PLC0415 - see console
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
     for column in columns:

@@ -9,16 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
-from typing import Any
 
 from redirectd.config.lines import Place
 from redirectd.config.targets import TargetSection
-
-try:
-    registry: Any = import_module("redirectd.targets.registry")
-except ImportError:
-    registry = None
+from redirectd.errors import ConfigError
+from redirectd.targets import registry
+from redirectd.targets.base import TargetOptions
 
 _NEEDED_BY_KIND = {"file": "path", "hep": "listen"}
 _KIND_OF_KEY = {
@@ -98,15 +94,31 @@ def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[Fault
 
 def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Fault]:
     kind = target.get("kind")
-    if not isinstance(kind, str) or registry is None:
+    if not isinstance(kind, str):
         return  # told as a fault of that key
     try:
         options = registry.accepted_options(kind)
     except KeyError:
         yield Fault((*place, "kind"), f'there is no target of the kind "{kind}"', misspelt(kind, registry.kinds()))
         return
-    common = set(TargetSection.model_fields)
+    common = set(TargetSection.model_fields) - ({"base"} - set(options))
     for key in target.keys() - common - set(options):
         yield Fault(
             (*place, key), f'a target of the kind "{kind}" takes no such key', misspelt(key, common | set(options))
         )
+    yield from _option_faults(place, kind, target, options)
+
+
+def _option_faults(
+    place: Place, kind: str, target: Mapping[str, object], options: Mapping[str, str]
+) -> Iterator[Fault]:
+    """What the kind itself says to its own keys."""
+    known = {key: target[key] for key in options if key in target}
+    match = target.get("match", "request-uri")
+    try:
+        registry.build(kind, TargetOptions("", match if isinstance(match, str) else "request-uri", known))
+    except ConfigError as error:
+        for fault in error.faults or (error,):
+            key = fault.where.rpartition(", ")[2]
+            inner = (*place, key) if key in {*options, "match"} else place
+            yield Fault(inner, fault.why, fault.what_to_do)

@@ -1,0 +1,52 @@
+"""`redirectd db`: the database's own care."""
+
+from __future__ import annotations
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, say
+
+
+@click.group("db")
+def db_command() -> None:
+    """Upgrade, show and prune the database."""
+
+
+@db_command.command("upgrade")
+@json_option
+@pass_app
+def upgrade_command(app: App, *, as_json: bool) -> None:
+    """Bring the database's tables to what this program needs; does nothing where they are.
+
+    SQLite databases are upgraded by themselves. Make a backup of a shared one before.
+    """
+    from redirectd.store.migrate import upgrade
+
+    database = app.unchecked_database()
+    before, after = upgrade(database)
+    if as_json:
+        emit_json({"database": database.shown, "before": before, "after": after})
+    elif before == after:
+        say(f"{database.shown}: already at {after}")
+    else:
+        say(f"{database.shown}: upgraded from {before or 'nothing'} to {after}")
+    database.close()
+
+
+@db_command.command("current")
+@json_option
+@pass_app
+def current_command(app: App, *, as_json: bool) -> None:
+    """Show the revision of the database's tables, and the one this program needs."""
+    from redirectd.store.migrate import current, head
+
+    database = app.unchecked_database()
+    found, needed = current(database), head()
+    if as_json:
+        emit_json({"database": database.shown, "current": found, "head": needed, "upgrade_needed": found != needed})
+    else:
+        say(f"{database.shown}: at {found or 'nothing'}, this program needs {needed}")
+        if found != needed:
+            say("run: redirectd db upgrade")
+    database.close()

@@ -1,0 +1,133 @@
+"""`redirectd ingest`: read logs once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, say
+
+if TYPE_CHECKING:
+    from redirectd.collect.batch import SessionProgress
+    from redirectd.collect.ingest import Summary
+
+_WORDS = {
+    "sightings": "301s, each counted once",
+    "remaps_new": "new remaps",
+    "remaps_updated": "known remaps seen again",
+    "session_progress": "183s, each counted once",
+    "unpaired": "301s whose request is not in the log",
+    "refused": "301s that can be no remap (see 'redirectd explain FILE')",
+    "unparsed": "things that look like a 301 and could not be read",
+}
+
+
+@click.command("ingest")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--dialect", help="How the logs write SIP down; found out by itself where not given.")
+@click.option(
+    "--session-progress",
+    type=click.Choice(["each", "count"]),
+    help="Log each 183 to standard error, or count them alone, which reads faster. Default: each.",
+)
+@json_option
+@pass_app
+def ingest_command(
+    app: App,
+    files: tuple[str, ...],
+    dialect: str | None,
+    session_progress: Literal["each", "count"] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Read logs once, from their start to their end, and keep what they say has moved.
+
+    FILE is a log, a gzipped log, or - for standard input. Reading a log twice counts nothing twice. Where there is no
+    configuration file, nobody is trusted, and the database is /var/lib/redirectd/redirectd.db.
+    """
+    from redirectd.collect.ingest import Summary
+
+    total = Summary()
+    parts = []
+    for file in files:
+        summary = _ingest_one(app, file, dialect, session_progress)
+        parts.append({"file": file, **asdict(summary)})
+        for name, count in asdict(summary).items():
+            setattr(total, name, getattr(total, name) + count)
+    total.seconds = round(total.seconds, 3)
+    if as_json:
+        emit_json({**asdict(total), "files": parts})
+        return
+    _show(total)
+
+
+def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None) -> Summary:
+    from redirectd.cli.reading import reading_of
+    from redirectd.collect.ingest import ingest
+    from redirectd.sources.file import open_log
+
+    config, database = app.config, app.database
+    with open_log(file) as log:
+        reading = reading_of(log, config, dialect=dialect, session_progress=progress)
+        each = reading.session_progress == "each"
+        with _bar(file) as on_block:
+            return ingest(
+                log,
+                reading,
+                database,
+                node=config.node,
+                clock=app.now,
+                on_progress=SessionProgressLog(reading.source) if each else None,
+                on_block=on_block,
+            )
+
+
+class SessionProgressLog:
+    """Logs each 183; logging is set up when the first one comes, since most logs that are ingested have few."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._ready = False
+
+    def __call__(self, progress: SessionProgress) -> None:
+        """One record at level info (R3)."""
+        import structlog
+
+        if not self._ready:
+            from redirectd.service.log import configure
+
+            configure("info")
+            self._ready = True
+        fields = asdict(progress)
+        seen_at = progress.seen_at
+        fields["seen_at"] = seen_at.isoformat() if seen_at else None
+        structlog.get_logger("redirectd.session_progress").info("session_progress", source=self._source, **fields)
+
+
+@contextmanager
+def _bar(file: str) -> Iterator[Callable[[int], None] | None]:
+    """Progress on a terminal, for logs whose size is known."""
+    path = Path(file)
+    if not sys.stderr.isatty() or not path.is_file() or file.endswith(".gz"):
+        yield None
+        return
+    size = path.stat().st_size
+    with click.progressbar(length=size, label=path.name, file=sys.stderr) as bar:
+        yield lambda offset: bar.update(offset - bar.pos)
+
+
+def _show(total: Summary) -> None:
+    rate = total.bytes / total.seconds / 1e6 if total.seconds else 0.0
+    say(f"read {total.bytes:,} bytes in {total.seconds:.2f} s ({rate:,.0f} MB/s)")
+    counts = asdict(total)
+    for name, text in _WORDS.items():
+        say(f"{counts[name]:>9,}  {text}")
+    if total.remaps_new:
+        say("next: redirectd pending")

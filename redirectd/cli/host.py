@@ -1,0 +1,101 @@
+"""What is found on this host: logs, control sockets and configuration folders of Kamailio and Asterisk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_KAMAILIO_LOGS = ("var/log/kamailio.log", "var/log/kamailio/kamailio.log", "var/log/syslog", "var/log/messages")
+_KAMAILIO_SOCKETS = ("run/kamailio/kamailio_rpc.sock", "var/run/kamailio/kamailio_rpc.sock", "tmp/kamailio_rpc.sock")
+_DISPATCHER_LISTS = ("etc/kamailio/dispatcher.list", "usr/local/etc/kamailio/dispatcher.list")
+_ASTERISK_LOGS = ("var/log/asterisk/full", "var/log/asterisk/full.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Each path is None where there is no such thing. `can_own` tells if the system's folders are ours to write."""
+
+    kamailio_folder: Path | None
+    kamailio_log: Path | None
+    kamailio_socket: Path | None
+    dispatcher_list: Path | None
+    asterisk_folder: Path | None
+    asterisk_log: Path | None
+    can_own: bool
+
+
+def look_around(root: Path = Path("/")) -> Host:
+    """Looks at this host; `root` is where its file system begins."""
+    kamailio = _first(root, ("etc/kamailio", "usr/local/etc/kamailio"))
+    asterisk = _first(root, ("etc/asterisk",))
+    return Host(
+        kamailio_folder=kamailio,
+        kamailio_log=_first(root, _KAMAILIO_LOGS) if kamailio else None,
+        kamailio_socket=_first(root, _KAMAILIO_SOCKETS),
+        dispatcher_list=_first(root, _DISPATCHER_LISTS),
+        asterisk_folder=asterisk,
+        asterisk_log=_first(root, _ASTERISK_LOGS),
+        can_own=os.access(root / "var/lib", os.W_OK),
+    )
+
+
+def _first(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next((root / name for name in names if (root / name).exists()), None)
+
+
+def values(host: Host) -> dict[str, object]:
+    """The configuration for what was found, as `redirectd.config.reference.template` takes it."""
+    sources: list[dict[str, object]] = []
+    targets: list[dict[str, object]] = []
+    if host.kamailio_folder:
+        log = host.kamailio_log or Path("/var/log/kamailio.log")
+        sources.append({"name": "kamailio", "kind": "file", "path": str(log), "dialect": "auto"})
+        targets += _kamailio_targets(host, host.kamailio_folder)
+    if host.asterisk_folder:
+        log = host.asterisk_log or Path("/var/log/asterisk/full")
+        sources.append({"name": "asterisk", "kind": "file", "path": str(log), "dialect": "auto"})
+        targets.append(
+            {
+                "name": "asterisk",
+                "kind": "asterisk-dialplan",
+                "path": str(host.asterisk_folder / "extensions_redirectd.conf"),
+                "match": "request-uri",
+                "reload": "asterisk -rx",
+            }
+        )
+    found: dict[str, object] = {}
+    if not host.can_own:
+        found["database"] = {"url": "sqlite:///redirectd.db"}
+        found["daemon"] = {"socket": "redirectd.sock"}
+    if sources:
+        found["source"] = sources
+    if targets:
+        found["target"] = targets
+    return found
+
+
+def _kamailio_targets(host: Host, folder: Path) -> list[dict[str, object]]:
+    socket = host.kamailio_socket or Path("/run/kamailio/kamailio_rpc.sock")
+    reload = f"jsonrpc:unix:{socket}"
+    targets: list[dict[str, object]] = [
+        {
+            "name": "users",
+            "kind": "kamailio-htable",
+            "path": str(folder / "redirectd" / "redirectd_htable"),
+            "match": "request-uri",
+            "reload": reload,
+        }
+    ]
+    if host.dispatcher_list:
+        # A list that is in use is not taken over unasked: the operator points Kamailio at the new file, or renames.
+        targets.append(
+            {
+                "name": "dispatcher",
+                "kind": "kamailio-dispatcher",
+                "path": str(folder / "redirectd" / "dispatcher.list"),
+                "base": str(host.dispatcher_list),
+                "reload": reload,
+            }
+        )
+    return targets

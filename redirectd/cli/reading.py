@@ -1,0 +1,51 @@
+"""How a log named on the command line is read: as its source in the configuration says, else by what it holds."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+from tzlocal import get_localzone
+
+from redirectd.collect.reader import Reading
+from redirectd.dialects import registry
+
+if TYPE_CHECKING:
+    from redirectd.config.model import Config
+    from redirectd.config.sources import SourceSection
+    from redirectd.sources.log import Log
+
+HEAD = 1 << 20
+"""Bytes at a log's start from which its dialect is told."""
+
+
+def reading_of(
+    log: Log, config: Config, *, dialect: str | None, session_progress: Literal["each", "count"] | None
+) -> Reading:
+    """The reading of `log`; what is None comes from the source of the same path, or is `auto` and `each`.
+
+    Raises UsageError for a dialect that there is none of.
+    """
+    source = _source_of(log.name, config)
+    wanted = dialect or (source.dialect if source else "auto")
+    return Reading(
+        source=(source.name if source else log.name)[-255:],
+        dialects=registry.detect(log.read(log.start, HEAD)) if wanted == "auto" else (registry.by_name(wanted),),
+        zone=zone_of(source.timezone if source else ""),
+        policy=config.rules(),
+        session_progress=session_progress or (source.session_progress if source else "each"),
+    )
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name; the system's for an empty one."""
+    return ZoneInfo(name) if name else get_localzone()
+
+
+def _source_of(name: str, config: Config) -> SourceSection | None:
+    path = Path(name).absolute()
+    return next(
+        (source for source in config.source if source.path is not None and config.resolve(source.path) == path), None
+    )
