@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import shlex
+import ssl
 from collections.abc import Callable
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from redirectd.apply.control.ami import Ami
 from redirectd.apply.control.asterisk_cli import AsteriskCli
+from redirectd.apply.control.binrpc import BinRpc
 from redirectd.apply.control.channel import Channel
+from redirectd.apply.control.jsonrpc_fifo import JsonRpcFifo
+from redirectd.apply.control.jsonrpc_http import JsonRpcHttp
 from redirectd.apply.control.jsonrpc_unix import JsonRpcUnix
+from redirectd.apply.control.kamcmd import Kamcmd
 from redirectd.apply.control.nothing import NoChannel
 from redirectd.errors import ConfigError
 
 WAYS = (
     "none",
     "jsonrpc:unix:/PATH",
+    "jsonrpc:http://HOST:PORT/RPC",
+    "jsonrpc:fifo:/PATH?reply_dir=/DIR",
+    "binrpc:unix:/PATH",
+    "kamcmd",
+    "kamcmd -s unixs:/PATH",
     "asterisk -rx",
     "asterisk -C /PATH/asterisk.conf -rx",
+    "ami://USER@HOST:PORT",
+    "amis://USER@HOST:PORT?ca=/PATH",
 )
 """The forms of a channel, for messages and documentation."""
 
@@ -55,12 +69,71 @@ def _json_unix(spec: str, timeout: float, password: str | None) -> Channel:
     return JsonRpcUnix(_path(spec, "jsonrpc:unix:"), timeout)
 
 
+def _json_fifo(spec: str, timeout: float, password: str | None) -> Channel:
+    del password
+    path, mark, query = _path(spec, "jsonrpc:fifo:").partition("?")
+    if not mark:
+        return JsonRpcFifo(path, timeout)
+    name, _, folder = query.partition("=")
+    if name != "reply_dir" or not folder.startswith("/"):
+        raise _fault(spec, "has something else than ?reply_dir=/DIR behind the path")
+    return JsonRpcFifo(path, timeout, folder)
+
+
+def _json_http(spec: str, timeout: float, password: str | None) -> Channel:
+    del password
+    try:
+        return JsonRpcHttp(spec.removeprefix("jsonrpc:"), timeout)
+    except ValueError as error:
+        raise _fault(spec, str(error)) from None
+
+
+def _binrpc(spec: str, timeout: float, password: str | None) -> Channel:
+    del password
+    return BinRpc(_path(spec, "binrpc:unix:"), timeout)
+
+
+def _kamcmd(spec: str, timeout: float, password: str | None) -> Channel:
+    del password
+    short = spec.removeprefix("kamcmd:")
+    return Kamcmd(_words(spec) if short == spec else ["kamcmd", "-s", short], timeout)
+
+
 def _asterisk(spec: str, timeout: float, password: str | None) -> Channel:
     del password
     argv = _words(spec)
+    if argv == ["asterisk"]:
+        argv = ["asterisk", "-rx"]
+    elif argv[0].startswith("asterisk:"):
+        argv = ["asterisk", "-C", _path(argv[0], "asterisk:"), "-rx"]
     if argv[-1] != "-rx":
         raise _fault(spec, "does not end in -rx")
     return AsteriskCli(argv, timeout)
+
+
+def _ami(spec: str, timeout: float, password: str | None) -> Channel:
+    parts = urlsplit(spec)
+    query = dict(parse_qsl(parts.query))
+    ca = query.pop("ca", None)
+    try:
+        port = parts.port or (5038 if parts.scheme == "ami" else 5039)
+    except ValueError:
+        raise _fault(spec, "has no proper port") from None
+    if parts.password is not None:
+        raise ConfigError("reload", "the ami:// address holds a password", "put it into a file, see `password_file`")
+    if not parts.hostname or not parts.username or parts.path or query:
+        raise _fault(spec, "is no ami://USER@HOST:PORT")
+    if not password:
+        raise ConfigError(f"reload = {spec!r}", "there is no password for it", "name a file in `password_file`")
+    tls = None
+    if parts.scheme == "amis":
+        try:
+            tls = ssl.create_default_context(cafile=ca)
+        except OSError as error:
+            raise ConfigError(f"reload = {spec!r}", f"ca cannot be read ({error})", "name a PEM file") from None
+    elif ca:
+        raise _fault(spec, "names a ca without TLS")
+    return Ami((parts.hostname, port), unquote(parts.username), password, timeout, tls=tls)
 
 
 def _words(spec: str) -> list[str]:
@@ -73,5 +146,10 @@ def _words(spec: str) -> list[str]:
 _CHANNELS: tuple[tuple[str, Callable[[str, float, str | None], Channel]], ...] = (
     ("none", _none),
     ("jsonrpc:unix:", _json_unix),
-    ("asterisk ", _asterisk),
+    ("jsonrpc:fifo:", _json_fifo),
+    ("jsonrpc:http", _json_http),
+    ("binrpc:", _binrpc),
+    ("kamcmd", _kamcmd),
+    ("asterisk", _asterisk),
+    ("ami", _ami),
 )

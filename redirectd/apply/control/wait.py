@@ -81,6 +81,16 @@ class Stream:
             self._more(deadline)
         return self.take(at + len(mark), deadline)
 
+    @property
+    def is_closed(self) -> bool:
+        """Say if the server closed the connection meanwhile; over TLS only the next question tells."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except (BlockingIOError, ssl.SSLError, ValueError):
+            return False
+        except OSError:
+            return True
+
     def _more(self, deadline: Deadline) -> None:
         try:
             self.sock.settimeout(deadline.left("waiting for the answer"))

@@ -1,0 +1,70 @@
+"""Kamailio's binrpc over ctl's unix stream socket (``binrpc:unix:/PATH``): the fastest way, and replies of any size."""
+
+from __future__ import annotations
+
+import secrets
+
+from redirectd.apply.control import jsonrpc
+from redirectd.apply.control.binrpc_codec import BinRpcError, read_body, read_head, read_tail, request
+from redirectd.apply.control.channel import kamailio_error
+from redirectd.apply.control.wait import Deadline, Stream, connect
+from redirectd.errors import PeerError
+from redirectd.targets.base import Command, Reply
+
+
+class BinRpc:
+    """Keeps one connection for its questions; a failure closes it, and the next question opens another."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._where = f"binrpc:unix:{path}"
+        self._stream: Stream | None = None
+
+    def ask(self, command: Command) -> Reply:
+        """Ask; several values in one answer come as a list, none as None."""
+        deadline = Deadline(self._where, self._timeout)
+        cookie = secrets.token_bytes(4)
+        stream = self._kept() or connect(self._where, self._path, deadline)
+        try:
+            stream.send(request(command.name, command.args, cookie), deadline)
+            values, is_fault = self._answer(stream, cookie, deadline)
+        except BaseException:
+            stream.close()
+            raise
+        self._stream = stream
+        if is_fault:
+            code, text = values[0] if values else 0, values[1] if len(values) > 1 else ""
+            raise kamailio_error(self._where, command, code if isinstance(code, int) else 0, str(text))
+        return values[0] if len(values) == 1 else values or None
+
+    def _kept(self) -> Stream | None:
+        stream, self._stream = self._stream, None  # it is kept again only after a whole answer
+        if stream is not None and stream.is_closed:
+            stream.close()
+            return None
+        return stream
+
+    def _answer(self, stream: Stream, cookie: bytes, deadline: Deadline) -> tuple[list[Reply], bool]:
+        try:
+            head = read_head(stream.take(2, deadline))
+            length = read_tail(head, stream.take(head.tail, deadline), cookie)
+            return read_body(stream.take(length, deadline)), head.is_fault
+        except BinRpcError as error:
+            raise PeerError(
+                self._where, f"answered with bytes that are wrong: {error}", "see what listens there"
+            ) from None
+
+    def describe(self) -> str:
+        """Name the socket."""
+        return f"Kamailio, binrpc over the unix socket {self._path}"
+
+    def probe(self) -> str:
+        """Ask for Kamailio's version."""
+        return jsonrpc.version(self.ask(Command("core.version")))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
