@@ -14,10 +14,14 @@ from redirectd.config.section import Section
 from redirectd.config.values import Duration, Label, parse_duration
 
 _RELOAD = re.compile(
-    r"none|kamcmd(:\S+)?|binrpc:\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)|asterisk -rx|asterisk(:\S+)?|ami://\S+"
+    r"none|kamcmd(:\S+| -s \S+)?|binrpc:unix:/\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)"
+    r"|asterisk( -C \S+)? -rx|asterisk(:/\S+)?|amis?://\S+"
 )
 _MODE = re.compile(r"0?[0-7]{3}")
-RELOADS = "none, kamcmd, jsonrpc:unix:/PATH, jsonrpc:http://HOST:PORT/RPC, jsonrpc:fifo:/PATH, asterisk -rx, ami://USER@HOST:PORT"
+RELOADS = (
+    "none, binrpc:unix:/PATH, jsonrpc:unix:/PATH, jsonrpc:http://HOST:PORT/RPC, jsonrpc:fifo:/PATH, kamcmd, "
+    "kamcmd -s unixs:/PATH, asterisk -rx, asterisk -C /PATH -rx, ami://USER@HOST:PORT, amis://USER@HOST:PORT"
+)
 
 
 def _reload(value: object) -> object:
