@@ -68,8 +68,8 @@ class JobRecord:
 def cron_trigger(crontab: Crontab, zone: tzinfo, *, jitter_seconds: int = 0) -> BaseTrigger:
     """The trigger for a crontab line in local time of `zone`.
 
-    A time that daylight saving leaves out fires an hour later by the clock, one that it repeats fires once for lines
-    that name an hour, and every-few-minutes lines go on through both. `jitter_seconds` delays each run by up to that.
+    A time that daylight saving leaves out fires an hour later by the clock, one that it repeats fires both times.
+    `jitter_seconds` delays each run by up to that.
     """
     days, weekdays = _numbers(crontab.days), ",".join(WEEKDAYS[day] for day in sorted(crontab.weekdays))
     common = {
