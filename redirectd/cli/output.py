@@ -17,6 +17,9 @@ from redirectd.sip.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+CELL = 160
+"""Characters of a table's cell; what is longer ends in dots, and `show` and JSON have it whole."""
+
 PIPE_WIDTH = 4000
 """Columns where output goes to no terminal: nothing is wrapped or cut that a script may read."""
 
@@ -82,7 +85,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     for column in columns:
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(printable(str(cell))) for cell in row))
+        shown.add_row(*(Text(printable(str(cell), CELL)) for cell in row))
     console().print(shown)
 
 

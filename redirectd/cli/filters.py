@@ -1,0 +1,101 @@
+"""The filters that the commands on many remaps share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from redirectd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from redirectd.config.policy import Policy
+    from redirectd.store.remap import Remap, State
+
+_OPTIONS = (
+    click.option("--kind", type=click.Choice(["user", "gateway", "registrar"]), help="Only remaps of this kind."),
+    click.option("--peer", help="Only remaps told by a peer whose text holds this, such as 192.0.2.1."),
+    click.option("--domain", help="Only remaps with this in the old or the new host."),
+    click.option("--flag", help="Only remaps with this flag, such as untrusted; 'none' for those without."),
+    click.option("--older-than", metavar="DURATION", help="Only remaps last seen longer ago, such as 30d."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the options say; None does not restrict."""
+
+    kind: str | None = None
+    peer: str | None = None
+    domain: str | None = None
+    flag: str | None = None
+    older_than: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing restricts."""
+        return not any((self.kind, self.peer, self.domain, self.flag, self.older_than))
+
+    def find(
+        self,
+        connection: Connection,
+        states: Sequence[State],
+        policy: Policy,
+        now: datetime,
+        *,
+        after_id: int = 0,
+        limit: int | None = None,
+    ) -> list[Remap]:
+        """The remaps that pass, with their holds as the policy stands now. Raises UsageError for a wrong duration."""
+        from redirectd.review.holds import with_holds
+        from redirectd.store.remaps import RemapFilter, find
+
+        wanted = RemapFilter(
+            states=states,
+            kind=self.kind,
+            peer=self.peer,
+            domain=self.domain,
+            seen_before=self._seen_before(now),
+            after_id=after_id,
+            # Flags are worked out from the policy as it stands, so the database can't count them off.
+            limit=None if self.flag else limit,
+        )
+        found = [with_holds(remap, policy) for remap in find(connection, wanted)]
+        return [remap for remap in found if self._passes(remap)][:limit]
+
+    def _passes(self, remap: Remap) -> bool:
+        if self.flag is None:
+            return True
+        return not remap.flags if self.flag == "none" else self.flag in remap.flags
+
+    def _seen_before(self, now: datetime) -> datetime | None:
+        if self.older_than is None:
+            return None
+        from redirectd.config.values import parse_duration
+
+        try:
+            return now - parse_duration(self.older_than)
+        except ValueError as error:
+            raise UsageError("--older-than", str(error), "write it as 30d, 12h or 90m") from error
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the filters' options; the command gets them as `filters`."""
+
+    @wraps(command)
+    def with_filters(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click calls with anything
+        names = ("kind", "peer", "domain", "flag", "older_than")
+        return command(*args, filters=Filters(**{name: kwargs.pop(name) for name in names}), **kwargs)
+
+    wrapped: Callable[..., Any] = with_filters
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped

@@ -1,0 +1,44 @@
+"""Remaps as a person names them: by id, or by their old URI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redirectd.errors import UsageError
+from redirectd.review.decide import load
+from redirectd.review.holds import with_holds
+from redirectd.sip.routekey import route_key
+from redirectd.sip.text import printable
+from redirectd.sip.uri import SipUri, UriError, parse_uri
+from redirectd.store import remaps
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from redirectd.config.policy import Policy
+    from redirectd.store.remap import Remap
+
+
+def named(connection: Connection, what: str, policy: Policy) -> list[Remap]:
+    """The remap of an id, or all of an old URI (R24), with their holds. Raises UsageError where there is none."""
+    if what.isascii() and what.isdecimal() and len(what) <= 18:
+        return [with_holds(load(connection, int(what)), policy)]
+    uri = sip_uri(what)
+    found = remaps.by_old_key(connection, str(route_key(uri)))
+    if not found:
+        raise UsageError(printable(what, 200), "no remap has this old URI", "see the old URIs with 'redirectd list'")
+    return [with_holds(remap, policy) for remap in found]
+
+
+def sip_uri(text: str) -> SipUri:
+    """A SIP URI as typed; `sip:` may be left out. Raises UsageError."""
+    whole = text if text.partition(":")[0].lower() in {"sip", "sips", "tel"} else f"sip:{text}"
+    try:
+        uri = parse_uri(whole)
+    except UriError as error:
+        raise UsageError(
+            printable(text, 200), f"this is no SIP URI: {error.why}", "write it as sip:user@host"
+        ) from None
+    if not isinstance(uri, SipUri):
+        raise UsageError(printable(text, 200), "routing looks SIP URIs up", "write it as sip:user@host")
+    return uri

@@ -1,0 +1,139 @@
+"""How a remap is shown: as JSON of the contract, as a table's row, and with all its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from redirectd.cli.output import emit_json, note, rfc3339, say, short_time, table
+from redirectd.sip.text import printable
+from redirectd.store.remap import State
+
+if TYPE_CHECKING:
+    from redirectd.store.audit import Entry
+    from redirectd.store.remap import Remap
+    from redirectd.store.remaps import Evidence
+
+
+def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
+    """The contract's keys, and behind them the reasons of the flags and the dates that can end or question it."""
+    return {
+        "id": remap.id,
+        "state": remap.state.value,
+        "kind": remap.kind,
+        "old_uri": printable(remap.old_uri),
+        "new_uri": printable(remap.new_uri) if remap.new_uri else None,
+        "contacts": [printable(one.uri) for one in remap.contacts],
+        "flags": sorted(remap.flags),
+        "calls": remap.calls,
+        "peers": [printable(peer) for peer in remap.peers],
+        "methods": [printable(method) for method in remap.methods],
+        "first_seen": rfc3339(remap.first_seen),
+        "last_seen": rfc3339(remap.last_seen),
+        "replaces": remap.replaces,
+        "note": printable(remap.note),
+        "reasons": {name: printable(reason) for name, reason in sorted(remap.flags.items())},
+        "facts": {name: printable(text) for name, text in sorted(remap.facts.items())},
+        "incoming": [printable(uri) for uri in remap.incoming],
+        "expires_at": rfc3339(remap.expires_at) if remap.expires_at else None,
+        "stale": is_stale(remap, now),
+        "decided_at": rfc3339(remap.decided_at) if remap.decided_at else None,
+        "decided_by": printable(remap.decided_by) if remap.decided_by else None,
+    }
+
+
+def is_stale(remap: Remap, now: datetime) -> bool:
+    """Whether an approved remap is past its review date (R36)."""
+    return remap.state is State.APPROVED and remap.revalidate_after is not None and remap.revalidate_after < now
+
+
+def new_text(remap: Remap) -> str:
+    """The new URI, or how many Contacts wait for a choice (R15)."""
+    return printable(remap.new_uri) if remap.new_uri else f"({len(remap.contacts)} Contacts: choose one)"
+
+
+def show_table(remaps: Sequence[Remap], now: datetime, *, with_state: bool) -> None:
+    """A table of remaps."""
+    columns = ["id", *(["state"] if with_state else []), "kind", "old URI", "new URI", "calls", "last seen", "flags"]
+    rows = []
+    for remap in remaps:
+        flags = sorted(remap.flags) + (["stale"] if is_stale(remap, now) else [])
+        state = [remap.state.value] if with_state else []
+        last = short_time(remap.last_seen)
+        flags_text = ", ".join(flags)
+        rows.append([remap.id, *state, remap.kind, remap.old_uri, new_text(remap), remap.calls, last, flags_text])
+    table(columns, rows, right=["id", "calls"])
+
+
+def show_one(remap: Remap, evidence: Sequence[Evidence], entries: Sequence[Entry], now: datetime) -> None:
+    """One remap with everything known about it."""
+    lines: list[tuple[str, str]] = [
+        ("old", printable(remap.old_uri)),
+        ("new", new_text(remap)),
+        ("state", remap.state.value + (" (stale: past its review date)" if is_stale(remap, now) else "")),
+        ("kind", remap.kind),
+        ("calls", f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} UTC"),
+        ("peers", ", ".join(f"{printable(peer)} ({count})" for peer, count in sorted(remap.peer_calls.items()))),
+        ("methods", ", ".join(printable(method) for method in remap.methods)),
+        ("incoming", ", ".join(printable(uri) for uri in remap.incoming)),
+        ("replaces", f"remap {remap.replaces}" if remap.replaces else ""),
+        ("expires", short_time(remap.expires_at)),
+        ("note", printable(remap.note)),
+    ]
+    say(f"remap {remap.id}")
+    for name, text in lines:
+        if text:
+            say(f"  {name:<9} {text}")
+    if len(remap.contacts) > 1 or any(one.dropped for one in remap.contacts):
+        for index, contact in enumerate(remap.contacts, 1):
+            dropped = f"  (dropped: {printable(contact.dropped)})" if contact.dropped else ""
+            say(f"  Contact {index} {printable(contact.uri)}  q={contact.q:g}{dropped}")
+    for name, reason in sorted(remap.flags.items()):
+        say(f"  held      {name}: {printable(reason)}")
+    for name, text in sorted(remap.facts.items()):
+        say(f"  fact      {name}: {printable(text)}")
+    for entry in entries:
+        reason = f": {printable(entry.reason)}" if entry.reason else ""
+        say(f"  {short_time(entry.at)} {printable(entry.actor)}: {entry.action}{reason}")
+    for one in evidence:
+        say()
+        say(f"  {short_time(one.seen_at)} {printable(one.source)} at byte {one.position:,}, {one.dialect}")
+        for line in one.text.rstrip().splitlines():
+            say(f"    | {printable(line)}")
+
+
+def evidence_json(one: Evidence) -> dict[str, Any]:
+    """One telling, as `show --json` gives it."""
+    return {
+        "seen_at": rfc3339(one.seen_at),
+        "source": printable(one.source),
+        "position": one.position,
+        "dialect": one.dialect,
+        "peer": printable(one.peer),
+        "method": printable(one.method),
+        "call_id": printable(one.call_id),
+        "text": "\n".join(printable(line) for line in one.text.splitlines()),
+    }
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """One decision, as `show --json` gives it."""
+    return {
+        "at": rfc3339(entry.at),
+        "actor": printable(entry.actor),
+        "action": entry.action,
+        "old_state": entry.old_state,
+        "new_state": entry.new_state,
+        "reason": printable(entry.reason),
+    }
+
+
+def show_list(remaps: Sequence[Remap], now: datetime, *, as_json: bool, with_state: bool, empty: str) -> None:
+    """A list as JSON or as a table; `empty` says what to do where there is nothing."""
+    if as_json:
+        emit_json({"remaps": [remap_json(remap, now) for remap in remaps]})
+    elif remaps:
+        show_table(remaps, now, with_state=with_state)
+    else:
+        note(empty)
