@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from redirectd.dialects.arrow import ArrowHead, nearest_arrow, next_arrow, read_arrow
-from redirectd.dialects.enclosure import lowest, outermost
+from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.extent import find_message, measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.window import REACH, Window
@@ -20,8 +20,10 @@ def frame_arrow(window: Window, at: int, undo: Undo, *, lettered: bool, dialect:
     nearest = nearest_arrow(window, at)
     if nearest is None or bool(nearest.letter) is not lettered:
         return None
-    marks = _marks(window, lowest(window, nearest.end), nearest.start)
-    head = outermost(nearest, marks, partial(read_arrow, window), partial(_told_end, window, undo))
+    head, low = nearest, lowest(window, nearest.end)
+    if body_reaches(window, low, nearest.start):
+        marks = _marks(window, low, nearest.start)
+        head = outermost(nearest, marks, partial(read_arrow, window), partial(_told_end, window, undo))
     limit = min(len(window), head.end + REACH)
     text = undo(bytes(window[head.end : limit]))
     if find_message(text, 0, text.find(b"\n") + 1) != 0:

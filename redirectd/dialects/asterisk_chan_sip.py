@@ -12,7 +12,7 @@ from redirectd.dialects.chan_sip_block import (
     find_end,
     read_chan_header,
 )
-from redirectd.dialects.enclosure import lowest, outermost
+from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.window import REACH, Window
@@ -32,8 +32,10 @@ class AsteriskChanSip:
         header = _find_header(window, at)
         if header is None:
             return None
-        marks = (mark.start() for mark in MARK.finditer(window, lowest(window, header.end), header.start))
-        header = outermost(header, marks, partial(read_chan_header, window), partial(_reach, window))
+        low = lowest(window, header.end)
+        if body_reaches(window, low, header.start):
+            marks = (mark.start() for mark in MARK.finditer(window, low, header.start))
+            header = outermost(header, marks, partial(read_chan_header, window), partial(_reach, window))
         end = find_end(window, header)
         short = len(window) < header.end + REACH and not final
         if (end is None or end.cut) and short:

@@ -20,8 +20,8 @@ class AsteriskJson:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
+        if entry.torn and entry.wrapping.is_json:
+            return Incomplete(entry.start)
         if entry.writer is not Writer.ASTERISK:
             return None
         return read_block(entry, self.name) or read_chan_sip(entry, self.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from redirectd.dialects.chan_sip_block import read_chan_sip
+from redirectd.dialects.chan_sip_block import MARK, read_chan_sip
 from redirectd.dialects.envelope import Wrapping, Writer, entry_at
 from redirectd.dialects.frame import Framed, Incomplete
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.pjsip_block import read_block
+from redirectd.dialects.pjsip_block import HEAD, read_block
 from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
 from redirectd.dialects.window import Window
 
@@ -21,13 +21,13 @@ class AsteriskSyslog:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        raw = self._raw(window, at, final=final)
-        if raw is not None:
-            return raw
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
-        if entry.writer is not Writer.OTHER or entry.wrapping not in {Wrapping.OCTAL, Wrapping.JSON}:
+        if entry.wrapping is Wrapping.PLAIN:
+            return self._raw(window, at, final=final)
+        if entry.torn:
+            mine = entry.wrapping.is_json or HEAD in entry.text or MARK.search(entry.text)
+            return Incomplete(entry.start) if mine else None
+        if entry.writer is not Writer.OTHER:
             return None
         return read_block(entry, self.name) or read_chan_sip(entry, self.name)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from redirectd.dialects.extent import head_end
 from redirectd.dialects.window import REACH, Window
 
 _ANSWER_REACH, _OTHER_REACH = REACH, REACH // 4
+
+
+_LONG_BODY = re.compile(rb"\n(?i:content-length|l)[ \t]*:\s*(\d{3,9})")
+_LONGEST_HEADERS = 16_384
 
 
 class Positioned(Protocol):
@@ -48,3 +54,16 @@ def outermost(nearest: H, marks: Iterable[int], read: Callable[[int], H | None],
         if reached > nearest.start:
             return header
     return nearest
+
+
+def body_reaches(window: Window, low: int, position: int) -> bool:
+    """Whether any message that begins between `low` and `position` tells a body that reaches over `position`.
+
+    One search; only where it says yes do records without a length of their own need a walk through all of them.
+    Bodies of less than 100 bytes are too short to hold a record.
+    """
+    for match in _LONG_BODY.finditer(window, low, position):
+        body = head_end(window, match.start(), min(len(window), match.start() + _LONGEST_HEADERS))
+        if body >= 0 and body + int(match[1]) > position:
+            return True
+    return False

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from redirectd.dialects.frame import Incomplete
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.window import REACH, Window, line_at, runs_out
 
@@ -25,7 +24,7 @@ _STAMP = re.compile(
     rb'"(?:@timestamp|timestamp|time|_SOURCE_REALTIME_TIMESTAMP|__REALTIME_TIMESTAMP)"\s{0,4}:\s{0,4}"([^"\\]{0,64})"'
 )
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_JSON_START = re.compile(rb"\s{0,8}(?:@cee: ?)?\{|[^{\"]{0,200}@cee: ?\{")
+_CEE, _CEE_REACH = b"@cee:", 256
 
 
 class Writer(Enum):
@@ -54,13 +53,19 @@ class Wrapping(Enum):
     JSON = "json"
     ARRAY = "array"
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the entry is a JSON line."""
+        return self in {Wrapping.JSON, Wrapping.ARRAY}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One log entry of one line: bounds of the line in the window, and its text unwrapped.
 
     `text` of a plain or octal line is the whole line, head included; of a JSON line the message field.
-    `raw` is the line as it stands. `cut` says that the line or its text does not end in reach.
+    `raw` is the line as it stands. `cut` says that the line or its text does not end in reach, `torn` that
+    the window ends in the line and more may come.
     """
 
     start: int
@@ -72,16 +77,16 @@ class Entry:
     writer: Writer = Writer.OTHER
     syslog: bool = False
     cut: bool = False
+    torn: bool = False
 
 
-def entry_at(window: Window, at: int, *, final: bool) -> Entry | Incomplete:
+def entry_at(window: Window, at: int, *, final: bool) -> Entry:
     """The one-line entry that holds position `at`."""
     line = line_at(window, at)
-    if not final and runs_out(window, line, at):
-        return Incomplete(line.start)
+    torn = not final and runs_out(window, line, at)
     raw = bytes(window[line.start : line.end])
-    if _JSON_START.match(raw):
-        return _json_entry(line.start, raw, at - line.start, cut=not line.ended)
+    if raw[:1] == b"{" or raw.find(_CEE, 0, _CEE_REACH) >= 0:
+        return _json_entry(line.start, raw, at - line.start, torn=torn, cut=not line.ended)
     text = raw.rstrip(b"\n")
     head = line_head(text)
     octal = b"#01" in text
@@ -94,10 +99,11 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry | Incomplete:
         wrapping=Wrapping.OCTAL if octal else Wrapping.PLAIN,
         syslog=head.syslog,
         cut=line.end - line.start >= REACH and not line.ended,
+        torn=torn,
     )
 
 
-def _json_entry(start: int, raw: bytes, at: int, *, cut: bool) -> Entry:
+def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> Entry:
     stamp = _STAMP.search(raw)
     match = _TEXT.search(raw)
     wrapping, whole = Wrapping.JSON, True
@@ -118,6 +124,7 @@ def _json_entry(start: int, raw: bytes, at: int, *, cut: bool) -> Entry:
         wrapping=wrapping,
         writer=next((writer for key, writer in _KEYS if key in raw), Writer.OTHER),
         cut=cut or not whole,
+        torn=torn,
     )
 
 
@@ -154,6 +161,13 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 def undo_array(numbers: bytes) -> bytes:
     """Bytes of journald's `[83,73,80]` (given without the brackets); reading stops at what is no byte value."""
+    try:
+        return bytes(map(int, numbers.split(b",")))
+    except ValueError:
+        return _bytes_before_fault(numbers)
+
+
+def _bytes_before_fault(numbers: bytes) -> bytes:
     out = bytearray()
     for number in numbers.split(b","):
         digits = number.strip()

@@ -10,7 +10,6 @@ from redirectd.dialects.window import REACH, Window
 _STATUS_LINE = re.compile(rb"SIP/2\.0 [1-6]\d\d[ \r\n]")
 _REQUEST_LINE = re.compile(rb" SIP/2\.0\r?\n")
 _METHOD_URI = re.compile(rb"[A-Z][A-Z0-9_-]{1,31} [a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^ \r\n]*+")
-_HEAD_END = re.compile(rb"\r\n\r\n|\n\n")
 _LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:\s*(\d{1,9})[ \t]*\r?\n", re.IGNORECASE)
 
 
@@ -62,11 +61,20 @@ def request_line_start(text: Window, version: int, low: int = 0) -> int:
 def measure(text: Window, start: int, stop: int | None = None) -> Extent:
     """Body and end of the message that begins at `start`, from the headers found before `stop`."""
     limit = len(text) if stop is None else stop
-    gap = _HEAD_END.search(text, start, limit)
-    if gap is None:
+    body = head_end(text, start, limit)
+    if body < 0:
         return Extent(-1, None)
-    length = _LENGTH.search(text, start, gap.start() + 2)
-    return Extent(gap.end(), gap.end() + int(length[1]) if length else None)
+    length = _LENGTH.search(text, start, body)
+    return Extent(body, body + int(length[1]) if length else None)
+
+
+def head_end(text: Window, start: int, limit: int) -> int:
+    """Position behind the empty line that ends the headers, or -1; some logs have taken the CRs away."""
+    double = text.find(b"\r\n\r\n", start, limit)
+    bare = text.find(b"\n\n", start, limit if double < 0 else double)
+    if bare > start and text[bare - 1] != 0x0D:
+        return bare + 2
+    return double + 4 if double >= 0 else -1
 
 
 def carve(text: bytes, start: int, *, stripped: bool = False) -> tuple[bytes, bool]:

@@ -69,8 +69,10 @@ def _length_before(window: Window, mark: int) -> tuple[int, int] | None:
 
 def _framed(window: Window, mark: int, at: int, dialect: str, *, final: bool) -> Framed:
     told = int.from_bytes(window[mark + 4 : mark + 6], "big")
+    if not mark <= at < mark + told:
+        return None
     before = _length_before(window, mark)
-    if before is None or before[1] != told or not mark <= at < mark + told:
+    if before is None or before[1] != told:
         return None
     end = mark + told
     if end > len(window):

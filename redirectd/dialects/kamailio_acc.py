@@ -28,11 +28,13 @@ class KamailioAcc:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
+        if entry.torn and entry.wrapping.is_json:
+            return Incomplete(entry.start)
         line = _LINE.search(entry.text)
         if line is None:
             return None
+        if entry.torn:
+            return Incomplete(entry.start)
         fields = _fields(entry.text[line.end() :])
         status = fields.get("code", "")
         if not (len(status) == 3 and status.isascii() and status.isdigit()):

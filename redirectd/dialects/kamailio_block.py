@@ -10,6 +10,11 @@ from redirectd.dialects.kamailio_text import told_of
 ASTERISK_MARK = b"<--- "
 
 
+def may_hold_dump(entry: Entry) -> bool:
+    """Whether an entry whose end is not seen yet can turn out to be a dump."""
+    return entry.wrapping.is_json or (ASTERISK_MARK not in entry.text and find_message(entry.text) >= 0)
+
+
 def read_dump(entry: Entry, dialect: str) -> Frame | None:
     """The message of the entry, with the peer where the author's text before it names one."""
     text = entry.text

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from redirectd.dialects.envelope import Wrapping, Writer, entry_at
 from redirectd.dialects.frame import Framed, Incomplete
-from redirectd.dialects.kamailio_block import read_dump
+from redirectd.dialects.kamailio_block import may_hold_dump, read_dump
 from redirectd.dialects.kamailio_raw import frame_dump
 from redirectd.dialects.window import Window
 
@@ -19,15 +19,12 @@ class KamailioDump:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        raw = frame_dump(window, at, syslog=True, dialect=self.name, final=final)
-        if raw is not None:
-            return raw
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
-        if entry.writer is not Writer.OTHER or entry.wrapping not in {Wrapping.OCTAL, Wrapping.JSON}:
-            return None
-        return read_dump(entry, self.name)
+        if entry.wrapping is Wrapping.PLAIN:
+            return frame_dump(window, at, syslog=True, dialect=self.name, final=final)
+        if entry.torn:
+            return Incomplete(entry.start) if may_hold_dump(entry) else None
+        return read_dump(entry, self.name) if entry.writer is Writer.OTHER else None
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: branches and Call-IDs need no escape on a plain line."""

@@ -21,8 +21,8 @@ class KamailioJournal:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
+        if entry.torn and entry.wrapping.is_json:
+            return Incomplete(entry.start)
         if entry.writer is not Writer.JOURNAL:
             return None
         return read_block(entry, self.name) or read_chan_sip(entry, self.name) or read_dump(entry, self.name)

@@ -19,8 +19,8 @@ class KamailioJson:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
+        if entry.torn and entry.wrapping.is_json:
+            return Incomplete(entry.start)
         return read_dump(entry, self.name) if entry.writer is Writer.KAMAILIO else None
 
     def spell(self, text: bytes) -> bytes:

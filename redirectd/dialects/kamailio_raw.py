@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
-from redirectd.dialects.enclosure import lowest, outermost
+from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.extent import find_message, measure, request_line_start
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.window import REACH, Window
 
-_VERSION = b"SIP/2.0"
 _START_LINE = re.compile(rb"SIP/2\.0(?: [1-6]\d\d |\r?\n)")
 _ANSI = re.compile(rb"\x1b\[[0-9;]{0,16}m")
 _ESCAPED = re.compile(rb"#012|\\r\\n|\\n")
 _LEAD_LINES = 4
+_START_LINES_TRIED = 8
+"""Bodies and an operator's own lines can hold some that lead no dump in."""
 _START_LINE_REACH = 4096
 
 
@@ -33,8 +35,10 @@ def frame_dump(window: Window, at: int, *, syslog: bool, dialect: str, final: bo
     nearest = _nearest(window, at)
     if nearest is None:
         return None
-    marks = (mark.start() for mark in _START_LINE.finditer(window, lowest(window, nearest.start), nearest.start))
-    found = outermost(nearest, marks, lambda mark: _entry_start(window, mark), lambda one: _told_end(window, one))
+    found, low = nearest, lowest(window, nearest.start)
+    if body_reaches(window, low, nearest.start):
+        marks = (mark.start() for mark in _START_LINE.finditer(window, low, nearest.start))
+        found = outermost(nearest, marks, partial(_entry_start, window), partial(_told_end, window))
     lead = _ANSI.sub(b"", bytes(window[found.entry : found.start]))
     head = line_head(lead)
     if head.syslog is not syslog:
@@ -68,9 +72,11 @@ def _nearest(window: Window, at: int) -> Start | None:
     low = max(0, at - REACH)
     newline = window.find(b"\n", at, at + _START_LINE_REACH)
     stop = newline + 1 if newline >= 0 else min(len(window), at + _START_LINE_REACH)
-    while stop > low:
-        mark = window.rfind(_VERSION, low, stop)
-        if mark < 0:
+    for _ in range(_START_LINES_TRIED):
+        mark = low - 1
+        for ending in (b"SIP/2.0 ", b"SIP/2.0\r\n", b"SIP/2.0\n"):
+            mark = max(mark, window.rfind(ending, max(mark, low), stop))
+        if mark < low:
             return None
         found = _entry_start(window, mark)
         if found:
@@ -87,7 +93,8 @@ def _entry_start(window: Window, mark: int) -> Start | None:
     if find_message(window, mark, mark + 12) != mark:
         start = request_line_start(window, mark - 1, max(0, mark - _START_LINE_REACH)) if mark else -1
     newline = window.find(b"\n", mark, mark + _START_LINE_REACH)
-    if start < 0 or newline < 0 or _ESCAPED.search(window, mark, newline):
+    line_end = newline if newline >= 0 else min(len(window), mark + _START_LINE_REACH)
+    if start < 0 or _ESCAPED.search(window, mark, line_end):
         return None
     entry = start
     for _ in range(_LEAD_LINES):

@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
-from redirectd.dialects.envelope import Entry, Wrapping, entry_at
+from redirectd.dialects.envelope import Entry, entry_at
 from redirectd.dialects.frame import Framed, Incomplete, Peer, Record, Unreadable
 from redirectd.dialects.window import Window
 from redirectd.sip.text import to_text
@@ -34,12 +34,14 @@ class KamailioRecord:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         entry = entry_at(window, at, final=final)
-        if isinstance(entry, Incomplete):
-            return entry
-        text = entry.text if entry.wrapping in {Wrapping.JSON, Wrapping.ARRAY} and MARK in entry.text else entry.raw
+        if entry.torn and entry.wrapping.is_json:
+            return Incomplete(entry.start)
+        text = entry.text if entry.wrapping.is_json and MARK in entry.text else entry.raw
         mark = text.find(MARK)
         if mark < 0 or not _stands_alone(text[:mark]):
             return None
+        if entry.torn:
+            return Incomplete(entry.start)
         return _read(entry, text[mark:], self.name)
 
     def spell(self, text: bytes) -> bytes:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 
-from redirectd.dialects.enclosure import lowest, outermost
+from redirectd.dialects.enclosure import lowest
 from redirectd.dialects.extent import measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.pjsip_block import HEAD, BlockHeader, read_header
 from redirectd.dialects.window import REACH, Window
 
-_MARK = re.compile(rb"<--- (?:Rec|Tra)")
+_SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)")
+_LONGEST_HEADER = 160
 _NEXT_ENTRY = re.compile(rb"\r?\n\r?\n|\n\[[^\]\n]{0,64}\] [A-Z]")
 
 
@@ -39,16 +39,29 @@ def find_header(window: Window, at: int) -> BlockHeader | None:
     while nearest >= 0:
         header = read_header(window, nearest)
         if header:
-            marks = (mark.start() for mark in _MARK.finditer(window, lowest(window, header.end + 1), header.start))
-            return outermost(header, marks, partial(read_header, window), partial(_block_end, window))
+            return _outermost(window, header)
         nearest = window.rfind(HEAD, low, nearest)
     return None
 
 
-def _block_end(window: Window, header: BlockHeader) -> int:
-    """Where the count says that the block ends, or its header's end if no line ends there."""
-    end = header.end + 1 + header.size
-    return end if _fits(window, end) else header.end
+def _outermost(window: Window, header: BlockHeader) -> BlockHeader:
+    """The first block whose count reaches over `header`'s, or `header`; counts are compared before anything else."""
+    reached = 0
+    for match in _SIZE.finditer(window, lowest(window, header.end + 1), header.start):
+        begin, size = match.start(), int(match[1])
+        if begin < reached:
+            continue
+        if begin + size + _LONGEST_HEADER <= header.start:
+            reached = begin + size
+            continue
+        outer = read_header(window, begin)
+        end = outer.end + 1 + outer.size if outer else 0
+        if outer is None or not _fits(window, end):
+            continue
+        if end > header.start:
+            return outer
+        reached = end
+    return header
 
 
 def _fits(window: Window, end: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from redirectd.dialects.enclosure import lowest, outermost
+from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.extent import measure
 from redirectd.dialects.frame import Direction, Frame, Framed, Incomplete, Peer
 from redirectd.dialects.window import REACH, Window
@@ -43,8 +43,10 @@ class Sipdump:
         nearest = _nearest(window, at)
         if nearest is None:
             return None
-        marks = (mark.start() for mark in _MARK.finditer(window, lowest(window, nearest.end), nearest.start))
-        head = outermost(nearest, marks, partial(_read, window), partial(_told_end, window))
+        head, low = nearest, lowest(window, nearest.end)
+        if body_reaches(window, low, nearest.start):
+            marks = (mark.start() for mark in _MARK.finditer(window, low, nearest.start))
+            head = outermost(nearest, marks, partial(_read, window), partial(_told_end, window))
         limit = min(len(window), head.end + REACH)
         message_end, cut = _message_end(window, head, limit)
         if message_end < 0 and limit == len(window) and not final:
