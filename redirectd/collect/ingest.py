@@ -66,6 +66,7 @@ def ingest(
             if not batch.is_empty:
                 with database.begin() as connection:
                     summary.add(record(connection, batch, node=node, now=clock()))
+            reader.confirm()
             summary.bytes += batch.read
             batch = Batch(reading.source)
     summary.seconds = round(monotonic() - started, 3)

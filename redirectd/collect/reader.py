@@ -52,6 +52,7 @@ class Reader:
         self._clock = clock
         self._scanner = Scanner(log, reading.dialects, literals(reading.dialects, (301, 183)), offset=offset)
         self._seen: OrderedDict[str, int] = OrderedDict()
+        self._unconfirmed: list[tuple[str, int | None]] = []
         self._receivers: OrderedDict[str, set[tuple[str, int | None]]] = OrderedDict()
 
     @property
@@ -64,6 +65,20 @@ class Reader:
         self.log = log
         self._scanner.log = log
         self._scanner.offset = offset
+
+    def confirm(self) -> None:
+        """Says that everything read so far is committed."""
+        self._unconfirmed.clear()
+
+    def undo(self, log: Log, offset: int) -> None:
+        """Goes back to a confirmed offset: what was read since was not committed and counts when it comes again."""
+        for key, rank in reversed(self._unconfirmed):
+            if rank is None:
+                self._seen.pop(key, None)
+            else:
+                self._seen[key] = rank
+        self._unconfirmed.clear()
+        self.follow(log, offset)
 
     def read(self, batch: Batch, *, final: bool) -> bool:
         """Adds the next stretch to `batch`; false where nothing new is there (see `Scanner.next_block`)."""
@@ -175,6 +190,7 @@ class Reader:
             batch.verdicts.pop(answer.call_key, None)
 
     def _remember(self, key: str, rank: int) -> None:
+        self._unconfirmed.append((key, self._seen.get(key)))
         self._seen[key] = rank
         self._seen.move_to_end(key)
         while len(self._seen) > REMEMBERED:

@@ -163,6 +163,8 @@ def _hold_target(uri: SipUri, old: SipUri, flags: dict[str, str]) -> None:
     found = [name for name in _ROUTING_DATA if uri.has_param(name) or name in inside]
     if found:
         flags["routing-data"] = f"the target carries {', '.join(found)}: number portability or trunk data"
+    if uri.has_param("maddr"):
+        flags["suspicious"] = "the target's maddr sends calls to another host than the one it shows"
     for which, checked in (("target", uri), ("old URI", old)):
         if checked.forbidden_escapes:
             flags["suspicious"] = f"in the {which}, {checked.forbidden_escapes}"

@@ -1,0 +1,138 @@
+"""Reads a followed file into the database: what was found and the position behind it are committed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+
+from redirectd.collect.batch import Batch, SessionProgress
+from redirectd.collect.reader import Reader, Reading
+from redirectd.errors import RedirectdError
+from redirectd.sources.follow import FollowedFile, Segment
+from redirectd.sources.position import Position
+from redirectd.store import positions
+from redirectd.store.collecting import record
+from redirectd.store.database import Database
+
+STEP_BYTES = 16 << 20
+STEP_VERDICTS = 2_000
+"""Bounds of one step: what a crash makes us read again, and what a batch holds in memory."""
+
+POSITION_SECONDS = 2.0
+"""How often the position alone is committed while nothing is found; reading such a stretch again does no harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step did. `more` says that there is more to read at once."""
+
+    more: bool
+    sightings: int = 0
+    session_progress: int = 0
+
+
+class FileCollector:
+    """One file source with everything behind it. Used by one thread."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        reading: Reading,
+        database: Database,
+        *,
+        node: str,
+        clock: Callable[[], datetime],
+        on_progress: Callable[[SessionProgress], None],
+    ) -> None:
+        """Goes on where the database says that this source was read to. Raises StoreError."""
+        self._reading = reading
+        self._database = database
+        self._node = node
+        self._clock = clock
+        self._on_progress = on_progress
+        with database.read() as connection:
+            stored = positions.load(connection, node, reading.source)
+        position = Position.from_dict(stored) if stored is not None else None
+        self._follower = FollowedFile(path, position)
+        self._reader: Reader | None = None
+        self._saved_at = monotonic()
+        self._owed: Position | None = None  # confirmed, and not committed yet since nothing was found before it
+        self._losses: dict[str, int] = {}
+
+    def pump(self) -> Step:
+        """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
+        segment = self._follower.poll()
+        if segment is None:
+            return Step(more=False)
+        reader = self._at(segment)
+        batch = Batch(self._reading.source)
+        for gap in segment.gaps:
+            batch.losses["gap"] = batch.losses.get("gap", 0) + max(1, gap.at_least)
+        bounded = False
+        while not bounded and reader.read(batch, final=segment.final):
+            bounded = batch.read >= STEP_BYTES or len(batch.verdicts) >= STEP_VERDICTS
+        try:
+            sightings = self._commit(segment, reader, batch)
+        except BaseException:
+            reader.undo(segment.log, segment.start)
+            raise
+        if sightings is None:  # truncated while it was read: what was read may be mixed
+            reader.undo(segment.log, segment.start)
+            return Step(more=True)
+        reader.confirm()
+        for progress in batch.progress:
+            self._on_progress(progress)
+        moved = reader.offset != segment.start
+        return Step(more=moved, sightings=sightings, session_progress=len(batch.progress))
+
+    def trouble(self) -> RedirectdError | None:
+        """What keeps the file from being read now."""
+        return self._follower.trouble
+
+    def lag_bytes(self) -> int:
+        """Bytes that are there and not read yet."""
+        return self._follower.unread()
+
+    def losses(self) -> Mapping[str, int]:
+        """What was lost since it was opened, by kind."""
+        return self._losses
+
+    def close(self) -> None:
+        """Commits the position where that is still owed and lets go of the files. Raises StoreError."""
+        try:
+            if self._owed is not None:
+                with self._database.begin() as connection:
+                    positions.save(connection, self._node, self._reading.source, self._owed.to_dict(), self._clock())
+        finally:
+            self._follower.close()
+
+    def _at(self, segment: Segment) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(segment.log, self._reading, clock=self._clock, offset=segment.start)
+        elif self._reader.log is not segment.log or self._reader.offset != segment.start:
+            self._reader.follow(segment.log, segment.start)
+        return self._reader
+
+    def _commit(self, segment: Segment, reader: Reader, batch: Batch) -> int | None:
+        """Commits and confirms; the number of new sightings, None where the file changed under the reading."""
+        position = self._follower.position(segment, reader.offset)
+        if position is None:
+            return None
+        sightings = 0
+        due = monotonic() - self._saved_at >= POSITION_SECONDS and reader.offset != segment.start
+        if not batch.is_empty or due:
+            now = self._clock()
+            with self._database.begin() as connection:
+                sightings = record(connection, batch, node=self._node, now=now).sightings
+                positions.save(connection, self._node, self._reading.source, position.to_dict(), now)
+            self._saved_at = monotonic()
+            self._owed = None
+            for kind, count in batch.losses.items():
+                self._losses[kind] = self._losses.get(kind, 0) + count
+        else:
+            self._owed = position
+        self._follower.advance(position)
+        return sightings
