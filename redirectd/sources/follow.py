@@ -1,0 +1,282 @@
+"""A log followed through every way of rotating it: nothing lost, nothing read twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redirectd.errors import SourceError
+from redirectd.sources.file import unreadable
+from redirectd.sources.position import Mark, Position
+from redirectd.sources.shelf import Next, Shelf
+
+if TYPE_CHECKING:
+    from redirectd.sources.log import Log
+    from redirectd.sources.place import OpenFile
+
+_KEPT = 8  # files before the current one that a position names
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes that were lost before they could be read: `at_least` so many, 0 where it is only possible."""
+
+    path: str
+    why: str
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What to read next: `log` from `start` on, to its end.
+
+    `end` is how far it reached when looked at (None for a gz: read to the end). `final` says that nothing will
+    follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are told again until a
+    position behind them is confirmed, and belong into the same transaction.
+    """
+
+    log: Log
+    start: int
+    end: int | None
+    final: bool
+    gaps: tuple[Gap, ...] = ()
+
+
+class FollowedFile:
+    """Tells what to read next of the log at `path`; it has no thread and waits for nothing.
+
+    Turn by turn: `poll` gives a `Segment` or None; read it; ask `position` how that stands; commit it with what
+    was found; confirm with `advance`. Without `advance` the same segment comes again.
+
+    With `position` None the file is read from its start (rotated ones are not), or with `from_end` from its
+    present end. `trouble` says what keeps it from reading now, and is None when all is well.
+
+    What no follower can see: bytes that came and went between two looks at a file that was empty at the first.
+    """
+
+    def __init__(self, path: str | Path, position: Position | None = None, *, from_end: bool = False) -> None:
+        self.path = Path(path)
+        self.trouble: SourceError | None = None
+        self._shelf = Shelf(self.path)
+        self._from_end = from_end
+        self._begun = False
+        self._stored = position
+        self._expected: Mark | None = None  # what must stand at the start of the file that is taken next
+        self._current: OpenFile | None = None
+        self._mark: Mark | None = None  # confirmed, in the current file
+        self._seen: Mark | None = None  # as far as the current file was looked at
+        self._before: tuple[Mark, ...] = ()
+        self._late: OpenFile | None = None  # the file before, whose writer may not have let go of it yet
+        self._late_size = 0
+        self._gaps: list[Gap] = []
+        self._told = 0
+
+    def poll(self) -> Segment | None:
+        """What to read next, or None where there is nothing now; see `trouble` for why."""
+        try:
+            segment = self._step_again()
+        except OSError as error:
+            self.trouble = unreadable(str(error.filename or self.path), error)
+            return None
+        self.trouble = None
+        if segment is None and self._current is None:
+            self.trouble = SourceError(str(self.path), "does not exist yet", "nothing, if it is still to come")
+        return segment
+
+    def position(self, segment: Segment, offset: int) -> Position | None:
+        """The position when all of `segment` before `offset` is dealt with.
+
+        None if the file was truncated since `poll`: throw away what was read, it may be mixed, and poll again.
+        """
+        if self._late is not None and segment.log is self._late.log and self._mark is not None:
+            return Position(self._mark, (self._late.mark(offset), *self._before[1:]))
+        if self._current is None or segment.log is not self._current.log:
+            return None
+        mark = self._current.mark(offset)
+        if not self._current.packed and not self._unchanged():
+            return None
+        return Position(mark, self._before)
+
+    def advance(self, position: Position) -> None:
+        """Confirm a position of `position`, once it is committed."""
+        self._mark, self._before = position.mark, position.before
+        del self._gaps[: self._told]
+        self._told = 0
+
+    def unread(self) -> int:
+        """Bytes known to wait in the current file; a gz tells none."""
+        if self._current is None or self._mark is None or self._current.packed:
+            return 0
+        return max(0, self._current.log.end() - self._mark.offset)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for file in (self._current, self._late):
+            if file is not None:
+                file.close()
+        self._current = self._late = None
+
+    # One turn
+
+    def _step_again(self) -> Segment | None:
+        try:
+            return self._step()
+        except FileNotFoundError:  # renamed between looking and opening: what is true now?
+            return self._step()
+
+    def _step(self) -> Segment | None:
+        if not self._begun:
+            self._begin()
+        if self._late is not None and self._late.log.end() > max(self._late_size, self._before[0].offset):
+            self._late_size = self._late.log.end()
+            return Segment(self._late.log, self._before[0].offset, self._late_size, final=False)
+        if self._current is not None and not self._current.packed:
+            self._look()
+        while True:
+            if self._current is None or self._mark is None:
+                upcoming = self._shelf.after(self._before)
+                if upcoming is None:
+                    return None
+                self._take(upcoming)
+                continue
+            upcoming = self._successor()
+            if self._current.has_more(self._mark.offset) or self._gaps:
+                return self._segment(final=self._current.packed or upcoming is not None)
+            if upcoming is None:
+                return None
+            self._leave()
+            self._take(upcoming)
+
+    def _segment(self, *, final: bool) -> Segment:
+        assert self._current is not None
+        assert self._mark is not None
+        end = None if self._current.packed else self._current.log.end()
+        self._told = len(self._gaps)
+        return Segment(self._current.log, self._mark.offset, end, final, tuple(self._gaps))
+
+    def _begin(self) -> None:
+        """Find the stored position again, or begin with the live file."""
+        if self._stored is None:
+            self._before = self._shelf.marks(_KEPT)
+            live = self._shelf.live()
+            if live is not None and self._from_end:
+                file = self._shelf.open(live)
+                self._hold(file, file.log.end())
+            elif live is not None:
+                self._hold(self._shelf.open(live), 0)
+        else:
+            self._before = self._stored.before
+            if self._stored.mark.offset:
+                self._search(self._stored.mark, self._stored.mark)
+            elif self._stored.mark.head_size:
+                self._expected = self._stored.mark
+        if self._before and self._late is None:
+            self._late = self._shelf.find_same(self._before[0])
+        self._begun = True
+
+    def _look(self) -> None:
+        """Notice a truncation, also one that has been overgrown since."""
+        assert self._current is not None
+        assert self._seen is not None
+        assert self._mark is not None
+        new = self._current.mark(self._current.log.end())
+        if self._unchanged():
+            self._seen = new
+        elif self._current.holds(self._mark):
+            self._lose("was cut back behind what had been read", self._seen.offset - new.offset)
+            self._seen = new
+        else:
+            self._search(self._mark, self._seen)
+
+    def _unchanged(self) -> bool:
+        assert self._current is not None
+        assert self._seen is not None
+        if self._seen.offset == 0:
+            return True
+        return self._current.log.end() >= self._seen.offset and self._current.holds(self._seen)
+
+    def _search(self, mark: Mark, seen: Mark) -> None:
+        """Find the content of `mark`, which was read up to there and seen up to `seen`, in some other file."""
+        found = self._shelf.find(seen)
+        if found is None and mark.offset and mark != seen:
+            found = self._shelf.find(mark)
+        if found is not None:
+            self._hold(found, mark.offset)
+            if not found.packed and found.log.end() < seen.offset:
+                self._lose("was truncated after it had been copied", seen.offset - found.log.end())
+            return
+        if mark.offset:
+            self._remember(mark)
+            lost = True
+        else:  # nothing of it was read, so a copy of it is simply the next unread file
+            upcoming = self._shelf.after(self._before)
+            lost = upcoming is None or upcoming.place.path == self.path
+        if lost:
+            self._lose("was truncated or removed; what came after the last read is gone", seen.offset - mark.offset)
+        if self._current is not None:
+            self._current.close()
+        self._current = self._mark = self._seen = None
+
+    # Which file
+
+    def _successor(self) -> Next | None:
+        """The file to read after the current one: the oldest unread one that is not empty."""
+        assert self._current is not None
+        assert self._mark is not None
+        try:
+            live = self._shelf.live()
+            if live is not None and self._current.is_at(live):
+                return None
+            read = self._mark.offset if self._current.packed else self._current.log.end()
+            upcoming = self._shelf.after((self._current.mark(read), *self._before))
+        except OSError:
+            if self._current.has_more(self._mark.offset):
+                return None  # first what can be read
+            raise
+        return upcoming if upcoming is not None and upcoming.place.size > upcoming.offset else None
+
+    # Holding files
+
+    def _hold(self, file: OpenFile, offset: int) -> None:
+        if self._current is not None:
+            self._current.close()
+        self._current, self._mark = file, file.mark(offset)
+        self._seen = self._mark if file.packed else file.mark(file.log.end())
+
+    def _take(self, upcoming: Next) -> None:
+        """Go on in the file found; a file renamed meanwhile is looked for again at the next turn."""
+        file = self._shelf.open(upcoming.place)
+        if upcoming.missing and not self._gaps:
+            self._lose("files between it and the one read before may be gone", 0)
+        if self._expected is not None and not file.begins_as(self._expected):
+            self._lose("was truncated or removed before it was read", self._expected.head_size)
+        self._expected = None
+        self._hold(file, upcoming.offset)
+
+    def _leave(self) -> None:
+        """The current file is read to its end: keep it open for bytes that come late, remember it as read."""
+        assert self._current is not None
+        assert self._mark is not None
+        for loss in self._current.log.losses:
+            self._gaps.append(Gap(loss.where, loss.why, 0))
+        current = self._current
+        self._remember(current.mark(self._mark.offset))
+        if current.packed:
+            current.close()
+        else:
+            self._late, self._late_size = current, self._mark.offset
+        self._current = self._mark = self._seen = None
+
+    def _remember(self, mark: Mark) -> None:
+        """Put `mark` before those read earlier, and let go of the file that was kept open for late bytes."""
+        if self._late is not None:
+            unread = self._late.log.end() - self._before[0].offset
+            if unread > 0:
+                self._gaps.append(Gap(self._late.log.name, "was still written to after its rotation", unread))
+            self._late.close()
+            self._late = None
+        self._before = (mark, *self._before)[:_KEPT]
+
+    def _lose(self, why: str, at_least: int) -> None:
+        self._gaps.append(Gap(str(self.path), why, max(0, at_least)))

@@ -1,0 +1,140 @@
+"""The files a followed log may go on in, and one of them opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redirectd.sources.file import PlainLog, StreamLog, is_gz
+from redirectd.sources.position import HEAD, TAIL, Mark, digest
+from redirectd.sources.rotation import in_order, siblings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redirectd.sources.log import Log
+
+_PROVES = 256  # bytes of an equal head that prove the same file; logs begin with a time
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file where it stood when it was looked for."""
+
+    path: Path
+    device: int
+    inode: int
+    size: int
+
+
+def live_place(path: Path) -> Place | None:
+    """The live log, or None where there is none now; raises `OSError` where it can't be looked at."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Place(path, status.st_dev, status.st_ino, status.st_size)
+
+
+def rotated_places(path: Path) -> list[Place]:
+    """The rotated files of `path`, oldest first, without the live one.
+
+    Where `path` is a symbolic link, those beside its target too.
+    """
+    live = live_place(path)
+    live_id = (live.device, live.inode) if live else None
+    target = Path(os.path.realpath(path))
+    found = {
+        (sibling.device, sibling.inode): sibling
+        for base in dict.fromkeys((path, target))
+        if base.parent.is_dir()
+        for sibling in siblings(base)
+    }
+    return [
+        Place(sibling.path, sibling.device, sibling.inode, sibling.size)
+        for sibling in in_order(sibling for key, sibling in found.items() if key != live_id)
+    ]
+
+
+def neighbours(path: Path, device: int, inode: int) -> list[Place]:
+    """Files of that inode beside `path` or its target, whatever they are called: a swapped link leaves them."""
+    found = []
+    for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
+        if not folder.is_dir():
+            continue
+        with os.scandir(folder) as entries:
+            names = [Path(entry.path) for entry in entries if entry.inode() == inode]
+        places = (live_place(name) for name in names)
+        found += [place for place in places if place and (place.device, place.inode) == (device, inode)]
+    return found
+
+
+class OpenFile:
+    """A file held open: renamed, deleted or compressed, its bytes stay readable."""
+
+    def __init__(self, place: Place, older: Callable[[OpenFile], Log | None]) -> None:
+        """Raises `OSError` where `place` can't be opened, `FileNotFoundError` also where it is another file now."""
+        fd = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) != (place.device, place.inode):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, "was replaced while it was opened", str(place.path))
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "is not a regular file", str(place.path))
+        self.place = place
+        self.packed = is_gz(fd)
+        kind = StreamLog if self.packed else PlainLog
+        self.log: PlainLog | StreamLog = kind(fd, str(place.path), lambda: older(self))
+        self._head = self.log.read(0, HEAD) if self.packed else b""
+
+    def is_at(self, place: Place) -> bool:
+        """Whether `place` is this file."""
+        return (place.device, place.inode) == (self.place.device, self.place.inode)
+
+    def has_more(self, offset: int) -> bool:
+        """Whether anything stands at `offset`."""
+        return bool(self.log.read(offset, 1)) if self.packed else self.log.end() > offset
+
+    def head(self, size: int = HEAD) -> bytes:
+        """The first bytes, also of a gz whose window has moved on."""
+        return self._head[:size] if self.packed else self.log.read(0, size)
+
+    def mark(self, offset: int) -> Mark:
+        """What stands at `offset`, to find it again."""
+        size = min(offset, TAIL)
+        head, tail = self.head(), self.log.read(offset - size, size)
+        return Mark(self.place.device, self.place.inode, offset, len(head), digest(head), len(tail), digest(tail))
+
+    def begins_as(self, mark: Mark) -> bool:
+        """Whether the head is the marked one; an empty head proves nothing."""
+        return mark.head_size > 0 and digest(self.head(mark.head_size)) == mark.head_hash
+
+    def holds(self, mark: Mark) -> bool:
+        """Whether reading can go on at the mark: head and the bytes before its offset are unchanged.
+
+        A gz is inflated up to there for it, and only if its head fits.
+        """
+        if mark.offset == 0 or not self.begins_as(mark):
+            return False
+        return digest(self.log.read(mark.offset - mark.tail_size, mark.tail_size)) == mark.tail_hash
+
+    def was_read(self, mark: Mark) -> bool:
+        """Whether this is the file of a mark made when it had been read to its end, or a shorter copy of it.
+
+        A head of a few bytes proves it only with the inode or the very same size.
+        """
+        if not self.begins_as(mark):
+            return False
+        same_inode = (mark.device, mark.inode) == (self.place.device, self.place.inode)
+        if mark.head_size < _PROVES and not same_inode and self.has_more(mark.offset):
+            return False
+        return self.packed or self.log.end() < mark.offset or self.holds(mark)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.log.close()

@@ -1,0 +1,123 @@
+"""The files of one log on disk: which of them holds a mark, and which is the next to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redirectd.errors import SourceError
+from redirectd.sources.file import open_log
+from redirectd.sources.place import OpenFile, Place, live_place, neighbours, rotated_places
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redirectd.sources.log import Log
+    from redirectd.sources.position import Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The first file that was not read yet, from which offset, and whether files before it may be missing."""
+
+    place: Place
+    offset: int
+    missing: bool
+
+
+class Shelf:
+    """The log at `path` with its rotated files. Looks afresh at every question; raises `OSError` where it can't."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def live(self) -> Place | None:
+        """The log itself, or None where there is none now."""
+        return live_place(self.path)
+
+    def open(self, place: Place) -> OpenFile:
+        """Open `place`; `FileNotFoundError` where something else stands there by now."""
+        return OpenFile(place, self._older)
+
+    def find(self, mark: Mark) -> OpenFile | None:
+        """The file that holds `mark`, by inode first.
+
+        Raises `PermissionError` where none does, but one that can't be opened now might.
+        """
+        live = self.live()
+        denied: PermissionError | None = None
+        same_inode = neighbours(self.path, mark.device, mark.inode)
+        for place in (*same_inode, *([live] if live else []), *reversed(rotated_places(self.path))):
+            try:
+                file = self.open(place)
+            except FileNotFoundError:
+                continue
+            except PermissionError as error:
+                denied = error
+                continue
+            if file.holds(mark):
+                return file
+            file.close()
+        if denied is not None:
+            raise denied
+        return None
+
+    def find_same(self, mark: Mark) -> OpenFile | None:
+        """The plain file of that very inode that holds `mark`, if it is not the live one."""
+        live = self.live()
+        for place in neighbours(self.path, mark.device, mark.inode):
+            if live is not None and (live.device, live.inode) == (place.device, place.inode):
+                return None
+            try:
+                file = self.open(place)
+            except (FileNotFoundError, PermissionError):
+                continue
+            if not file.packed and file.holds(mark):
+                return file
+            file.close()
+        return None
+
+    def after(self, known: tuple[Mark, ...]) -> Next | None:
+        """The oldest file newer than all those `known` as read, the newest known first.
+
+        The live one may be empty, the others are passed over when they are. A live file that is known, and
+        came back or was cut, goes on where it was left.
+        """
+        live = self.live()
+        unread: list[Place] = []
+        for place in (*([live] if live else []), *reversed(rotated_places(self.path))):
+            if place.size == 0 and place is not live:
+                continue
+            file = self.open(place)
+            mark = next((mark for mark in known if file.was_read(mark)), None)
+            file.close()
+            if mark is None:
+                unread.append(place)
+            elif place is live and place.size != mark.offset:
+                return Next(place, min(place.size, mark.offset), missing=False)
+            else:
+                return Next(unread[-1], 0, missing=mark is not known[0]) if unread else None
+        return Next(unread[-1], 0, missing=bool(known)) if unread else None
+
+    def marks(self, newest: int) -> tuple[Mark, ...]:
+        """Marks of up to `newest` rotated files as if they had been read, the newest first."""
+        marks = []
+        for place in reversed(rotated_places(self.path)[-newest:]):
+            try:
+                file = self.open(place)
+            except (FileNotFoundError, PermissionError):
+                continue
+            offset = len(file.head()) if file.packed else file.log.end()
+            if offset:
+                marks.append(file.mark(offset))
+            file.close()
+        return tuple(marks)
+
+    def _older(self, file: OpenFile) -> Log | None:
+        """The log before `file`, for a request that stands there."""
+        try:
+            rotated = rotated_places(self.path)
+            at = next((at for at, place in enumerate(rotated) if file.is_at(place)), len(rotated))
+            return open_log(rotated[at - 1].path) if at else None
+        except (OSError, SourceError):
+            return None
