@@ -1,0 +1,53 @@
+# The two commands of a fresh machine are `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
+
+.PHONY: help demo test check unit peers bench pins clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/demo.stamp ## the whole job on real logs, in ./redirectd-demo
+	@rm -rf redirectd-demo
+	$(BIN)/redirectd demo --folder redirectd-demo
+
+test: $(VENV)/test.stamp ## everything: style, types, all tests, with real peers where this is Debian 12 and root
+	.ci/install-peers
+	$(MAKE) check unit
+
+check: $(VENV)/test.stamp ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: $(VENV)/test.stamp ## the tests, those with peers among them
+	$(BIN)/pytest -n $${TEST_PROCESSES:-2} --dist loadgroup
+
+peers: ## installs what tests/peers talks to (Debian 12, root)
+	.ci/install-peers
+
+bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs; asserts no times
+	$(BIN)/python -m tests.bench
+
+pins: $(VENV)/test.stamp ## works the pinned requirements out anew
+	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) -o .ci/demo.txt pyproject.toml .ci/demo.in
+	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) --all-extras -o .ci/test.txt pyproject.toml .ci/test.in
+PIN_FLAGS := --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--strip-extras --allow-unsafe --no-header
+
+clean: ## removes what was made
+	rm -rf $(VENV) redirectd-demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/demo.stamp: .ci/demo.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r .ci/demo.txt
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/test.stamp: .ci/test.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r .ci/test.txt
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@ $(VENV)/demo.stamp
