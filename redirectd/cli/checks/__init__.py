@@ -1,0 +1,1 @@
+"""What `redirectd check` looks at: small functions, each giving findings and raising nothing."""

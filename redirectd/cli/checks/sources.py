@@ -1,0 +1,96 @@
+"""The sources: readable, and holding what redirectd needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.config.model import Config
+from redirectd.config.sources import SourceSection
+from redirectd.dialects import registry
+from redirectd.errors import RedirectdError
+from redirectd.sources.file import open_fd
+
+TAIL = 4 << 20
+"""Bytes at a log's end in which something of SIP is looked for."""
+
+_SIP = (b"SIP/2.0", b"REDIRECTD v=", b"reply 301")
+_NOT_ENOUGH = (b"Now forwarding ", b"Got SIP response 301", b"res_pjsip")
+
+
+def check_sources(config: Config) -> Iterator[Finding]:
+    """Looks at each source."""
+    if not config.source:
+        yield Finding(
+            "[[source]]", Level.WARNING, "no source is configured", "add one, or read logs with 'ingest FILE'"
+        )
+    for source in config.source:
+        where = f"source {source.name}"
+        if source.dialect != "auto":
+            try:
+                registry.by_name(source.dialect)
+            except RedirectdError as error:
+                yield Finding(f"{where}, dialect", Level.FAULT, error.why, error.what_to_do)
+        if source.kind == "file" and source.path is not None:
+            yield from _check_file(where, config.resolve(source.path))
+        elif source.kind == "journal":
+            yield _check_journal(where)
+        else:
+            yield good(where, f"listens on {source.transport} {source.listen} while 'redirectd run' is running")
+        yield from _check_clock(where, source)
+
+
+def _check_file(where: str, path: Path) -> Iterator[Finding]:
+    try:
+        fd = open_fd(str(path))
+    except RedirectdError as error:
+        yield from (Finding(f"{where}, {one.where}", one.level, one.why, one.what_to_do) for one in fault(error))
+        return
+    try:
+        size = os.fstat(fd).st_size
+        tail = os.pread(fd, TAIL, max(0, size - TAIL))
+    finally:
+        os.close(fd)
+    place = f"{where}, {path}"
+    if not tail:
+        yield Finding(
+            place, Level.WARNING, "the log is empty", "see that the server logs to it ('redirectd snippet ...')"
+        )
+    elif any(mark in tail for mark in _SIP):
+        yield good(place, f"readable, {size:,} bytes, with SIP in its last part")
+    elif any(mark in tail for mark in _NOT_ENOUGH):
+        yield Finding(
+            place,
+            Level.WARNING,
+            "it tells that calls were forwarded, not by which code nor to which URI",
+            "switch the pjsip logger on: see 'redirectd snippet asterisk'",
+        )
+    else:
+        yield Finding(
+            place,
+            Level.WARNING,
+            "there is no SIP message in its last part",
+            "let the server log them: see 'redirectd snippet kamailio' and 'redirectd snippet asterisk'",
+        )
+
+
+def _check_journal(where: str) -> Finding:
+    if shutil.which("journalctl") is None:
+        return Finding(
+            where, Level.FAULT, "there is no journalctl on this host", "install systemd, or read the file syslog writes"
+        )
+    return good(where, "journalctl is there")
+
+
+def _check_clock(where: str, source: SourceSection) -> Iterator[Finding]:
+    """A zone that is not told matters where a log has neither year nor zone (R37); only worth saying on such a host."""
+    if source.kind == "file" and not source.timezone and os.environ.get("TZ"):
+        yield Finding(
+            f"{where}, timezone",
+            Level.WARNING,
+            f"it is not set, and this process has TZ={os.environ['TZ']}, which the service may not have",
+            'name the zone of the log, such as timezone = "Europe/Berlin"',
+        )

@@ -1,0 +1,77 @@
+"""`redirectd check`: everything that is wrong, all at once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, say
+from redirectd.errors import ConfigError
+from redirectd.sip.text import printable
+
+if TYPE_CHECKING:
+    from redirectd.cli.checks.finding import Finding
+    from redirectd.config.model import Config
+
+CHECKS = ("policy", "database", "sources", "targets")
+"""Modules of `redirectd.cli.checks`; in each, `check_NAME` gives findings."""
+
+
+@click.command("check")
+@json_option
+@pass_app
+def check_command(app: App, *, as_json: bool) -> None:
+    """Find everything that is wrong, all at once, each with its place and its mend.
+
+    Looks at the configuration, access to the logs, the database and its audit, the targets' files, and asks each
+    server. Changes nothing. Warnings leave the exit code at 0, faults make it 1, a faulty configuration 2.
+    """
+    from redirectd.cli.checks.finding import Level, fault, good
+
+    code = 0
+    try:
+        config = app.config
+    except ConfigError as error:
+        findings = fault(error)
+        code = 2
+    else:
+        file = str(config.file) if config.file else "built-in defaults"
+        findings = [good("configuration", f"{file}: no faults")]
+        findings += [finding for check in _checks() for finding in check(config)]
+        if any(finding.level is Level.FAULT for finding in findings):
+            code = 1
+    if as_json:
+        emit_json({"ok": code == 0, "findings": [_json(finding) for finding in findings]})
+    else:
+        _show(findings)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _checks() -> Iterator[Callable[[Config], Iterator[Finding]]]:
+    for name in CHECKS:
+        yield getattr(importlib.import_module(f"redirectd.cli.checks.{name}"), f"check_{name}")
+
+
+def _json(finding: Finding) -> dict[str, object]:
+    return {
+        "where": printable(finding.where),
+        "ok": finding.ok,
+        "level": finding.level.value,
+        "why": printable(finding.why),
+        "what_to_do": printable(finding.what_to_do),
+    }
+
+
+def _show(findings: list[Finding]) -> None:
+    for finding in findings:
+        say(f"{finding.level.value:<8} {printable(finding.where)}: {printable(finding.why)}")
+        if finding.what_to_do:
+            say(f"{'':<8} what to do: {printable(finding.what_to_do)}")
+    bad = sum(finding.level.value == "fault" for finding in findings)
+    warned = sum(finding.level.value == "warning" for finding in findings)
+    say(f"{bad} faults, {warned} warnings, {len(findings) - bad - warned} in order")

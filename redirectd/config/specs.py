@@ -1,0 +1,52 @@
+"""From `[[target]]` tables to the targets that plan and apply take, and to the passwords of their servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from redirectd.config.model import Config
+from redirectd.config.secrets import read_secret
+from redirectd.config.targets import TargetSection
+from redirectd.plan.spec import TargetSpec
+from redirectd.targets import registry
+from redirectd.targets.base import TargetOptions
+
+
+def target_specs(config: Config) -> tuple[TargetSpec, ...]:
+    """All targets, in the order of the file. Raises ConfigError for options that a kind can't take."""
+    return tuple(_spec(config, target) for target in config.target)
+
+
+def _spec(config: Config, target: TargetSection) -> TargetSpec:
+    base = None if target.base is None else str(config.resolve(target.base))
+    extra = dict(target.options)
+    if base is not None and "base" in registry.accepted_options(target.kind):
+        extra["base"] = base
+    return TargetSpec(
+        name=target.name,
+        path=str(config.resolve(target.path)),
+        target=registry.build(target.kind, TargetOptions(target.name, target.match, extra)),
+        base=base,
+        control=target.reload,
+        timeout=target.timeout.total_seconds(),
+        mode=int(target.mode, 8),
+        owner=target.owner,
+        group=target.group,
+    )
+
+
+def passwords(config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The password of each `reload` that has one. Raises ConfigError for a password file that can't be read.
+
+    It comes from the environment's REDIRECTD_TARGET_NAME_PASSWORD (the name in capitals, with _ for what is neither
+    letter nor digit), the systemd credential `target-NAME-password`, or the target's `password_file`.
+    """
+    found = {}
+    for target in config.target:
+        name = "".join(char if char.isalnum() else "_" for char in target.name.upper())
+        file = config.resolve(target.password_file) if target.password_file else None
+        secret = read_secret(f"target-{target.name}-password", f"REDIRECTD_TARGET_{name}_PASSWORD", file, environ)
+        if secret is not None:
+            found[target.reload] = secret
+    return found
