@@ -13,7 +13,7 @@ from redirectd.plan.route import Conflict, EffectiveTable
 from redirectd.plan.spec import Installed, TargetSpec
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
-from redirectd.targets.base import Refusal, Rendered, Target, TargetError
+from redirectd.targets.base import Refusal, Rendered, Target, TargetError, token_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Plan:
         """The command that applies exactly this plan past the limits."""
         return f"redirectd apply --plan {self.checksum} --force"
 
-    def raise_if_hand_edited(self, *, force: bool) -> None:
+    def raise_if_hand_edited(self, *, force: bool, way_past: str) -> None:
         """Stop an apply that would overwrite what a person wrote.
 
         Raises:
@@ -83,7 +83,7 @@ class Plan:
             ", ".join(target.path for target in edited),
             "; ".join(f"{target.name}: {target.hand_edit}" for target in edited),
             "see the difference with `redirectd plan`, keep what you need of it in the base file or elsewhere, "
-            f"then: {self.way_past}",
+            f"then: {way_past}",
         )
 
 
@@ -101,19 +101,40 @@ def make_plan(
     Raises:
         InstallError: a base file is not what its target reads.
     """
-    targets = tuple(_plan_target(table, spec, installed.get(spec.name, Installed())) for spec in specs)
+    targets = []
+    for spec in specs:
+        there = installed.get(spec.name, Installed())
+        targets.append(_plan_target(spec, there, _render(table, spec, there.base)))
     breaches = [
         breach for target in targets if target.changed for breach in check_limits(target.name, target.changes, limits)
     ]
-    conflicts = (*table.conflicts, *(_placed(target, each) for target in targets for each in target.rendered.conflicts))
+    placed = [_placed(target, each) for target in targets for each in target.rendered.conflicts]
     return Plan(
         checksum=_checksum(targets),
-        targets=targets,
-        conflicts=conflicts,
+        targets=tuple(targets),
+        conflicts=(*table.conflicts, *placed),
         cycles=table.cycles,
         too_deep=table.too_deep,
         limit=LimitReport(tuple(breaches)),
     )
+
+
+def plan_contents(
+    specs: Sequence[TargetSpec], installed: Mapping[str, Installed], contents: Mapping[str, bytes]
+) -> Plan:
+    """Plan to install given files, those of an earlier generation; no limit holds for what stood before.
+
+    Targets without a content are left out. A content that its target can't read any more is planned as
+    it is: the check before the installation refuses it.
+    """
+    targets = []
+    for spec in specs:
+        if spec.name in contents:
+            content = contents[spec.name]
+            entries, _ = understood(spec.target, content)
+            rendered = Rendered(content, entries, token=token_of(entries))
+            targets.append(_plan_target(spec, installed.get(spec.name, Installed()), rendered))
+    return Plan(_checksum(targets), tuple(targets), (), (), (), LimitReport())
 
 
 def digest(content: bytes | None) -> str:
@@ -131,13 +152,15 @@ def understood(target: Target, content: bytes | None) -> tuple[Mapping[str, str]
         return {}, printable(str(error), 300)
 
 
-def _plan_target(table: EffectiveTable, spec: TargetSpec, there: Installed) -> TargetPlan:
+def _render(table: EffectiveTable, spec: TargetSpec, base: bytes | None) -> Rendered:
     try:
-        rendered = spec.target.render(table.routes, there.base)
+        return spec.target.render(table.routes, base)
     except TargetError as error:
-        raise InstallError(
-            spec.base or spec.path, printable(str(error), 300), "mend the base file and plan again"
-        ) from error
+        where = spec.base or spec.path
+        raise InstallError(where, printable(str(error), 300), "mend the base file and plan again") from error
+
+
+def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> TargetPlan:
     entries, fault = understood(spec.target, there.content)
     return TargetPlan(
         name=spec.name,
@@ -146,12 +169,12 @@ def _plan_target(table: EffectiveTable, spec: TargetSpec, there: Installed) -> T
         installed=there.content,
         rendered=rendered,
         changes=diff(entries, rendered.entries),
-        hand_edit=_hand_edit(spec, there, entries, fault),
+        hand_edit=_hand_edit(there, entries, fault),
         pending_reload=there.pending_reload,
     )
 
 
-def _hand_edit(spec: TargetSpec, there: Installed, entries: Mapping[str, str], fault: str | None) -> str | None:
+def _hand_edit(there: Installed, entries: Mapping[str, str], fault: str | None) -> str | None:
     """Say why a file isn't ours to overwrite.
 
     A file that redirectd never wrote may be overwritten only if nothing is lost by it: it is the base

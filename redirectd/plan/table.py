@@ -15,7 +15,6 @@ MAX_DEPTH = 10
 """Hops of the longest chain that is flattened (R33)."""
 
 _NOWHERE = -1
-_Node = tuple[RouteKind, RouteKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +65,20 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
 
 
 def _graph(approved: Iterable[Approved]) -> _Graph:
-    places: dict[_Node, int] = {}
+    places: dict[RouteKind, dict[RouteKey, int]] = {"user": {}, "gateway": {}}
     rivals: dict[int, list[Approved]] = {}
     remaps: list[Approved] = []
     keys: list[RouteKey] = []
     for remap in sorted(approved, key=lambda each: each.id):
         key = matching_key(remap.kind, remap.old)
-        place = places.setdefault((remap.kind, key), len(remaps))
+        place = places[remap.kind].setdefault(key, len(remaps))
         if place == len(remaps):
             remaps.append(remap)
             keys.append(key)
         elif not equal(remaps[place].new, remap.new):
             rivals.setdefault(place, [remaps[place]]).append(remap)
     conflicts = [_rivalry(keys[place], remaps_of_key) for place, remaps_of_key in rivals.items()]
-    following = [places.get((remap.kind, matching_key(remap.kind, remap.new)), _NOWHERE) for remap in remaps]
+    following = [places[remap.kind].get(matching_key(remap.kind, remap.new), _NOWHERE) for remap in remaps]
     return _without(_Graph(remaps, keys, following, conflicts), rivals)
 
 
@@ -139,11 +138,11 @@ def _hops(following: list[int], start: int, max_depth: int) -> list[int]:
 def _route(graph: _Graph, hops: list[int]) -> Route:
     first = graph.remaps[hops[0]]
     return Route(
-        ids=tuple(graph.remaps[index].id for index in hops),
-        kind=first.kind,
-        key=graph.keys[hops[0]],
-        old=first.old,
-        new=graph.remaps[hops[-1]].new,
-        incoming=first.incoming,
-        incoming_forked=first.incoming_forked,
+        tuple(graph.remaps[index].id for index in hops) if len(hops) > 1 else (first.id,),
+        first.kind,
+        graph.keys[hops[0]],
+        first.old,
+        graph.remaps[hops[-1]].new,
+        first.incoming,
+        first.incoming_forked,
     )

@@ -132,6 +132,12 @@ def files_of(connection: Connection, number: int) -> list[GenerationFile]:
     return [_file(row) for row in rows]
 
 
+def file_outcomes(connection: Connection, number: int) -> list[Outcome]:
+    """Give what became of each file of a generation, without the files."""
+    rows = connection.execute(select(generation_file.c.outcome).where(generation_file.c.number == number))
+    return [Outcome(row.outcome) for row in rows]
+
+
 def standing_number(connection: Connection, node: str, before: int | None = None) -> int | None:
     """Give the last generation of `node` that stands (was not rolled back), or the last one below `before`."""
     query = select(func.max(generation.c.number)).where(generation.c.node == node, generation.c.outcome.in_(_STANDING))

@@ -1,0 +1,223 @@
+"""Apply and rollback as commands and the daemon call them: under the lock, with all that can refuse them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from redirectd.apply.files import Files
+from redirectd.apply.finish import Finisher
+from redirectd.apply.install import Installer
+from redirectd.apply.journal import Journal
+from redirectd.apply.lock import apply_lock
+from redirectd.apply.result import ApplyResult, TargetOutcome
+from redirectd.apply.servers import OpenChannel, Servers
+from redirectd.apply.transaction import Cause, Transaction
+from redirectd.errors import RefusedError, UsageError
+from redirectd.plan.limits import Limits
+from redirectd.plan.plan import Plan, make_plan, plan_contents
+from redirectd.plan.route import EffectiveTable
+from redirectd.plan.spec import Installed, TargetSpec
+from redirectd.store.database import Database
+from redirectd.store.generations import Outcome
+from redirectd.store.holds import Hold
+
+_FIRST_PAUSE = timedelta(minutes=5)
+_LAST_PAUSE = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What apply reaches the world with; `clock` gives aware times, `monotonic` and `sleep` are in seconds."""
+
+    open_channel: OpenChannel
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    files: Files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Who asks for what.
+
+    `actor` is the person or service, `cause` what history shows; `force` goes past limits and hand edits;
+    `checksum` is of the only plan to apply; `only` names targets, None for all; `resume` ends a hold;
+    `wait` is how long another apply is waited for, in seconds.
+    """
+
+    actor: str
+    cause: Cause = "apply"
+    force: bool = False
+    checksum: str | None = None
+    only: Collection[str] | None = None
+    resume: bool = False
+    wait: float = 30.0
+
+
+class Applier:
+    """Applies on one node. Keep one for the daemon's life: it spaces the reloads of each server."""
+
+    def __init__(
+        self,
+        database: Database,
+        node: str,
+        specs: Sequence[TargetSpec],
+        limits: Limits,
+        lock_path: Path,
+        tools: Tools,
+    ) -> None:
+        self._specs = tuple(specs)
+        self._limits = limits
+        self._lock_path = lock_path
+        self._tools = tools
+        self._journal = Journal(database, node)
+        self._installer = Installer(tools.files)
+        servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
+        self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
+        self._finisher = Finisher(self._specs, self._journal, self._installer, servers, tools.clock)
+
+    def plan(self, table: EffectiveTable, only: Collection[str] | None = None) -> Plan:
+        """Work out what an apply would change now. Changes nothing and takes no lock.
+
+        Raises:
+            InstallError: a file can't be read. UsageError: `only` names an unknown target.
+        """
+        specs = self._chosen(only)
+        return make_plan(table, specs, self._installed(specs), self._limits)
+
+    def apply(self, read_table: Callable[[], EffectiveTable], request: Request) -> ApplyResult:
+        """Finish what an earlier run left, then install what is approved now.
+
+        `read_table` is called under the lock. What happened to the plan stands in the result, its `error` included.
+
+        Raises:
+            RefusedError: another apply is at work, applies are held, or this one failed shortly before.
+            VerifyError: an earlier installation, finished now, did not prove itself and was put back.
+        """
+        with self._locked(request):
+            waiting = self._finisher.finish(due_only=request.cause == "schedule")
+            self._pass_hold(request)
+            plan = self.plan(read_table(), request.only)
+            if request.cause == "schedule":
+                self._raise_if_failed_lately(plan)
+            refusal = _refusal(plan, request)
+            if refusal is not None:
+                return _refused(plan, refusal)
+            return self._transaction.run(plan, self._chosen(request.only), request.actor, request.cause, waiting)
+
+    def rollback(self, number: int | None, request: Request) -> ApplyResult:
+        """Reinstall the files of a generation (None: the one before) and hold later applies until resumed.
+
+        Raises:
+            UsageError: there is no such generation. Otherwise as `apply`.
+        """
+        with self._locked(request):
+            waiting = self._finisher.finish(due_only=False)
+            chosen, contents = self._journal.contents_of(number)
+            specs = self._chosen(request.only)
+            plan = plan_contents(specs, self._installed(specs), contents)
+            hold = Hold(request.actor, self._tools.clock().isoformat(), f"rolled back to generation {chosen}")
+            try:
+                plan.raise_if_hand_edited(force=request.force, way_past=f"redirectd rollback {chosen} --force")
+            except RefusedError as error:
+                return _refused(plan, error)
+            known = [spec for spec in specs if spec.name in contents]
+            return self._transaction.run(plan, known, request.actor, "rollback", waiting, hold)
+
+    def finish(self, request: Request) -> Mapping[str, str]:
+        """Retry only what waits for its server and is due; give what still waits, with why.
+
+        Raises:
+            RefusedError: another apply is at work. VerifyError: a file did not prove itself and was put back.
+        """
+        with self._locked(request):
+            return self._finisher.finish(due_only=True)
+
+    def resume(self) -> bool:
+        """End a hold; say if there was one."""
+        return self._journal.clear_hold()
+
+    def _locked(self, request: Request) -> AbstractContextManager[None]:
+        return apply_lock(
+            self._lock_path,
+            f"{request.cause} by {request.actor}",
+            wait=request.wait,
+            sleep=self._tools.sleep,
+            monotonic=self._tools.monotonic,
+        )
+
+    def _chosen(self, only: Collection[str] | None) -> list[TargetSpec]:
+        if only is None:
+            return list(self._specs)
+        unknown = sorted(set(only) - {spec.name for spec in self._specs})
+        if unknown:
+            names = ", ".join(spec.name for spec in self._specs)
+            raise UsageError("--target", f"there is no target {', '.join(unknown)}", f"use one of: {names}")
+        return [spec for spec in self._specs if spec.name in only]
+
+    def _installed(self, specs: Sequence[TargetSpec]) -> dict[str, Installed]:
+        states = self._journal.states()
+        found = {}
+        for spec in specs:
+            state = states.get(spec.name)
+            found[spec.name] = Installed(
+                content=self._installer.read(spec.path),
+                base=None if spec.base is None else self._installer.read(spec.base),
+                last_sha256=state.sha256 if state else None,
+                pending_reload=bool(state and state.pending),
+            )
+        return found
+
+    def _pass_hold(self, request: Request) -> None:
+        if request.resume:
+            self._journal.clear_hold()
+        hold = self._journal.hold()
+        if hold is not None:
+            raise RefusedError(
+                "apply", f"held since {hold.at} by {hold.actor}: {hold.reason}", "redirectd apply --resume"
+            )
+
+    def _raise_if_failed_lately(self, plan: Plan) -> None:
+        """Keep the schedule from reloading a server every few minutes with a plan that it just disproved."""
+        failures = 0
+        recent = self._journal.recent(8)
+        for generation in recent:
+            if generation.outcome is not Outcome.ROLLED_BACK or generation.checksum != plan.checksum:
+                break
+            failures += 1
+        if not failures:
+            return
+        again = recent[0].created_at + min(_FIRST_PAUSE * 2 ** (failures - 1), _LAST_PAUSE)
+        if self._tools.clock() < again:
+            raise RefusedError(
+                f"generation {recent[0].number}",
+                f"this plan was rolled back {failures} times; the schedule tries again at {again.isoformat()}",
+                f"see `redirectd history {recent[0].number}` for why; `redirectd apply` tries now",
+            )
+
+
+def _refusal(plan: Plan, request: Request) -> RefusedError | None:
+    if request.checksum is not None and request.checksum != plan.checksum:
+        return RefusedError(
+            "--plan",
+            f"the plan is another one by now: {plan.checksum}",
+            "look at `redirectd plan` again and apply the checksum it shows",
+        )
+    try:
+        plan.limit.raise_if_unsafe(force=request.force, way_past=plan.way_past)
+        plan.raise_if_hand_edited(force=request.force, way_past=plan.way_past)
+    except RefusedError as error:
+        return error
+    return None
+
+
+def _refused(plan: Plan, error: RefusedError) -> ApplyResult:
+    outcomes = {
+        target.name: TargetOutcome("refused", str(error)) if target.changed else TargetOutcome("unchanged")
+        for target in plan.targets
+    }
+    return ApplyResult(plan, outcomes, error=error)

@@ -1,0 +1,56 @@
+"""What came of an apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from redirectd.errors import RedirectdError
+from redirectd.plan.plan import Plan
+from redirectd.plan.report import target_json, to_json
+from redirectd.sip.text import printable
+
+OutcomeName = Literal["unchanged", "installed", "verified", "rolled-back", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOutcome:
+    """One target's part: `installed` is in place and parsed back but not proven by a server."""
+
+    outcome: OutcomeName
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyResult:
+    """An apply that got as far as a plan.
+
+    `generation` is its number, or None where nothing was changed. `error` is what the command shall end with; its
+    `exit_code` is that of the process. `waiting` are targets whose server hasn't taken the file yet.
+    """
+
+    plan: Plan
+    outcomes: Mapping[str, TargetOutcome]
+    generation: int | None = None
+    error: RedirectdError | None = None
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command."""
+        return 0 if self.error is None else self.error.exit_code
+
+
+def result_json(result: ApplyResult) -> dict[str, object]:
+    """Give the document of ``redirectd apply --json``."""
+    document = to_json(result.plan)
+    document["targets"] = [
+        target_json(target)
+        | {"outcome": result.outcomes[target.name].outcome, "error": result.outcomes[target.name].error}
+        for target in result.plan.targets
+    ]
+    document["generation"] = result.generation
+    document["waiting"] = list(result.waiting)
+    document["error"] = None if result.error is None else printable(str(result.error))
+    return document

@@ -1,0 +1,123 @@
+"""Telling Kamailio and Asterisk to read their files again, and asking them what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Protocol
+
+from redirectd.apply.control import AnswerError, Channel, RetryLater
+from redirectd.apply.control import prove as ask_and_judge
+from redirectd.errors import PeerError
+from redirectd.sip.text import printable
+from redirectd.targets.base import Command, Question
+
+SPACING = 5.0
+"""Seconds between two reloads of one server: Kamailio refuses more (`Ongoing reload`)."""
+
+PATIENCE = 30.0
+"""Seconds that a reload is retried while the server asks for patience."""
+
+_RETRY = 1.0
+_ASK_AGAIN = 3
+
+
+class OpenChannel(Protocol):
+    """The way from a ``reload`` key to a channel, `redirectd.apply.control.open_channel`."""
+
+    def __call__(self, spec: str, *, timeout: float) -> Channel:
+        """Make the channel; it connects with its first question."""
+        ...
+
+
+class ServerDown(Exception):  # noqa: N818 - a state of affairs that apply remembers, not an error it ends with
+    """The server can't be reached: it will read the file when it starts, and be asked then."""
+
+    def __init__(self, error: PeerError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Servers:
+    """All servers of this host; keeps the time of each one's last reload, so it lives as long as the daemon."""
+
+    def __init__(
+        self,
+        open_channel: OpenChannel,
+        sleep: Callable[[float], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._open_channel = open_channel
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._reloaded: dict[str, float] = {}
+
+    def reload(self, control: str, timeout: float, commands: Sequence[Command]) -> None:
+        """Have a server read its files again: each command once, patiently.
+
+        Raises:
+            ServerDown: nobody is there; nothing was told to anyone.
+            AnswerError: the server refused.
+            PeerError: no answer came in time; the server may have read the files all the same.
+        """
+        with closing(self._open_channel(control, timeout=timeout)) as channel:
+            try:
+                channel.probe()
+            except AnswerError:
+                pass  # it won't tell its version, but it is there
+            except PeerError as error:
+                raise ServerDown(error) from error
+            self._space(control)
+            try:
+                for command in dict.fromkeys(commands):
+                    self._patiently(channel, command)
+            finally:
+                self._reloaded[control] = self._monotonic()
+
+    def doubts(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
+        """Give what the server's answers disprove; those that fail are asked again a little later."""
+        left = list(questions)
+        faults: list[str] = []
+        for attempt in range(_ASK_AGAIN):
+            if attempt:
+                self._sleep(_RETRY)
+            try:
+                with closing(self._open_channel(control, timeout=timeout)) as channel:
+                    answers = [(question, _judged(channel, question)) for question in left]
+            except PeerError as error:
+                return [str(error)]
+            left = [question for question, fault in answers if fault is not None]
+            faults = [fault for _, fault in answers if fault is not None]
+            if not left:
+                return []
+        return faults
+
+    def _space(self, control: str) -> None:
+        last = self._reloaded.get(control)
+        if last is not None:
+            rest = last + SPACING - self._monotonic()
+            if rest > 0:
+                self._sleep(rest)
+
+    def _patiently(self, channel: Channel, command: Command) -> None:
+        end = self._monotonic() + PATIENCE
+        while True:
+            try:
+                channel.ask(command)
+            except RetryLater:
+                if self._monotonic() >= end:
+                    raise
+                self._sleep(_RETRY)
+            else:
+                return
+
+
+def _judged(channel: Channel, question: Question) -> str | None:
+    """Give the fault of one answer; raises PeerError where none comes."""
+    try:
+        fault = ask_and_judge(channel, question)
+    except RetryLater as error:
+        return str(error)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        fault = f"unexpected answer to {question.command.name}: {error}"
+    return None if fault is None else printable(fault, 500)

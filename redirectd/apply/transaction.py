@@ -1,0 +1,272 @@
+"""The installation itself: stage all, check all, swap all, prove all, or be as if nothing had been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from redirectd.apply.install import Installer, Place
+from redirectd.apply.journal import FileOutcome, Journal
+from redirectd.apply.recover import gone_back
+from redirectd.apply.result import ApplyResult, TargetOutcome
+from redirectd.apply.servers import Servers
+from redirectd.apply.unit import Item, Verdict, prove, put_back
+from redirectd.apply.verdict import (
+    WITH_THE_OTHERS,
+    file_outcomes,
+    states_after,
+    target_outcomes,
+    verify_error,
+    waiting_error,
+)
+from redirectd.errors import InstallError, RedirectdError
+from redirectd.plan.plan import Plan, TargetPlan, digest
+from redirectd.plan.report import to_json
+from redirectd.plan.spec import TargetSpec
+from redirectd.sip.text import printable
+from redirectd.store.generations import Generation, GenerationFile, Outcome, Stage
+from redirectd.store.holds import Hold
+from redirectd.store.target_states import Phase, TargetState
+from redirectd.targets.base import TargetError
+
+Cause = Literal["apply", "schedule", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One file that changes."""
+
+    spec: TargetSpec
+    plan: TargetPlan
+    place: Place
+
+
+class _StageError(Exception):
+    """A file failed before anything was changed."""
+
+    def __init__(self, target: str, stage: str, error: InstallError) -> None:
+        super().__init__(str(error))
+        self.target = target
+        self.stage = stage
+        self.error = error
+
+
+class Transaction:
+    """Runs one plan; call it under the lock and with nothing left to finish but what waits for a server."""
+
+    def __init__(self, journal: Journal, installer: Installer, servers: Servers, clock: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self._installer = installer
+        self._servers = servers
+        self._clock = clock
+
+    def run(
+        self,
+        plan: Plan,
+        specs: Sequence[TargetSpec],
+        actor: str,
+        cause: Cause,
+        waiting: Mapping[str, str],
+        hold: Hold | None = None,
+    ) -> ApplyResult:
+        """Install what changes in `plan`; `specs` are its targets, `waiting` those whose server is still down.
+
+        Files that don't change are neither written nor reloaded. `hold` is put with the record.
+        """
+        result = _as_it_was(plan, waiting)
+        self._adopt(plan)
+        if not plan.changed:
+            if hold is not None:
+                self._journal.put_hold(hold)
+            return result
+        works: list[_Work] = []
+        try:
+            for spec, target in zip(specs, plan.targets, strict=True):
+                if target.changed:
+                    with _at(spec.name, "stage"):
+                        works.append(_Work(spec, target, self._installer.place(spec.path)))
+            items = self._prepare(works)
+        except _StageError as failure:
+            return self._not_begun(result, works, failure)
+        generation = Generation(
+            node=self._journal.node,
+            created_at=self._clock(),
+            actor=actor,
+            cause=cause,
+            checksum=plan.checksum,
+            plan=to_json(plan),
+            stages=tuple(Stage(name, "", "done") for name in ("stage", "check")),
+        )
+        number = self._journal.open(generation, map(_file, works), [item.state for item in items], hold)
+        items = [replace(item, state=replace(item.state, number=number)) for item in items]
+        return self._install(result, items, number)
+
+    def _adopt(self, plan: Plan) -> None:
+        """Know a file that already is what redirectd would write as redirectd's own."""
+        states = self._journal.states()
+        known = {name: state.sha256 for name, state in states.items()}
+        now = self._clock()
+        adopted = [
+            TargetState(target=target.name, sha256=digest(target.installed), number=0, updated_at=now)
+            for target in plan.targets
+            if not target.changed and not target.pending_reload and known.get(target.name) != digest(target.installed)
+        ]
+        if adopted:
+            self._journal.adopt(adopted)
+
+    def _prepare(self, works: Sequence[_Work]) -> list[Item]:
+        """Stage all, check all, and give every old file a second name."""
+        for work in works:
+            with _at(work.spec.name, "stage"):
+                self._installer.stage(work.place, work.plan.rendered.content, work.spec)
+        for work in works:
+            with _at(work.spec.name, "check"):
+                self._check(work)
+        states = self._journal.states()
+        items = []
+        for work in works:
+            with _at(work.spec.name, "stage"):
+                state = self._kept(work, states.get(work.spec.name))
+            items.append(Item(work.spec, work.place, state, work.plan.rendered, work.plan.changes.keys))
+        return items
+
+    def _check(self, work: _Work) -> None:
+        """See that the staged bytes are the rendered ones, and mean to the target what was intended."""
+        staged = self._installer.read(work.place.staged)
+        rendered = work.plan.rendered
+        if staged != rendered.content:
+            raise InstallError(work.place.staged, "the disk gave back other bytes than were written", "check that disk")
+        try:
+            meaning = work.spec.target.parse(staged)
+        except TargetError as error:
+            raise InstallError(work.spec.path, printable(str(error), 300), "report this as a fault") from error
+        if meaning != rendered.entries:
+            raise InstallError(
+                work.spec.path,
+                "parsed back, the new file means something else than was intended",
+                "report this as a fault",
+            )
+
+    def _kept(self, work: _Work, before: TargetState | None) -> TargetState:
+        """Keep the old file and give the state to write down; a file that was never proven is not worth keeping."""
+        new = TargetState(
+            target=work.spec.name,
+            sha256=digest(work.plan.rendered.content),
+            number=0,
+            updated_at=self._clock(),
+            phase=Phase.INSTALLING,
+        )
+        if before is not None and before.goes_back:
+            self._installer.see_unchanged(work.place, work.plan.installed)
+            return replace(
+                new,
+                backup=before.backup,
+                old_sha256=before.old_sha256,
+                previous_sha256=before.previous_sha256,
+                previous_number=before.previous_number,
+            )
+        return replace(
+            new,
+            backup=self._installer.back_up(work.place, work.plan.installed),
+            old_sha256=digest(work.plan.installed),
+            previous_sha256=before.sha256 if before else "",
+            previous_number=before.number if before else 0,
+        )
+
+    def _not_begun(self, result: ApplyResult, works: Sequence[_Work], failure: _StageError) -> ApplyResult:
+        states = self._journal.states()
+        for work in works:
+            state = states.get(work.spec.name)
+            self._installer.tidy(work.place, keep_backup=state is not None and state.backup is not None)
+        why = f"{failure.stage}: {failure.error}"
+        outcomes = dict(result.outcomes) | {failure.target: TargetOutcome("refused", why)}
+        return replace(result, outcomes=outcomes, error=failure.error)
+
+    def _install(self, result: ApplyResult, items: Sequence[Item], number: int) -> ApplyResult:
+        now = self._clock()
+        seconds = int(now.timestamp())
+        for item in items:
+            try:
+                self._installer.swap(item.place, seconds, step=item.spec.target.mtime_step)
+            except InstallError as error:
+                return self._not_swapped(result, items, number, item, error)
+        verdict = prove(items, self._servers, self._installer, seconds)
+        files = file_outcomes(items, verdict)
+        states = states_after(items, verdict, now)
+        self._journal.close(number, files, states, _stages(items, verdict))
+        for item, state in zip(items, states, strict=True):
+            self._installer.tidy(item.place, keep_backup=state.backup is not None)
+        fault: RedirectdError | None = result.error
+        if verdict.failed:
+            fault = verify_error(items, verdict, number)
+        elif verdict.down:
+            fault = waiting_error(verdict.down)
+        return self._told(result, files, number, fault)
+
+    def _not_swapped(
+        self, result: ApplyResult, items: Sequence[Item], number: int, at: Item, error: InstallError
+    ) -> ApplyResult:
+        """Put back the files that were swapped before one that could not be; no server was told of any."""
+        now = self._clock()
+        put_back(items, self._installer, int(now.timestamp()))
+        files = {item.name: FileOutcome(Outcome.ROLLED_BACK, WITH_THE_OTHERS) for item in items}
+        files[at.name] = FileOutcome(Outcome.ROLLED_BACK, f"install: {error}")
+        states = [replace(gone_back(item.state), phase=None, updated_at=now) for item in items]
+        self._journal.close(number, files, states, [Stage("install", at.name, "failed", str(error))])
+        for item in items:
+            self._installer.tidy(item.place)
+        return self._told(result, files, number, error)
+
+    def _told(
+        self,
+        result: ApplyResult,
+        files: dict[str, FileOutcome],
+        number: int,
+        error: RedirectdError | None,
+    ) -> ApplyResult:
+        outcomes = dict(result.outcomes) | target_outcomes(files)
+        states = self._journal.states()
+        waiting = tuple(name for name in outcomes if name in states and states[name].pending)
+        return replace(result, outcomes=outcomes, generation=number, error=error, waiting=waiting)
+
+
+def _as_it_was(plan: Plan, waiting: Mapping[str, str]) -> ApplyResult:
+    """Begin with nothing changed; what waited for its server before waits still."""
+    outcomes = {target.name: TargetOutcome("unchanged") for target in plan.targets}
+    down = {name: why for name, why in waiting.items() if name in outcomes}
+    outcomes |= {name: TargetOutcome("installed", why) for name, why in down.items()}
+    return ApplyResult(plan, outcomes, error=waiting_error(down) if down else None, waiting=tuple(down))
+
+
+@contextmanager
+def _at(target: str, stage: str) -> Iterator[None]:
+    try:
+        yield
+    except InstallError as error:
+        raise _StageError(target, stage, error) from error
+
+
+def _file(work: _Work) -> GenerationFile:
+    content = work.plan.rendered.content
+    return GenerationFile(work.spec.name, work.spec.kind, work.spec.path, digest(content), content)
+
+
+def _stages(items: Sequence[Item], verdict: Verdict) -> list[Stage]:
+    stages = [Stage("install", "", "done")]
+    for item in items:
+        if item.name in verdict.failed:
+            stage, why = verdict.failed[item.name]
+            stages.append(Stage(stage, item.name, "failed", why))
+        elif item.name in verdict.down:
+            stages.append(Stage("reload", item.name, "waiting", verdict.down[item.name]))
+    if verdict.failed:
+        stages += [
+            Stage("restore", name, "waiting" if name in verdict.unproven else "done", verdict.unproven.get(name, ""))
+            for name in sorted(verdict.restored)
+        ]
+    elif not verdict.down:
+        stages.append(Stage("verify", "", "done"))
+    return stages

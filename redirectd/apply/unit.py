@@ -1,0 +1,167 @@
+"""The files of one apply as one unit: prove them on their servers, or put all of them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from redirectd.apply.control import AnswerError
+from redirectd.apply.install import Installer, Place
+from redirectd.apply.servers import ServerDown, Servers
+from redirectd.errors import InstallError, PeerError
+from redirectd.plan.plan import digest, understood
+from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.store.target_states import TargetState
+from redirectd.targets.base import Command, Question, Rendered, token_of
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of the unit; `changed` are the entries' keys to ask the server about."""
+
+    spec: TargetSpec
+    place: Place
+    state: TargetState
+    rendered: Rendered | None
+    changed: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The target's name."""
+        return self.spec.name
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of a unit: `down` servers with why, or where it `failed` (stage and reason by target).
+
+    After a failure `restored` are the targets whose old file is back, and `unproven` those of them whose
+    server did not take it.
+    """
+
+    down: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    restored: set[str] = field(default_factory=set)
+    unproven: dict[str, str] = field(default_factory=dict)
+
+
+def from_file(spec: TargetSpec, place: Place, state: TargetState, installer: Installer) -> Item:
+    """Build an item from what is on disk, to prove or finish what an earlier run left."""
+    content = installer.read(place.path)
+    before = installer.read(state.backup) if state.backup else None
+    return Item(spec, place, state, *_readable(spec, content, before))
+
+
+def prove(items: Sequence[Item], servers: Servers, installer: Installer, now: int) -> Verdict:
+    """Reload each server once and ask it; if one fails, put every file back and reload all.
+
+    Raises:
+        InstallError: a file could not be put back; the next apply tries again.
+    """
+    verdict = Verdict()
+    _ask_all(items, servers, verdict)
+    if verdict.failed:
+        put_back(items, installer, now)
+        _return_to_old(items, servers, installer, verdict)
+    return verdict
+
+
+def put_back(items: Iterable[Item], installer: Installer, now: int) -> None:
+    """Restore every file that is the new one; raises InstallError after all were tried."""
+    errors: list[InstallError] = []
+    for item in items:
+        try:
+            if item.state.goes_back and digest(installer.read(item.place.path)) == item.state.sha256:
+                installer.restore(item.place, item.state.backup, now, step=item.spec.target.mtime_step)
+        except InstallError as error:
+            errors.append(error)
+    if errors:
+        raise InstallError(
+            ", ".join(error.where for error in errors),
+            "the old file could not be put back: " + "; ".join(error.why for error in errors),
+            f"{errors[0].what_to_do}; the next apply tries again",
+        )
+
+
+def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
+    unanswered: dict[str, str] = {}
+    for control, group in _by_control(items):
+        try:
+            servers.reload(control, _timeout(group), _reloads(group))
+        except ServerDown as error:
+            verdict.down |= {item.name: str(error.error) for item in group}
+        except AnswerError as error:
+            verdict.failed |= {item.name: ("reload", str(error)) for item in group}
+        except PeerError as error:
+            unanswered |= {item.name: str(error) for item in group}
+    if verdict.failed:
+        return
+    for control, group in _by_control(items):
+        for item in group:
+            if item.name not in verdict.down:
+                _ask(item, control, servers, verdict, unanswered.get(item.name))
+
+
+def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, unanswered: str | None) -> None:
+    """Let the read-back decide, also where a long reload gave no answer in time."""
+    questions = _questions(item)
+    faults = servers.doubts(control, item.spec.timeout, questions)
+    if faults:
+        verdict.failed[item.name] = ("read-back", "; ".join(faults[:5]))
+    elif unanswered and not questions:
+        verdict.failed[item.name] = ("reload", unanswered)
+
+
+def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer, verdict: Verdict) -> None:
+    """Have the servers take the old files; what they don't take is remembered, not raised."""
+    back = [item for item in items if item.state.goes_back]
+    verdict.restored = {item.name for item in back}
+    old = [_old_of(item, installer) for item in back]
+    for control, group in _by_control(old):
+        try:
+            servers.reload(control, _timeout(group), _reloads(group))
+            for item in group:
+                faults = servers.doubts(control, item.spec.timeout, _questions(item))
+                if faults:
+                    verdict.unproven[item.name] = "; ".join(faults[:5])
+        except ServerDown as error:
+            verdict.unproven |= {item.name: str(error.error) for item in group}
+        except PeerError as error:
+            # A server can refuse to read a file that isn't there; then it already is as it was.
+            verdict.unproven |= {item.name: str(error) for item in group if item.rendered is not None}
+
+
+def _old_of(item: Item, installer: Installer) -> Item:
+    content = installer.read(item.place.path)
+    rendered, _ = _readable(item.spec, content, None)
+    return replace(item, rendered=rendered)
+
+
+def _readable(spec: TargetSpec, content: bytes | None, before: bytes | None) -> tuple[Rendered | None, tuple[str, ...]]:
+    """Give a file as its target understands it; None for what can't be asked about."""
+    entries, fault = understood(spec.target, content)
+    if content is None or fault is not None:
+        return None, ()
+    gone = understood(spec.target, before)[0].keys() - entries.keys()
+    return Rendered(content, entries, token=token_of(entries)), (*entries, *sorted(gone))
+
+
+def _questions(item: Item) -> Sequence[Question]:
+    return () if item.rendered is None else item.spec.target.questions(item.rendered, item.changed)
+
+
+def _by_control(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
+    """Group what has a server by the way to it, in the order of the configuration."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        if item.spec.control != NO_RELOAD:
+            groups.setdefault(item.spec.control, []).append(item)
+    yield from groups.items()
+
+
+def _reloads(items: Sequence[Item]) -> list[Command]:
+    return [command for item in items for command in item.spec.target.reload()]
+
+
+def _timeout(items: Sequence[Item]) -> float:
+    return max(item.spec.timeout for item in items)

@@ -1,0 +1,77 @@
+"""From a unit's verdict to what is written down and told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from redirectd.apply.journal import FileOutcome
+from redirectd.apply.recover import finished, gone_back, put_off
+from redirectd.apply.result import OutcomeName, TargetOutcome
+from redirectd.apply.unit import Item, Verdict
+from redirectd.errors import PeerError, VerifyError
+from redirectd.plan.spec import NO_RELOAD
+from redirectd.store.generations import Outcome
+from redirectd.store.target_states import TargetState
+
+WITH_THE_OTHERS = "put back with the other targets"
+
+
+def file_outcomes(items: Iterable[Item], verdict: Verdict) -> dict[str, FileOutcome]:
+    """Give what became of each file."""
+    outcomes = {}
+    for item in items:
+        if verdict.failed:
+            stage, why = verdict.failed.get(item.name, ("", WITH_THE_OTHERS))
+            outcomes[item.name] = FileOutcome(Outcome.ROLLED_BACK, f"{stage}: {why}" if stage else why)
+        elif item.name in verdict.down or item.spec.control == NO_RELOAD:
+            outcomes[item.name] = FileOutcome(Outcome.INSTALLED, verdict.down.get(item.name, ""))
+        else:
+            outcomes[item.name] = FileOutcome(Outcome.VERIFIED)
+    return outcomes
+
+
+def states_after(items: Iterable[Item], verdict: Verdict, now: datetime) -> list[TargetState]:
+    """Give each target's state: at rest, or still to be finished."""
+    states = []
+    for item in items:
+        state = item.state
+        if verdict.failed:
+            doubt = verdict.unproven.get(item.name)
+            if item.name in verdict.restored:
+                state = gone_back(state)
+            elif item.name in verdict.failed:
+                doubt = verdict.failed[item.name][1]
+        else:
+            doubt = verdict.down.get(item.name)
+        states.append(put_off(state, doubt, now) if doubt is not None else finished(state, now))
+    return states
+
+
+def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> VerifyError:
+    """Say which stage failed where, and what is in service now."""
+    told = [f"{item.name}: {': '.join(verdict.failed[item.name])}" for item in items if item.name in verdict.failed]
+    unproven = "; ".join(f"{name}: {why}" for name, why in verdict.unproven.items())
+    after = "what was there before is back in service; see the server's log, then plan and apply again"
+    if unproven:
+        after = f"the old files are back, but not proven in service ({unproven}); redirectd goes on trying, see status"
+    return VerifyError(f"generation {number}", "; ".join(told), after)
+
+
+def waiting_error(down: dict[str, str]) -> PeerError:
+    """Say that files are installed which no server has taken yet."""
+    return PeerError(
+        ", ".join(down),
+        "installed, not reloaded: " + "; ".join(dict.fromkeys(down.values())),
+        "start the server; redirectd retries by itself where it runs as a service, `redirectd apply` retries now",
+    )
+
+
+def target_outcomes(files: dict[str, FileOutcome]) -> dict[str, TargetOutcome]:
+    """Give the outcomes as the contract names them."""
+    names: dict[Outcome, OutcomeName] = {
+        Outcome.INSTALLED: "installed",
+        Outcome.VERIFIED: "verified",
+        Outcome.ROLLED_BACK: "rolled-back",
+    }
+    return {name: TargetOutcome(names[file.outcome], file.error or None) for name, file in files.items()}

@@ -1,0 +1,1 @@
+"""Apply: install, prove, put back, recover."""

@@ -1,0 +1,1 @@
+"""Plan: effective table, changes, limits."""
