@@ -23,13 +23,17 @@ SLOW_SECONDS = 10.0
 _SAY_SLOW_AFTER = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pumped:
-    """What one reading step did. `more` says that there is more to read at once."""
+class Pumped(Protocol):
+    """What one reading step did. `more` says that there is more to read at once; counts are of new ones."""
 
-    more: bool
-    sightings: int = 0
-    session_progress: int = 0
+    @property
+    def more(self) -> bool: ...  # noqa: D102 - told above
+
+    @property
+    def sightings(self) -> int: ...  # noqa: D102 - told above
+
+    @property
+    def session_progress(self) -> int: ...  # noqa: D102 - told above
 
 
 class Feed(Protocol):
@@ -45,6 +49,10 @@ class Feed(Protocol):
 
     def interrupt(self) -> None:
         """Ends `wait`, also one that begins only now."""
+        ...
+
+    def trouble(self) -> RedirectdError | None:
+        """What keeps the source from being read now (a log that is not there yet); None if all is well."""
         ...
 
     def lag_bytes(self) -> int | None:
@@ -65,6 +73,7 @@ class ReaderState(StrEnum):
 
     STARTING = "starting"
     READING = "reading"
+    WAITING = "waiting"  # for the source: a log that is not there yet or may not be read
     BLOCKED = "blocked"  # by the database
     FAILED = "failed"  # waits to be opened again
     STOPPED = "stopped"
@@ -119,6 +128,7 @@ class Reader:
         self._feed: Feed | None = None
         self._report = ReaderReport(name)
         self._outage = Outage()
+        self._trouble_said = ""
         self._slow_said_at = -_SAY_SLOW_AFTER
         self._thread = Thread(target=self._run, name=f"reader-{name}", daemon=True)
 
@@ -201,10 +211,12 @@ class Reader:
             _log.warning("slow", source=self.name, seconds=round(seconds, 1), lag_bytes=feed.lag_bytes())
         now = datetime.now(UTC)
         known = self.report()
+        trouble = feed.trouble()
+        self._tell_trouble(trouble)
         self._update(
-            state=ReaderState.READING,
-            error="",
-            what_to_do="",
+            state=ReaderState.WAITING if trouble else ReaderState.READING,
+            error=str(trouble) if trouble else "",
+            what_to_do=trouble.what_to_do if trouble else "",
             blocked_since=None,
             sightings=known.sightings + pumped.sightings,
             session_progress=known.session_progress + pumped.session_progress,
@@ -214,6 +226,20 @@ class Reader:
             last_sighting=now if pumped.sightings else known.last_sighting,
             longest_pump_seconds=max(seconds, known.longest_pump_seconds),
         )
+
+    def _tell_trouble(self, trouble: RedirectdError | None) -> None:
+        """One record when a source stops being readable or is so again, not one at each look."""
+        said, self._trouble_said = self._trouble_said, str(trouble) if trouble else ""
+        if trouble is None and said:
+            _log.info("source_back", source=self.name)
+        elif trouble is not None and str(trouble) != said:
+            _log.warning(
+                "source_unreadable",
+                source=self.name,
+                where=trouble.where,
+                why=trouble.why,
+                what_to_do=trouble.what_to_do,
+            )
 
     def _blocked(self, error: StoreError) -> None:
         if self._outage.failed(time.monotonic()):

@@ -19,7 +19,7 @@ def read_stored(database: Database, now: datetime) -> Document:
     with database.read() as connection:
         return {
             "remaps": _remaps(connection),
-            "stale": _stale(connection, now),
+            "stale": count_stale(connection, now),
             "quarantine": _count(connection),
             "losses": _losses(connection),
             "nodes": _nodes(connection),
@@ -32,7 +32,7 @@ def _remaps(connection: Connection) -> Document:
     return {state.value: 0 for state in State} | {str(state): int(count) for state, count in counted}
 
 
-def _stale(connection: Connection, now: datetime) -> int:
+def count_stale(connection: Connection, now: datetime) -> int:
     """Approved remaps past their review date (R36)."""
     query = select(func.count()).where(remap.c.state == State.APPROVED.value, remap.c.revalidate_after < now)
     return int(connection.execute(query).scalar_one())

@@ -1,0 +1,135 @@
+"""The database's own care: dropping what is too old to be of use, and giving the disk its space back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Column, Connection, Table, delete, func, select
+
+from redirectd.errors import StoreError
+from redirectd.store.database import Database
+from redirectd.store.generations import Outcome
+from redirectd.store.schema import event, evidence, generation, generation_file, quarantine, refusal, target_state
+
+ROWS_AT_ONCE = 5_000
+"""Rows of one transaction, so that the readers wait for tenths of a second, not for minutes."""
+
+_FREE_SHARE = 0.25
+_FREE_PAGES = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long evidence and quarantine are kept, and how many generations of each node."""
+
+    evidence: timedelta
+    quarantine: timedelta
+    generations: int
+
+
+@dataclass(slots=True)
+class Pruned:
+    """How many rows of each kind were dropped."""
+
+    evidence: int = 0
+    events: int = 0
+    refusals: int = 0
+    quarantine: int = 0
+    generations: int = 0
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.evidence + self.events + self.refusals + self.quarantine + self.generations
+
+
+def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> Pruned:
+    """Drops what is older than `keep` says, in many short transactions. Raises StoreError; what was done stays done.
+
+    Remaps, decisions and the audit are never dropped, nor a generation that a target's file still stands in.
+    """
+    old, old_quarantine = now - keep.evidence, now - keep.quarantine
+    return Pruned(
+        evidence=_drop(database, evidence, evidence.c.id, evidence.c.seen_at, old),
+        events=_drop(database, event, event.c.key, event.c.seen_at, old),
+        refusals=_drop(database, refusal, refusal.c.id, refusal.c.last_seen, old),
+        quarantine=_drop(database, quarantine, quarantine.c.id, quarantine.c.seen_at, old_quarantine),
+        generations=_in_parts(database, lambda connection: _drop_generations(connection, node, keep.generations)),
+    )
+
+
+def _drop(database: Database, table: Table, key: Column[object], at: Column[datetime], before: datetime) -> int:
+    def part(connection: Connection) -> int:
+        keys = connection.scalars(select(key).where(at < before).limit(ROWS_AT_ONCE)).all()
+        if keys:
+            connection.execute(delete(table).where(key.in_(keys)))
+        return len(keys)
+
+    return _in_parts(database, part)
+
+
+def _in_parts(database: Database, part: Callable[[Connection], int]) -> int:
+    total = 0
+    while True:
+        with database.begin() as connection:
+            done = part(connection)
+        total += done
+        if done == 0:
+            return total
+
+
+def _drop_generations(connection: Connection, node: str, count: int) -> int:
+    """Drops generations before the oldest of the newest `count`, but not the files that stood then."""
+    newest = select(generation.c.number).where(generation.c.node == node).order_by(generation.c.number.desc())
+    oldest_kept = connection.scalar(newest.offset(count - 1).limit(1))
+    if oldest_kept is None:
+        return 0
+    standing = (
+        select(func.max(generation_file.c.number))
+        .join(generation, generation.c.number == generation_file.c.number)
+        .where(
+            generation.c.node == node,
+            generation.c.number <= oldest_kept,
+            generation_file.c.outcome.in_((Outcome.INSTALLED, Outcome.VERIFIED)),
+        )
+        .group_by(generation_file.c.target)
+    )
+    in_use = set(connection.scalars(standing))
+    in_use.update(connection.scalars(select(target_state.c.number).where(target_state.c.node == node)))
+    candidates = newest.where(generation.c.number < oldest_kept)
+    droppable = [number for number in connection.scalars(candidates) if number not in in_use][:ROWS_AT_ONCE]
+    for number in droppable:
+        connection.execute(delete(generation_file).where(generation_file.c.number == number))
+        connection.execute(delete(generation).where(generation.c.number == number))
+    return len(droppable)
+
+
+def vacuum(database: Database) -> int:
+    """Gives free pages of an SQLite file back to the disk where they are a quarter of it; the bytes it shrank by.
+
+    Needs the file's size once more on the disk while it runs, and locks it: readers wait. Other databases do this by
+    themselves (PostgreSQL's autovacuum) or keep the space for new rows (InnoDB).
+    """
+    file = database.file
+    if file is None or not file.exists():
+        return 0
+    before = file.stat().st_size
+    # Past SQLAlchemy, which would open a transaction, and VACUUM runs outside of one.
+    connection = database.engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        pages, free = (cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        if free >= _FREE_PAGES and free >= pages * _FREE_SHARE:
+            cursor.execute("VACUUM")
+        cursor.execute("PRAGMA optimize")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"database {database.shown}", str(error), "free as much space on its disk as the file takes; it tries again"
+        ) from error
+    finally:
+        connection.close()
+    return max(0, before - file.stat().st_size)

@@ -1,0 +1,116 @@
+"""What is done on time, from the configuration: apply, the end of lifetimes, review dates, pruning, vacuum, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+
+import structlog
+from apscheduler.triggers.base import BaseTrigger
+
+from redirectd.config.model import Config
+from redirectd.review.decide import expire
+from redirectd.service.care import Retention, prune, vacuum
+from redirectd.service.cron import parse_crontab
+from redirectd.service.metrics import write_textfile
+from redirectd.service.schedule import JobSpec, cron_trigger, every
+from redirectd.service.stored import count_stale
+from redirectd.store.database import Database
+
+_log = structlog.get_logger("redirectd.jobs")
+
+_MINUTE, _HOUR = 60, 3600
+
+APPLY = "apply"
+
+
+def make_jobs(
+    config: Config,
+    zone: tzinfo,
+    database: Database,
+    *,
+    apply: Callable[[], object],
+    page: Callable[[], str],
+) -> Sequence[JobSpec]:
+    """The schedule of a configuration; `apply` applies once, `page` gives the metrics text."""
+    jitter = int(config.schedule.jitter.total_seconds())
+
+    def at(line: str, *, spread: int = 0) -> BaseTrigger:
+        return cron_trigger(parse_crontab(line), zone, jitter_seconds=spread)
+
+    jobs = [
+        # A grace below the time between two runs would drop a run that waits behind a vacuum; above it, coalesce
+        # makes one of several.
+        JobSpec("expiry", lambda: _expire(database), every(timedelta(minutes=1), zone), 10 * _MINUTE, 10 * _MINUTE),
+        JobSpec("revalidation", lambda: _revalidate(database), at("0 6 * * *"), 12 * _HOUR, 10 * _MINUTE),
+        # At night, apart from each other, and in the morning after a night the host slept through.
+        JobSpec("retention", lambda: _prune(config, database), at("17 3 * * *", spread=600), 12 * _HOUR, 2 * _HOUR),
+        JobSpec("vacuum", lambda: _vacuum(database), at("47 3 * * 0", spread=600), 12 * _HOUR, 2 * _HOUR),
+    ]
+    if config.schedule.apply:
+        trigger = at(config.schedule.apply, spread=jitter)
+        jobs.append(JobSpec(APPLY, _unless_paused(config, zone, apply), trigger, 10 * _MINUTE, 30 * _MINUTE))
+    if config.daemon.metrics_file is not None:
+        file = config.resolve(config.daemon.metrics_file)
+        write = _metrics_writer(file, page)
+        jobs.append(JobSpec("metrics", write, every(timedelta(seconds=15), zone), _MINUTE, _MINUTE))
+    return jobs
+
+
+def is_paused(config: Config, zone: tzinfo, now: datetime) -> bool:
+    """Whether `now` lies in one of the schedule's pause windows."""
+    return any(window.covers(now.astimezone(zone)) for window in config.schedule.pause)
+
+
+def _unless_paused(config: Config, zone: tzinfo, apply: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        if is_paused(config, zone, datetime.now(UTC)):
+            _log.info("apply_paused", windows=[str(window) for window in config.schedule.pause])
+            return
+        apply()
+
+    return run
+
+
+def _metrics_writer(file: Path, page: Callable[[], str]) -> Callable[[], None]:
+    return lambda: write_textfile(file, page())
+
+
+def _expire(database: Database) -> None:
+    """R18: an approved remap with a deadline ends by itself; the next apply takes it out of the routing."""
+    with database.begin() as connection:
+        ended = expire(connection, now=datetime.now(UTC))
+    if ended:
+        _log.info("remaps_expired", ids=ended)
+
+
+def _revalidate(database: Database) -> None:
+    """R36: a remap past its review date keeps routing and is shown; once a day it is said as well."""
+    with database.read() as connection:
+        stale = count_stale(connection, datetime.now(UTC))
+    if stale:
+        _log.warning(
+            "remaps_stale", count=stale, what_to_do="see 'redirectd list', then revoke what is no longer right"
+        )
+
+
+def _prune(config: Config, database: Database) -> None:
+    keep = config.retention
+    retention = Retention(evidence=keep.evidence, quarantine=keep.quarantine, generations=keep.generations)
+    pruned = prune(database, retention, node=config.node, now=datetime.now(UTC))
+    if pruned.total:
+        _log.info(
+            "pruned",
+            evidence=pruned.evidence,
+            events=pruned.events,
+            refusals=pruned.refusals,
+            quarantine=pruned.quarantine,
+            generations=pruned.generations,
+        )
+
+
+def _vacuum(database: Database) -> None:
+    freed = vacuum(database)
+    if freed:
+        _log.info("vacuumed", freed_bytes=freed)
