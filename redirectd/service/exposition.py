@@ -56,10 +56,12 @@ def _sources(sources: list[_Document]) -> list[Family]:
 
 
 def _jobs(jobs: list[_Document]) -> list[Family]:
+    """The label is `task`, since Prometheus gives each scrape a `job` of its own."""
+
     def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Family:
         values = ((job["name"], value(job)) for job in jobs)
         return Family(
-            name, kind, text, tuple(Sample(found, {"job": job}) for job, found in values if found is not None)
+            name, kind, text, tuple(Sample(found, {"task": job}) for job, found in values if found is not None)
         )
 
     return [

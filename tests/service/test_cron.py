@@ -78,8 +78,9 @@ def test_a_star_with_step_does_not_restrict() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8",
-     "*/0 * * * *", "5-1 * * * *", "a * * * *", "-1 * * * *", "1- * * * *", ", * * * *", "* * * * first", "0 0 30 2 *", "0 0 31 4,6 *"],
+    ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *",
+     "5-1 * * * *", "a * * * *", "-1 * * * *", "1- * * * *", ", * * * *", "* * * * first", "0 0 30 2 *",
+     "0 0 31 4,6 *"],
 )  # fmt: skip
 def test_nonsense_is_refused(line: str) -> None:
     """What cron would not take, or what would never fire, is refused with a reason."""
