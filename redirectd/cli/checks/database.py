@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
-from redirectd.config.database import database_url, make_folder
+from redirectd.config.database import database_url
 from redirectd.config.model import Config
 from redirectd.errors import RedirectdError
 from redirectd.store import audit
@@ -18,9 +20,12 @@ def check_database(config: Config) -> Iterator[Finding]:
     """Opens the database and looks at what is in it."""
     try:
         database = Database(database_url(config))
-        make_folder(database.file)
     except RedirectdError as error:
         yield from fault(error)
+        return
+    if database.file is not None and not database.file.exists():
+        # Connecting would create it, and a check changes nothing.
+        yield _not_there(database.shown, database.file)
         return
     try:
         yield from _look(database)
@@ -28,6 +33,14 @@ def check_database(config: Config) -> Iterator[Finding]:
         yield from fault(error)
     finally:
         database.close()
+
+
+def _not_there(shown: str, file: Path) -> Finding:
+    folder = next(parent for parent in file.parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        why = f"it is not there, and this user may not create it in {folder}"
+        return Finding(f"database {shown}", Level.FAULT, why, "run as the user redirectd, or set database.url")
+    return Finding(f"database {shown}", Level.WARNING, "it is not there yet", "run 'redirectd db upgrade' to create it")
 
 
 def _look(database: Database) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from redirectd.cli.app import App, pass_app
@@ -50,3 +52,25 @@ def current_command(app: App, *, as_json: bool) -> None:
         if found != needed:
             say("run: redirectd db upgrade")
     database.close()
+
+
+@db_command.command("prune")
+@json_option
+@pass_app
+def prune_command(app: App, *, as_json: bool) -> None:
+    """Drop what is older than [retention] says, and give the disk its space back.
+
+    Remaps, decisions and the audit are never dropped.
+    """
+    from redirectd.service.care import Retention, prune, vacuum
+
+    keep = app.config.retention
+    retention = Retention(evidence=keep.evidence, quarantine=keep.quarantine, generations=keep.generations)
+    pruned = prune(app.database, retention, node=app.config.node, now=app.now())
+    freed = vacuum(app.database)
+    counts = asdict(pruned)
+    if as_json:
+        emit_json({**counts, "freed_bytes": freed})
+        return
+    say("dropped: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    say(f"freed {freed:,} bytes")

@@ -1,0 +1,126 @@
+"""`redirectd history` and `redirectd rollback`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, note, rfc3339, say, short_time, show_error, table
+from redirectd.errors import UsageError
+from redirectd.sip.text import printable
+
+if TYPE_CHECKING:
+    from redirectd.store.generations import Generation, GenerationFile
+
+
+@click.command("history")
+@click.argument("number", type=int, required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@json_option
+@pass_app
+def history_command(app: App, number: int | None, limit: int, *, as_json: bool) -> None:
+    """Show the generations that were installed on this node, newest first; NUMBER shows one with its steps."""
+    from redirectd.store import generations
+
+    with app.database.read() as connection:
+        if number is None:
+            found = generations.history(connection, app.config.node, limit)
+        else:
+            one = generations.get_generation(connection, number)
+            if one is None:
+                raise UsageError(f"generation {number}", "there is none of this number", "see 'redirectd history'")
+            found = [one]
+        files = {one.number: generations.files_of(connection, one.number) for one in found}
+    if as_json:
+        documents = [_json(one, files[one.number]) for one in found]
+        emit_json({"generations": documents} if number is None else documents[0])
+    elif number is not None:
+        _show_one(found[0], files[number])
+    elif found:
+        _show(found, files)
+    else:
+        note("nothing was installed yet: 'redirectd plan' shows what would be")
+
+
+@click.command("rollback")
+@click.argument("number", metavar="[N]", type=int, required=False)
+@click.option("--force", is_flag=True, help="Write over a file changed by hand.")
+@json_option
+@pass_app
+def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool) -> None:
+    """Install the files of generation N again; without N, those of the one before.
+
+    Later applies are held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke
+    what was wrong first.
+    """
+    from redirectd.apply.applier import Request
+    from redirectd.apply.result import result_json
+    from redirectd.cli.planview import show_result
+    from redirectd.config.applying import applier_of
+
+    request = Request(actor=app.actor, cause="rollback", force=force)
+    result = applier_of(app.config, app.database).rollback(number, request)
+    if as_json:
+        emit_json(result_json(result))
+    else:
+        show_result(result)
+    if result.error is not None:
+        show_error(result.error)
+        raise click.exceptions.Exit(result.exit_code)
+    if not as_json:
+        say("applies are held: revoke what was wrong, then 'redirectd apply --resume'")
+
+
+def _json(one: Generation, files: list[GenerationFile]) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "node": one.node,
+        "created_at": rfc3339(one.created_at),
+        "actor": printable(one.actor),
+        "cause": one.cause,
+        "outcome": one.outcome.value,
+        "checksum": one.checksum,
+        "targets": [
+            {
+                "name": file.target,
+                "kind": file.kind,
+                "path": file.path,
+                "sha256": file.sha256,
+                "outcome": file.outcome.value,
+                "error": printable(file.error) if file.error else None,
+            }
+            for file in files
+        ],
+        "stages": [
+            {"stage": each.stage, "target": each.target, "outcome": each.outcome, "error": printable(each.error)}
+            for each in one.stages
+        ],
+    }
+
+
+def _show(found: list[Generation], files: dict[int, list[GenerationFile]]) -> None:
+    rows = [
+        [
+            one.number,
+            short_time(one.created_at),
+            one.actor,
+            one.cause,
+            one.outcome.value,
+            ", ".join(file.target for file in files[one.number]),
+        ]
+        for one in found
+    ]
+    table(["generation", "UTC", "who", "cause", "outcome", "targets"], rows, right=["generation"])
+
+
+def _show_one(one: Generation, files: list[GenerationFile]) -> None:
+    say(f"generation {one.number}: {one.outcome.value}, {short_time(one.created_at)} UTC, {one.cause} by {one.actor}")
+    for file in files:
+        say(
+            f"  {file.target}: {file.outcome.value}, {file.path}" + (f": {printable(file.error)}" if file.error else "")
+        )
+    for stage in one.stages:
+        error = f": {printable(stage.error)}" if stage.error else ""
+        say(f"  {stage.stage} {stage.target} {stage.outcome}{error}")

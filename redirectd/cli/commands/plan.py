@@ -1,0 +1,81 @@
+"""`redirectd plan` and `redirectd apply`."""
+
+from __future__ import annotations
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, say, show_error
+
+only_option = click.option("--target", "only", multiple=True, metavar="NAME", help="Only this target; may be repeated.")
+
+
+@click.command("plan")
+@only_option
+@click.option("--exit-code", is_flag=True, help="End with 2 where there are changes.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, for a change request.")
+@json_option
+@pass_app
+def plan_command(app: App, only: tuple[str, ...], *, exit_code: bool, markdown: bool, as_json: bool) -> None:
+    """Show what apply would change, as a unified diff of each file. Changes nothing."""
+    from redirectd.cli.planview import show_plan
+    from redirectd.config.applying import applier_of, approved_table
+    from redirectd.plan.report import to_json, to_markdown
+
+    plan = applier_of(app.config, app.database).plan(approved_table(app.database), only or None)
+    if as_json:
+        emit_json(to_json(plan))
+    elif markdown:
+        say(to_markdown(plan).rstrip("\n"))
+    else:
+        show_plan(plan)
+    if exit_code and plan.changed:
+        raise click.exceptions.Exit(2)
+
+
+@click.command("apply")
+@only_option
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--force", is_flag=True, help="Go past a safety limit, and write over a file changed by hand.")
+@click.option("--plan", "checksum", metavar="CHECKSUM", help="Apply only if the plan is still this one.")
+@click.option("--resume", is_flag=True, help="End the hold that a rollback put on applies.")
+@json_option
+@pass_app
+def apply_command(
+    app: App,
+    only: tuple[str, ...],
+    checksum: str | None,
+    *,
+    dry_run: bool,
+    force: bool,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Write the routing files from the approved remaps, reload the servers, and prove that they took them.
+
+    All targets are one unit: where one does not prove itself, all old files are put back (exit code 4). An unchanged
+    file is neither written nor reloaded. A plan over a safety limit is refused (exit code 3).
+    """
+    from redirectd.apply.applier import Request
+    from redirectd.apply.result import result_json
+    from redirectd.cli.planview import show_plan, show_result
+    from redirectd.config.applying import applier_of, approved_table
+    from redirectd.plan.report import to_json
+
+    applier = applier_of(app.config, app.database)
+    if dry_run:
+        plan = applier.plan(approved_table(app.database), only or None)
+        if as_json:
+            emit_json(to_json(plan) | {"generation": None})
+        else:
+            show_plan(plan)
+        return
+    request = Request(actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume)
+    result = applier.apply(lambda: approved_table(app.database), request)
+    if as_json:
+        emit_json(result_json(result))
+    else:
+        show_result(result)
+    if result.error is not None:
+        show_error(result.error)
+        raise click.exceptions.Exit(result.exit_code)

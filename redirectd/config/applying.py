@@ -1,0 +1,42 @@
+"""From the configuration to the applier, for the command line and the daemon alike."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from redirectd.apply.applier import Applier, Tools
+from redirectd.apply.control import Channel, open_channel
+from redirectd.apply.files import Files
+from redirectd.config.model import Config
+from redirectd.config.specs import passwords, target_specs
+from redirectd.plan.route import EffectiveTable
+from redirectd.plan.table import effective
+from redirectd.store import remaps
+from redirectd.store.database import Database
+
+
+def applier_of(config: Config, database: Database) -> Applier:
+    """The applier of this node. Raises ConfigError for targets or passwords that can't be used."""
+    secrets = passwords(config)
+
+    def open_with_password(spec: str, *, timeout: float) -> Channel:
+        return open_channel(spec, timeout=timeout, password=secrets.get(spec))
+
+    tools = Tools(open_with_password, lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
+    specs = target_specs(config)
+    return Applier(database, config.node, specs, config.limits.as_limits(), lock_path(config, database), tools)
+
+
+def lock_path(config: Config, database: Database) -> Path:
+    """The lock that daemon and command line share on a host: beside an SQLite database, else beside the socket."""
+    if database.file is not None:
+        return database.file.with_name(f"{database.file.name}.apply.lock")
+    return config.resolve(config.daemon.socket).parent / "apply.lock"
+
+
+def approved_table(database: Database) -> EffectiveTable:
+    """What routing shall do now, from the approved remaps whose time has not run out. Raises StoreError."""
+    with database.read() as connection:
+        return effective(remaps.approved(connection, now=datetime.now(UTC)))
