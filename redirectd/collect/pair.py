@@ -47,7 +47,7 @@ def answers(response: Response, request: Request) -> bool:
     return ours is None or theirs is None or ours.branch == theirs.branch
 
 
-def _request_at(window: bytes | bytearray, at: int, dialect: Dialect) -> Request | None:
+def _request_at(window: bytes, at: int, dialect: Dialect) -> Request | None:
     framed = dialect.frame(window, at, final=True)
     if not isinstance(framed, Frame) or framed.direction is Direction.RECEIVED:
         return None  # what was received with this branch is another element's transaction
@@ -58,7 +58,7 @@ def _request_at(window: bytes | bytearray, at: int, dialect: Dialect) -> Request
     return message if isinstance(message, Request) else None
 
 
-def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tuple[bytes | bytearray, int]]:
+def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tuple[bytes, int]]:
     """Where the needle stands: backwards from the response, nearest first, then ahead of it in the block.
 
     Writers of several threads can log a request behind its answer, hence the look ahead.

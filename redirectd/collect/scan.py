@@ -26,7 +26,7 @@ Told = Frame | Record | Unreadable
 class Block:
     """What one step saw: the window, where it begins in the log, what was found, and how far the log is dealt with."""
 
-    window: bytes | bytearray
+    window: bytes
     base: int
     found: tuple[tuple[Told, Dialect], ...]
     counts: dict[bytes, int]
@@ -55,7 +55,6 @@ class Scanner:
         self._literals = tuple(literals)
         self._counted = tuple(counted)
         self._margin = max((len(one) for one in (*self._literals, *self._counted)), default=1) - 1
-        self._buffer = bytearray(LEAD + BLOCK)
 
     def next_block(self, *, final: bool) -> Block | None:
         """The next stretch, None where nothing new is there. `final`: the log's present end is its last byte.
@@ -64,11 +63,11 @@ class Scanner:
         """
         base = max(self.log.start, self.offset - LEAD)
         begin = self.offset - base
-        filled = self.log.read_into(base, memoryview(self._buffer))
+        window = self.log.read(base, begin + BLOCK)
+        filled = len(window)
         if filled <= begin:
             return None
-        at_end = filled < len(self._buffer)
-        window = bytes(memoryview(self._buffer)[:filled]) if at_end else self._buffer
+        at_end = filled < begin + BLOCK
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
         found: list[tuple[Told, Dialect]] = []
@@ -90,7 +89,7 @@ class Scanner:
         self.offset = base + end
         return Block(window, base, tuple(found), counts, self.offset, at_end)
 
-    def _hits(self, window: bytes | bytearray, begin: int) -> list[int]:
+    def _hits(self, window: bytes, begin: int) -> list[int]:
         hits: list[int] = []
         for literal in self._literals:
             at = window.rfind(literal, begin)
@@ -101,7 +100,7 @@ class Scanner:
         return hits
 
     def _frame(
-        self, window: bytes | bytearray, at: int, *, begin: int, final: bool, at_end: bool
+        self, window: bytes, at: int, *, begin: int, final: bool, at_end: bool
     ) -> tuple[Told, Dialect] | Incomplete | None:
         """The record at a hit, asked of each dialect, the one that knew the last hit first."""
         waiting: Incomplete | None = None

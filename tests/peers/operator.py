@@ -1,0 +1,53 @@
+"""An operator at the keyboard: a configuration file and the `redirectd` command, run as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BASICS = """
+[database]
+url = "sqlite:///{folder}/redirectd.db"
+
+[policy]
+trusted_peers = ["127.0.0.0/8"]
+allowed_target_networks = ["127.0.0.0/8"]
+
+[limits]
+max_changes = 500
+"""
+
+
+@dataclass
+class Operator:
+    """Runs commands with the configuration `redirectd.toml` in `folder`."""
+
+    folder: Path
+
+    def configure(self, *parts: str) -> None:
+        """Writes the configuration: the basics and the given tables."""
+        (self.folder / "redirectd.toml").write_text(BASICS.format(folder=self.folder) + "\n".join(parts))
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Runs one command, expects its exit code, gives its standard output."""
+        done = self.try_run(*arguments)
+        assert done.returncode == code, f"redirectd {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def try_run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs one command, whatever becomes of it."""
+        command = [sys.executable, "-m", "redirectd", "--config", str(self.folder / "redirectd.toml"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=self.folder)
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """The JSON document that a command prints."""
+        return json.loads(self.run(*arguments, "--json", code=code))
+
+    def pending(self) -> list[dict[str, Any]]:
+        """What waits for review."""
+        remaps: list[dict[str, Any]] = self.json("pending")["remaps"]
+        return remaps

@@ -1,0 +1,191 @@
+"""The whole job on running servers: a call is answered 301, the log is read, the remap approved and applied, and the
+next call goes to the new address without touching the old one, as the answering sides saw it on the wire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
+from tests.peers.lab.asterisk import Setup, dial_plan
+from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, Kamailio, to_dispatcher_set
+from tests.peers.lab.loopback import own_address
+from tests.peers.lab.process import wait_until
+from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+from tests.peers.lab.sipp import SippAnswerer, sipp_call
+from tests.peers.operator import Operator
+
+HTABLE = """
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+path = "{path}"
+match = "{match}"
+reload = "jsonrpc:unix:{socket}"
+"""
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """An operator with an empty folder."""
+    return Operator(tmp_path)
+
+
+def _logged(proxy: Kamailio, count: int = 1) -> str:
+    wait_until(lambda: proxy.log_file.read_bytes().count(b"REDIRECTD v=1 ev=301") >= count, "the 301 in the log")
+    return str(proxy.log_file)
+
+
+@pytest.mark.peer("kamailio")
+@pytest.mark.parametrize("match", ["request-uri", "incoming"])
+def test_a_moved_user_is_rerouted_by_kamailio(
+    match: str,
+    operator: Operator,
+    start_kamailio: StartKamailio,
+    answering_side: Answer,
+    loopback_address: str,
+) -> None:
+    """From the 301 in Kamailio's log to the next call at the new address, with the documented commands (R5)."""
+    new = answering_side(RINGS_AND_ANSWERS)
+    old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    look_up = {"incoming": LOOK_UP_INCOMING_USER} if match == "incoming" else {"before_relay": LOOK_UP_USER}
+    script = to_dispatcher_set(1, **look_up)
+    proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
+    operator.configure(HTABLE.format(path=proxy.htable_file, match=match, socket=proxy.rpc_socket))
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
+
+    assert operator.json("ingest", _logged(proxy))["sightings"] == 1
+    [remap] = operator.pending()
+    assert (remap["old_uri"], remap["new_uri"]) == (
+        f"sip:c03@{old.address}:{old.port}",
+        f"sip:new03@{new.address}:{new.port}",
+    )
+    operator.run("approve", str(remap["id"]))
+    [target] = operator.json("apply")["targets"]
+    assert target["outcome"] == "verified"
+
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@LAB.test").status == 200
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:other@lab.test").status == 301
+    assert new.invites() == [f"sip:new03@{new.address}:{new.port}"]
+    assert [uri.partition("@")[0] for uri in old.invites()] == ["sip:c03", "sip:other"]
+
+    operator.run("revoke", str(remap["id"]), "--reason", "moved back")
+    operator.run("apply", "--force")
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
+
+
+@pytest.mark.peer("kamailio", "sipp")
+def test_a_moved_gateway_is_rerouted_with_sipp_on_both_ends(
+    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, short_folder: Path
+) -> None:
+    """A gateway that answers 301 to the ping is replaced in the dispatcher list; the operator's comments stay."""
+    caller = own_address()
+    with SippAnswerer(short_folder, own_address(), scenario="answers") as new:
+        old = answering_side(moved_to(f"<sip:{new.address}:{new.port}>"))
+        pings = 'modparam("dispatcher", "ds_ping_interval", 1)\nmodparam("dispatcher", "ds_probing_mode", 1)\n'
+        record = """
+modparam("xlog", "buf_size", 16384)
+reply_route { if (t_check_trans() && status == "301") {
+  xlog("L_NOTICE", "REDIRECTD v=1 ev=$rs ts=$TV(Sn) m=$rm ci=$(ci{s.urlencode.param}) cseq=$cs br=0 """
+        record += """src=$pr/$si/$sp ouri= buri=$(tu{s.urlencode.param}) nct=$hdrc(Contact) """
+        record += """ctlen=$(hdr(Contact)[*]{s.len}) """
+        record += """ct=$(hdr(Contact)[*]{s.urlencode.param}) end=1\\n"); } }
+"""
+        base = short_folder / "dispatcher.base.list"
+        base.write_text(f"# our gateways\n1 sip:{old.address}:{old.port} 0 5 duid=a;weight=50 # the old one\n")
+        proxy = start_kamailio(
+            to_dispatcher_set(1, on_reply="", extra=record), dispatcher=base.read_text(), modules=pings
+        )
+        operator.configure(
+            f'[[target]]\nname = "gateways"\nkind = "kamailio-dispatcher"\npath = "{proxy.dispatcher_file}"\n'
+            f'base = "{base}"\nreload = "jsonrpc:unix:{proxy.rpc_socket}"\n'
+        )
+        operator.run("ingest", _logged(proxy))
+        [remap] = operator.pending()
+        assert (remap["kind"], remap["methods"]) == ("gateway", ["OPTIONS"])
+        operator.run("approve", str(remap["id"]))
+        assert operator.json("apply", "--force")["targets"][0]["outcome"] == "verified"
+
+        written = proxy.dispatcher_file.read_text()
+        assert "# our gateways" in written
+        assert f"1 sip:{new.address}:{new.port} 0 5 duid=a;weight=50 # the old one" in written
+        sipp_call(short_folder, caller, (proxy.address, proxy.port), "c03", "lab.test")
+        assert new.wait_for(1) == [f"sip:c03@{new.address}:{new.port}"]
+        assert old.invites() == []
+
+
+@pytest.mark.peer("asterisk")
+@pytest.mark.parametrize("control", ["asterisk -rx", "ami"])
+def test_a_moved_user_is_rerouted_by_asterisk(
+    control: str,
+    operator: Operator,
+    start_asterisk: StartAsterisk,
+    answering_side: Answer,
+    loopback_address: str,
+) -> None:
+    """From the 301 in Asterisk's full log to the next call at the new address; the old one is not asked again."""
+    new = answering_side(RINGS_AND_ANSWERS)
+    moved = f"sip:+4930222@{new.address}:{new.port};user=phone"
+    old = answering_side(moved_to(f"<{moved}>"))
+    server = start_asterisk(Setup(dial_plan((old.address, old.port))))
+    spec = f"asterisk -C {server.config_file} -rx"
+    secret = operator.folder / "ami.secret"
+    if control == "ami":
+        from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER
+
+        secret.write_text(AMI_SECRET)
+        spec = f"ami://{AMI_USER}@{server.address}:{server.ami_port}"
+    operator.configure(
+        f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\npath = "{server.dialplan_file}"\n'
+        f'reload = "{spec}"\n' + (f'password_file = "{secret}"\n' if control == "ami" else "")
+    )
+    place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}")
+    server.wait_for_log("BYE sip:")
+
+    assert operator.json("ingest", str(server.full_log))["sightings"] == 1
+    [remap] = operator.pending()
+    assert (remap["old_uri"], remap["new_uri"]) == (f"sip:4930111@{old.address}:{old.port}", moved)
+    operator.run("approve", str(remap["id"]))
+    [target] = operator.json("apply")["targets"]
+    assert target["outcome"] == "verified"
+
+    before = len(old.invites())
+    assert place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}").status == 200
+    assert new.invites()[-1] == moved
+    assert len(old.invites()) == before
+    [again] = operator.json("apply")["targets"]
+    assert again["outcome"] == "unchanged"
+
+
+@pytest.mark.peer("kamailio")
+def test_a_reload_that_lies_is_found_out(
+    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+) -> None:
+    """Kamailio reads another file than the one written: its reload says Ok, redirectd exits 4 and restores the file."""
+    old = answering_side(moved_to("<sip:new03@127.0.0.9>"))
+    proxy = start_kamailio(
+        to_dispatcher_set(1, before_relay=LOOK_UP_USER), dispatcher=f"1 sip:{old.address}:{old.port}\n"
+    )
+    elsewhere = operator.folder / "redirectd_htable"
+    before = proxy.htable_file.read_bytes()
+    elsewhere.write_bytes(before)
+    operator.configure(HTABLE.format(path=elsewhere, match="request-uri", socket=proxy.rpc_socket))
+    place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
+    operator.run("ingest", _logged(proxy))
+    operator.run("approve", str(operator.pending()[0]["id"]))
+
+    result = operator.json("apply", code=4)
+
+    assert result["targets"][0]["outcome"] == "rolled-back"
+    assert elsewhere.read_bytes() == before
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
+
+
+def test_the_lookup_script_is_in_the_snippet() -> None:
+    """What the tests put into Kamailio's configuration is what `redirectd snippet kamailio` prints."""
+    from tests.peers.lab.kamailio import RECORD
+
+    printed = Operator(Path.cwd()).try_run("snippet", "kamailio").stdout
+    [line] = [line.strip() for line in RECORD.splitlines() if "xlog(" in line]
+    assert line in printed
