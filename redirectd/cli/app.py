@@ -34,10 +34,13 @@ class App:
     def database(self) -> Database:
         """The database at the program's revision. Raises ConfigError and StoreError."""
         if self._database is None:
-            from redirectd.store.migrate import ensure
+            from redirectd.store.revision import is_newest
 
             self._database = self.unchecked_database()
-            ensure(self._database)
+            if not is_newest(self._database):
+                from redirectd.store.migrate import ensure
+
+                ensure(self._database)
         return self._database
 
     def unchecked_database(self) -> Database:

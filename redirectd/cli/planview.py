@@ -34,7 +34,7 @@ def show_result(result: ApplyResult) -> None:
     _show_counts(result.plan, {name: each.outcome for name, each in result.outcomes.items()})
     _show_troubles(result.plan)
     for name, outcome in result.outcomes.items():
-        if outcome.error:
+        if outcome.error and outcome.error != str(result.error):
             note(f"{name}: {printable(outcome.error)}")
     for name in result.waiting:
         note(f"{name}: its server has not taken the file yet; it is asked again with the next apply")

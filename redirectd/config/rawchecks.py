@@ -13,8 +13,6 @@ from difflib import get_close_matches
 from redirectd.config.lines import Place
 from redirectd.config.targets import TargetSection
 from redirectd.errors import ConfigError
-from redirectd.targets import registry
-from redirectd.targets.base import TargetOptions
 
 _NEEDED_BY_KIND = {"file": "path", "hep": "listen"}
 _KIND_OF_KEY = {
@@ -93,6 +91,8 @@ def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[Fault
 
 
 def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Fault]:
+    from redirectd.targets import registry  # most commands need no target
+
     kind = target.get("kind")
     if not isinstance(kind, str):
         return  # told as a fault of that key
@@ -113,6 +113,9 @@ def _option_faults(
     place: Place, kind: str, target: Mapping[str, object], options: Mapping[str, str]
 ) -> Iterator[Fault]:
     """What the kind itself says to its own keys."""
+    from redirectd.targets import registry
+    from redirectd.targets.base import TargetOptions
+
     known = {key: target[key] for key in options if key in target}
     match = target.get("match", "request-uri")
     try:

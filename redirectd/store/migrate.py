@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -13,13 +11,7 @@ from alembic.util.exc import CommandError
 import redirectd
 from redirectd.errors import StoreError
 from redirectd.store.database import Database
-
-
-def scripts() -> Path:
-    """The folder of migration scripts: beside the code when installed, at the top level in a checkout."""
-    package = Path(redirectd.__file__).parent
-    shipped = package / "migrations"
-    return shipped if shipped.is_dir() else package.parent / "alembic"
+from redirectd.store.revision import scripts
 
 
 def head() -> str:
