@@ -11,8 +11,9 @@ from time import monotonic
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.reader import Reader, Reading
 from redirectd.errors import RedirectdError
-from redirectd.sources.follow import FollowedFile, Segment
+from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
+from redirectd.sources.source import Segment
 from redirectd.store import positions
 from redirectd.store.collecting import record
 from redirectd.store.database import Database

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,37 +9,12 @@ from redirectd.errors import SourceError
 from redirectd.sources.file import unreadable
 from redirectd.sources.position import Mark, Position
 from redirectd.sources.shelf import Next, Shelf
+from redirectd.sources.source import Gap, Segment
 
 if TYPE_CHECKING:
-    from redirectd.sources.log import Log
     from redirectd.sources.place import OpenFile
 
 _KEPT = 8  # files before the current one that a position names
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Bytes that were lost before they could be read: `at_least` so many, 0 where it is only possible."""
-
-    path: str
-    why: str
-    at_least: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What to read next: `log` from `start` on, to its end.
-
-    `end` is how far it reached when looked at (None for a gz: read to the end). `final` says that nothing will
-    follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are told again until a
-    position behind them is confirmed, and belong into the same transaction.
-    """
-
-    log: Log
-    start: int
-    end: int | None
-    final: bool
-    gaps: tuple[Gap, ...] = ()
 
 
 class FollowedFile:
@@ -94,7 +68,7 @@ class FollowedFile:
         if self._current is None or segment.log is not self._current.log:
             return None
         mark = self._current.mark(offset)
-        if not self._current.packed and not self._unchanged():
+        if not self._current.packed and (offset if self._is_unproven() else not self._unchanged()):
             return None
         return Position(mark, self._before)
 
@@ -103,6 +77,11 @@ class FollowedFile:
         self._mark, self._before = position.mark, position.before
         del self._gaps[: self._told]
         self._told = 0
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Losses found and not confirmed yet; they wait here where no file is left to tell them with."""
+        return tuple(self._gaps)
 
     def unread(self) -> int:
         """Bytes known to wait in the current file; a gz tells none."""
@@ -180,6 +159,9 @@ class FollowedFile:
         assert self._current is not None
         assert self._seen is not None
         assert self._mark is not None
+        if self._is_unproven():
+            self._look_around()
+            return
         new = self._current.mark(self._current.log.end())
         if self._unchanged():
             self._seen = new
@@ -189,11 +171,22 @@ class FollowedFile:
         else:
             self._search(self._mark, self._seen)
 
+    def _is_unproven(self) -> bool:
+        """Whether the file was empty when looked at: it may have been filled and copied away since."""
+        return self._seen is not None and self._seen.offset == 0
+
+    def _look_around(self) -> None:
+        assert self._current is not None
+        upcoming = self._shelf.after(self._before)
+        if upcoming is None or upcoming.place.size == 0 or self._current.is_at(upcoming.place):
+            self._seen = self._current.mark(self._current.log.end())
+        else:
+            self._current.close()
+            self._current = self._mark = self._seen = None
+
     def _unchanged(self) -> bool:
         assert self._current is not None
         assert self._seen is not None
-        if self._seen.offset == 0:
-            return True
         return self._current.log.end() >= self._seen.offset and self._current.holds(self._seen)
 
     def _search(self, mark: Mark, seen: Mark) -> None:

@@ -110,6 +110,10 @@ class OpenFile:
         head, tail = self.head(), self.log.read(offset - size, size)
         return Mark(self.place.device, self.place.inode, offset, len(head), digest(head), len(tail), digest(tail))
 
+    def is_empty(self) -> bool:
+        """Whether there is no text in it; a gz that is damaged at once is not empty, but lost."""
+        return not self.head(1) and not self.log.losses
+
     def begins_as(self, mark: Mark) -> bool:
         """Whether the head is the marked one; an empty head proves nothing."""
         return mark.head_size > 0 and digest(self.head(mark.head_size)) == mark.head_hash
@@ -128,9 +132,11 @@ class OpenFile:
 
         A head of a few bytes proves it only with the inode or the very same size.
         """
+        same_inode = (mark.device, mark.inode) == (self.place.device, self.place.inode)
+        if mark.head_size == 0:
+            return same_inode and self.packed and not self.head()  # damaged from its first block
         if not self.begins_as(mark):
             return False
-        same_inode = (mark.device, mark.inode) == (self.place.device, self.place.inode)
         if mark.head_size < _PROVES and not same_inode and self.has_more(mark.offset):
             return False
         return self.packed or self.log.end() < mark.offset or self.holds(mark)

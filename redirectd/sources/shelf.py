@@ -86,13 +86,13 @@ class Shelf:
         live = self.live()
         unread: list[Place] = []
         for place in (*([live] if live else []), *reversed(rotated_places(self.path))):
-            if place.size == 0 and place is not live:
-                continue
             file = self.open(place)
             mark = next((mark for mark in known if file.was_read(mark)), None)
+            empty = file.is_empty()
             file.close()
             if mark is None:
-                unread.append(place)
+                if not empty or place is live:
+                    unread.append(place)
             elif place is live and place.size != mark.offset:
                 return Next(place, min(place.size, mark.offset), missing=False)
             else:

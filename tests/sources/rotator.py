@@ -7,9 +7,10 @@ import os
 import shutil
 from pathlib import Path
 
-from redirectd.sources.follow import FollowedFile, Gap, Segment
+from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
 from redirectd.sources.rotation import siblings
+from redirectd.sources.source import Gap, Segment
 
 
 class Writer:
@@ -96,6 +97,14 @@ class Writer:
         self.cut()
         os.truncate(self.path, 0)
         self._touch(self.path)
+
+    def delete(self, *, create: bool) -> None:
+        """Remove the log, and let an empty one follow."""
+        self.cut()
+        self.path.unlink()
+        if create:
+            self.path.touch()
+            self._touch(self.path)
 
     def pack(self, path: Path) -> Path:
         """Compress a rotated file as gzip(1) does: new inode, old time."""

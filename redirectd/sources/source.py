@@ -1,0 +1,78 @@
+"""The one face of what is followed: a file, the journal, a HEP listener."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from redirectd.errors import SourceError
+    from redirectd.sources.log import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes that were lost before they could be read: `at_least` so many, 0 where it is only possible."""
+
+    path: str
+    why: str
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What to read next: `log` from `start` on, to its end.
+
+    `end` is how far it reached when looked at (None for a gz: read to the end). `final` says that nothing will
+    follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are told again until a
+    position behind them is confirmed, and belong into the same transaction.
+    """
+
+    log: Log
+    start: int
+    end: int | None
+    final: bool
+    gaps: tuple[Gap, ...] = ()
+
+
+class Stored(Protocol):
+    """A position as it goes into the database."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ...
+
+
+P = TypeVar("P", bound=Stored)
+
+
+class Source(Protocol[P]):
+    """Turn by turn: `poll`, read the segment, ask `position`, commit it with what was found, `advance`."""
+
+    trouble: SourceError | None
+    """What keeps it from reading now; None when all is well."""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Losses found and not confirmed yet."""
+        ...
+
+    def poll(self) -> Segment | None:
+        """What to read next, or None where there is nothing now."""
+        ...
+
+    def position(self, segment: Segment, offset: int) -> P | None:
+        """The position when all before `offset` is dealt with; None: throw away what was read and poll again."""
+        ...
+
+    def advance(self, position: P) -> None:
+        """Confirm a committed position."""
+        ...
+
+    def unread(self) -> int:
+        """Bytes known to wait."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything held."""
+        ...
