@@ -162,7 +162,7 @@ class Daemon:
         return render(families(self.document()))
 
     def _serve(self, inbox: SignalInbox, notifier: Notifier, tick: float) -> None:
-        next_tick = time.monotonic()
+        next_tick = time.monotonic() + tick
         clock_offset = time.time() - time.monotonic()
         while True:
             for signal in inbox.wait(next_tick - time.monotonic()):

@@ -1,0 +1,105 @@
+"""What one configuration file asks of the service: its database, sources and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import structlog
+
+from redirectd.apply.applier import Applier, Request
+from redirectd.config.applying import applier_of, approved_table
+from redirectd.config.database import database_url, make_folder
+from redirectd.config.load import load
+from redirectd.config.model import Config
+from redirectd.config.sources import SourceSection
+from redirectd.service.feed import open_feed, zone_of
+from redirectd.service.fleet import ReaderSpec
+from redirectd.service.jobs import is_paused, make_jobs
+from redirectd.service.reader import Feed
+from redirectd.service.schedule import JobSpec
+from redirectd.service.status import stored_part
+from redirectd.service.stored import Document
+from redirectd.store.database import Database
+from redirectd.store.migrate import ensure
+
+_log = structlog.get_logger("redirectd.apply")
+
+
+class Store:
+    """The database behind its URL, made ready by whichever thread needs it first."""
+
+    def __init__(self, url: str) -> None:
+        """Connects to nothing yet. Raises ConfigError for a URL that can't be used."""
+        self.url = url
+        self.database = Database(url)
+        self._lock = Lock()
+        self._is_ready = False
+
+    def ready(self) -> Database:
+        """The database at the program's revision. Raises StoreError as long as it is away or of another revision."""
+        with self._lock:
+            if not self._is_ready:
+                make_folder(self.database.file)
+                ensure(self.database)
+                self._is_ready = True
+        return self.database
+
+
+class Site:
+    """A loaded configuration with everything built from it that costs nothing until it is used."""
+
+    def __init__(self, config: Config, previous: Site | None = None) -> None:
+        """Takes over the database of `previous` where its URL stays. Raises ConfigError."""
+        self.config = config
+        self.zone: tzinfo = zone_of(config.schedule.timezone)
+        url = database_url(config)
+        self.store: Store = previous.store if previous is not None and previous.store.url == url else Store(url)
+        self._applier: Applier = applier_of(config, self.store.database)
+
+    @classmethod
+    def load(cls, file: Path | None, previous: Site | None = None) -> Site:
+        """From the file. Raises ConfigError with all its faults."""
+        return cls(load(file), previous)
+
+    def readers(self) -> Sequence[ReaderSpec]:
+        """The sources; one is begun anew if anything changed that its reading depends on."""
+        shared = (self.config.policy, self.config.node, self.store.url)
+        return [
+            ReaderSpec(
+                source.name, (source, self.config.resolve(source.path or Path()), *shared), partial(self._open, source)
+            )
+            for source in self.config.source
+        ]
+
+    def jobs(self, page: Callable[[], str]) -> Sequence[JobSpec]:
+        """The schedule."""
+        return make_jobs(self.config, self.zone, self.store.database, apply=self._apply, page=page)
+
+    def stored(self) -> Document:
+        """The database's part of the status document."""
+        return stored_part(self.store.database, datetime.now(UTC))
+
+    def paused(self) -> bool:
+        """Whether a pause window holds applies back now."""
+        return is_paused(self.config, self.zone, datetime.now(UTC))
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self.store.database.close()
+
+    def _open(self, source: SourceSection) -> Feed:
+        database = self.store.ready()
+        return open_feed(source, self.config, database)
+
+    def _apply(self) -> None:
+        database = self.store.ready()
+        result = self._applier.apply(lambda: approved_table(database), Request(actor="redirectd", cause="schedule"))
+        changed = {name: outcome.outcome for name, outcome in result.outcomes.items() if outcome.outcome != "unchanged"}
+        if changed or result.waiting:
+            _log.info("applied", generation=result.generation, targets=changed, waiting=list(result.waiting))
+        if result.error is not None:
+            raise result.error
