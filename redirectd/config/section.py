@@ -8,4 +8,5 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """A table of the configuration file. Its docstring and its fields' descriptions are the reference text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=False)
+    # Deferred: only the whole file is ever validated, so a section of its own needs no validator of its own.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

@@ -42,7 +42,7 @@ class TargetSection(Section):
     Besides these keys each kind takes its own; `redirectd check` names them where one is misspelt.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     name: Label = Field(description="The target's name in plans and reports. Unique.", examples=["dispatcher"])
     kind: str = Field(

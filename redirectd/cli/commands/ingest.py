@@ -84,31 +84,27 @@ def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["eac
                 database,
                 node=config.node,
                 clock=app.now,
-                on_progress=SessionProgressLog(reading.source) if each else None,
+                on_progress=_ProgressLog(reading.source) if each else None,
                 on_block=on_block,
             )
 
 
-class SessionProgressLog:
-    """Logs each 183; logging is set up when the first one comes, since most logs that are ingested have few."""
+class _ProgressLog:
+    """Logs each 183; logging is set up when the first one comes, since it costs more than reading a small log."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._ready = False
+        self._log: Callable[[SessionProgress], None] | None = None
 
     def __call__(self, progress: SessionProgress) -> None:
         """One record at level info (R3)."""
-        import structlog
-
-        if not self._ready:
+        if self._log is None:
+            from redirectd.service.feed import SessionProgressLog
             from redirectd.service.log import configure
 
             configure("info")
-            self._ready = True
-        fields = asdict(progress)
-        seen_at = progress.seen_at
-        fields["seen_at"] = seen_at.isoformat() if seen_at else None
-        structlog.get_logger("redirectd.session_progress").info("session_progress", source=self._source, **fields)
+            self._log = SessionProgressLog(self._source)
+        self._log(progress)
 
 
 @contextmanager

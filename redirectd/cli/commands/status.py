@@ -1,0 +1,103 @@
+"""`redirectd status`: the service, its sources, what waits and what is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, say, table
+from redirectd.sip.text import printable
+
+
+@click.command("status")
+@json_option
+@pass_app
+def status_command(app: App, *, as_json: bool) -> None:
+    """Show the service, its sources and their lag, what waits, what is installed, and what was lost.
+
+    Where no service runs on this host, what the database knows is shown. The exit code is 0 all the same.
+    """
+    from redirectd.service.run import status_document
+
+    database = app.unchecked_database()
+    try:
+        document = status_document(app.config, database)
+    finally:
+        database.close()
+    if as_json:
+        emit_json(document)
+    else:
+        _show(document)
+
+
+def _show(document: dict[str, Any]) -> None:
+    _show_daemon(document["daemon"])
+    _show_database(document)
+    if document["sources"]:
+        rows = [
+            [
+                source["name"],
+                source["state"],
+                _number(source["lag_bytes"]),
+                source["sightings"],
+                source["session_progress"],
+                source["last_read"] or "",
+                source["error"] or "",
+            ]
+            for source in document["sources"]
+        ]
+        say()
+        columns = ["source", "state", "lag (bytes)", "301s", "183s", "last read", "trouble"]
+        table(columns, rows, right=["lag (bytes)", "301s", "183s"])
+    if document["nodes"]:
+        rows = [
+            [node["node"], _number(node["generation"]), node["outcome"] or "", node["created_at"] or "", _held(node)]
+            for node in document["nodes"]
+        ]
+        say()
+        table(["node", "generation", "outcome", "installed", "held"], rows, right=["generation"])
+    for job in document["jobs"]:
+        if job["last_error"]:
+            say(f"job {job['name']} failed: {printable(job['last_error'])}")
+    for loss in document["losses"]:
+        say(f"lost: {loss['count']} x {printable(loss['kind'])} of {printable(loss['source'])} on {loss['node']}")
+
+
+def _show_daemon(daemon: dict[str, Any]) -> None:
+    if not daemon["running"]:
+        say(f"service: not running on this host (node {daemon['node']}); this is what the database knows")
+        return
+    say(f"service: running, process {daemon['pid']}, version {daemon['version']}, since {daemon['started_at']}")
+    say(f"configuration: {daemon['configuration'] or 'built-in defaults'}")
+    if daemon["configuration_error"]:
+        say(f"a newer configuration was refused: {printable(daemon['configuration_error'])}")
+    for name in daemon["silent"]:
+        say(f"no progress: {printable(name)}")
+    if daemon["paused"]:
+        say("applies are paused by schedule.pause")
+
+
+def _show_database(document: dict[str, Any]) -> None:
+    database = document["database"]
+    if not database["ok"]:
+        say(f"database: {printable(database['url'])}: {printable(database['error'])}")
+        say(f"  what to do: {printable(database['what_to_do'])}")
+        return
+    size = "" if database["bytes"] is None else f", {database['bytes']:,} bytes"
+    say(f"database: {printable(database['url'])}{size}")
+    remaps = document["remaps"]
+    say("remaps: " + ", ".join(f"{count} {state}" for state, count in remaps.items() if count or state == "pending"))
+    if document["stale"]:
+        say(f"past their review date: {document['stale']}")
+    if document["quarantine"]:
+        say(f"looked like a 301 and could not be read: {document['quarantine']}")
+
+
+def _held(node: dict[str, Any]) -> str:
+    return "held: redirectd apply --resume" if "apply_hold" in node["settings"] else ""
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
