@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from redirectd.apply.install import Installer
@@ -11,6 +12,7 @@ from redirectd.apply.recover import gone_back, interrupted
 from redirectd.apply.servers import Servers
 from redirectd.apply.unit import Item, from_file, prove, put_back
 from redirectd.apply.verdict import file_outcomes, states_after, verify_error
+from redirectd.errors import InstallError
 from redirectd.plan.plan import digest
 from redirectd.plan.spec import TargetSpec
 from redirectd.store.generations import Outcome, Stage
@@ -102,7 +104,8 @@ class Finisher:
         for spec in self._specs.values():
             state = states.get(spec.name)
             keep = state is not None and state.backup is not None
-            self._installer.tidy(self._installer.place(spec.path), keep_backup=keep)
+            with suppress(InstallError):  # no harm is in them, and the next stage replaces them
+                self._installer.tidy(self._installer.place(spec.path), keep_backup=keep)
 
     def _seconds(self) -> int:
         return int(self._clock().timestamp())

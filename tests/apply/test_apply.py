@@ -1,0 +1,308 @@
+"""An apply as a whole, on real files and a real database, with a server that reads files as db_text does."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from redirectd.apply.result import result_json
+from redirectd.errors import PeerError, RefusedError, UsageError, VerifyError
+from redirectd.plan.limits import Limits
+from redirectd.store.generations import files_of, get_generation
+from tests.apply.world import RELOADING, World, expected, moves, outcomes, states, table
+
+TWO = {"users": "unix:one", "others": "unix:two"}
+SHARED = {"users": "unix:one", "others": "unix:one"}
+
+
+def test_first_apply_is_installed_reloaded_and_proven(tmp_path: Path) -> None:
+    """What is approved is in the file and in service, recorded as generation 1, and nothing else is left."""
+    world = World(tmp_path)
+    result = world.apply(moves(3))
+    assert (outcomes(result), result.generation, result.exit_code) == ({"users": "verified"}, 1, 0)
+    assert world.in_file() == expected(moves(3)) == world.server.served("users")
+    assert world.strays() == []
+
+
+def test_unchanged_file_is_neither_written_nor_reloaded(tmp_path: Path) -> None:
+    """The second apply of the same finds nothing to do: same inode, same mtime, no reload, no generation."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    before = world.paths["users"].stat()
+    result = world.apply(moves(3))
+    after = world.paths["users"].stat()
+    assert (outcomes(result), result.generation) == ({"users": "unchanged"}, None)
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert world.server.reloads == 1
+
+
+def test_one_server_is_reloaded_once_for_several_files(tmp_path: Path) -> None:
+    """Two files of one server: each of its tables is reloaded once, in one go."""
+    world = World(tmp_path, SHARED)
+    world.apply(moves(3))
+    assert world.server.reloads == 2  # htable.reload users, htable.reload others
+    assert world.clock.monotonic() == World(tmp_path, SHARED).clock.monotonic()  # nobody waited between them
+
+
+def test_json_of_an_apply_is_that_of_the_contract(tmp_path: Path) -> None:
+    """apply --json is plan --json with the generation, and outcome and error by target."""
+    document = json.loads(json.dumps(result_json(World(tmp_path).apply(moves(2)))))
+    assert document["generation"] == 1
+    target = document["targets"][0]
+    assert (target["name"], target["create"], target["outcome"], target["error"]) == ("users", 2, "verified", None)
+    assert {"checksum", "targets", "conflicts", "cycles", "limit"} <= document.keys()
+
+
+def test_generation_tells_who_what_and_how_it_went(tmp_path: Path) -> None:
+    """A generation keeps actor, cause, checksum, plan, the file with its hash, and the stages."""
+    world = World(tmp_path)
+    result = world.apply(moves(2), actor="ada", cause="schedule")
+    with world.database.read() as connection:
+        generation = get_generation(connection, 1)
+        files = files_of(connection, 1)
+    assert generation is not None
+    assert (generation.actor, generation.cause, generation.outcome) == ("ada", "schedule", "verified")
+    assert generation.checksum == result.plan.checksum == generation.plan["checksum"]
+    assert [stage.stage for stage in generation.stages] == ["stage", "check", "install", "verify"]
+    assert files[0].content == world.paths["users"].read_bytes()
+
+
+def test_silent_reload_is_found_out_and_put_back(tmp_path: Path) -> None:
+    """A server that says Ok and keeps the old data: exit code 4, old file back with its bytes, old data in service."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    old = world.paths["users"].read_bytes()
+    world.server.deaf = True
+    result = world.apply(moves(4))
+    assert (outcomes(result), result.exit_code) == ({"users": "rolled-back"}, 4)
+    assert isinstance(result.error, VerifyError)
+    assert "read-back" in str(result.error)
+    assert world.paths["users"].read_bytes() == old
+    assert world.server.served("users") == expected(moves(3))
+    assert world.strays() == []
+
+
+def test_after_a_rollback_the_old_file_is_reread(tmp_path: Path) -> None:
+    """The file put back is dated later than the one it replaces, so that db_text reads it again."""
+    world = World(tmp_path, TWO)
+    world.apply(moves(3))
+    world.servers["unix:two"].deaf = True
+    result = world.apply(moves(4))
+    assert outcomes(result) == {"users": "rolled-back", "others": "rolled-back"}
+    assert world.servers["unix:one"].served("users") == expected(moves(3))
+
+
+def test_refused_reload_puts_all_targets_back(tmp_path: Path) -> None:
+    """One server's error answer takes back the files of all: they are one unit."""
+    world = World(tmp_path, TWO)
+    world.apply(moves(3))
+    world.servers["unix:two"].faults = [PeerError("server", "s", "s"), PeerError("server", "s", "s")]
+    world.servers["unix:two"].deaf = True
+    result = world.apply(moves(4))
+    assert outcomes(result) == {"users": "rolled-back", "others": "rolled-back"}
+    assert world.in_file("users") == world.in_file("others") == expected(moves(3))
+
+
+def test_busy_server_is_asked_again(tmp_path: Path) -> None:
+    """`Ongoing reload` is retried until the server takes it."""
+    world = World(tmp_path)
+    world.server.faults = [RELOADING, RELOADING, RELOADING]
+    assert outcomes(world.apply(moves(3))) == {"users": "verified"}
+    assert world.server.reloads == 4
+
+
+def test_endlessly_busy_server_is_given_up(tmp_path: Path) -> None:
+    """The patience with `Ongoing reload` ends, and what was there is put back."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.faults = [RELOADING] * 1000
+    result = world.apply(moves(4))
+    assert (outcomes(result), result.exit_code) == ({"users": "rolled-back"}, 4)
+    assert world.in_file() == expected(moves(3))
+
+
+def test_reload_without_an_answer_is_judged_by_what_is_in_service(tmp_path: Path) -> None:
+    """A reload that took longer than its time-out and yet went through is verified, not undone."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    late = world.server
+    reload = late._reload
+
+    def answer_lost(table: str) -> object:
+        reload(table)
+        raise PeerError("server", "10 s ran out while waiting for the answer", "wait")
+
+    late._reload = answer_lost  # type: ignore[method-assign]
+    assert outcomes(world.apply(moves(4))) == {"users": "verified"}
+    assert late.served("users") == expected(moves(4))
+
+
+def test_reloads_of_one_server_are_spaced(tmp_path: Path) -> None:
+    """Two applies one after the other leave five seconds between the reloads."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    start = world.clock.monotonic()
+    world.apply(moves(4))
+    assert world.clock.monotonic() - start == pytest.approx(5)
+
+
+def test_target_without_server_is_installed(tmp_path: Path) -> None:
+    """reload = none: written and parsed back, outcome installed, nothing waits."""
+    world = World(tmp_path, {"users": "none"})
+    result = world.apply(moves(3))
+    assert (outcomes(result), result.exit_code, result.waiting) == ({"users": "installed"}, 0, ())
+
+
+def test_limits_refuse_and_force_goes_past(tmp_path: Path) -> None:
+    """Past a limit nothing is touched, the outcome is refused with exit code 3; --force applies it."""
+    world = World(tmp_path)
+    world.apply(moves(10))
+    result = world.apply(moves(5))
+    assert (outcomes(result), result.exit_code, result.generation) == ({"users": "refused"}, 3, None)
+    assert world.in_file() == expected(moves(10))
+    assert outcomes(world.apply(moves(5), force=True)) == {"users": "verified"}
+    assert outcomes(world.apply({})) == {"users": "refused"}
+    assert outcomes(world.apply({}, force=True)) == {"users": "verified"}
+
+
+def test_absolute_limit_holds_from_the_start(tmp_path: Path) -> None:
+    """max_changes bounds the first apply, too."""
+    world = World(tmp_path, limits=Limits(max_changes=5))
+    assert outcomes(world.apply(moves(6))) == {"users": "refused"}
+    assert not world.paths["users"].exists()
+
+
+def test_only_the_plan_that_was_seen_is_applied(tmp_path: Path) -> None:
+    """--plan CHECKSUM refuses any other plan and applies that one."""
+    world = World(tmp_path)
+    seen = world.applier.plan(table(moves(2))).checksum
+    other = world.apply(moves(3), checksum=seen)
+    assert (outcomes(other), other.exit_code) == ({"users": "refused"}, 3)
+    assert outcomes(world.apply(moves(2), checksum=seen)) == {"users": "verified"}
+
+
+def test_hand_edit_is_not_overwritten(tmp_path: Path) -> None:
+    """An edited file stays until --force; then the edit is in the generation's diff."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    path = world.paths["users"]
+    path.write_bytes(path.read_bytes() + b"# mine\n")
+    result = world.apply(moves(4))
+    assert (outcomes(result), result.exit_code) == ({"users": "refused"}, 3)
+    assert path.read_bytes().endswith(b"# mine\n")
+    forced = world.apply(moves(4), force=True)
+    assert outcomes(forced) == {"users": "verified"}
+    assert "-# mine" in forced.plan.targets[0].diff.splitlines()
+
+
+def test_forced_over_hand_edit_that_fails_brings_the_edit_back(tmp_path: Path) -> None:
+    """After a failed --force the person's file is back, and is still known as a hand edit."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    path = world.paths["users"]
+    edited = path.read_bytes() + b"# mine\n"
+    path.write_bytes(edited)
+    world.server.deaf = True
+    assert outcomes(world.apply(moves(4), force=True)) == {"users": "rolled-back"}
+    assert path.read_bytes() == edited
+    world.server.deaf = False
+    assert outcomes(world.apply(moves(4))) == {"users": "refused"}
+
+
+def test_file_that_is_already_right_is_adopted(tmp_path: Path) -> None:
+    """With a new database, a file that is what redirectd would write counts as its own from then on."""
+    World(tmp_path).apply(moves(3))
+    (tmp_path / "redirectd.db").unlink()
+    for extra in tmp_path.glob("redirectd.db-*"):
+        extra.unlink()
+    world = World(tmp_path)
+    assert outcomes(world.apply(moves(3))) == {"users": "unchanged"}
+    assert outcomes(world.apply(moves(4))) == {"users": "verified"}
+
+
+def test_only_named_targets_are_applied(tmp_path: Path) -> None:
+    """--target leaves the others alone, and an unknown name is a wrong usage."""
+    world = World(tmp_path, TWO)
+    result = world.apply(moves(3), only=["others"])
+    assert outcomes(result) == {"others": "verified"}
+    assert not world.paths["users"].exists()
+    with pytest.raises(UsageError, match="nobody"):
+        world.apply(moves(3), only=["nobody"])
+
+
+def test_mode_and_link_of_the_old_file_are_kept(tmp_path: Path) -> None:
+    """A symbolic link stays one, its file is replaced in its own directory, with its mode; a new file gets 0640."""
+    world = World(tmp_path)
+    real = tmp_path / "elsewhere" / "real.table"
+    real.parent.mkdir()
+    real.touch()
+    real.chmod(0o604)
+    world.paths["users"].symlink_to(real)
+    world.apply(moves(3))
+    assert world.paths["users"].is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o604
+    assert world.in_file() == expected(moves(3))
+    fresh = World(tmp_path, {"fresh": "none"})
+    fresh.apply(moves(3))
+    assert stat.S_IMODE(fresh.paths["fresh"].stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owner_of_the_old_file_is_kept(tmp_path: Path) -> None:
+    """The new file belongs to the old one's user and group, and so does the one that is put back."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    os.chown(world.paths["users"], 65534, 65533)
+    world.apply(moves(4))
+    status = world.paths["users"].stat()
+    assert (status.st_uid, status.st_gid) == (65534, 65533)
+    world.server.deaf = True
+    world.apply(moves(5))
+    status = world.paths["users"].stat()
+    assert (status.st_uid, status.st_gid) == (65534, 65533)
+
+
+def test_directory_open_to_everyone_is_refused(tmp_path: Path) -> None:
+    """Where anyone may replace files nothing is installed, and the mend is named."""
+    world = World(tmp_path)
+    world.etc.chmod(0o777)
+    result = world.apply(moves(3))
+    assert result.exit_code == 1
+    assert result.error is not None
+    assert result.error.what_to_do == f"chmod o-w {world.etc}"
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    """A directory or a FIFO in the file's place is an error, not a hang and not a replacement."""
+    world = World(tmp_path)
+    path = world.paths["users"]
+    path.mkdir() if kind == "directory" else os.mkfifo(path)
+    with pytest.raises(Exception, match=r"users\.table"):
+        world.apply(moves(3))
+    assert not path.is_file()
+
+
+def test_failing_plan_is_not_repeated_by_the_schedule_at_once(tmp_path: Path) -> None:
+    """A plan that was rolled back is left alone by the schedule for a while; a person can apply it at once."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.deaf = True
+    world.apply(moves(4), cause="schedule")
+    with pytest.raises(RefusedError, match="rolled back 1 times"):
+        world.apply(moves(4), cause="schedule")
+    assert outcomes(world.apply(moves(4))) == {"users": "rolled-back"}
+    world.server.deaf = False
+    world.clock.sleep(20 * 60)
+    assert outcomes(world.apply(moves(4), cause="schedule")) == {"users": "verified"}
+
+
+def test_nothing_is_left_to_finish_after_a_clean_apply(tmp_path: Path) -> None:
+    """At rest no target is pending."""
+    world = World(tmp_path, TWO)
+    world.apply(moves(3))
+    assert [state.pending for state in states(world)] == [False, False]
