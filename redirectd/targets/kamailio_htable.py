@@ -93,7 +93,8 @@ class KamailioHtable:
             if key in entries:
                 raise TargetError(f"line {number}: a key stands there twice")
             entries[key] = value
-        if entries.pop(SENTINEL, None) != token_of(entries):
+        token = entries.pop(SENTINEL, None)
+        if token != token_of(entries) and (entries or token is not None):  # an operator's new table has no row at all
             raise TargetError(f"the row {SENTINEL} does not name this content")
         return entries
 
