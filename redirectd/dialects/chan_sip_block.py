@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from redirectd.dialects.envelope import Entry
-from redirectd.dialects.extent import measure
+from redirectd.dialects.extent import Extent, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.window import REACH, Window
 
@@ -17,7 +17,6 @@ _SEND = re.compile(
     rb"(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \([^)\r\n]{0,32}\) to " + _ADDRESS + rb":\r?\n"
 )
 _READ_END, _SEND_END = re.compile(rb"\r?\n<------------->"), re.compile(rb"\n---\r?(?:\n|\Z)")
-_DELIMITERS_TRIED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +60,29 @@ def find_end(text: Window, header: ChanSipHeader) -> ChanSipEnd | None:
     delimiter = _READ_END if header.direction is Direction.RECEIVED else _SEND_END
     limit = min(len(text), header.end + REACH)
     extent = measure(text, header.end, limit)
-    first: ChanSipEnd | None = None
-    for count, match in enumerate(delimiter.finditer(text, header.end - 1, limit)):
-        if count >= _DELIMITERS_TRIED:
-            break
-        found = ChanSipEnd(match.start(), match.end(), cut=True)
-        if extent.end is None or _long_enough(text, extent.body, match.start(), extent.end - extent.body):
-            return ChanSipEnd(match.start(), match.end(), cut=False)
-        first = first or found
-    return first
+    if extent.end is None:
+        match = delimiter.search(text, header.end - 1, limit)
+        return ChanSipEnd(match.start(), match.end(), cut=extent.body < 0) if match else None
+    if header.direction is Direction.SENT:
+        match = delimiter.search(text, min(extent.end, limit) - 1, limit)
+    else:
+        match = _printed_end(text, extent, delimiter, limit)
+    if match:
+        return ChanSipEnd(match.start(), match.end(), cut=False)
+    match = delimiter.search(text, header.end - 1, limit)
+    return ChanSipEnd(match.start(), match.end(), cut=True) if match else None
 
 
-def _long_enough(text: Window, body: int, end: int, length: int) -> bool:
-    return end < body or end - body + text.count(b"\n", body, end) - text.count(b"\r\n", body, end) + 2 >= length
+def _printed_end(text: Window, extent: Extent, delimiter: re.Pattern[bytes], limit: int) -> re.Match[bytes] | None:
+    """The first delimiter behind as many bytes as the body had before its CRs were taken out."""
+    told, position, size = (extent.end or extent.body) - extent.body, extent.body, 2
+    for match in delimiter.finditer(text, extent.body - 2, limit):
+        end = max(match.start(), extent.body)
+        size += end - position + text.count(b"\n", position, end)
+        position = end
+        if size >= told:
+            return match
+    return None
 
 
 def read_chan_sip(entry: Entry, dialect: str) -> Frame | None:

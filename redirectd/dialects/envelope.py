@@ -14,6 +14,7 @@ from redirectd.dialects.linehead import line_head
 from redirectd.dialects.window import REACH, Window, line_at, runs_out
 
 _OCTAL = re.compile(rb"#(0[0-3][0-7]|177)")
+_HALF_OCTAL = re.compile(rb"#(?:0[0-3]?)?\Z")
 _JSON_ESCAPE = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL
 )
@@ -108,7 +109,8 @@ def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> En
     match = _TEXT.search(raw)
     wrapping, whole = Wrapping.JSON, True
     if match and match[3] is not None:
-        text, wrapping, whole = undo_array(match[3]), Wrapping.ARRAY, bool(match[4])
+        wrapping, whole = Wrapping.ARRAY, bool(match[4])
+        text = undo_array(match[3] if whole else match[3].rpartition(b",")[0])  # the last number can be cut
     elif match:
         text, whole = undo_json(match[1]), bool(match[2])
     else:
@@ -136,8 +138,8 @@ def _string_around(raw: bytes, at: int) -> bytes:
 
 
 def undo_octal(text: bytes) -> bytes:
-    """Text with rsyslog's `#ooo` turned back into the control characters."""
-    return _OCTAL.sub(lambda match: bytes((int(match[1], 8),)), text)
+    """Text with rsyslog's `#ooo` turned back into control characters; half of one at the text's end is dropped."""
+    return _OCTAL.sub(lambda match: bytes((int(match[1], 8),)), _HALF_OCTAL.sub(b"", text))
 
 
 def undo_json(text: bytes) -> bytes:

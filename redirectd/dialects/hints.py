@@ -1,0 +1,131 @@
+"""What a log says about 301s without carrying a whole answer, what it has lost, and the setting that would mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_PJSIP_LOGGER = (
+    "Asterisk: debug=yes in the [global] section of pjsip.conf (or `pjsip set logger on` until the next restart), "
+    "with verbose in the file's line of logger.conf"
+)
+_RECORD = "Kamailio: log the one-line record that `redirectd snippet kamailio` prints"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that a log without (enough) answers shows.
+
+    Count the places where any of `literals` stands. `unless` names a mark that makes this one pointless.
+    `loss` says that each place stands for something the log no longer has.
+    """
+
+    name: str
+    literals: tuple[bytes, ...]
+    says: str
+    setting: str
+    loss: bool = False
+    unless: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A mark that was seen `count` times, with the setting that would show more."""
+
+    name: str
+    count: int
+    says: str
+    setting: str
+    loss: bool
+
+
+MARKS: tuple[Mark, ...] = (
+    Mark(
+        "asterisk-forwarding",
+        (b"Now forwarding ",),
+        "Asterisk followed redirects: this line is the same for 300, 301, 302 and 305 and can lack the host",
+        _PJSIP_LOGGER,
+    ),
+    Mark(
+        "chan-sip-response",
+        (b"Got SIP response 301 ",),
+        "chan_sip received a 301, but this line has neither the URI that moved nor the Contact",
+        "Asterisk: `sip set debug on`, or sipdebug=yes in sip.conf",
+    ),
+    Mark(
+        "asterisk-fatal-register",
+        (b"Fatal response '301' received",),
+        "a registrar answered 301; the line has no Contact",
+        _PJSIP_LOGGER,
+    ),
+    Mark(
+        "kamailio-acc",
+        (b";code=301;",),
+        "accounting lines with code 301 and without the URI that was asked",
+        f"{_RECORD}; acc's log_extra with ouri=$ou;ruri=$ru only helps a person who reads the log",
+        unless="kamailio-acc-uri",
+    ),
+    Mark(
+        "kamailio-acc-uri",
+        (b";ruri=",),
+        "accounting lines with URIs: values are not escaped, and forks get the wrong Contact",
+        _RECORD,
+    ),
+    Mark(
+        "operator-text",
+        (b"rs=301 ", b"reply 301 "),
+        "a script's own text about a 301, which does not carry the whole answer",
+        _RECORD,
+    ),
+    Mark(
+        "pjsip-unparsable",
+        (b"PJSIP syntax error exception",),
+        "pjsip dropped packets that it could not parse before any logger saw them",
+        "capture the traffic (pcap, HEP) to see these answers",
+        loss=True,
+    ),
+    Mark(
+        "asterisk-discarded",
+        (b"Logging resumed.",),
+        "Asterisk discarded log messages under load",
+        "Asterisk: raise logger_queue_limit in logger.conf, or put the log on a faster disk",
+        loss=True,
+    ),
+    Mark(
+        "kamailio-no-space",
+        (b"no more space",),
+        "Kamailio dropped xlog lines that were longer than their buffer",
+        'Kamailio: modparam("xlog", "buf_size", 16384)',
+        loss=True,
+    ),
+)
+
+_DISCARDED = re.compile(rb"Logging resumed\.\s{1,4}(\d{1,9}) message")
+
+
+def literals() -> tuple[bytes, ...]:
+    """All byte strings to count in a log, for `hints`."""
+    return tuple(literal for mark in MARKS for literal in mark.literals)
+
+
+def count(sample: bytes | bytearray) -> dict[bytes, int]:
+    """How often each of `literals` stands in a piece of a log."""
+    return {literal: found for literal in literals() if (found := sample.count(literal))}
+
+
+def hints(counts: Mapping[bytes, int]) -> tuple[Hint, ...]:
+    """What the counts of `literals` mean, losses first."""
+    seen = {mark.name: sum(counts.get(literal, 0) for literal in mark.literals) for mark in MARKS}
+    told = [
+        Hint(mark.name, seen[mark.name], mark.says, mark.setting, mark.loss)
+        for mark in MARKS
+        if seen[mark.name] and not seen.get(mark.unless, 0)
+    ]
+    return tuple(sorted(told, key=lambda hint: not hint.loss))
+
+
+def discarded(line: bytes) -> int:
+    """How many messages a `Logging resumed.` line of Asterisk says were discarded; 0 for any other line."""
+    match = _DISCARDED.search(line)
+    return int(match[1]) if match else 0
