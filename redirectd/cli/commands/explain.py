@@ -27,11 +27,13 @@ def explain_command(app: App, file: str, dialect: str | None, *, as_json: bool) 
     Nothing is written to the database, and none is needed. What makes no remap shows the rule that says so.
     """
     from redirectd.cli.reading import reading_of
+    from redirectd.collect.capture import searchable
     from redirectd.collect.batch import Batch
     from redirectd.collect.reader import Reader
     from redirectd.sources.file import open_log
 
-    with open_log(file) as log:
+    with open_log(file) as opened:
+        log = searchable(opened)
         reading = reading_of(log, app.config, dialect=dialect, session_progress="each")
         reader = Reader(log, reading, clock=app.now)
         batch = Batch(reading.source)

@@ -70,11 +70,13 @@ def ingest_command(
 
 def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None) -> Summary:
     from redirectd.cli.reading import reading_of
+    from redirectd.collect.capture import searchable
     from redirectd.collect.ingest import ingest
     from redirectd.sources.file import open_log
 
     config, database = app.config, app.database
-    with open_log(file) as log:
+    with open_log(file) as opened:
+        log = searchable(opened)
         reading = reading_of(log, config, dialect=dialect, session_progress=progress)
         each = reading.session_progress == "each"
         with _bar(file) as on_block:
