@@ -73,7 +73,7 @@ def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Frame
     """The frame of `block`, if `at` lies in it."""
     header, begin = block.header, block.header.end + 1
     end = begin + header.size
-    if window[header.end : begin] not in {b"\n", b""}:
+    if window[header.end : begin] not in (b"\n", b""):
         return None
     if end >= len(window) and not final:
         return Incomplete(block.start) if at < end else None

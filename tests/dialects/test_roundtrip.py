@@ -37,6 +37,7 @@ def test_message_comes_back_from_any_inner_position(
     at = len(lead) + first + int(place * (written.log.find(by_name(name).spell(b"CSeq")) - first))
     frame = by_name(name).frame(log, at, final=True)
     assert isinstance(frame, Frame)
+    assert frame == by_name(name).frame(bytearray(log), at, final=True)
     assert frame.payload == written.payload
     assert frame.peer is not None
     assert (frame.peer.address, frame.peer.port) == (PEER, PORT)

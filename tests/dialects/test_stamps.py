@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -55,7 +55,7 @@ def test_format_is_read(text: str, expected: datetime | None) -> None:
 )
 def test_year_is_the_nearest_that_is_not_in_the_future(text: str, now: datetime, year: int) -> None:
     """R37: a date without a year is of the last time it was that day, a day of clock skew allowed."""
-    found = parse_stamp(text, timezone.utc, now)
+    found = parse_stamp(text, UTC, now)
     assert found is not None
     assert found.year == year
 
@@ -76,9 +76,10 @@ def test_hour_that_is_skipped_is_still_a_time() -> None:
     assert parse_stamp("2026-03-29 02:30:00", BERLIN, NOW) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 
 
-@given(moment=st.datetimes(datetime(2001, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)))
-def test_dates_with_a_zone_are_exact(moment: datetime) -> None:
-    """Any moment written as ISO or as an epoch with microseconds comes back the same."""
+@given(seconds=st.integers(978_307_200, 4_070_908_800), micros=st.integers(0, 999_999))
+def test_dates_with_a_zone_are_exact(seconds: int, micros: int) -> None:
+    """R37: any moment written as ISO or as an epoch with microseconds comes back the same."""
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
     assert parse_stamp(moment.isoformat(), BERLIN, NOW) == moment
     assert parse_stamp(f"{int(moment.timestamp())}.{moment.microsecond:06d}", BERLIN, NOW) == moment
 
