@@ -12,6 +12,7 @@ from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError, RefusedError, UsageError
 from redirectd.plan.cycle import would_close_cycle
 from redirectd.plan.route import Approved, RouteKind
+from redirectd.review.chain import onward
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store import audit, remaps
@@ -149,7 +150,8 @@ def _refuse_cycle(connection: Connection, found: Remap, decision: Decision) -> N
     assert isinstance(old, SipUri)
     assert isinstance(new, SipUri)
     kind: RouteKind = "user" if found.kind == "user" else "gateway"
-    in_force = remaps.approved(connection, now=decision.at)
+    # The chain that starts at the new URI is all that can lead back: the whole table is never read for one approval.
+    in_force = onward(connection, kind, new, now=decision.at)
     cycle = would_close_cycle(in_force, Approved(found.id, kind, old, new))
     if cycle is None:
         return

@@ -12,11 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, or_, select
 
+from redirectd.collect.verdict import digest
 from redirectd.plan.route import Approved
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State, Target
 from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.upsert import chunks
+
+KINDS = ("user", "gateway", "registrar")
+"""What can have moved (R12)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +67,20 @@ def get(connection: Connection, number: int) -> Remap | None:
     return found[0] if found else None
 
 
+def of_ids(connection: Connection, numbers: Iterable[int]) -> list[Remap]:
+    """The remaps of these ids, oldest id first; those that there are."""
+    rows: list[Any] = []
+    for part in chunks(numbers):
+        rows += connection.execute(select(remap).where(remap.c.id.in_(part))).all()
+    return _complete(connection, sorted(rows, key=lambda row: int(row.id)))
+
+
 def by_old_key(connection: Connection, old_key: str) -> list[Remap]:
-    """All remaps of one old URI's route key, whatever their kind and state."""
-    return _complete(connection, connection.execute(select(remap).where(remap.c.old_key == old_key)).all())
+    """All remaps of one old URI's route key, whatever their kind and state, oldest id first."""
+    # By the hash, which has an index: the key itself has none.
+    hashes = [digest(kind, old_key) for kind in KINDS]
+    rows = connection.execute(select(remap).where(remap.c.old_hash.in_(hashes)).order_by(remap.c.id)).all()
+    return _complete(connection, rows)
 
 
 def counts(connection: Connection) -> dict[str, int]:

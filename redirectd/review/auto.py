@@ -1,0 +1,147 @@
+"""R29: approval without a person, where a complete rule is configured and nothing at all speaks against it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from redirectd.collect.rules import in_domains
+from redirectd.config.policy import AutoApprove, Policy
+from redirectd.errors import RedirectdError
+from redirectd.review.decide import Decision, approve
+from redirectd.review.holds import address_of, with_holds
+from redirectd.sip.routekey import route_key
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.store import remaps
+from redirectd.store.database import Database
+from redirectd.store.remap import Remap, State
+from redirectd.store.schema import remap, remap_peer
+from redirectd.store.upsert import chunks
+
+ACTOR = "redirectd"
+"""Who the audit names for what no person decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What one peer told of a remap: distinct calls, and when the first and the last."""
+
+    peer: str
+    calls: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+def objection(remap: Remap, tellings: Iterable[Telling], rivals: Iterable[Remap], rule: AutoApprove) -> str | None:
+    """Why the rule does not approve `remap`; None where all of it holds.
+
+    `remap` carries its holds as the policy stands now, `rivals` are the other remaps of its old URI. Only what the
+    rule's own peers told counts, for the number of calls and for the age alike.
+    """
+    if remap.state is not State.PENDING or remap.kind not in {"user", "gateway"}:
+        return f"it is {remap.state} and of kind {remap.kind}"
+    if remap.flags or remap.new_uri is None or remap.expires_at is not None:
+        return f"it is held: {', '.join(sorted(remap.flags)) or 'its Contact or lifetime needs a person'}"
+    if remap.decided_by is not None:
+        return "somebody has decided on it before"
+    if any(one.id != remap.id and one.kind == remap.kind and one.state is State.APPROVED for one in rivals):
+        return "it would take the place of an approved remap"
+    return _evidence_objection(remap, list(tellings), rule) or _target_objection(remap.new_uri, rule)
+
+
+def _evidence_objection(remap: Remap, tellings: Sequence[Telling], rule: AutoApprove) -> str | None:
+    counted = [one for one in tellings if _is_named(one.peer, rule)]
+    # A better telling of a call takes the lesser one's place in the remap's own count alone, hence the bound.
+    calls = min(sum(one.calls for one in counted), remap.calls)
+    if not counted or calls < rule.min_calls:
+        return f"{calls} calls from the rule's peers, {rule.min_calls} are needed"
+    age = max(one.last_seen for one in counted) - min(one.first_seen for one in counted)
+    if age < rule.min_age:
+        return f"seen over {age}, {rule.min_age} are needed"
+    return None
+
+
+def _is_named(peer: str, rule: AutoApprove) -> bool:
+    address = address_of(peer)
+    return address is not None and any(address in network for network in rule.peers)
+
+
+def _target_objection(new_uri: str, rule: AutoApprove) -> str | None:
+    new = parse_uri(new_uri)
+    assert isinstance(new, SipUri)
+    host = route_key(new).host
+    return None if in_domains(host, rule.allowed_domains) else f"{host} is none of the rule's allowed_domains"
+
+
+@dataclass(frozen=True, slots=True)
+class AutoApproved:
+    """What a run did: the remaps that are approved now, and those that an approval refused, with why."""
+
+    approved: tuple[Remap, ...] = ()
+    refused: Mapping[int, str] | None = None
+
+
+def approve_ready(database: Database, policy: Policy, *, now: datetime) -> AutoApproved:
+    """Approves every pending remap that the policy's rule covers, each in its own transaction, audited.
+
+    Does nothing where no rule is configured. What closes a cycle (R34) stays pending.
+    """
+    rule = policy.auto_approve
+    if rule is None:
+        return AutoApproved()
+    done: list[Remap] = []
+    refused: dict[int, str] = {}
+    with database.read() as connection:
+        ready = _ready(connection, policy, rule)
+    by = Decision(actor=ACTOR, at=now, reason=_reason(rule))
+    for number in ready:
+        try:
+            with database.begin() as connection:
+                # Once more under the write lock: what it was found by may have changed.
+                if number in _ready(connection, policy, rule, only=number):
+                    done.append(approve(connection, number, by, policy))
+        except RedirectdError as error:
+            refused[number] = error.why
+    return AutoApproved(tuple(done), refused)
+
+
+def _reason(rule: AutoApprove) -> str:
+    peers = ", ".join(str(network) for network in rule.peers[:5])
+    return f"policy.auto_approve: {rule.min_calls} calls over {rule.min_age} from {peers}"
+
+
+def _ready(connection: Connection, policy: Policy, rule: AutoApprove, *, only: int | None = None) -> list[int]:
+    """The ids that the rule covers now. What the database can rule out does not come into Python at all."""
+    query = select(remap.c.id).where(
+        remap.c.state == State.PENDING,
+        remap.c.kind.in_(["user", "gateway"]),
+        remap.c.calls >= rule.min_calls,
+        remap.c.flags == "{}",
+        remap.c.new_uri.is_not(None),
+        remap.c.expires_at.is_(None),
+        remap.c.decided_by.is_(None),
+    )
+    if only is not None:
+        query = query.where(remap.c.id == only)
+    found: list[int] = []
+    for part in chunks(connection.scalars(query.order_by(remap.c.id)).all()):
+        tellings = _tellings(connection, part)
+        for one in remaps.of_ids(connection, part):
+            held = with_holds(one, policy)
+            rivals = [] if held.flags else remaps.by_old_key(connection, held.old_key)
+            if objection(held, tellings[one.id], rivals, rule) is None:
+                found.append(one.id)
+    return found
+
+
+def _tellings(connection: Connection, numbers: Sequence[int]) -> dict[int, list[Telling]]:
+    found: dict[int, list[Telling]] = defaultdict(list)
+    rows: Any = connection.execute(select(remap_peer).where(remap_peer.c.remap_id.in_(numbers)))
+    for row in rows:
+        found[row.remap_id].append(Telling(row.peer, row.calls, row.first_seen, row.last_seen))
+    return found

@@ -1,0 +1,1 @@
+"""Tests of holds, decisions and all that a reviewer sees."""
