@@ -1,7 +1,7 @@
 """Kamailio's dispatcher list, read as the dispatcher module of 5.6 reads it.
 
-``setid URI [flags [priority [attrs]]]`` between blanks; ``#`` ends what is read, even inside a URI. Lines come in
-pieces of 1,023 bytes, and what is left of a longer one is read as a line of its own.
+``setid URI [flags [priority [attrs]]]`` between blanks; ``#`` ends what is read, even inside a URI, but not inside
+attrs. Lines come in pieces of 1,023 bytes, and what is left of a longer one is read as a line of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MAX_LINE = 1023
 
 _MAX_SET = 2**31 - 1
 _WORD = re.compile(rb"[^ \t\r\n#]*+")
+_ATTRS = re.compile(rb"[^ \t\r\n]*+")
 _DIGITS = re.compile(rb"[0-9]*+")
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _BOM = b"\xef\xbb\xbf"
@@ -84,7 +85,7 @@ def _destination(line: int, piece: bytes, offset: int, length: int) -> Destinati
     flags, at = _number(piece, end)
     priority, at = _number(piece, at)
     at = _skip(_SPACE, piece, at)
-    attrs = piece[at : _skip(_WORD, piece, at)]
+    attrs = b"" if _at_end(piece, at) else piece[at : _skip(_ATTRS, piece, at)]
     return Destination(
         line,
         set_id,

@@ -1,4 +1,8 @@
-"""Kamailio's binrpc over ctl's unix stream socket (``binrpc:unix:/PATH``): the fastest way, and replies of any size."""
+"""Kamailio's binrpc over ctl's unix stream socket (``binrpc:unix:/PATH``): the fastest way.
+
+ctl's own bounds on an answer, 32 kB with 8 kB for each structure, are raised by its parameters
+``binrpc_max_body_size`` and ``binrpc_struct_max_body_size``.
+"""
 
 from __future__ import annotations
 

@@ -71,4 +71,9 @@ def kamailio_error(where: str, command: Command, code: int, text: str) -> Answer
         return RetryLater(place, code, text, "try again in 5 seconds")
     if "not found" in text.lower() and ("command" in text.lower() or "method" in text.lower()):
         return AnswerError(place, code, text, f"load the module that has the RPC command {command.name}")
+    if "internal error creating" in text.lower():  # ctl's answer to what is over its 32 kB
+        hint = (
+            "the answer may be too big: raise ctl's binrpc_max_body_size and binrpc_struct_max_body_size, or use HTTP"
+        )
+        return AnswerError(place, code, text, hint)
     return AnswerError(place, code, text)

@@ -7,6 +7,7 @@ import socket
 
 from redirectd.apply.control import jsonrpc
 from redirectd.apply.control.wait import Deadline, unreachable
+from redirectd.errors import PeerError
 from redirectd.targets.base import Command, Reply
 
 _MAX_DATAGRAM = 1 << 21
@@ -40,7 +41,12 @@ class JsonRpcUnix:
                 if jsonrpc.answers_to(number, data):
                     return jsonrpc.decode(self._where, command, number, data)
         except TimeoutError:
-            raise deadline.missed("waiting for the answer") from None
+            raise PeerError(
+                f"{self._where}, {command.name}",
+                f"no answer within {self._timeout:g} s",
+                "see whether Kamailio hangs; an answer over 131,072 bytes (some hundred destinations) never comes this"
+                " way and needs jsonrpc:http",
+            ) from None
         except OSError as error:
             raise unreachable(self._where, error, unix=True) from None
 

@@ -85,7 +85,8 @@ class Stream:
     def is_closed(self) -> bool:
         """Say if the server closed the connection meanwhile; over TLS only the next question tells."""
         try:
-            return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            self.sock.settimeout(0)
+            return self.sock.recv(1, socket.MSG_PEEK) == b""
         except (BlockingIOError, ssl.SSLError, ValueError):
             return False
         except OSError:

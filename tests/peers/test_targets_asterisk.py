@@ -1,0 +1,202 @@
+"""Breakouts against a real Asterisk: each is refused by name or carried with exactly its meaning (R16, R24)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from redirectd.apply.control import open_channel, prove
+from redirectd.apply.control.channel import Channel
+from redirectd.plan.route import Route
+from redirectd.sip.routekey import route_key
+from redirectd.sip.text import unescape_percent
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.targets.asterisk_dialplan import AsteriskDialplan, shard
+from redirectd.targets.base import Rendered
+from tests.peers.breakouts import breakouts, fates
+from tests.peers.conftest import Answer, StartAsterisk
+from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup, dial_plan
+from tests.peers.lab.process import wait_until
+from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+
+pytestmark = pytest.mark.peer("asterisk")
+
+# Looks an extension up as the operator does, and writes what came back into the log.
+TELL = f"""
+[tell]
+exten => _[+0-9A-Za-z*#.~_].,1,Gosub(redirectd-lookup,s,1(${{EXTEN}}))
+ same => n,Log(NOTICE,TOLD ${{EXTEN}} <${{GOSUB_RETVAL}}>)
+ same => n,Hangup()
+{LOOK_UP}"""
+
+BROKEN = Path("/tmp/broken")  # what the payloads would create if anything ran them
+
+
+def _route(number: int, old: str, new: str) -> Route:
+    old_uri, new_uri = parse_uri(old), parse_uri(new)
+    assert isinstance(old_uri, SipUri)
+    assert isinstance(new_uri, SipUri)
+    return Route((number,), "user", route_key(old_uri), old_uri, new_uri)
+
+
+def _cli(server: Asterisk) -> Channel:
+    return open_channel(f"asterisk -C {server.config_file} -rx", timeout=20)
+
+
+def _ami(server: Asterisk) -> Channel:
+    return open_channel(f"ami://{AMI_USER}@{server.address}:{server.ami_port}", timeout=20, password=AMI_SECRET)
+
+
+def _apply(server: Asterisk, channel: Channel, target: AsteriskDialplan, rendered: Rendered) -> None:
+    server.dialplan_file.write_bytes(rendered.content)
+    for command in target.reload():
+        channel.ask(command)
+
+
+def _doubts(channel: Channel, target: AsteriskDialplan, rendered: Rendered, changed: Sequence[str]) -> list[str]:
+    questions = [
+        question
+        for begin in range(0, max(len(changed), 1), 200)
+        for question in target.questions(rendered, changed[begin : begin + 200])
+    ]
+    return [fault for question in questions if (fault := prove(channel, question)) is not None]
+
+
+def _foreign_rows(server: Asterisk) -> list[str]:
+    """Give all that the dialplan shows outside of the contexts of redirectd."""
+    shown = server.rx("dialplan show")
+    blocks = re.split(r"(?m)^\[ Context ", shown.partition("\n-=")[0])
+    return sorted(block for block in blocks if not block.startswith("'redirectd-map"))
+
+
+def test_dialplan_breakouts(start_asterisk: StartAsterisk) -> None:
+    """R16, R24: every breakout is refused, or Asterisk's lookup gives the approved URI and nothing else is changed."""
+    server = start_asterisk(Setup(TELL))
+    target = AsteriskDialplan()
+    before = _foreign_rows(server)
+    table = breakouts()
+    routes = [item.route for item in table]
+
+    rendered = target.render(routes, None)
+
+    assert target.parse(rendered.content) == rendered.entries
+    channel = _ami(server)
+    _apply(server, channel, target, rendered)
+    assert _doubts(channel, target, rendered, list(rendered.entries)) == []
+    assert _foreign_rows(server) == before
+    counted = re.search(r"-= (\d+) extensions? ", server.rx("dialplan show"))
+    own = len(rendered.entries) + 1
+    assert counted
+    assert int(counted[1]) == own + sum(block.count("' =>") for block in before)
+    refused = {refusal.id for refusal in rendered.refused}
+    conflicting = {number for conflict in rendered.conflicts for number in conflict.ids}
+    carried = [route for route in routes if route.id not in refused | conflicting]
+    for route in carried:
+        extension = unescape_percent(route.old.user or "")
+        found = parse_uri(rendered.entries[extension])
+        assert isinstance(found, SipUri)
+        meant = route.new.without({"method"}, headers=True)
+        assert unescape_percent(found.user or "") == unescape_percent(meant.user or "")
+        assert route_key(found).host == route_key(meant).host
+        assert [(unescape_percent(name), value and unescape_percent(value)) for name, value in found.params] == [
+            (unescape_percent(name), value and unescape_percent(value)) for name, value in meant.params
+        ]
+    assert not BROKEN.exists()
+    print(Counter(fates(table, refused, conflicting).values()))  # noqa: T201 - the count of fates, with -s
+
+
+def _told(server: Asterisk, caller: str, extensions: Sequence[str]) -> dict[str, str]:
+    """Call each extension, and give what the operator's lookup had in GOSUB_RETVAL."""
+    for extension in extensions:
+        place_call(caller, (server.address, server.port), f"sip:{extension.replace('#', '%23')}@old.test")
+
+    def told() -> dict[str, str]:
+        return dict(re.findall(r"Ext\. \S+: TOLD (\S+) <(.*)>", server.full_log.read_text()))
+
+    wait_until(lambda: len(told()) == len(extensions), "all lookups are logged")
+    return told()
+
+
+def test_dialplan_gives_exactly_the_entries_when_it_runs(start_asterisk: StartAsterisk, loopback_address: str) -> None:
+    """The value that GOSUB_RETVAL has in a running dialplan is the entry, with nothing evaluated on the way."""
+    server = start_asterisk(Setup(TELL, context="tell"))
+    target = AsteriskDialplan()
+    table = [item for item in breakouts() if "new" in item.name or "raw" in item.name]
+    rendered = target.render([item.route for item in table], None)
+    _apply(server, _ami(server), target, rendered)
+    asked = [key for key in rendered.entries if len(key) > 1]
+    assert len(asked) > 60
+
+    told = _told(server, loopback_address, asked)
+
+    assert told == {key: rendered.entries[key] for key in asked}
+    assert not BROKEN.exists()
+
+
+def test_dialplan_values_reach_the_wire(
+    start_asterisk: StartAsterisk, answering_side: Answer, loopback_address: str
+) -> None:
+    """Escaped characters dial one target, without options, and arrive as they were approved."""
+    old, new = answering_side(moved_to("<sip:x@192.0.2.1>")), answering_side(RINGS_AND_ANSWERS)
+    server = start_asterisk(Setup(dial_plan((old.address, old.port))))
+    target = AsteriskDialplan()
+    users = ["+4930222", "a%26PJSIP%2Fcaller", "a%2C%2Cg", "%24%7BSHELL%28touch%20%2Ftmp%2Fbroken%29%7D", "a;x=1"]
+    where = f"{new.address}:{new.port}"
+    routes = [_route(i, f"sip:u{i}@lab.test", f"sip:{user}@{where};user=phone") for i, user in enumerate(users)]
+    rendered = target.render(routes, None)
+    assert len(rendered.entries) == len(users)
+    _apply(server, _ami(server), target, rendered)
+
+    for i in range(len(users)):
+        assert place_call(loopback_address, (server.address, server.port), f"sip:u{i}@lab.test").status == 200
+
+    assert old.invites() == []
+    arrived = [parse_uri(uri) for uri in new.invites()]
+    assert [unescape_percent(uri.user or "") for uri in arrived if isinstance(uri, SipUri)] == [
+        unescape_percent(user) for user in users
+    ]
+    assert not BROKEN.exists()
+
+
+def test_dialplan_questions_catch_a_file_that_was_cut_short(start_asterisk: StartAsterisk) -> None:
+    """A file that Asterisk reads only in part is told by the sentinel at its end, though the reload says Ok."""
+    server = start_asterisk(Setup(TELL))
+    target = AsteriskDialplan()
+    rendered = target.render([_route(1, "sip:alice@old.test", "sip:alice@new.test")], None)
+    channel = _cli(server)
+    server.dialplan_file.write_bytes(b"[unclosed\n" + rendered.content)
+    for command in target.reload():
+        channel.ask(command)
+    assert len(_doubts(channel, target, rendered, ["alice"])) == 2
+
+    _apply(server, channel, target, rendered)
+    assert _doubts(channel, target, rendered, ["alice"]) == []
+    emptied = target.render([], None)
+    assert any("still there" in doubt for doubt in _doubts(channel, target, emptied, ["alice"]))
+    _apply(server, channel, target, emptied)
+    assert _doubts(channel, target, emptied, ["alice"]) == []
+
+
+def test_dashes_reach_only_their_own_row(start_asterisk: StartAsterisk, loopback_address: str) -> None:
+    """Asterisk ignores dashes in an extension: `bob-x` and `bobx` live in contexts of their own and don't mix."""
+    server = start_asterisk(Setup(TELL, context="tell"))
+    target = AsteriskDialplan()
+    collide = next(f"u{i}-x" for i in range(5000) if shard(f"u{i}-x") == shard(f"u{i}x"))
+    routes = [
+        _route(1, "sip:bob-x@old.test", "sip:dash@new.test"),
+        _route(2, "sip:bobx@old.test", "sip:plain@new.test"),
+        _route(3, "sip:bob-y@old.test", "sip:dash@new.test"),
+        _route(4, f"sip:{collide}@old.test", "sip:never@new.test"),
+    ]
+    rendered = target.render(routes, None)
+    assert [refusal.id for refusal in rendered.refused] == [4]
+    _apply(server, _cli(server), target, rendered)
+
+    told = _told(server, loopback_address, ["bob-x", "bobx", "bob-y", "boby"])
+
+    plain, dashed = "sip:plain@new.test", "sip:dash@new.test"
+    assert told == {"bob-x": dashed, "bobx": plain, "bob-y": dashed, "boby": ""}
