@@ -66,7 +66,8 @@ def console(stream: IO[str] | None = None) -> Console:
     terminal = out.isatty()
     return Console(
         file=out,
-        no_color=bool(os.environ.get("NO_COLOR")) or not terminal,
+        force_terminal=terminal,  # FORCE_COLOR must not put escape sequences into pipes and files
+        no_color=bool(os.environ.get("NO_COLOR")),
         width=None if terminal else PIPE_WIDTH,
         highlight=False,
         markup=False,
