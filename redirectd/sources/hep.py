@@ -1,0 +1,242 @@
+"""A HEPv3 listener: captured SIP sent here by Kamailio's siptrace or Asterisk's res_hep."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from redirectd.errors import SourceError
+from redirectd.sources.hepwire import Stream, cleaned
+from redirectd.sources.source import Gap, Segment
+from redirectd.sources.spool import SpoolLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUEUE = 16 << 20
+"""Bytes that wait for the reader; what comes beyond is dropped and counted."""
+
+CONNECTIONS = 64
+"""TCP connections at once; a further one is closed."""
+
+_LARGEST = 65_536
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
+_TURN = 4 << 20  # bytes handed to the reader at once
+
+
+@dataclass(frozen=True, slots=True)
+class HepPosition:
+    """A network brings nothing twice, so there is nothing to go back to; `offset` counts bytes since the start."""
+
+    offset: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As kept in the database."""
+        return {"offset": self.offset}
+
+
+class HepListener:
+    """Takes HEPv3 datagrams at `address` and `port`, by UDP and TCP, from `allowed` networks only.
+
+    The log it gives holds each behind its length (four bytes, big-endian), as Kamailio's capture files do, without
+    the password and with the payload inflated. A thread receives, so that a database that is slow costs queue
+    and not datagrams; what the queue can't hold is dropped, counted and told as a `Gap`.
+
+    `fileno` is readable while something waits. Raises `SourceError` where it can't listen.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: str = "127.0.0.1",
+        port: int = 9060,
+        *,
+        allowed: Sequence[IPv4Network | IPv6Network] = _LOOPBACK,
+        queue: int = QUEUE,
+    ) -> None:
+        self.trouble: SourceError | None = None
+        self.refused = 0
+        """Datagrams and connections of senders that are not allowed, or one connection too many."""
+        self.malformed = 0
+        """Datagrams that are no HEPv3, or don't inflate."""
+        self.dropped = 0
+        """Datagrams that the full queue could not take."""
+        self._name = name
+        self._allowed = tuple(allowed)
+        self._bound = queue
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._lost = 0
+        self._told = 0
+        self._lock = threading.Lock()
+        self._log = SpoolLog(name, hold=True)
+        self._confirmed = 0
+        self._ready_read, self._ready_write = socket.socketpair()
+        self._ready_read.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        self._ready_write.setblocking(False)  # noqa: FBT003 - as above
+        self._stop_read, self._stop_write = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._stop_read, selectors.EVENT_READ)
+        self._streams: dict[socket.socket, Stream] = {}
+        self.port = self._listen(address, port)
+        self._thread = threading.Thread(target=self._receive, name=f"hep {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Losses found and not confirmed yet."""
+        lost = self._lost
+        return (Gap(self._name, "the queue was full and datagrams were dropped", lost),) if lost else ()
+
+    def fileno(self) -> int:
+        """Readable while datagrams wait."""
+        return self._ready_read.fileno()
+
+    def poll(self) -> Segment | None:
+        """What came, at most a few MiB at a time."""
+        with suppress(BlockingIOError):
+            while self._ready_read.recv(4096):
+                pass
+        while self._log.ahead < _TURN:
+            with self._lock:
+                if not self._queue:
+                    break
+                datagram = self._queue.popleft()
+                self._queued -= len(datagram)
+            self._log.feed(len(datagram).to_bytes(4, "big") + datagram)
+        gaps = self.gaps
+        if self._log.end() == self._confirmed and not gaps:
+            return None
+        self._told = sum(gap.at_least for gap in gaps)
+        return Segment(self._log, self._confirmed, self._log.end(), final=False, gaps=gaps)
+
+    def position(self, segment: Segment, offset: int) -> HepPosition | None:
+        """Where the reader stands."""
+        return HepPosition(offset) if segment.log is self._log else None
+
+    def advance(self, position: HepPosition) -> None:
+        """Confirm it."""
+        self._confirmed = position.offset
+        self._log.release(position.offset)
+        with self._lock:
+            self._lost -= self._told
+        self._told = 0
+        if self._queue:
+            self._tell()
+
+    def unread(self) -> int:
+        """Bytes that wait, here and in the queue."""
+        return self._log.end() - self._confirmed + self._queued
+
+    def close(self) -> None:
+        """Stop listening; what waits is given up."""
+        self._stop_write.send(b"x")
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        self._selector.close()
+        for end in (self._stop_write, self._ready_read, self._ready_write):
+            end.close()
+
+    # The receiving thread
+
+    def _listen(self, address: str, port: int) -> int:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            listening = socket.socket(family, kind)
+            try:
+                if kind == socket.SOCK_STREAM:
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                else:
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+                listening.bind((address, port))
+                if kind == socket.SOCK_STREAM:
+                    listening.listen(CONNECTIONS)
+            except OSError as error:
+                listening.close()
+                where = f"HEP listener {address}:{port}"
+                raise SourceError(where, error.strerror or str(error), "choose a free port of this host") from error
+            listening.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+            self._selector.register(listening, selectors.EVENT_READ)
+            port = listening.getsockname()[1]
+        return port
+
+    def _receive(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                if ready is self._stop_read:
+                    return
+                with suppress(BlockingIOError):
+                    self._one(ready)
+
+    def _one(self, ready: socket.socket) -> None:
+        if ready.type == socket.SOCK_DGRAM:
+            for _ in range(256):  # then the others' turn
+                data, sender = ready.recvfrom(_LARGEST)
+                if self._is_allowed(sender[0]):
+                    self._keep(data)
+        elif ready in self._streams:
+            self._read_stream(ready)
+        else:
+            connection, sender = ready.accept()
+            if not self._is_allowed(sender[0]):
+                connection.close()
+            elif len(self._streams) >= CONNECTIONS:
+                self.refused += 1
+                connection.close()
+            else:
+                connection.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+                self._streams[connection] = Stream()
+                self._selector.register(connection, selectors.EVENT_READ)
+
+    def _read_stream(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(_LARGEST)
+            for datagram in self._streams[connection].feed(data):
+                self._keep(datagram)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        except ValueError:
+            self.malformed += 1
+            data = b""
+        if not data:
+            self._selector.unregister(connection)
+            del self._streams[connection]
+            connection.close()
+
+    def _is_allowed(self, sender: str) -> bool:
+        address = ip_address(sender.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        if any(mapped in network for network in self._allowed):
+            return True
+        self.refused += 1
+        return False
+
+    def _keep(self, data: bytes) -> None:
+        datagram = cleaned(data)
+        if datagram is None:
+            self.malformed += 1
+            return
+        with self._lock:
+            if self._queued + len(datagram) > self._bound:
+                self.dropped += 1
+                self._lost += len(datagram)
+                return
+            self._queue.append(datagram)
+            self._queued += len(datagram)
+        self._tell()
+
+    def _tell(self) -> None:
+        with suppress(BlockingIOError):
+            self._ready_write.send(b"x")
