@@ -203,6 +203,9 @@ class Daemon:
         except RedirectdError as error:
             self._refused = f"{error.where}: {error.why}"
             log_faults("reload_refused", error)
+        except Exception as error:  # noqa: BLE001 - a defect met while loading must not end a service that works
+            self._refused = f"{type(error).__name__}: {error}"
+            _log.error("reload_refused", exc_info=error)
         else:
             self._plant = plant
             self._refused = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,11 +20,14 @@ from redirectd.config.sources import SourceSection
 from redirectd.dialects import registry
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.service.reader import Feed
-from redirectd.service.wake import LogWaker
+from redirectd.sources.wake import Wake
 from redirectd.store.database import Database
 
 HEAD = 1 << 20
 """Bytes at a log's start from which its dialect is told."""
+
+GATHER_SECONDS = 0.02
+"""How long more is waited for after the first byte: a busy log is written thousands of times a second."""
 
 
 class FileFeed:
@@ -47,7 +51,7 @@ class FileFeed:
         self._collector = FileCollector(
             path, reading, database, node=config.node, clock=lambda: datetime.now(UTC), on_progress=log_each
         )
-        self._waker = LogWaker(path)
+        self._wake = Wake([path])
 
     def pump(self) -> Step:
         """Reads a bounded part and commits it."""
@@ -55,11 +59,12 @@ class FileFeed:
 
     def wait(self, seconds: float) -> None:
         """Sleeps until the log may have changed."""
-        self._waker.wait(seconds)
+        if self._wake.wait(seconds):
+            time.sleep(GATHER_SECONDS)
 
     def interrupt(self) -> None:
         """Ends `wait`."""
-        self._waker.interrupt()
+        self._wake.wake()
 
     def trouble(self) -> RedirectdError | None:
         """Why the log can't be read now."""
@@ -76,7 +81,7 @@ class FileFeed:
     def close(self) -> None:
         """Lets go of the files."""
         self._collector.close()
-        self._waker.close()
+        self._wake.close()
 
 
 def open_feed(source: SourceSection, config: Config, database: Database) -> Feed:

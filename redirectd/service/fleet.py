@@ -13,7 +13,7 @@ from redirectd.service.reader import Feed, Reader, ReaderReport
 
 _log = structlog.get_logger("redirectd.reader")
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

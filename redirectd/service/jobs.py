@@ -42,7 +42,14 @@ def make_jobs(
     jobs = [
         # A grace below the time between two runs would drop a run that waits behind a vacuum; above it, coalesce
         # makes one of several.
-        JobSpec("expiry", lambda: _expire(database), every(timedelta(minutes=1), zone), 10 * _MINUTE, 10 * _MINUTE),
+        JobSpec(
+            "expiry",
+            lambda: _expire(database),
+            every(timedelta(minutes=1), zone),
+            10 * _MINUTE,
+            10 * _MINUTE,
+            at_start=True,
+        ),
         JobSpec("revalidation", lambda: _revalidate(database), at("0 6 * * *"), 12 * _HOUR, 10 * _MINUTE),
         # At night, apart from each other, and in the morning after a night the host slept through.
         JobSpec("retention", lambda: _prune(config, database), at("17 3 * * *", spread=600), 12 * _HOUR, 2 * _HOUR),
@@ -54,7 +61,7 @@ def make_jobs(
     if config.daemon.metrics_file is not None:
         file = config.resolve(config.daemon.metrics_file)
         write = _metrics_writer(file, page)
-        jobs.append(JobSpec("metrics", write, every(timedelta(seconds=15), zone), _MINUTE, _MINUTE))
+        jobs.append(JobSpec("metrics", write, every(timedelta(seconds=15), zone), _MINUTE, _MINUTE, at_start=True))
     return jobs
 
 

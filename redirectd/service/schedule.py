@@ -41,7 +41,8 @@ class JobSpec:
     """One thing to do on time.
 
     `trigger` says when; `grace_seconds` how late it may still start (a laptop that slept, a long job before it);
-    `limit_seconds` after how long a run counts as stuck, which stops the watchdog from being fed.
+    `limit_seconds` after how long a run counts as stuck, which stops the watchdog from being fed; `at_start` makes it
+    due at once as well when it comes into the schedule.
     """
 
     name: str
@@ -49,6 +50,7 @@ class JobSpec:
     trigger: BaseTrigger
     grace_seconds: int
     limit_seconds: float
+    at_start: bool = False
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ class Schedule:
     _scheduler: BackgroundScheduler | None = None
 
     def start(self, jobs: Sequence[JobSpec]) -> None:
-        """Starts with these jobs; each is due first when its trigger says so, not at once."""
+        """Starts with these jobs; each is due first when its trigger says so, unless it is one for the start."""
         _quiet_library()
         self.heartbeats.expect(BEAT_NAME)
         self._scheduler = BackgroundScheduler(
@@ -181,6 +183,8 @@ class Schedule:
             self._scheduler.add_job(
                 self._timed(spec), spec.trigger, id=spec.name, misfire_grace_time=spec.grace_seconds, executor="default"
             )
+            if spec.at_start:
+                self.run_now(spec.name)
         heart = IntervalTrigger(seconds=self.beat_seconds, timezone=self.zone)
         self._scheduler.add_job(self._beat, heart, id=HEART, misfire_grace_time=None, executor=HEART)
 

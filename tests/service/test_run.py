@@ -1,0 +1,240 @@
+"""The service as systemd runs it: a real process, real signals, real logs, a real database."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from redirectd.config.load import load
+from redirectd.service.control import ask
+from redirectd.service.run import status_document
+from redirectd.store.database import Database
+from tests.service.service import Service, source, until
+
+ASTERISK = "asterisk/ast22-pjsip.full.log"
+KAMAILIO = "kamailio/snippet-all-cases.log"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_reads_what_was_there_and_what_comes(folder: Path, corpus: Path) -> None:
+    """READY is told, the log as it stands is read, and what is appended later too, without a restart."""
+    service = Service(folder)
+    shutil.copy(corpus / ASTERISK, service.log)
+    with service:
+        service.until_told("READY")
+        first = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        assert first["remaps"]["pending"] > 0
+        with service.log.open("ab") as log:
+            log.write((corpus / KAMAILIO).read_bytes())
+        service.until_status(
+            lambda status: source(status)["sightings"] > source(first)["sightings"], "what was appended is read"
+        )
+        assert service.stop() == 0
+    assert service.told()[-1]["STOPPING"] == "1"
+    assert not service.status_socket.exists()
+
+
+def test_each_183_is_one_record_at_info_and_nothing_else(folder: Path, corpus: Path) -> None:
+    """R3: one session_progress record for each 183, with what a person needs; no remap comes of it."""
+    service = Service(folder)
+    shutil.copy(corpus / ASTERISK, service.log)
+    with service:
+        service.until_status(lambda status: source(status)["session_progress"] > 0, "183s are read")
+        counted = source(service.until_status(lambda status: not status["daemon"]["silent"], "status"))
+        service.stop()
+    records = service.records("session_progress")
+    assert len(records) == counted["session_progress"]
+    assert {record["level"] for record in records} == {"info"}
+    for field in ("request_uri", "call_id", "peer", "sdp", "media", "reliable", "source"):
+        assert field in records[0]
+
+
+def test_goes_on_after_a_kill_without_counting_twice(folder: Path, corpus: Path) -> None:
+    """SIGKILL and a new start: the remaps and their calls are the same as after one reading."""
+    service = Service(folder)
+    shutil.copy(corpus / ASTERISK, service.log)
+    with service:
+        service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        service.signal(signal.SIGKILL)
+        service.process.wait()
+    calls = _calls(folder)
+    assert calls
+    with service:
+        service.until_status(lambda status: source(status)["last_read"], "it looked at the log again")
+        service.stop()
+    assert _calls(folder) == calls
+
+
+def _calls(folder: Path) -> list[tuple[str, int]]:
+    with sqlite3.connect(folder / "redirectd.db") as database:
+        return database.execute("SELECT old_uri, calls FROM remap ORDER BY id").fetchall()
+
+
+def test_reload_with_a_good_configuration(folder: Path, corpus: Path) -> None:
+    """SIGHUP: RELOADING with the time, then READY; the new source is read, the old reader is left alone."""
+    service = Service(folder)
+    shutil.copy(corpus / ASTERISK, service.log)
+    shutil.copy(corpus / KAMAILIO, folder / "more.log")
+    with service:
+        service.until_told("READY")
+        before = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        service.configure(sources=("full", "more"))
+        asked_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        service.signal(signal.SIGHUP)
+        reloading = service.until_told("RELOADING")
+        assert int(reloading["MONOTONIC_USEC"]) >= asked_at
+        service.until_told("READY", times=2)
+        after = service.until_status(lambda status: source(status, "more")["sightings"] > 0, "the new log is read")
+        assert source(after)["sightings"] == source(before)["sightings"]
+        service.configure(sources=("more",))
+        service.signal(signal.SIGHUP)
+        service.until_told("READY", times=3)
+        left = service.until_status(lambda status: len(status["sources"]) == 1, "the first source is gone")
+        assert left["sources"][0]["name"] == "more"
+        assert service.stop() == 0
+
+
+def test_reload_with_a_bad_configuration_keeps_the_old_one(folder: Path, corpus: Path) -> None:
+    """Every fault is logged, the status says so, reading goes on, and a good one afterwards clears it."""
+    service = Service(folder)
+    service.log.touch()
+    with service:
+        service.until_told("READY")
+        service.configure('[nonsense]\na = 1\n[limits]\nmax_changes = "many"\n')
+        service.signal(signal.SIGHUP)
+        service.until_told("READY", times=2)
+        refused = service.until_status(lambda status: status["daemon"]["configuration_error"], "the refusal is shown")
+        assert [src["name"] for src in refused["sources"]] == ["full"]
+        wheres = " ".join(record["where"] for record in service.records("reload_refused"))
+        assert "nonsense" in wheres
+        assert "limits.max_changes" in wheres
+        shutil.copy(corpus / ASTERISK, service.log)
+        service.until_status(lambda status: source(status)["sightings"] > 0, "reading goes on")
+        assert "refused" in service.told()[-1].get("STATUS", "")
+        service.configure()
+        service.signal(signal.SIGHUP)
+        service.until_told("READY", times=3)
+        service.until_status(lambda status: status["daemon"]["configuration_error"] is None, "cleared")
+        service.stop()
+
+
+def test_a_log_that_is_not_there_yet_is_waited_for(folder: Path, corpus: Path) -> None:
+    """The missing log is named in the status text with its reason; once it is there it is read."""
+    service = Service(folder)
+    with service:
+        waiting = service.until_status(lambda status: source(status)["state"] == "waiting", "it waits")
+        assert "full.log" in source(waiting)["error"]
+        shutil.copy(corpus / ASTERISK, service.log)
+        service.until_status(lambda status: source(status)["sightings"] > 0, "it is read")
+        service.stop()
+
+
+def test_a_locked_database_stops_the_reading_not_the_service(folder: Path, corpus: Path) -> None:
+    """While another process holds it nothing is lost: the watchdog is fed, the trouble told, then reading goes on."""
+    service = Service(folder, watchdog=40.0)
+    service.log.touch()
+    with service:
+        service.until_status(lambda status: source(status)["state"] == "reading", "it reads")
+        holder = sqlite3.connect(folder / "redirectd.db", isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+        shutil.copy(corpus / ASTERISK, service.log)
+        blocked = until(
+            lambda: next((m for m in service.told() if "blocked" in m.get("STATUS", "")), None), "the trouble is told"
+        )
+        assert "locked" in blocked["STATUS"]
+        fed = sum("WATCHDOG" in message for message in service.told())
+        service.until_told("WATCHDOG", times=fed + 1)
+        holder.rollback()
+        holder.close()
+        status = service.until_status(lambda status: source(status)["sightings"] > 0, "it caught up")
+        assert source(status)["store_failures"] > 0
+        service.stop()
+    assert len(service.records("database_unavailable")) == 1, "said once, not at each attempt"
+    assert len(service.records("database_back")) == 1
+
+
+def test_a_second_service_on_the_same_socket_is_refused(folder: Path) -> None:
+    """Two daemons of one configuration would fight over the same position: the second ends and says why."""
+    service = Service(folder)
+    with service:
+        service.until_told("READY")
+        (folder / "second").mkdir()
+        command = [sys.executable, "-m", "redirectd", "--config", str(service.config), "run"]
+        second = Service(folder / "second", command=command)
+        with second:
+            assert second.process.wait(60) == 3
+        assert "another redirectd" in second.stderr()
+        assert ask(service.status_socket) is not None
+        service.stop()
+
+
+def test_status_without_a_daemon_comes_from_the_database(folder: Path, corpus: Path) -> None:
+    """When nobody answers, remaps, losses and nodes are shown all the same."""
+    service = Service(folder)
+    shutil.copy(corpus / ASTERISK, service.log)
+    with service:
+        alive = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        service.stop()
+    config = load(service.config)
+    database = Database(f"sqlite:///{folder / 'redirectd.db'}")
+    down = status_document(config, database)
+    database.close()
+    assert down["daemon"] == {"running": False, "node": "test"}
+    assert down["remaps"] == alive["remaps"]
+    assert down["nodes"][0]["node"] == "test"
+
+
+def test_status_with_neither_says_what_is_wrong(folder: Path) -> None:
+    """No daemon and no database: the document still comes, with the reason and what to do."""
+    service = Service(folder)
+    database = Database(f"sqlite:///{folder / 'none' / 'redirectd.db'}")
+    document = status_document(load(service.config), database)
+    assert document["database"]["ok"] is False
+    assert document["database"]["what_to_do"]
+    assert document["remaps"] is None
+
+
+def test_metrics_file_is_written_and_readable(folder: Path) -> None:
+    """The textfile appears by itself and is readable for node_exporter."""
+    service = Service(folder)
+    service.config.write_text(service.config.read_text().replace("[daemon]\n", '[daemon]\nmetrics_file = "m.prom"\n'))
+    with service:
+        until((folder / "m.prom").exists, "the file is written")
+        service.stop()
+    assert "redirectd_database_up 1" in (folder / "m.prom").read_text()
+    assert stat.S_IMODE((folder / "m.prom").stat().st_mode) == 0o644
+
+
+def test_does_not_spin_while_nothing_happens(folder: Path) -> None:
+    """Asleep, the threads are woken by the watchdog's turn alone: a handful of times, not hundreds."""
+    service = Service(folder)
+    service.log.touch()
+    with service:
+        service.until_status(lambda status: source(status)["state"] == "reading", "it reads")
+        time.sleep(1)
+        before = _switches(service.process.pid)
+        time.sleep(5)
+        assert _switches(service.process.pid) - before < 50
+        service.stop()
+
+
+def _switches(pid: int) -> int:
+    """How often its threads went to sleep."""
+    lines = [
+        line
+        for status in Path(f"/proc/{pid}/task").glob("*/status")
+        for line in status.read_text().splitlines()
+        if line.startswith("voluntary_ctxt_switches")
+    ]
+    return sum(int(line.split()[1]) for line in lines)
