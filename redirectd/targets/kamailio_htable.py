@@ -10,6 +10,7 @@ than the one it knows, and only with ``db_mode=1``. So a sentinel row holds the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -47,6 +48,9 @@ MAX_KEY = 512
 """Longest key written, in characters; no user of a phone network comes near it."""
 
 
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
 def user_at_host(uri: SipUri) -> Collection[str]:
     """Give the keys of an old URI: user and lower-case host, in the canonical spelling and in the one seen.
 
@@ -70,6 +74,8 @@ class KamailioHtable:
     mtime_step: ClassVar[bool] = True
 
     def __init__(self, *, match: str = "request-uri", table: str = "redir") -> None:
+        if not _NAME.fullmatch(table):
+            raise ValueError(f"table {table!r} is no name of an htable")
         self._match = match
         self._table = table
 

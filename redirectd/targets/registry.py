@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from types import MappingProxyType
 
 from redirectd.errors import ConfigError, RedirectdError
@@ -100,4 +101,6 @@ def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdE
 def _fits(value: object, wanted: type) -> bool:
     if wanted is list:
         return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-    return isinstance(value, wanted) and value != ""
+    if wanted is str:
+        return isinstance(value, (str, PurePath)) and str(value) != ""
+    return isinstance(value, wanted)

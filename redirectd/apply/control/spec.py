@@ -96,7 +96,10 @@ def _binrpc(spec: str, timeout: float, password: str | None) -> Channel:
 def _kamcmd(spec: str, timeout: float, password: str | None) -> Channel:
     del password
     short = spec.removeprefix("kamcmd:")
-    return Kamcmd(_words(spec) if short == spec else ["kamcmd", "-s", short], timeout)
+    argv = _words(spec) if short == spec else ["kamcmd", "-s", short]
+    if argv[0] != "kamcmd":
+        raise _fault(spec, "is no way to reach a server")
+    return Kamcmd(argv, timeout)
 
 
 def _asterisk(spec: str, timeout: float, password: str | None) -> Channel:
@@ -106,8 +109,8 @@ def _asterisk(spec: str, timeout: float, password: str | None) -> Channel:
         argv = ["asterisk", "-rx"]
     elif argv[0].startswith("asterisk:"):
         argv = ["asterisk", "-C", _path(argv[0], "asterisk:"), "-rx"]
-    if argv[-1] != "-rx":
-        raise _fault(spec, "does not end in -rx")
+    if argv[0] != "asterisk" or argv[-1] != "-rx":
+        raise _fault(spec, "is not asterisk with its options and -rx at the end")
     return AsteriskCli(argv, timeout)
 
 
@@ -151,5 +154,6 @@ _CHANNELS: tuple[tuple[str, Callable[[str, float, str | None], Channel]], ...] =
     ("binrpc:", _binrpc),
     ("kamcmd", _kamcmd),
     ("asterisk", _asterisk),
-    ("ami", _ami),
+    ("ami://", _ami),
+    ("amis://", _ami),
 )

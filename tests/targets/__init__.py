@@ -1,0 +1,1 @@
+"""The targets: encoders, their readers, and the registry."""
