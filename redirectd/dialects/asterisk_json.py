@@ -28,4 +28,4 @@ class AsteriskJson:
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: as in a JSON string."""
-        return spell_json(text, slash=False)
+        return spell_json(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from redirectd.dialects.chan_sip_block import MARK, read_chan_sip
-from redirectd.dialects.envelope import Wrapping, Writer, entry_at
+from redirectd.dialects.envelope import Wrapping, Writer, entry_at, spell_anyhow
 from redirectd.dialects.frame import Framed, Incomplete
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.pjsip_block import HEAD, read_block
@@ -42,5 +42,5 @@ class AsteriskSyslog:
         return frame_raw(window, at, RawBlock(header, line_start, head.stamp, self.name), final=final)
 
     def spell(self, text: bytes) -> bytes:
-        """See `Dialect.spell`: branches and Call-IDs need no escape on a plain line."""
-        return text
+        """See `Dialect.spell`: a part that every template writes alike."""
+        return spell_anyhow(text)

@@ -11,20 +11,24 @@ from dataclasses import dataclass
 from enum import Enum
 
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.window import REACH, Window, line_at, runs_out
+from redirectd.dialects.window import REACH, Line, Window, line_at, runs_out
 
 _OCTAL = re.compile(rb"#(0[0-3][0-7]|177)")
+_LETTERED = re.compile(rb"\\([rnt]|[0-3][0-7]{2})")
+_LETTERED_LINE_END = b"\\r\\n"
 _HALF_OCTAL = re.compile(rb"#(?:0[0-3]?)?\Z")
 _JSON_ESCAPE = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL
 )
 _JSON_LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
-_JSON_STRING = rb'\s{0,4}:\s{0,4}(?:"((?:[^"\\]++|\\.)*+)("?)|\[([0-9, ]*+)(\]?))'
-_TEXT = re.compile(rb'"(?:message|msg|MESSAGE)"' + _JSON_STRING, re.DOTALL)
+_JSON_STRING = rb'\s{0,4}:\s{0,4}(?:\{\s{0,4}"text"\s{0,4}:\s{0,4})?(?:"((?:[^"\\]++|\\.)*+)("?)|\[([0-9, ]*+)(\]?))'
+_TEXT = re.compile(rb'"(?:kamailio\.)?(?:message|msg|MESSAGE)"' + _JSON_STRING, re.DOTALL)
 _STAMP = re.compile(
     rb'"(?:@timestamp|timestamp|time|_SOURCE_REALTIME_TIMESTAMP|__REALTIME_TIMESTAMP)"\s{0,4}:\s{0,4}"([^"\\]{0,64})"'
 )
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_DIFFERENT = re.compile(rb'[/"\\#]')
+_SEAM = b'}{ "'
 _CEE, _CEE_REACH = b"@cee:", 256
 
 
@@ -43,6 +47,7 @@ _KEYS = (
     (b'"__REALTIME_TIMESTAMP":', Writer.JOURNAL),
     (b'"native":', Writer.KAMAILIO),
     (b'"function":', Writer.KAMAILIO),
+    (b'"kamailio.function":', Writer.KAMAILIO),
 )
 
 
@@ -83,25 +88,32 @@ class Entry:
 
 def entry_at(window: Window, at: int, *, final: bool) -> Entry:
     """The one-line entry that holds position `at`."""
-    line = line_at(window, at)
+    line = _object(window, line_at(window, at), at)
     torn = not final and runs_out(window, line, at)
     raw = bytes(window[line.start : line.end])
     if raw[:1] == b"{" or raw.find(_CEE, 0, _CEE_REACH) >= 0:
         return _json_entry(line.start, raw, at - line.start, torn=torn, cut=not line.ended)
     text = raw.rstrip(b"\n")
     head = line_head(text)
-    octal = b"#01" in text
+    octal = b"#01" in text or (head.syslog and _LETTERED_LINE_END in text)
     return Entry(
         start=line.start,
         end=line.end,
         raw=raw,
-        text=undo_octal(text) if octal else text,
+        text=undo_syslog(text) if octal else text,
         stamp=head.stamp,
         wrapping=Wrapping.OCTAL if octal else Wrapping.PLAIN,
         syslog=head.syslog,
         cut=line.end - line.start >= REACH and not line.ended,
         torn=torn,
     )
+
+
+def _object(window: Window, line: Line, at: int) -> Line:
+    """The JSON object around `at` where many stand on one line (Kamailio's `json:N`); no string can hold the seam."""
+    start = window.rfind(_SEAM, line.start, at) + 1 or line.start
+    end = window.find(_SEAM, at, line.end) + 1
+    return Line(start, end or line.end, ended=line.ended or end > 0)
 
 
 def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> Entry:
@@ -115,8 +127,8 @@ def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> En
         text, whole = undo_json(match[1]), bool(match[2])
     else:
         text = undo_json(_string_around(raw, at))
-    if b"#012" in text and b"\n" not in text:
-        text = undo_octal(text)
+    if b"\n" not in text:
+        text = undo_syslog(text)
     return Entry(
         start=start,
         end=start + len(raw),
@@ -135,6 +147,15 @@ def _string_around(raw: bytes, at: int) -> bytes:
     begin = raw.rfind(b'":"', 0, at) + 3
     match = _STRING.match(raw, begin) if begin > 2 else None
     return match[0] if match else b""
+
+
+def undo_syslog(text: bytes) -> bytes:
+    r"""Text of one line with rsyslog's escapes undone, `#ooo` or, with its C style switched on, `\r`, `\n`, `\t`."""
+    if b"#01" in text:
+        return undo_octal(text)
+    if _LETTERED_LINE_END in text:
+        return _LETTERED.sub(lambda match: _JSON_LETTERS.get(match[1]) or bytes((int(match[1], 8),)), text)
+    return text
 
 
 def undo_octal(text: bytes) -> bytes:
@@ -179,10 +200,14 @@ def _bytes_before_fault(numbers: bytes) -> bytes:
     return bytes(out)
 
 
-def spell_json(text: bytes, *, slash: bool) -> bytes:
-    r"""How `text` stands inside a JSON string: `"` and `\` escaped, and `/` by rsyslog (`slash`)."""
-    text = text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return text.replace(b"/", b"\\/") if slash else text
+def spell_anyhow(text: bytes) -> bytes:
+    r"""The longest part of `text` that stands the same in a plain line and in a JSON string (`/` can be `\/`)."""
+    return max(_DIFFERENT.split(text), key=len)
+
+
+def spell_json(text: bytes) -> bytes:
+    r"""How `text` stands inside a JSON string of Asterisk or Kamailio: `"` and `\` escaped."""
+    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def spell_array(text: bytes) -> bytes:

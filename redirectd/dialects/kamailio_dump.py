@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from redirectd.dialects.envelope import Wrapping, Writer, entry_at
+from redirectd.dialects.envelope import Wrapping, Writer, entry_at, spell_anyhow
 from redirectd.dialects.frame import Framed, Incomplete
 from redirectd.dialects.kamailio_block import may_hold_dump, read_dump
 from redirectd.dialects.kamailio_raw import frame_dump
@@ -27,5 +27,5 @@ class KamailioDump:
         return read_dump(entry, self.name) if entry.writer is Writer.OTHER else None
 
     def spell(self, text: bytes) -> bytes:
-        """See `Dialect.spell`: branches and Call-IDs need no escape on a plain line."""
-        return text
+        """See `Dialect.spell`: a part that every template writes alike."""
+        return spell_anyhow(text)

@@ -91,6 +91,12 @@ def dump_traditional(message: bytes) -> Written:
     return Written(b"Nov 22 16:37:39 vm kamailio[14390]: " + octal(dump_text(message)) + b"\n", message)
 
 
+def dump_c_style(message: bytes) -> Written:
+    """rsyslog with parser.escapeControlCharactersCStyle; it leaves a backslash of the message as it is."""
+    text = dump_text(message).replace(b"\r", b"\\r").replace(b"\n", b"\\n")
+    return Written(b"Nov 22 16:37:39 vm kamailio[14390]: " + text + b"\n", message)
+
+
 def dump_iso(message: bytes) -> Written:
     head = b"2026-11-22T16:37:39.123456+00:00 vm kamailio[14390]: "
     return Written(head + octal(dump_text(message)) + b"\n", message)
@@ -136,6 +142,31 @@ def engine_json(message: bytes) -> Written:
 
 def engine_cee(message: bytes) -> Written:
     return Written(b"@cee: " + engine_json(message).log, message)
+
+
+def engine_invalid(message: bytes) -> Written:
+    """`json:a` of Kamailio 5.6.3: the function's quotes are not closed, so no JSON reader takes the line."""
+    text = json.dumps(dump_text(message)[len(b"INFO: <script>: ") :].decode("latin-1"), ensure_ascii=False)
+    line = (
+        b'{ "kamailio.idx": 1, "kamailio.pid": 8023, "kamailio.level": "NOTICE", "kamailio.module": "xlog", '
+        b'"kamailio.function": """, "kamailio.logprefix": "", "kamailio.message": %s }\n'
+    )
+    return Written(line % text.encode("latin-1"), message)
+
+
+def engine_nested(message: bytes) -> Written:
+    """`json:j`: the message is an object of its own."""
+    text = json.dumps(dump_text(message)[len(b"INFO: <script>: ") :].decode("latin-1"), ensure_ascii=False)
+    line = b'{ "idx": 1, "level": "NOTICE", "function": "", "logprefix": { "text": "" }, "message": { "text": %s } }\n'
+    return Written(line % text.encode("latin-1"), message)
+
+
+def engine_one_line(message: bytes) -> Written:
+    """`json:N`: no line end between the objects."""
+    other = b'{ "idx": 0, "level": "INFO", "function": "f", "logprefix": "", "message": "signal 15 received" }'
+    text = json.dumps(dump_text(message)[len(b"INFO: <script>: ") :].decode("latin-1"), ensure_ascii=False)
+    line = b'{ "idx": 1, "level": "NOTICE", "function": "", "logprefix": "", "message": %s }'
+    return Written(other + line % text.encode("latin-1") + other + b"\n", message)
 
 
 def journal(message: bytes) -> Written:
@@ -207,7 +238,7 @@ WRITERS: dict[str, tuple[Writer, ...]] = {
     "asterisk-chan-sip": (chan_sip_received, chan_sip_sent),
     "kamailio-dump": (dump_traditional, dump_iso, dump_rfc5424, dump_rsyslog_json, dump_syslog_raw),
     "kamailio-stderr": (stderr, stderr_color, log_prefix),
-    "kamailio-json": (engine_json, engine_cee),
+    "kamailio-json": (engine_json, engine_cee, engine_invalid, engine_nested, engine_one_line),
     "kamailio-journal": (journal,),
     "sipdump": (sipdump,),
     "hep": (hep_hex, hep_binary),
