@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.collect.verdict import digest
 from redirectd.plan.route import Approved
@@ -27,7 +27,8 @@ KINDS = ("user", "gateway", "registrar")
 class RemapFilter:
     """Which remaps; what is None or empty does not restrict.
 
-    `peer` is a part of the peer's text, `domain` a host of either side, `seen_before` the latest last sighting.
+    `peer` is a part of the peer's text, `domain` a host of either side, `seen_before` the latest last sighting,
+    `also` further conditions on the table `remap`.
     """
 
     states: Sequence[State] = ()
@@ -37,6 +38,7 @@ class RemapFilter:
     seen_before: datetime | None = None
     after_id: int = 0
     limit: int | None = None
+    also: Sequence[ColumnElement[bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,12 @@ def find(connection: Connection, wanted: RemapFilter) -> list[Remap]:
     if wanted.limit is not None:
         query = query.limit(wanted.limit)
     return _complete(connection, connection.execute(query).all())
+
+
+def ids_of(connection: Connection, wanted: RemapFilter) -> list[int]:
+    """The ids of a filter's remaps, oldest first."""
+    query = _query(wanted).with_only_columns(remap.c.id).order_by(remap.c.id).limit(wanted.limit)
+    return [int(number) for number in connection.scalars(query)]
 
 
 def get(connection: Connection, number: int) -> Remap | None:
@@ -128,7 +136,7 @@ def _sip(text: str) -> SipUri:
 
 
 def _query(wanted: RemapFilter) -> Select[Any]:
-    query = select(remap).where(remap.c.id > wanted.after_id)
+    query = select(remap).where(remap.c.id > wanted.after_id, *wanted.also)
     if wanted.states:
         query = query.where(remap.c.state.in_(list(wanted.states)))
     if wanted.kind:

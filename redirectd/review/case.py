@@ -1,0 +1,110 @@
+"""One remap as a reviewer needs it: its evidence, and what routing does today and would do after an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from redirectd.config.policy import Policy
+from redirectd.plan.lookup import Lookup, lookup
+from redirectd.plan.route import Approved, RouteKind
+from redirectd.plan.table import matching_key
+from redirectd.review.chain import inward, onward, sip
+from redirectd.review.decide import load
+from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.store import audit, remaps
+from redirectd.store.audit import Entry
+from redirectd.store.remap import Remap, State
+from redirectd.store.remaps import Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A remap with its holds, and all that a decision on it touches.
+
+    `today` is what routing does with the old URI now, `after` what it would do if this remap (and no other) were
+    approved; None for a registrar, or while the Contact is not chosen. `touches` are sentences about the remaps it
+    meets: those it replaces, conflicts with, makes longer or closes a cycle with.
+    """
+
+    remap: Remap
+    evidence: Sequence[Evidence]
+    entries: Sequence[Entry]
+    today: Lookup | None
+    after: Lookup | None
+    touches: Sequence[str]
+
+    @property
+    def needs_force(self) -> bool:
+        """Whether an approval needs force and a written reason (R14, R27)."""
+        return self.remap.kind == "registrar" or any(name in NEED_FORCE for name in self.remap.flags)
+
+
+def open_case(
+    connection: Connection, number: int, policy: Policy, *, now: datetime, contact: int | None = None
+) -> Case:
+    """The case of a remap; `contact` (1 is the first) looks at it as if that Contact were chosen. Raises UsageError."""
+    remap = load(connection, number)
+    if contact is not None and 1 <= contact <= len(remap.contacts):
+        remap = replace(remap, new_uri=remap.contacts[contact - 1].uri)
+    remap = with_holds(remap, policy)
+    kind: RouteKind | None = "user" if remap.kind == "user" else "gateway" if remap.kind == "gateway" else None
+    today = after = None
+    touches = _siblings(connection, remap)
+    if kind is not None:
+        old = sip(remap.old_uri)
+        way = onward(connection, kind, old, now=now)
+        today = lookup(way, old)
+        if remap.new_uri is not None:
+            candidate = Approved(remap.id, kind, old, sip(remap.new_uri))
+            after = _after(connection, kind, candidate, now)
+            touches += _neighbours(connection, kind, candidate, after, now)
+    return Case(
+        remap=remap,
+        evidence=remaps.evidence_of(connection, number),
+        entries=audit.entries_of(connection, number),
+        today=today,
+        after=after,
+        touches=touches,
+    )
+
+
+def _after(connection: Connection, kind: RouteKind, candidate: Approved, now: datetime) -> Lookup:
+    goal = matching_key(kind, candidate.old)
+    beyond = onward(connection, kind, candidate.new, now=now)
+    # The approval takes the place of what is approved for this old URI (R30); a way back to it closes a cycle.
+    kept = [one for one in beyond if matching_key(kind, one.old) != goal]
+    return lookup([candidate, *kept], candidate.old)
+
+
+def _siblings(connection: Connection, remap: Remap) -> list[str]:
+    """The other remaps of the old URI."""
+    told = []
+    for other in remaps.by_old_key(connection, remap.old_key):
+        if other.id == remap.id or other.kind != remap.kind:
+            continue
+        to = other.new_uri or f"one of {len(other.contacts)} Contacts"
+        if other.state is State.APPROVED:
+            told.append(f"approving it replaces remap {other.id}, approved to {to}")
+        else:
+            told.append(f"remap {other.id} ({other.state}) moves the same URI to {to}")
+    return told
+
+
+def _neighbours(
+    connection: Connection, kind: RouteKind, candidate: Approved, after: Lookup, now: datetime
+) -> list[str]:
+    told = []
+    if after.result is None:
+        told.append(f"approving it is refused or has no effect: {after.reason}")
+    elif len(after.hops) > 1:
+        hops = ", ".join(str(hop.id) for hop in after.hops[1:])
+        told.append(f"the chain goes on by remap {hops} to {after.result} (R33)")
+    behind = [one for one in inward(connection, kind, candidate.old, now=now) if one.id != candidate.id]
+    if behind:
+        ids = ", ".join(str(one.id) for one in behind)
+        told.append(f"remaps that lead here would go on to its new URI: {ids}")
+    return told

@@ -1,0 +1,123 @@
+"""Remaps by filter, page by page: the same for the terminal, JSON and a browser, at any number of remaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from redirectd.config.policy import Policy
+from redirectd.review.holds import is_trusted, with_holds
+from redirectd.store.remap import Remap, State
+from redirectd.store.remaps import RemapFilter, find, ids_of
+from redirectd.store.schema import remap, remap_method, remap_peer
+
+CHUNK = 500
+"""Remaps that are read at a time where a flag has to be worked out in Python."""
+
+POLICY_FLAGS = frozenset({"untrusted", "method", "suspicious", "flapping"})
+"""Flags that no row carries by itself (R12, R26, R27, R32): they follow from the policy and from other rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which remaps; what is None or empty does not restrict.
+
+    `peer` is a part of the peer's text, `domain` of either side's host, `flag` the name of a hold (`none`: those
+    without any), `seen_before` the time before which they were last seen.
+    """
+
+    states: Sequence[State] = ()
+    kind: str | None = None
+    peer: str | None = None
+    domain: str | None = None
+    flag: str | None = None
+    seen_before: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing but the state restricts."""
+        return not any((self.kind, self.peer, self.domain, self.flag, self.seen_before))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, oldest id first; `after` is what the next page begins behind, None at the end."""
+
+    remaps: tuple[Remap, ...]
+    after: int | None
+
+
+def page(connection: Connection, query: Query, policy: Policy, *, after: int = 0, limit: int = 50) -> Page:
+    """The next `limit` remaps behind id `after`, with their holds as the policy stands now."""
+    found: list[Remap] = []
+    for one in matching(connection, query, policy, after=after, chunk=limit + 1):
+        if len(found) == limit:
+            return Page(tuple(found), found[-1].id)
+        found.append(one)
+    return Page(tuple(found), None)
+
+
+def matching(
+    connection: Connection, query: Query, policy: Policy, *, after: int = 0, chunk: int = CHUNK
+) -> Iterator[Remap]:
+    """All remaps of a query, oldest id first, read in parts; no snapshot is held between two parts."""
+    size = max(chunk, CHUNK) if query.flag else chunk
+    wanted = replace(_filter(query), after_id=after, limit=size, also=_narrowing(connection, query.flag, policy))
+    while True:
+        part = find(connection, wanted)
+        for one in part:
+            held = with_holds(one, policy)
+            if _passes(held, query.flag):
+                yield held
+        if len(part) < size:
+            return
+        wanted = replace(wanted, after_id=part[-1].id)
+
+
+def _passes(held: Remap, flag: str | None) -> bool:
+    if flag is None:
+        return True
+    return not held.flags if flag == "none" else flag in held.flags
+
+
+def _filter(query: Query) -> RemapFilter:
+    return RemapFilter(
+        states=query.states,
+        kind=query.kind,
+        peer=query.peer,
+        domain=query.domain,
+        seen_before=query.seen_before,
+    )
+
+
+def _narrowing(connection: Connection, flag: str | None, policy: Policy) -> list[ColumnElement[bool]]:
+    """What the database can say of a flag: it may let remaps pass that don't have it, never the other way round."""
+    if flag is None:
+        return []
+    if flag == "none":
+        return [remap.c.flags == "{}"]
+    if flag == "untrusted":
+        peers = connection.scalars(select(remap_peer.c.peer).distinct())
+        trusted = [peer for peer in peers if is_trusted(peer, policy)]
+        # Databases bound the number of parameters.
+        if len(trusted) > CHUNK:
+            return []
+        return [remap.c.id.not_in(select(remap_peer.c.remap_id).where(remap_peer.c.peer.in_(trusted)))]
+    if flag == "method":
+        return [remap.c.id.not_in(select(remap_method.c.remap_id).where(remap_method.c.method == "INVITE"))]
+    if flag == "flapping":
+        several = select(remap.c.old_hash).group_by(remap.c.old_hash).having(func.count() > 1)
+        return [remap.c.old_hash.in_(several)]
+    if flag in POLICY_FLAGS:
+        return []
+    return [remap.c.flags.contains(f'"{flag}"', autoescape=True)]
+
+
+def ids(connection: Connection, query: Query, policy: Policy) -> list[int]:
+    """The ids of all remaps of a query: what a decision on a whole filter counts, and then takes one by one."""
+    if query.flag is None:
+        return ids_of(connection, _filter(query))
+    return [one.id for one in matching(connection, query, policy)]

@@ -1,0 +1,125 @@
+"""What a reviewer sees of a remap, and taking a step back."""
+
+from __future__ import annotations
+
+import pytest
+
+from redirectd.errors import RedirectdError
+from redirectd.review.case import Case, open_case
+from redirectd.review.decide import Decision, revoke
+from redirectd.review.undo import do_approve, do_reject, set_note, undo
+from redirectd.store import audit
+from redirectd.store.remap import State
+from tests.review.world import NOW, World
+
+BY = Decision(actor="alice", at=NOW, reason="asked the carrier")
+A, B, C, D = (f"sip:{name}@example.com" for name in "abcd")
+
+
+def case_of(world: World, number: int, contact: int | None = None) -> Case:
+    """The case as the terminal opens it."""
+    with world.database.read() as connection:
+        return open_case(connection, number, world.policy, now=NOW, contact=contact)
+
+
+def test_r33_a_case_shows_the_chain_today_and_after(world: World) -> None:
+    """R33: with B->C approved, A is not moved today, and would go to C by two hops."""
+    onward = world.approve(world.told(B, C).id)
+    case = case_of(world, world.told(A, B).id)
+    assert case.today is not None
+    assert case.today.result is None
+    assert case.after is not None
+    assert str(case.after.result) == C
+    assert [hop.id for hop in case.after.hops] == [case.remap.id, onward.id]
+
+
+def test_r30_a_case_names_the_remap_it_would_replace(world: World) -> None:
+    """R30: today's routing is the approved target, and the sentence says which remap goes."""
+    first = world.approve(world.told(A, B).id)
+    case = case_of(world, world.told(A, C).id)
+    assert case.today is not None
+    assert str(case.today.result) == B
+    assert str(case.after and case.after.result) == C
+    assert any(f"replaces remap {first.id}" in sentence for sentence in case.touches)
+
+
+def test_r34_a_case_tells_of_the_cycle_before_the_approval_is_tried(world: World) -> None:
+    """R34: the way back is seen on the card."""
+    world.approve(world.told(A, B).id)
+    world.approve(world.told(B, C).id)
+    case = case_of(world, world.told(C, A).id)
+    assert case.after is not None
+    assert case.after.result is None
+    assert any("cycle" in sentence for sentence in case.touches)
+
+
+def test_a_case_names_remaps_that_lead_to_its_old_uri(world: World) -> None:
+    """What was approved to end here would go on to the new URI."""
+    before = world.approve(world.told(A, B).id)
+    case = case_of(world, world.told(B, C).id)
+    assert f"remaps that lead here would go on to its new URI: {before.id}" in case.touches
+
+
+def test_r15_a_case_can_be_looked_at_with_each_contact(world: World) -> None:
+    """R15: without a choice there is no result, with one there is that Contact's."""
+    one = world.told(A, B, C)
+    assert case_of(world, one.id).after is None
+    second = case_of(world, one.id, contact=2)
+    assert second.after is not None
+    assert str(second.after.result) == C
+
+
+def test_r27_a_case_says_that_force_is_needed(world: World) -> None:
+    """R27: a private target can be approved by force alone."""
+    assert case_of(world, world.told(A, "sip:a@10.0.0.1").id).needs_force
+    assert not case_of(world, world.told(B, C).id).needs_force
+
+
+def test_r35_undo_of_an_approval_brings_back_what_it_replaced(world: World) -> None:
+    """R35: the remap waits again, the one before it routes again, and the audit tells of every step."""
+    first = world.approve(world.told(A, B).id)
+    second = world.told(A, C)
+    with world.database.begin() as connection:
+        _, step = do_approve(connection, second.id, BY, world.policy)
+    assert world.get(first.id).state is State.SUPERSEDED
+    with world.database.begin() as connection:
+        undo(connection, step, BY, world.policy)
+    assert world.get(second.id).state is State.PENDING
+    assert world.get(first.id).state is State.APPROVED
+    assert world.get(first.id).revalidate_after == first.revalidate_after
+    with world.database.read() as connection:
+        assert [entry.action for entry in audit.entries_of(connection, second.id)] == ["approve", "revoke", "reopen"]
+        assert audit.broken_at(connection) is None
+
+
+def test_r15_undo_restores_the_chosen_contact_of_what_was_replaced(world: World) -> None:
+    """R15: an ambiguous remap that was approved with its second Contact has that one again."""
+    first = world.approve(world.told(A, B, C).id, contact=2)
+    second = world.told(A, D)
+    with world.database.begin() as connection:
+        _, step = do_approve(connection, second.id, BY, world.policy)
+        undo(connection, step, BY, world.policy)
+    assert world.get(first.id).new_uri == C
+
+
+def test_r31_undo_of_a_rejection_and_of_a_note(world: World) -> None:
+    """R31: a rejected remap waits again; a note is again what it was."""
+    one = world.told(A, B)
+    with world.database.begin() as connection:
+        _, rejected = do_reject(connection, one.id, BY)
+        undo(connection, rejected, BY, world.policy)
+        set_note(connection, one.id, "first", BY)
+        _, noted = set_note(connection, one.id, "second", BY)
+        undo(connection, noted, BY, world.policy)
+    assert world.get(one.id).state is State.PENDING
+    assert world.get(one.id).note == "first"
+
+
+def test_undo_is_refused_where_somebody_decided_meanwhile(world: World) -> None:
+    """What another person has revoked since is not touched."""
+    one = world.told(A, B)
+    with world.database.begin() as connection:
+        _, step = do_approve(connection, one.id, BY, world.policy)
+        revoke(connection, one.id, Decision(actor="bob", at=NOW))
+    with world.database.begin() as connection, pytest.raises(RedirectdError, match="revoked by now"):
+        undo(connection, step, BY, world.policy)

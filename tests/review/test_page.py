@@ -1,0 +1,85 @@
+"""Remaps by filter and page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from redirectd.review.page import Query, ids, matching, page
+from redirectd.store.remap import State
+from tests.review.world import NOW, STRANGER, World
+
+PENDING = Query(states=(State.PENDING,))
+
+
+@pytest.fixture
+def many(world: World) -> World:
+    """Twelve remaps of two domains, two of them held in different ways, one approved, one flapping pair."""
+    for number in range(6):
+        world.told(f"sip:u{number}@a.example", f"sip:u{number}@new.example.net", last=-number * 24, first=-500)
+    world.told("sip:s@b.example", "sip:s@new.example.net", peer=STRANGER)
+    world.told("sip:m@b.example", "sip:m@new.example.net", method="MESSAGE")
+    world.told("sips:d@b.example", "sip:d@new.example.net")
+    world.told("sip:p@b.example", "sip:p@10.1.2.3")
+    world.told("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
+    world.told("sip:f@b.example", "sip:f@two.example.net", calls=2, first=-6, last=-1)
+    done = world.told("sip:z@a.example", "sip:z@new.example.net")
+    world.approve(done.id)
+    return world
+
+
+def test_pages_follow_each_other_without_a_gap(many: World) -> None:
+    """Pages by the id behind which they begin give every remap once, and the last one says that it is the last."""
+    seen: list[int] = []
+    after: int | None = 0
+    with many.database.read() as connection:
+        while after is not None:
+            found = page(connection, PENDING, many.policy, after=after, limit=5)
+            assert len(found.remaps) <= 5
+            seen += [one.id for one in found.remaps]
+            after = found.after
+    assert seen == [one.id for one in many.all(State.PENDING)]
+
+
+@pytest.mark.parametrize(
+    ("query", "users"),
+    [
+        (replace(PENDING, peer=STRANGER), {"s"}),
+        (replace(PENDING, domain="B.example"), {"s", "m", "d", "p", "f"}),
+        (replace(PENDING, seen_before=NOW - timedelta(hours=90)), {"u4", "u5"}),
+        (replace(PENDING, flag="untrusted"), {"s"}),
+        (replace(PENDING, flag="method"), {"m"}),
+        (replace(PENDING, flag="downgrade"), {"d"}),
+        (replace(PENDING, flag="suspicious"), {"p"}),
+        (replace(PENDING, flag="flapping"), {"f"}),
+        (replace(PENDING, flag="none", domain="a.example"), {"u0", "u1", "u2", "u3", "u4", "u5"}),
+        (Query(states=(State.APPROVED,)), {"z"}),
+        (Query(kind="gateway"), set()),
+    ],
+)
+def test_filters_give_what_they_name(many: World, query: Query, users: set[str]) -> None:
+    """Peer, domain, age, state, kind, and flags both stored and worked out from the policy."""
+    with many.database.read() as connection:
+        found = {one.old_uri.partition(":")[2].partition("@")[0] for one in matching(connection, query, many.policy)}
+    assert found == users
+
+
+FLAGS = ["untrusted", "method", "downgrade", "suspicious", "flapping", "none", "no-such", '%"', None]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(flag=st.sampled_from(FLAGS), limit=st.integers(1, 14))
+def test_what_the_database_sorts_out_by_flag_is_never_missed(many: World, flag: str | None, limit: int) -> None:
+    """A filter by flag gives the same as looking at every remap, whatever the size of the pages."""
+    with many.database.read() as connection:
+        everything = matching(connection, Query(), many.policy)
+        expected = [
+            one.id for one in everything if flag is None or (flag in one.flags if flag != "none" else not one.flags)
+        ]
+        query = Query(flag=flag)
+        assert ids(connection, query, many.policy) == expected
+        assert [one.id for one in page(connection, query, many.policy, limit=limit).remaps] == expected[:limit]
