@@ -1,0 +1,94 @@
+"""plan, apply, history, rollback, status and db: from approved remaps to files and back."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Cli
+
+TARGET_KEYS = {"name", "kind", "path", "create", "update", "delete", "unchanged", "diff", "refused"}
+
+
+def test_plan_changes_nothing(filled: Cli) -> None:
+    """`plan --json` has the contract's keys; --exit-code gives 2 while there are changes; no file appears."""
+    filled("approve", "1")
+    plan = filled("plan", "--json", "--exit-code", code=2).json
+    assert plan.keys() >= {"checksum", "targets", "conflicts", "cycles", "limit"}
+    assert plan["targets"][0].keys() >= TARGET_KEYS
+    assert (plan["targets"][0]["create"], plan["targets"][0]["delete"]) == (1, 0)
+    assert "+0:alice@127.0.31.1:" in plan["targets"][0]["diff"]
+    assert filled("plan", "--json").json["checksum"] == plan["checksum"]
+    assert not (filled.folder / "redirectd_htable").exists()
+
+
+def test_apply_then_nothing_to_do(filled: Cli) -> None:
+    """`apply` installs and says so; the next one finds nothing to change and plan --exit-code gives 0."""
+    filled("approve", "1")
+    done = filled("apply", "--json").json
+    assert done["generation"] == 1
+    assert done["targets"][0]["outcome"] == "installed"
+    assert b"alice@127.0.31.1" in (filled.folder / "redirectd_htable").read_bytes()
+    again = filled("apply", "--json").json
+    assert (again["generation"], again["targets"][0]["outcome"]) == (None, "unchanged")
+    filled("plan", "--exit-code")
+
+
+def test_dry_run(filled: Cli) -> None:
+    """`apply --dry-run` is a plan."""
+    filled("approve", "1")
+    assert "+0:alice@" in filled("apply", "--dry-run").out
+    assert not (filled.folder / "redirectd_htable").exists()
+
+
+def test_limit_refuses_with_3(filled: Cli) -> None:
+    """A plan over a limit is refused with 3 and its figures; the very plan that was shown goes through with --force."""
+    filled.config.write_text(filled.config.read_text() + "\n[limits]\nmax_changes = 1\n")
+    filled("approve", "1", "4", "7")
+    refused = filled("apply", "--json", code=3)
+    assert refused.json["targets"][0]["outcome"] == "refused"
+    assert "max_changes = 1" in refused.err
+    checksum = filled("plan", "--json").json["checksum"]
+    filled("apply", "--force", "--plan", "0" * 64, code=3)
+    filled("apply", "--force", "--plan", checksum)
+    assert (filled.folder / "redirectd_htable").exists()
+
+
+def test_unknown_target(filled: Cli) -> None:
+    """--target takes names of the configuration."""
+    assert "users" in filled("apply", "--target", "nobody", code=2).err
+
+
+def test_rollback_and_hold(filled: Cli) -> None:
+    """R35: rollback puts the files of the generation before back and holds applies until they are resumed."""
+    filled("approve", "1")
+    filled("apply")
+    first = (filled.folder / "redirectd_htable").read_bytes()
+    filled("approve", "4")
+    filled("apply")
+    assert (filled.folder / "redirectd_htable").read_bytes() != first
+    filled("rollback", "--json")
+    assert (filled.folder / "redirectd_htable").read_bytes() == first
+    assert "--resume" in filled("apply", code=3).err
+    filled("apply", "--resume")
+    generations = filled("history", "--json").json["generations"]
+    assert [one["cause"] for one in generations] == ["apply", "rollback", "apply", "apply"]
+    assert filled("history", "1", "--json").json["targets"][0]["name"] == "users"
+    filled("history", "99", code=2)
+    filled("rollback", "99", code=2)
+
+
+def test_status_without_service(filled: Cli) -> None:
+    """`status` works without a running service, from the database alone."""
+    status = filled("status", "--json").json
+    assert status["daemon"]["running"] is False
+    assert status["remaps"]["pending"] == len(filled("pending", "--json").json["remaps"])
+    assert "not running" in filled("status").out
+
+
+def test_db(cli: Cli) -> None:
+    """`db upgrade` makes the tables, `db current` says so, `db prune` drops nothing that is young."""
+    assert cli("db", "current", "--json").json["current"] is None
+    done = cli("db", "upgrade", "--json").json
+    assert done["before"] is None
+    current = cli("db", "current", "--json").json
+    assert current["current"] == current["head"] == done["after"]
+    assert cli("db", "prune", "--json").json["evidence"] == 0
+    assert "already" in cli("db", "upgrade").out

@@ -1,0 +1,161 @@
+"""ingest, explain, pending, list, show and lookup: the contract's JSON and nothing else on standard output."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+INGEST_KEYS = {"bytes", "sightings", "remaps_new", "remaps_updated", "session_progress", "unpaired", "refused"} | {
+    "unparsed",
+    "seconds",
+}
+REMAP_KEYS = {"id", "state", "kind", "old_uri", "new_uri", "contacts", "flags", "calls", "peers", "methods"} | {
+    "first_seen",
+    "last_seen",
+    "replaces",
+    "note",
+}
+
+
+@pytest.mark.parametrize("name", ["asterisk/ast22-pjsip.full.log", "kamailio/xlog-syslog.log"])
+def test_ingest_counts_as_expected(cli: Cli, name: str) -> None:
+    """What ingest counts is what the answering side's own record says (R3, R8)."""
+    expected = json.loads((cli.corpus / "expected.json").read_text())
+    wanted = expected[name]
+    found = cli.ingest(name).json
+    assert found.keys() >= INGEST_KEYS
+    assert found["sightings"] == wanted["sightings"]
+    assert found["session_progress"] == wanted["session_progress"]
+    assert found["bytes"] == (cli.corpus / name).stat().st_size
+
+
+def test_ingest_twice_counts_once(cli: Cli) -> None:
+    """R8: reading the same log again finds nothing new."""
+    first = cli.ingest("asterisk/ast22-pjsip.full.log").json
+    second = cli.ingest("asterisk/ast22-pjsip.full.log").json
+    assert first["sightings"] > 0
+    assert (second["sightings"], second["remaps_new"]) == (0, 0)
+
+
+def test_ingest_gz_and_several_files(cli: Cli) -> None:
+    """A gzipped log reads as the plain one does, and several files give their sum and each one's part."""
+    name = "asterisk/ast22-pjsip.full.log"
+    packed = cli.folder / "full.log.gz"
+    packed.write_bytes(gzip.compress((cli.corpus / name).read_bytes()))
+    other = cli.corpus / "kamailio/snippet-all-cases.log"
+    found = cli("ingest", "--session-progress", "count", "--json", packed, other).json
+    assert [part["file"] for part in found["files"]] == [str(packed), str(other)]
+    assert found["sightings"] == sum(part["sightings"] for part in found["files"])
+
+
+def test_session_progress_goes_to_standard_error(cli: Cli) -> None:
+    """R3: each 183 is one record at level info on standard error; standard output stays one JSON document."""
+    name = "asterisk/ast22-pjsip.full.log"
+    command = [sys.executable, "-m", "redirectd", "--config", str(cli.config), "ingest", "--json", "-"]
+    with (cli.corpus / name).open("rb") as log:
+        done = subprocess.run(command, stdin=log, capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in done.stderr.splitlines()]
+    assert len(records) == json.loads(done.stdout)["session_progress"] > 0
+    assert {(record["event"], record["level"]) for record in records} == {("session_progress", "info")}
+    assert records[0].keys() >= {"request_uri", "call_id", "peer", "sdp", "media", "reliable"}
+
+
+def test_unknown_dialect(cli: Cli) -> None:
+    """A dialect that there is none of is wrong usage, with the names there are."""
+    result = cli("ingest", "--dialect", "opensips", cli.corpus / "asterisk/ast22-pjsip.full.log", code=2)
+    assert "asterisk-pjsip" in result.err
+
+
+def test_pending_json(filled: Cli) -> None:
+    """`pending --json` has the contract's keys, flag names, whole URIs and times in UTC."""
+    remaps = filled("pending", "--json").json["remaps"]
+    assert len(remaps) > 10
+    assert all(remap.keys() >= REMAP_KEYS for remap in remaps)
+    assert {remap["state"] for remap in remaps} == {"pending"}
+    moved = next(remap for remap in remaps if remap["old_uri"] == "sip:alice@127.0.31.1:6003")
+    assert moved["new_uri"] == "sip:newuser@127.0.30.2:5060"
+    assert (moved["calls"], moved["flags"], moved["kind"]) == (3, [], "user")
+    assert moved["peers"] == ["udp:127.0.31.1:6003"]
+    assert moved["first_seen"].endswith("Z")
+    several = next(remap for remap in remaps if remap["old_uri"] == "sip:alice@127.0.31.1:6004")
+    assert (several["new_uri"], several["flags"]) == (None, ["ambiguous"])
+    assert several["contacts"] == ["sip:new-high@127.0.30.2", "sip:new-mid@127.0.30.2", "sip:new-low@127.0.30.2"]
+
+
+def test_filters(filled: Cli) -> None:
+    """Filters by kind, peer, flag, domain and page restrict both pending and list."""
+
+    def count(*args: str) -> int:
+        return len(filled("pending", "--json", *args).json["remaps"])
+
+    everything = count()
+    assert count("--kind", "gateway") == 1
+    assert count("--flag", "ambiguous") + count("--flag", "none") < everything
+    assert count("--peer", "127.0.31.1:6003") == 1
+    assert count("--domain", "gw03.carrier.test") == 1
+    assert count("--older-than", "10000d") == 0
+    assert count("--limit", "3") == 3
+    assert count("--after", "3") == everything - 3
+    filled("pending", "--older-than", "soon", code=2)
+
+
+def test_table_without_terminal_is_plain(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard output is no terminal there is no escape sequence, and no URI is cut or wrapped."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = filled("pending").out
+    assert "\x1b" not in out
+    line = next(line for line in out.splitlines() if "sip:alice@127.0.31.1:6003" in line)
+    assert "sip:newuser@127.0.30.2:5060" in line
+
+
+def test_empty_list_says_what_to_do(cli: Cli) -> None:
+    """Nothing pending is no error: the JSON is an empty list, and a person is told what to do."""
+    assert cli("pending", "--json").json == {"remaps": []}
+    result = cli("pending")
+    assert result.out == ""
+    assert "redirectd ingest" in result.err
+
+
+def test_show(filled: Cli) -> None:
+    """`show` gives one remap with its log lines; by URI it gives all remaps of that URI."""
+    one = filled("show", "1", "--json").json
+    assert one["evidence"][0]["text"].startswith("SIP/2.0 301")
+    assert filled("show", one["old_uri"], "--json").json["remaps"][0]["id"] == 1
+    assert "SIP/2.0 301" in filled("show", "1").out
+    filled("show", "9999", code=2)
+    filled("show", "sip:nobody@example.com", code=2)
+
+
+def test_hostile_text_is_printed_harmlessly(filled: Cli) -> None:
+    """A Contact full of control characters is shown escaped, in tables, in show and in JSON."""
+    for args in (("pending",), ("list", "--json"), *(("show", str(number)) for number in range(1, 29))):
+        out = filled(*args).out
+        assert all(char.isprintable() or char == "\n" for char in out)
+
+
+def test_explain_says_why_not(cli: Cli) -> None:
+    """`explain` names dialect and rule of each answer and touches no database."""
+    found = cli("explain", "--json", cli.corpus / "asterisk/ast22-pjsip.full.log").json["answers"]
+    kinds = [answer["read_as"] for answer in found]
+    assert (kinds.count("user remap"), kinds.count("gateway remap"), kinds.count("session progress")) == (6, 1, 6)
+    refused = [answer for answer in found if answer["read_as"] == "refused"]
+    assert {answer["rule"] for answer in refused} == {"R13"}
+    assert not (cli.folder / "redirectd.db").exists()
+    assert "why not" in cli("explain", cli.corpus / "asterisk/ast22-pjsip.full.log").out
+
+
+def test_lookup(filled: Cli) -> None:
+    """`lookup --json` gives uri, result and hops; result is null where nothing applies."""
+    filled("approve", "1")
+    found = filled("lookup", "--json", "sip:alice@127.0.31.1:6003").json
+    assert found["result"] == "sip:newuser@127.0.30.2:5060"
+    assert [hop.keys() >= {"id", "old_uri", "new_uri", "state"} for hop in found["hops"]] == [True]
+    assert filled("lookup", "--json", "nobody@127.0.31.1").json["result"] is None
+    filled("lookup", "not a uri", code=2)
