@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
 from redirectd.sources.rotation import siblings
 from redirectd.sources.source import Gap, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 class Writer:
@@ -141,11 +145,12 @@ class Reader:
         self.commits: list[tuple[int, int, dict[str, object] | None]] = [(0, 0, None)]
         self.follower = FollowedFile(path, from_end=from_end)
 
-    def turn(self) -> Segment | None:
-        """One poll; None where it brought nothing new."""
+    def turn(self, meanwhile: Callable[[], None] = lambda: None) -> Segment | None:
+        """One poll; None where it brought nothing new. `meanwhile` happens while the segment is read."""
         segment = self.follower.poll()
         if segment is None:
             return None
+        meanwhile()
         text = segment.log.read(segment.start, 1 << 20)
         found, whole = numbers(text)
         consumed = segment.start + (len(text) if segment.final else whole)

@@ -116,6 +116,72 @@ def test_truncation_is_a_gap(writer: Writer, reader: Reader, down: bool, grown: 
     assert reader.gaps[0].at_least == (0 if down else 4)
 
 
+@pytest.mark.parametrize("down", [False, True], ids=["live", "down"])
+def test_logs_that_begin_alike(writer: Writer, reader: Reader, log: Path, down: bool) -> None:
+    """Where every file begins with the same long banner, the bytes before the offset tell them apart."""
+    banner = b"#" * 1999 + b"\n"
+    log.write_bytes(banner)
+    writer.write(5)
+    reader.drain()
+    writer.write(2)
+    writer.copytruncate()
+    log.write_bytes(banner)
+    writer.write(30)
+    if down:
+        reader.restart()
+    reader.drain()
+    assert reader.delivered == list(range(37))
+    assert reader.gaps == []
+
+
+def test_empty_log_that_was_filled_and_copied_away(writer: Writer, reader: Reader) -> None:
+    """A log that was empty at the last look, and is again, may have a copy with lines between."""
+    writer.write(1)
+    reader.drain()
+    writer.copytruncate()
+    writer.write(1)
+    reader.drain()
+    writer.truncate()
+    reader.drain()
+    writer.write(2)
+    writer.copytruncate()
+    reader.drain()
+    assert reader.delivered == list(range(4))
+
+
+def test_file_of_a_few_bytes_proves_nothing(writer: Writer, reader: Reader, log: Path) -> None:
+    """A rotated file of one byte is not taken for the new one that begins with that byte."""
+    first = writer.line(0)
+    log.write_bytes(first[:1])
+    reader.drain()
+    writer.rename()
+    log.write_bytes(first)
+    assert reader.drain() == [0]
+
+
+def test_half_line_lost_while_down(writer: Writer, reader: Reader) -> None:
+    """Half a line that was seen, and is gone when reading resumes, is told with its size."""
+    writer.write_half()
+    reader.drain()
+    writer.truncate()
+    writer.write(2)
+    reader.restart()
+    assert reader.drain() == [1, 2]
+    assert [gap.at_least for gap in reader.gaps] == [4]
+
+
+def test_deleted_log_after_a_rotated_one(writer: Writer, reader: Reader) -> None:
+    """When the log itself was removed, an older rotated file does not hide that something may be missing."""
+    writer.write(2)
+    writer.rename()
+    writer.write(2)
+    assert reader.drain() == [2, 3]
+    writer.delete(create=False)
+    writer.write(2)
+    assert reader.drain() == [4, 5]
+    assert [gap.at_least for gap in reader.gaps] == [0]
+
+
 def test_gap_is_told_until_it_is_committed(writer: Writer, log: Path) -> None:
     """A loss that was told and not confirmed is told again."""
     writer.write(5)

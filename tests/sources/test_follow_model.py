@@ -15,6 +15,10 @@ from redirectd.sources.rotation import siblings
 from tests.sources.rotator import Reader, Writer, numbers
 
 
+def _open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 class FollowedLog(RuleBasedStateMachine):
     """A writer, a rotator and a reader that is stopped, killed and set back.
 
@@ -25,6 +29,7 @@ class FollowedLog(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.descriptors = _open_descriptors()
         self.folder = Path(tempfile.mkdtemp())
         self.writer = Writer(self.folder / "full")
         self.writer.write(1)
@@ -39,6 +44,7 @@ class FollowedLog(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.read_all()
         self.reader.follower.close()
+        assert _open_descriptors() <= self.descriptors, "files are left open"
         shutil.rmtree(self.folder)
 
     # The writer and the rotator
@@ -107,6 +113,20 @@ class FollowedLog(RuleBasedStateMachine):
     def read_a_little(self, turns: int) -> None:
         for _ in range(turns):
             self.reader.turn()
+
+    @precondition(lambda self: self.writer.path.exists())
+    @rule(style=st.sampled_from(["rename", "copytruncate", "truncate"]), count=st.integers(1, 60))
+    def rotate_while_it_is_read(self, style: str, count: int) -> None:
+        def meanwhile() -> None:
+            if style == "rename":
+                self.rename(dated=False, packed=False, create=True)
+            elif style == "copytruncate":
+                self.copytruncate(dated=False, packed=False)
+            else:
+                self.truncate()
+            self.write(count)
+
+        self.reader.turn(meanwhile)
 
     @rule()
     def read_all(self) -> None:
