@@ -64,12 +64,13 @@ def _message(window: Window, begin: int, header: BlockHeader, *, terminal: bool,
     message, position, limit = bytearray(), begin, min(len(window), begin + 2 * REACH)
     while len(message) < header.size and position < limit:
         newline = window.find(b"\n", position, limit)
-        stop = newline + 1 if newline >= 0 else limit
-        line = bytes(window[position:stop])
+        if newline < 0:  # half a line can be half a date
+            return bytes(message), limit
+        line = bytes(window[position : newline + 1])
         if dated and (date := _DATE.match(line)):
             line = line[date.end() :]
         message += line[:-2] + b"\n" if terminal and line.endswith(b"\r\n") else line
-        position = stop
+        position = newline + 1
     if len(message) > header.size + 1:
         extent = measure(message, 0)
         return bytes(message[: extent.end] if extent.end else message[: header.size]), position
