@@ -150,9 +150,9 @@ def test_empty_log_that_was_filled_and_copied_away(writer: Writer, reader: Reade
 
 
 def test_file_of_a_few_bytes_proves_nothing(writer: Writer, reader: Reader, log: Path) -> None:
-    """A rotated file of one byte is not taken for the new one that begins with that byte."""
+    """A rotated file of four bytes is not taken for the new one that begins with them."""
     first = writer.line(0)
-    log.write_bytes(first[:1])
+    log.write_bytes(first[:4])
     reader.drain()
     writer.rename()
     log.write_bytes(first)
