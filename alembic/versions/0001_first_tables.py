@@ -20,7 +20,7 @@ def upgrade() -> None:
     """First tables."""
     op.create_table(
         "audit",
-        sa.Column("id", BIG_ID, autoincrement=True, nullable=False),
+        sa.Column("id", BIG_ID, autoincrement=False, nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("actor", sa.String(length=255), nullable=False),
         sa.Column("action", sa.String(length=32), nullable=False),
@@ -40,10 +40,13 @@ def upgrade() -> None:
     op.create_table(
         "event",
         sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("event_key", sa.String(length=32), nullable=False),
         sa.Column("call_key", sa.String(length=32), nullable=False),
         sa.Column("remap_id", BIG_ID, nullable=True),
         sa.Column("refusal_id", BIG_ID, nullable=True),
         sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("peer", sa.String(length=80), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
         sa.Column("seen_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
@@ -155,6 +158,7 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(length=255), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("identity"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("remap", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_remap_old_hash"), ["old_hash"], unique=False)

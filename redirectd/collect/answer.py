@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
+from redirectd.dialects.extent import head_end
 from redirectd.dialects.frame import Direction, Frame, Peer, Record
 from redirectd.sip.message import Request, Response
+from redirectd.sip.routekey import route_key
 from redirectd.sip.text import to_bytes
+from redirectd.sip.uri import SipUri, UriError, parse_uri
 
 WEAK, UNPAIRED, CUT, WHOLE = range(4)
 """How much one telling of an answer proves; a better telling of the same answer replaces a lesser one (R8).
@@ -67,19 +70,43 @@ class Answer:
             return self.call_key
         return _hash(f"{self.call_id}\0{self.cseq}\0{self.method}\0{self.fork}\0{self.status}")
 
+    @property
+    def move_key(self) -> str:
+        """Names the transaction together with the URI that was answered; the event key alone where that is not told.
+
+        Two proxies in a row that share a database know one call by the same Call-ID, CSeq and branch index, and yet
+        each was answered for a URI of its own (R5).
+        """
+        if self.rank == WEAK or self.request_uri is None:
+            return self.event_key
+        return _hash(f"{self.event_key}\0{_place(self.request_uri)}")
+
+
+def _place(uri_text: str) -> str:
+    """The route key of a URI, so that two loggers' spellings of it are one; the text of what has none."""
+    try:
+        uri = parse_uri(uri_text)
+    except UriError:
+        return uri_text
+    return str(route_key(uri)) if isinstance(uri, SipUri) else uri_text
+
 
 def fork_of(branch: str | None) -> str:
     """What tells the branches of one transaction apart: Kamailio's branch index, else the whole branch.
 
-    Kamailio's tm writes `z9hG4bK<hash>.<random>.<index>`; its one-line record has the index alone, so the index
-    is what both tellings share. A foreign branch of that shape does no harm: Call-ID and CSeq stand beside it.
+    Kamailio's tm writes `z9hG4bK<hash>.<random>.<index>`, the index in hexadecimal with the lowest digit first; its
+    one-line record has the index alone, so the index is what both tellings share. A foreign branch of that shape
+    does no harm: Call-ID and CSeq stand beside it.
     """
     if not branch:
         return ""
-    head, dot, index = branch.rpartition(".")
-    if dot and "." in head and index.isdigit() and len(index) <= 3 and head.startswith("z9hG4bK"):
-        return index
+    head, _, index = branch.rpartition(".")
+    if "." in head and head.startswith("z9hG4bK") and len(index) in {1, 2} and _HEX.issuperset(index):
+        return str(int(index[::-1], 16))
     return branch
+
+
+_HEX = frozenset("0123456789abcdef")
 
 
 def from_record(record: Record, *, position: int, seen_at: datetime | None, text: str) -> Answer:
@@ -116,7 +143,7 @@ def from_messages(
 ) -> Answer:
     """The answer told by a response and, where it was found, its request (R6)."""
     via, cseq = response.top_via, response.cseq
-    cut = frame.cut or response.truncated
+    cut = _contacts_cut(frame, response)
     rank = UNPAIRED if request is None else CUT if cut else WHOLE
     return Answer(
         status=response.status,
@@ -142,6 +169,16 @@ def from_messages(
         text=text,
         response=response,
     )
+
+
+def _contacts_cut(frame: Frame, response: Response) -> bool:
+    """Whether a Contact can be missing or short: the headers don't end, and that is the writer's doing.
+
+    A body that was cut takes nothing away; chan_sip drops the empty line behind the headers.
+    """
+    if head_end(response.raw, 0, len(response.raw)) >= 0:
+        return False
+    return frame.cut or not response.raw.endswith(b"\n")
 
 
 def _hash(text: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from redirectd.collect.answer import CUT, UNPAIRED, WEAK, WHOLE, Answer
-from redirectd.collect.verdict import Refused, Verdict
+from redirectd.collect.answer import CUT, WEAK, WHOLE, Answer
+from redirectd.collect.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,14 @@ class SessionProgress:
 
 @dataclass(slots=True)
 class Batch:
-    """One stretch of one source. `verdicts` are by event key, the best telling of each (R8)."""
+    """One stretch of one source. `verdicts` are by event key, the best telling of each (R8).
+
+    `retracted` are the move keys of answers that turned out to be relayed copies after they had been read (R8).
+    """
 
     source: str
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    retracted: set[str] = field(default_factory=set)
     quarantined: list[Quarantined] = field(default_factory=list)
     progress: list[SessionProgress] = field(default_factory=list)
     losses: dict[str, int] = field(default_factory=dict)
@@ -48,39 +52,57 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit but the position."""
-        return not (self.verdicts or self.quarantined or self.losses)
+        return not (self.verdicts or self.retracted or self.quarantined or self.losses)
+
+    @property
+    def weight(self) -> int:
+        """How much is held here, in verdicts: what bounds a batch. Evidence and quarantined bytes count by 8 KiB."""
+        bytes_held = sum(len(one.content) for one in self.quarantined)
+        return len(self.verdicts) + len(self.retracted) + len(self.quarantined) + bytes_held // 8192
 
 
 def better(known: Answer, other: Answer) -> Answer | None:
     """What two tellings of one answer make together; None where the other adds nothing.
 
     A line that knows the request but lost the Contacts, and a dump that has the Contacts but not the request,
-    are the whole answer together.
+    are the whole answer together. A line alone knows the incoming URI (R5), a message alone Expires and Reason
+    (R18, R23).
     """
-    low, high = sorted((known, other), key=lambda answer: answer.rank)
-    if high.rank == CUT and low.rank == UNPAIRED and low.contacts and not low.faults:
-        return _merge(high, low)
-    return other if other.rank > known.rank else None
+    line, message = (known, other) if known.response is None else (other, known)
+    if line.response is not None or message.response is None or WEAK in {line.rank, message.rank}:
+        return other if other.rank > known.rank else None
+    joined = _joined(line, message)
+    return None if joined == known else joined
 
 
-def _merge(paired: Answer, dump: Answer) -> Answer:
-    return replace(
-        paired,
-        contacts=dump.contacts,
-        contact_headers=dump.contact_headers,
-        expires=dump.expires,
-        reasons=dump.reasons,
-        faults=(),
-        rank=WHOLE,
-        text=dump.text,
+def _joined(line: Answer, message: Answer) -> Answer:
+    """A line's and a message's telling in one: the request of that which knows it, the Contacts of the whole one."""
+    if message.request_uri is not None or line.request_uri is None:
+        joined = replace(message, incoming_uri=line.incoming_uri, peer=message.peer or line.peer)
+        source = line
+    else:
+        joined = replace(line, expires=message.expires, reasons=message.reasons, response=message.response)
+        source = message
+    if joined.rank == CUT and source.contacts and not source.faults:
+        return replace(
+            joined,
+            contacts=source.contacts,
+            contact_headers=source.contact_headers,
+            text=source.text,
+            faults=(),
+            rank=WHOLE,
+        )
+    return joined
+
+
+def both(one: SessionProgress, other: SessionProgress) -> SessionProgress:
+    """What a line and a message tell of one 183 together: the line knows the request, the message the SDP (R3)."""
+    return SessionProgress(
+        request_uri=one.request_uri or other.request_uri,
+        call_id=one.call_id,
+        peer=one.peer or other.peer,
+        sdp=one.sdp or other.sdp,
+        media=one.media or other.media,
+        reliable=one.reliable or other.reliable,
+        seen_at=one.seen_at or other.seen_at,
     )
-
-
-def is_weak(verdict: Verdict) -> bool:
-    """Whether a verdict rests on a line that proves no pair of URIs."""
-    return verdict.answer.rank == WEAK
-
-
-def is_unparsed(verdict: Verdict) -> bool:
-    """Whether it looked like a permanent move and could not be read."""
-    return isinstance(verdict, Refused) and verdict.unparsed

@@ -19,7 +19,7 @@ from redirectd.store.collecting import record
 from redirectd.store.database import Database
 
 STEP_BYTES = 16 << 20
-STEP_VERDICTS = 2_000
+STEP_WEIGHT = 2_000
 """Bounds of one step: what a crash makes us read again, and what a batch holds in memory."""
 
 POSITION_SECONDS = 2.0
@@ -74,7 +74,7 @@ class FileCollector:
             batch.losses["gap"] = batch.losses.get("gap", 0) + max(1, gap.at_least)
         bounded = False
         while not bounded and reader.read(batch, final=segment.final):
-            bounded = batch.read >= STEP_BYTES or len(batch.verdicts) >= STEP_VERDICTS
+            bounded = batch.read >= STEP_BYTES or batch.weight >= STEP_WEIGHT
         try:
             sightings = self._commit(segment, reader, batch)
         except BaseException:

@@ -13,8 +13,10 @@ from redirectd.sources.log import Log
 from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
 
-COMMIT_VERDICTS = 2_000
-"""Verdicts after which a batch is committed: a commit costs an fsync, a batch costs memory."""
+COMMIT_WEIGHT = 2_000
+COMMIT_BYTES = 256 << 20
+"""What a batch holds, and how much of the log it is of, before it is committed: a commit costs an fsync, a batch
+memory."""
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ def ingest(
         batch.progress.clear()
         if on_block is not None:
             on_block(reader.offset)
-        if len(batch.verdicts) >= COMMIT_VERDICTS or not more:
+        if batch.weight >= COMMIT_WEIGHT or batch.read >= COMMIT_BYTES or not more:
             if not batch.is_empty:
                 with database.begin() as connection:
                     summary.add(record(connection, batch, node=node, now=clock()))

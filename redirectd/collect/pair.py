@@ -16,8 +16,11 @@ LOOK_BACK = 8 << 20
 """Bytes before a response in which its request is looked for, on into the rotated file before."""
 
 CHUNK = 256 << 10
-MAX_TRIES = 64
-"""Places with the same branch or Call-ID that are looked at; a transaction has a handful."""
+OVERLAP = REACH
+"""Bytes by which searched stretches overlap, so that a record on their border is seen whole."""
+
+MAX_TRIES = 256
+"""Messages with the same branch or Call-ID that are looked at; a transaction has a handful, a hostile one more."""
 
 _SURE_BRANCH = 12
 """A branch at least this long is looked for, else the Call-ID: `z9hG4bK` and a few characters."""
@@ -64,13 +67,15 @@ def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tup
     Writers of several threads can log a request behind its answer, hence the look ahead.
     """
     window = block.window
-    at = window.rfind(needle, 0, frame.start)
+    # What begins before the window can't be read in it: such a border is left to the next stretch.
+    low = min(OVERLAP, frame.start) if block.base > log.start else 0
+    at = window.rfind(needle, low, frame.start)
     while at >= 0:
         yield window, at
-        at = window.rfind(needle, 0, at)
+        at = window.rfind(needle, low, at)
     lowest = block.base + frame.start - LOOK_BACK
-    yield from _further_back(log, block.base, lowest, needle)
-    older = log.previous() if lowest < log.start else None
+    yield from _further_back(log, block.base + low, lowest, needle)
+    older = log.previous() if lowest < 0 else None
     if older is not None:
         yield from _further_back(older, older.end(), older.end() + lowest, needle)
     at = window.find(needle, frame.end, frame.end + REACH)
@@ -83,8 +88,8 @@ def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[t
     lowest = max(lowest, log.start)
     while high > lowest:
         low = max(lowest, high - CHUNK)
-        base = max(log.start, low - REACH)
-        window = log.read(base, high + REACH - base)
+        base = max(log.start, low - OVERLAP)
+        window = log.read(base, high + OVERLAP - base)
         at = window.rfind(needle, low - base, high - base + len(needle) - 1)
         while at >= 0:
             yield window, at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from redirectd.collect.answer import WEAK, WHOLE, Answer, from_messages, from_record
-from redirectd.collect.batch import Batch, Quarantined, better
+from redirectd.collect.batch import Batch, Quarantined, better, both
 from redirectd.collect.pair import find_request
 from redirectd.collect.progress import session_progress
+from redirectd.collect.relay import Copy, Relays
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
 from redirectd.config.policy import Policy
@@ -30,6 +32,8 @@ MAX_EVIDENCE = 8_192
 
 MAX_QUARANTINE = 65_536
 """Bytes of an unreadable record that are kept."""
+
+_LONGER_STATUS = re.compile(rb"[\r\n]*+SIP/2\.0 (?:301|183)\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ class Reader:
         self._scanner = Scanner(log, reading.dialects, literals(reading.dialects, (301, 183)), offset=offset)
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._unconfirmed: list[tuple[str, int | None]] = []
-        self._receivers: OrderedDict[str, set[tuple[str, int | None]]] = OrderedDict()
+        self._relays = Relays()
+        self._progress: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, told by a message
 
     @property
     def offset(self) -> int:
@@ -87,6 +92,7 @@ class Reader:
         if block is None:
             return False
         batch.read += block.end - begin
+        self._progress.clear()
         now = self._clock().replace(minute=0, second=0, microsecond=0)
         for told, dialect in block.found:
             self._take(block, told, dialect, batch, now)
@@ -101,13 +107,15 @@ class Reader:
         if isinstance(told, Record):
             if told.status in {301, 183}:
                 text = _evidence(block.window[told.start : told.end])
-                self._add(batch, block, told, from_record(told, position=position, seen_at=seen_at, text=text))
+                self._add(batch, from_record(told, position=position, seen_at=seen_at, text=text))
             return
         if told.direction is Direction.SENT:
             return  # what this host answers itself or relays (R8)
         try:
             message = parse_message(told.payload)
         except MessageError as error:
+            if _LONGER_STATUS.match(told.payload):
+                return  # R2: a status of more than three digits is nothing
             self._quarantine(batch, block, told.start, told.end, told.dialect, str(error))
             return
         if not isinstance(message, Response) or message.status not in {301, 183}:
@@ -131,10 +139,16 @@ class Reader:
     ) -> None:
         text = _evidence(frame.payload)
         unpaired = from_messages(frame, response, None, position=position, seen_at=seen_at, text=text)
-        if self._seen.get(unpaired.event_key) == WHOLE or self._is_relayed(unpaired):
+        if self._relays.is_relayed(unpaired):
+            return
+        for copy in self._relays.overtaken(unpaired):
+            self._retract(batch, copy)
+        if self._seen.get(unpaired.event_key) == WHOLE:
+            if self._adds(batch, unpaired):
+                self._add(batch, unpaired)
             return
         if response.status == 183 and self.reading.session_progress == "count":
-            self._add(batch, block, frame, unpaired)
+            self._add(batch, unpaired)
             return
         request = find_request(self.log, block, frame, response, dialect)
         answer = (
@@ -142,35 +156,42 @@ class Reader:
             if request is None
             else from_messages(frame, response, request, position=position, seen_at=seen_at, text=text)
         )
-        self._add(batch, block, frame, answer)
+        self._relays.counted(answer)
+        self._add(batch, answer)
 
-    def _is_relayed(self, answer: Answer) -> bool:
-        """R8 where the log tells no direction: the sender had received this answer itself a moment ago."""
-        if answer.direction is not Direction.UNKNOWN or answer.peer is None or answer.local is None:
-            return False
-        key = f"{answer.call_key} {answer.cseq} {answer.method} {answer.status}"
-        receivers = self._receivers.setdefault(key, set())
-        self._receivers.move_to_end(key)
-        while len(self._receivers) > REMEMBERED:
-            self._receivers.popitem(last=False)
-        if (answer.peer.address, answer.peer.port) in receivers:
-            return True
-        receivers.add((answer.local.address, answer.local.port))
-        return False
+    def _adds(self, batch: Batch, answer: Answer) -> bool:
+        """Whether a message can add to what only a line has told so far in this stretch."""
+        if answer.status == 183:
+            return not self._progress.get(answer.event_key, (0, True))[1]
+        known = batch.verdicts.get(answer.event_key)
+        return known is not None and known.answer.response is None
 
-    def _add(self, batch: Batch, block: Block, told: Frame | Record, answer: Answer) -> None:
+    def _retract(self, batch: Batch, copy: Copy) -> None:
+        """Takes back a relayed copy that stood before the received one (R8)."""
+        self._remember(copy.event_key, None)
+        batch.verdicts.pop(copy.event_key, None)
+        batch.retracted.add(copy.move_key)
+
+    def _add(self, batch: Batch, answer: Answer) -> None:
         key = answer.event_key
         known = self._seen.get(key)
-        if known is not None and (known >= answer.rank or answer.status == 183) and key not in batch.verdicts:
-            return
-        self._remember(key, answer.rank)
         if answer.status == 183:
-            if known is None:
-                batch.progress.append(session_progress(answer))
-            return
-        self._judge(batch, block, told, answer)
+            self._add_progress(batch, answer, is_new=known is None)
+        elif known is None or known < answer.rank or key in batch.verdicts:
+            self._judge(batch, answer)
+        self._remember(key, answer.rank if known is None else max(known, answer.rank))
 
-    def _judge(self, batch: Batch, block: Block, told: Frame | Record, answer: Answer) -> None:
+    def _add_progress(self, batch: Batch, answer: Answer, *, is_new: bool) -> None:
+        key, by_message = answer.event_key, answer.response is not None
+        at, known_by_message = self._progress.get(key, (-1, by_message))
+        if is_new:
+            self._progress[key] = (len(batch.progress), by_message)
+            batch.progress.append(session_progress(answer))
+        elif known_by_message is not by_message:
+            batch.progress[at] = both(batch.progress[at], session_progress(answer))
+            self._progress[key] = (at, True)
+
+    def _judge(self, batch: Batch, answer: Answer) -> None:
         key = answer.event_key
         earlier = batch.verdicts.get(key)
         if earlier is not None:
@@ -178,19 +199,26 @@ class Reader:
             if improved is None:
                 return
             answer = improved
-            self._remember(key, answer.rank)
         if answer.rank == WEAK and self._seen.get(f"call {answer.call_key}"):
             return  # a full telling of the same call says more
         verdict = judge(answer, self.reading.policy)
         if verdict is None:
             return
         batch.verdicts[key] = verdict
+        self._remember(key, answer.rank)
         if answer.rank != WEAK:
             self._remember(f"call {answer.call_key}", 1)
             batch.verdicts.pop(answer.call_key, None)
 
-    def _remember(self, key: str, rank: int) -> None:
-        self._unconfirmed.append((key, self._seen.get(key)))
+    def _remember(self, key: str, rank: int | None) -> None:
+        """Keeps the rank of what a key names; None forgets it."""
+        known = self._seen.get(key)
+        if known == rank:
+            return
+        self._unconfirmed.append((key, known))
+        if rank is None:
+            del self._seen[key]
+            return
         self._seen[key] = rank
         self._seen.move_to_end(key)
         while len(self._seen) > REMEMBERED:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from redirectd.collect.answer import UNPAIRED, WEAK, Answer
 from redirectd.collect.targets import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
 from redirectd.config.policy import Policy
+from redirectd.sip.address import split_commas
 from redirectd.sip.routekey import route_key
-from redirectd.sip.text import printable
-from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri, UriError, parse_uri
+from redirectd.sip.text import normalize_escapes, printable
+from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, UriError, parse_uri
 
 KINDS = {"INVITE": "user", "MESSAGE": "user", "SUBSCRIBE": "user", "OPTIONS": "gateway", "REGISTER": "registrar"}
 """R12: what a 301 to each method says has moved."""
@@ -60,13 +61,10 @@ def _emergency(old: Uri, policy: Policy) -> bool:
     if isinstance(old, TelUri):
         number = old.number
     elif isinstance(old, SipUri) and old.user is not None:
-        number = old.user.partition(";")[0]
+        number = normalize_escapes(old.user).partition(";")[0]
     else:
         return False
-    return number.translate(_SEPARATORS) in policy.emergency_numbers
-
-
-_SEPARATORS = str.maketrans("", "", "-.()")
+    return number.translate(VISUAL_SEPARATORS).removeprefix("+") in policy.emergency_numbers
 
 
 def _is_ours(old: SipUri, policy: Policy) -> bool:
@@ -106,7 +104,7 @@ def _learn(answer: Answer, old: Uri, kind: str, policy: Policy) -> Verdict:
         candidates=targets.candidates,
         flags=flags,
         facts=facts,
-        deadline=_deadline(answer, targets.lifetime),
+        lifetime=targets.lifetime,
         incoming=_incoming(answer),
     )
 
@@ -116,15 +114,10 @@ def _hold_ending(answer: Answer, targets: Targets, flags: dict[str, str]) -> Non
     if targets.lifetime_fault:
         flags["expiring"] = targets.lifetime_fault
     elif targets.lifetime is not None:
-        deadline = _deadline(answer, targets.lifetime)
-        until = f", until {deadline:%Y-%m-%d %H:%M:%S} UTC" if deadline else ""
+        until = ""
+        if answer.seen_at is not None:
+            until = f", until {answer.seen_at + timedelta(seconds=targets.lifetime):%Y-%m-%d %H:%M:%S} UTC"
         flags["expiring"] = f"the move is said to last {targets.lifetime} s{until}"
-
-
-def _deadline(answer: Answer, lifetime: int | None) -> datetime | None:
-    if lifetime is None or answer.seen_at is None:
-        return None
-    return answer.seen_at + timedelta(seconds=lifetime)
 
 
 def _incoming(answer: Answer) -> str | None:
@@ -141,7 +134,8 @@ def _incoming(answer: Answer) -> str | None:
 def _number_changed(answer: Answer) -> bool:
     """R23: `Reason: Q.850;cause=22` (RFC 3326, RFC 3398)."""
     for value in answer.reasons:
-        parts = [part.strip().lower() for part in value.split(";")]
-        if parts[0] == "q.850" and "cause=22" in parts[1:]:
-            return True
+        for entry in split_commas(value):
+            parts = ["".join(part.split()).lower() for part in entry.split(";")]
+            if parts[0] == "q.850" and "cause=22" in parts[1:]:
+                return True
     return False

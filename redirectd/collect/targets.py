@@ -13,7 +13,7 @@ from redirectd.sip.compare import equal
 from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri
+from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
 
 _ROUTING_DATA = ("rn", "npdi", "cic", "tgrp", "trunk-context")
 """R21: number portability (RFC 4694) and trunk groups (RFC 4904)."""
@@ -94,12 +94,14 @@ def _choose(
         return _refuse(answer, *refusal)
     if len(distinct) > 1:
         flags["ambiguous"] = f"{len(distinct)} different Contacts: choose one with --contact"
+        if len(routable) < len(distinct):
+            flags["ambiguous"] += f"; {len(distinct) - len(routable)} of them can't be routed: {refusal[1]}"
     alive = [item for item in routable if _lifetime(item[1], answer)[0] != 0]
     if not alive:
         return _refuse(answer, "R18", "its lifetime is zero: the move is over as soon as it is told")
     alive.sort(key=lambda item: -item[1].q)
     for uri, _, _ in alive:
-        _hold_target(uri, old, flags)
+        flags |= target_holds(uri, old)
     lifetimes = [_lifetime(contact, answer) for _, contact, _ in alive]
     finite = [seconds for seconds, _ in lifetimes if seconds is not None]
     return Targets(
@@ -116,15 +118,11 @@ def _choose(
 def _as_sip(uri: Uri, policy: Policy) -> Uri:
     """R20: a tel: target becomes a SIP URI at the configured gateway (RFC 3261 19.1.6)."""
     if isinstance(uri, TelUri) and policy.tel_gateway:
-        number = uri.number.translate(_SEPARATORS)
-        host, _, port = (
-            policy.tel_gateway.partition(":") if policy.tel_gateway[0] != "[" else (policy.tel_gateway, "", "")
-        )
-        return SipUri("sip", number, None, host, int(port) if port else None, (*uri.params, ("user", "phone")))
+        number = uri.digits
+        gateway = parse_uri(f"sip:{policy.tel_gateway}")
+        assert isinstance(gateway, SipUri)
+        return replace(gateway, user=number, params=(*uri.params, ("user", "phone")))
     return uri
-
-
-_SEPARATORS = str.maketrans("", "", "-.()")
 
 
 def _stripped(uri: Uri) -> tuple[Uri, str]:
@@ -155,8 +153,9 @@ def _unroutable(uri: Uri, old: SipUri) -> tuple[str, str] | None:
     return None
 
 
-def _hold_target(uri: SipUri, old: SipUri, flags: dict[str, str]) -> None:
-    """R19, R21, and the part of R27 that needs no policy."""
+def target_holds(uri: SipUri, old: SipUri) -> dict[str, str]:
+    """R19, R21, and the part of R27 that needs no policy: holds by name, each with its reason."""
+    flags: dict[str, str] = {}
     if old.scheme == "sips" and uri.scheme == "sip":
         flags["downgrade"] = "the old URI is sips and the new one is sip: calls would lose their protection"
     inside = {part.partition("=")[0].lower() for part in (uri.user or "").split(";")[1:]}
@@ -168,6 +167,7 @@ def _hold_target(uri: SipUri, old: SipUri, flags: dict[str, str]) -> None:
     for which, checked in (("target", uri), ("old URI", old)):
         if checked.forbidden_escapes:
             flags["suspicious"] = f"in the {which}, {checked.forbidden_escapes}"
+    return flags
 
 
 def _lifetime(contact: Contact, answer: Answer) -> tuple[int | None, str | None]:

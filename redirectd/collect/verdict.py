@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 
 from redirectd.collect.answer import Answer
@@ -27,7 +27,8 @@ class Learnt:
     """A remap that follows from an answer.
 
     `kind` is user, gateway or registrar (R12); `old_key` is the route key (R24). `flags` hold it for review, by name
-    with a reason; `facts` strengthen or explain it (R23). `deadline` is when it ends by itself (R18).
+    with a reason; `facts` strengthen or explain it (R23). `lifetime` is how long it lasts by its own word, in seconds
+    from when it was seen (R18); None for good.
     """
 
     answer: Answer
@@ -37,8 +38,14 @@ class Learnt:
     candidates: tuple[Candidate, ...]
     flags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
-    deadline: datetime | None = None
+    lifetime: int | None = None
     incoming: str | None = None
+
+    def deadline(self, now: datetime) -> datetime | None:
+        """When it ends by itself (R18); `now` stands in where the log has no time."""
+        if self.lifetime is None:
+            return None
+        return (self.answer.seen_at or now) + timedelta(seconds=self.lifetime)
 
     @property
     def forked(self) -> bool:

@@ -14,8 +14,10 @@ from redirectd.plan.cycle import would_close_cycle
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import onward
 from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store import audit, remaps
+from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 
@@ -51,32 +53,40 @@ def load(connection: Connection, number: int) -> Remap:
 
 def approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> Remap:
     """Approves a remap. Raises RefusedError where a hold or a cycle forbids it, UsageError for a wrong choice."""
+    take_turn(connection, audit.TURN)
     found = with_holds(load(connection, number), policy)
     _check("approve", found)
     chosen = _chosen(found, decision)
     found = with_holds(replace(found, new_uri=chosen), policy)
     _refuse_held(found, decision)
     _refuse_cycle(connection, found, decision)
-    for other in remaps.by_old_key(connection, found.old_key):
-        if other.id != number and other.kind == found.kind and other.state is State.APPROVED:
-            by = replace(decision, reason=f"replaced by remap {number}")
-            _change(connection, other, "supersede", by)
+    replaced = [
+        other
+        for other in remaps.by_old_key(connection, found.old_key)
+        if other.id != number and other.kind == found.kind and other.state is State.APPROVED
+    ]
+    for other in replaced:
+        _change(connection, other, "supersede", replace(decision, reason=f"replaced by remap {number}"))
     review = decision.at + policy.revalidate_after if policy.revalidate_after else None
-    return _change(connection, found, "approve", decision, new_uri=chosen, revalidate_after=review)
+    values = {"new_uri": chosen, "revalidate_after": review, "replaces": replaced[0].id if replaced else None}
+    return _change(connection, found, "approve", decision, **values)
 
 
 def reject(connection: Connection, number: int, decision: Decision) -> Remap:
     """Rejects a pending remap; it stays rejected on new sightings (R31)."""
+    take_turn(connection, audit.TURN)
     return _change(connection, load(connection, number), "reject", decision)
 
 
 def revoke(connection: Connection, number: int, decision: Decision) -> Remap:
     """Takes an approval back, at the next apply (R35)."""
+    take_turn(connection, audit.TURN)
     return _change(connection, load(connection, number), "revoke", decision)
 
 
 def reopen(connection: Connection, number: int, decision: Decision) -> Remap:
     """Puts a decided remap back among the pending; a choice of Contact is open again."""
+    take_turn(connection, audit.TURN)
     found = load(connection, number)
     choice = found.contacts[0].uri if len(found.contacts) == 1 and "ambiguous" not in found.flags else None
     return _change(connection, found, "reopen", decision, new_uri=choice)
@@ -85,6 +95,9 @@ def reopen(connection: Connection, number: int, decision: Decision) -> Remap:
 def expire(connection: Connection, *, now: datetime) -> list[int]:
     """Ends the approved remaps whose lifetime has run out (R18); gives their ids."""
     query = select(table.c.id).where(table.c.state == State.APPROVED, table.c.expires_at <= now)
+    if connection.execute(query.limit(1)).first() is None:
+        return []  # nearly always: no turn is taken for it
+    take_turn(connection, audit.TURN)
     numbers = [int(row.id) for row in connection.execute(query.order_by(table.c.id))]
     for number in numbers:
         by = Decision(actor="redirectd", at=now, reason="its lifetime has run out")
@@ -187,7 +200,7 @@ def _change(connection: Connection, found: Remap, action: str, decision: Decisio
             remap_id=found.id,
             old_state=found.state,
             new_state=state,
-            reason=decision.reason,
+            reason=printable(decision.reason),
             detail={
                 "old_uri": found.old_uri,
                 "new_uri": values.get("new_uri") or found.new_uri,

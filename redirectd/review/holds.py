@@ -6,9 +6,10 @@ R12 (method), R26 (untrusted) and R27 (suspicious). The holds that one answer br
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from redirectd.collect.rules import in_domains
+from redirectd.collect.targets import target_holds
 from redirectd.config.policy import Network, Policy
 from redirectd.review.numbers import number_hold
 from redirectd.sip.routekey import route_key
@@ -39,8 +40,12 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
     for text in [remap.new_uri] if remap.new_uri else [one.uri for one in remap.contacts]:
         new = parse_uri(text)
         assert isinstance(new, SipUri)
-        if (reason := suspicion(old, new, policy)) and reason not in reasons:
-            reasons.append(reason)
+        # Worked out anew from what would be routed: the stored ones are those of the newest answer.
+        held = target_holds(new, old)
+        for reason in (held.pop("suspicious", None), suspicion(old, new, policy)):
+            if reason and reason not in reasons:
+                reasons.append(reason)
+        flags |= held
     if reasons:
         flags["suspicious"] = "; ".join(reasons)
     return replace(remap, flags=flags)
@@ -49,7 +54,7 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
 def is_trusted(peer: str, policy: Policy) -> bool:
     """Whether a stored peer (`udp:192.0.2.1:5060`) is of a trusted network (R26)."""
     address = address_of(peer)
-    return address is not None and any(address in network for network in policy.trusted_peers)
+    return address is not None and _within(address, policy.trusted_peers)
 
 
 def address_of(peer: str) -> Address | None:
@@ -75,7 +80,7 @@ def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
     if address is not None:
         if reason := _address_hold(address, policy):
             return reason
-    elif host == "localhost" or host.endswith(".localhost"):
+    elif host in _THIS_HOST or host.endswith((".localhost", ".localdomain")):
         return "the target is this very host (localhost)"
     if in_domains(host, policy.denied_domains):
         return f"the target's domain {host} is denied"
@@ -84,19 +89,39 @@ def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
     return number_hold(old, new, policy)
 
 
+_THIS_HOST = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "localdomain"})
+
+
 def _address_hold(address: Address, policy: Policy) -> str | None:
     if _within(address, policy.denied_networks):
         return f"the target's address {address} is in a denied network"
     if _within(address, policy.allowed_target_networks):
         return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    checked = mapped or address
-    for name in ("is_loopback", "is_unspecified", "is_link_local", "is_multicast", "is_reserved", "is_private"):
-        if getattr(checked, name):
-            kind = name.removeprefix("is_").replace("_", "-")
-            return f"the target's address {address} is {kind} and not in allowed_target_networks"
+    for checked in _meant(address):
+        for name in ("is_loopback", "is_unspecified", "is_link_local", "is_multicast", "is_reserved", "is_private"):
+            if getattr(checked, name):
+                kind = name.removeprefix("is_").replace("_", "-")
+                return f"the target's address {address} is {kind} and not in allowed_target_networks"
+        if not checked.is_global:
+            return f"the target's address {address} is not public and not in allowed_target_networks"
     return None
 
 
 def _within(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)
+    return any(one in network for one in _meant(address) for network in networks)
+
+
+def _meant(address: Address) -> tuple[Address, ...]:
+    """The address as written, or the IPv4 address it carries: mapped, 6to4 (RFC 3056) or translated (RFC 6052)."""
+    if isinstance(address, IPv4Address):
+        return (address,)
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    if address.sixtofour is not None:
+        return (address, address.sixtofour)
+    if address in _TRANSLATED:
+        return (address, IPv4Address(int(address) & 0xFFFFFFFF))
+    return (address,)
+
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")

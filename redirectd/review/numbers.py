@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from redirectd.config.policy import Policy
-from redirectd.sip.uri import SipUri
+from redirectd.sip.text import normalize_escapes
+from redirectd.sip.uri import VISUAL_SEPARATORS, SipUri
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
-
-_SEPARATORS = str.maketrans("", "", "-.()")
 
 
 def number_hold(old: SipUri, new: SipUri, policy: Policy) -> str | None:
@@ -42,7 +41,7 @@ def number_hold(old: SipUri, new: SipUri, policy: Policy) -> str | None:
 
 def _digits(uri: SipUri) -> str | None:
     """The user part as a number without separators, None where it is none."""
-    user = (uri.user or "").partition(";")[0].translate(_SEPARATORS)
+    user = normalize_escapes(uri.user or "").replace("%2B", "+").partition(";")[0].translate(VISUAL_SEPARATORS)
     bare = user.removeprefix("+")
     return user if 3 <= len(bare) <= 20 and bare.isascii() and bare.isdigit() else None
 
@@ -53,7 +52,9 @@ def _international(digits: str, policy: Policy) -> str:
 
 
 def _parse(digits: str, policy: Policy) -> PhoneNumber | None:
-    """The number as the library reads it; without a region only the form with `+` says its country."""
+    """The number as the library reads it; without a region only the forms with `+` and 00 say its country."""
+    if policy.region is None and digits.startswith("00"):
+        digits = f"+{digits[2:]}"  # ITU-T E.164's own recommendation
     if not digits or (not digits.startswith("+") and policy.region is None):
         return None
     import phonenumbers as library

@@ -10,10 +10,14 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, select
 
+from redirectd.store.lock import take_turn
 from redirectd.store.schema import audit
 
 BEGINNING = "0" * 64
 """What the first entry is bound to."""
+
+TURN = "audit"
+"""What a decision takes before it reads what it decides on, so that two decisions never rest on the same state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +36,13 @@ class Entry:
 
 def append(connection: Connection, entry: Entry) -> None:
     """Adds an entry within the caller's transaction: what it tells of and the telling are committed together."""
-    newest = connection.execute(
-        select(audit.c.hash).order_by(audit.c.id.desc()).limit(1).with_for_update()
-    ).scalar_one_or_none()
-    previous = newest or BEGINNING
+    take_turn(connection, TURN)
+    newest = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
+    number, previous = (newest.id + 1, newest.hash) if newest else (1, BEGINNING)
     detail = json.dumps(dict(entry.detail), sort_keys=True)
     connection.execute(
         audit.insert().values(
+            id=number,
             at=entry.at,
             actor=entry.actor,
             action=entry.action,
@@ -48,7 +52,7 @@ def append(connection: Connection, entry: Entry) -> None:
             reason=entry.reason,
             detail=detail,
             previous=previous,
-            hash=_hash(previous, entry, detail),
+            hash=_hash(number, previous, entry, detail),
         )
     )
 
@@ -58,7 +62,7 @@ def broken_at(connection: Connection) -> int | None:
 
     Entries cut off at the very end leave a whole, shorter chain: only a copy kept elsewhere tells of those.
     """
-    previous = BEGINNING
+    previous, expected = BEGINNING, 1
     for row in connection.execute(select(audit).order_by(audit.c.id)):
         entry = Entry(
             at=row.at,
@@ -69,9 +73,9 @@ def broken_at(connection: Connection) -> int | None:
             new_state=row.new_state,
             reason=row.reason,
         )
-        if row.previous != previous or row.hash != _hash(previous, entry, row.detail):
+        if (row.id, row.previous, row.hash) != (expected, previous, _hash(row.id, previous, entry, row.detail)):
             return int(row.id)
-        previous = row.hash
+        previous, expected = row.hash, expected + 1
     return None
 
 
@@ -93,8 +97,9 @@ def entries_of(connection: Connection, remap_id: int) -> list[Entry]:
     ]
 
 
-def _hash(previous: str, entry: Entry, detail: str) -> str:
+def _hash(number: int, previous: str, entry: Entry, detail: str) -> str:
     fields = [
+        number,
         previous,
         entry.at.isoformat(timespec="microseconds"),
         entry.actor,

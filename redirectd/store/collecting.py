@@ -9,15 +9,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, func, select, update
 
+from redirectd.collect.answer import WHOLE
 from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.sip.text import printable
-from redirectd.store import evidence
+from redirectd.store import audit, counting, evidence
+from redirectd.store.counting import Doubted
+from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
-from redirectd.store.schema import event, loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
+
+ACTOR = "redirectd"
+"""Who the audit names for what no person decided."""
+
+MAX_QUARANTINED = 10_000
+"""Unreadable records that are kept; more are counted as lost."""
 
 
 @dataclass(slots=True)
@@ -34,69 +43,44 @@ class Recorded:
 
 def record(connection: Connection, batch: Batch, *, node: str, now: datetime) -> Recorded:
     """Stores a batch within the caller's transaction, which also holds the position. Replays change nothing."""
+    take_turn(connection, "collect")
     result = Recorded()
-    fresh = _fresh(connection, batch.verdicts, result)
-    learnt = {key: one for key, one in fresh.items() if isinstance(one, Learnt)}
-    refused = {key: one for key, one in fresh.items() if isinstance(one, Refused)}
-    remap_ids = _remaps(connection, learnt.values(), now, result)
-    refusal_ids = _refusals(connection, refused.values(), now)
-    rows = [
-        {
-            "key": key,
-            "call_key": one.answer.call_key,
-            "remap_id": remap_ids.get(one.identity) if isinstance(one, Learnt) else None,
-            "refusal_id": refusal_ids.get(one.identity) if isinstance(one, Refused) else None,
-            "rank": one.answer.rank,
-            "seen_at": one.answer.seen_at or now,
-        }
-        for key, one in fresh.items()
-    ]
-    if rows:
-        connection.execute(event.insert(), rows)
-    for one in refused.values():
+    doubted = counting.retract(connection, batch.retracted)
+    fresh = _fresh(connection, batch.verdicts, doubted, result)
+    learnt = [one for one in fresh.values() if isinstance(one, Learnt)]
+    refused = [one for one in fresh.values() if isinstance(one, Refused)]
+    remap_ids = _remaps(connection, learnt, now, result)
+    refusal_ids = _refusals(connection, refused, now)
+    counting.count(connection, fresh, {**remap_ids, **refusal_ids}, now)
+    for one in refused:
         result.unpaired += one.rule == "R7"
         result.refused += one.rule != "R7" and not one.unparsed
         result.unparsed += one.unparsed
-    evidence.sample(connection, batch.source, learnt.values(), remap_ids, now)
-    _quarantine(connection, batch, refused.values(), now, result)
+    evidence.sample(connection, batch.source, learnt, remap_ids, now)
+    _quarantine(connection, batch, refused, now, result)
+    counting.drop_empty(connection, doubted)
     _losses(connection, batch, node, now)
     return result
 
 
-def _fresh(connection: Connection, verdicts: Mapping[str, Verdict], result: Recorded) -> dict[str, Verdict]:
-    """The verdicts not counted yet; a better telling of a counted answer takes the lesser one's place."""
-    calls: dict[str, list[Any]] = defaultdict(list)
-    for part in chunks({one.answer.call_key for one in verdicts.values()}):
-        for row in connection.execute(select(event).where(event.c.call_key.in_(part))):
-            calls[row.call_key].append(row)
+def _fresh(
+    connection: Connection, verdicts: Mapping[str, Verdict], doubted: Doubted, result: Recorded
+) -> dict[str, Verdict]:
+    """The verdicts not counted yet, by move key; a better telling of a counted answer takes the lesser one's place."""
+    calls = counting.of_calls(connection, {one.answer.call_key for one in verdicts.values()})
     fresh: dict[str, Verdict] = {}
-    for key, verdict in verdicts.items():
-        known = calls[verdict.answer.call_key]
-        if key == verdict.answer.call_key:  # weak: any telling of the same call is at least as good
-            beaten: list[Any] = []
-            if known:
-                continue
-        else:
-            if any(row.key == key and row.rank >= verdict.answer.rank for row in known):
-                continue
-            beaten = [row for row in known if row.key in {key, verdict.answer.call_key}]
+    for verdict in verdicts.values():
+        answer = verdict.answer
+        known = calls[answer.call_key]
+        if any(counting.covers(row, answer) for row in known):
+            continue
+        beaten = [row for row in known if counting.is_beaten(row, answer)]
         for row in beaten:
-            _uncount(connection, row)
-        fresh[key] = verdict
+            counting.uncount(connection, row, doubted)
+            known.remove(row)
+        fresh[answer.move_key] = verdict
         result.sightings += not beaten
     return fresh
-
-
-def _uncount(connection: Connection, row: Any) -> None:  # noqa: ANN401 - a row of `event`
-    """Takes back what a lesser telling had counted, and the refusal or remap that rested on it alone."""
-    connection.execute(delete(event).where(event.c.key == row.key))
-    for table, number in ((remap, row.remap_id), (refusal, row.refusal_id)):
-        if number is not None:
-            connection.execute(update(table).where(table.c.id == number).values(calls=table.c.calls - 1))
-            gone = (table.c.id == number) & (table.c.calls <= 0)
-            if table is remap:
-                gone &= table.c.state == State.PENDING
-            connection.execute(delete(table).where(gone))
 
 
 def _remaps(connection: Connection, learnt: Iterable[Learnt], now: datetime, result: Recorded) -> dict[str, int]:
@@ -108,8 +92,7 @@ def _remaps(connection: Connection, learnt: Iterable[Learnt], now: datetime, res
         return {}
     known = _ids(connection, remap, groups)
     missing = [identity for identity in groups if identity not in known]
-    approved = _approved(connection, {groups[identity][0].old_hash for identity in missing})
-    rows = [_new_row(groups[identity], approved, now) for identity in missing]
+    rows = [_new_row(groups[identity], now) for identity in missing]
     insert_missing(connection, remap, rows, ["identity"])
     ids = {**known, **_ids(connection, remap, missing)}
     for identity, ones in groups.items():
@@ -128,23 +111,14 @@ def _ids(connection: Connection, table: Any, identities: Iterable[str]) -> dict[
     return found
 
 
-def _approved(connection: Connection, old_hashes: Iterable[str]) -> dict[str, int]:
-    """The approved remap of each old key, which a new target would replace (R30)."""
-    found: dict[str, int] = {}
-    for part in chunks(old_hashes):
-        query = select(remap.c.old_hash, remap.c.id).where(remap.c.old_hash.in_(part), remap.c.state == State.APPROVED)
-        found.update((row.old_hash, row.id) for row in connection.execute(query))
-    return found
-
-
 def _times(ones: Iterable[Learnt | Refused], now: datetime) -> tuple[datetime, datetime]:
     times = [one.answer.seen_at or now for one in ones]
     return min(times), max(times)
 
 
-def _new_row(ones: list[Learnt], approved: Mapping[str, int], now: datetime) -> dict[str, Any]:
+def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
     """A new pending remap without calls yet: another node may be making the same one."""
-    one = ones[0]
+    one = max(ones, key=lambda one: one.answer.rank)
     first, last = _times(ones, now)
     single = "ambiguous" not in one.flags and len(one.candidates) == 1
     return {
@@ -163,9 +137,8 @@ def _new_row(ones: list[Learnt], approved: Mapping[str, int], now: datetime) -> 
         "calls": 0,
         "first_seen": first,
         "last_seen": last,
-        "replaces": approved.get(one.old_hash),
         "note": "",
-        "expires_at": one.deadline,
+        "expires_at": one.deadline(now),
     }
 
 
@@ -175,13 +148,48 @@ def _add(connection: Connection, number: int, ones: list[Learnt], now: datetime,
     connection.execute(update(remap).where(columns.id == number).values(calls=columns.calls + len(ones)))
     if is_new:
         return
+    _put_back(connection, number, last, now)
+    whole = [one for one in ones if one.answer.rank == WHOLE]
+    if whole:
+        _renew(connection, number, max(whole, key=lambda one: one.answer.seen_at or now), now)
     connection.execute(update(remap).where(columns.id == number, columns.first_seen > first).values(first_seen=first))
-    newest = max(ones, key=lambda one: one.answer.seen_at or now)
-    connection.execute(
-        update(remap)
-        .where(columns.id == number, columns.last_seen <= last)
-        .values(last_seen=last, flags=json.dumps(dict(newest.flags)), expires_at=newest.deadline)
+    connection.execute(update(remap).where(columns.id == number, columns.last_seen < last).values(last_seen=last))
+
+
+def _renew(connection: Connection, number: int, newest: Learnt, now: datetime) -> None:
+    """Takes the newest whole answer's holds and lifetime over, as long as nobody has decided.
+
+    What is approved keeps what it was approved with: no answer shortens or lengthens it.
+    """
+    values: dict[str, Any] = {"flags": json.dumps(dict(newest.flags)), "expires_at": newest.deadline(now)}
+    if newest.facts:
+        values["facts"] = json.dumps(dict(newest.facts))
+    pending = (remap.c.id == number) & (remap.c.state == State.PENDING)
+    seen_at = newest.answer.seen_at or now
+    connection.execute(update(remap).where(pending, remap.c.last_seen <= seen_at).values(**values))
+
+
+def _put_back(connection: Connection, number: int, last: datetime, now: datetime) -> None:
+    """A remap that was superseded or has expired waits for review again when it is told anew (R18, R30)."""
+    again = [State.SUPERSEDED, State.EXPIRED]
+    query = select(remap).where(remap.c.id == number, remap.c.state.in_(again), remap.c.decided_at < last)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return
+    choice = None if "ambiguous" in json.loads(row.flags) else row.new_uri
+    values = {"state": State.PENDING, "new_uri": choice, "replaces": None, "decided_at": now, "decided_by": ACTOR}
+    connection.execute(update(remap).where(remap.c.id == number).values(**values))
+    entry = audit.Entry(
+        at=now,
+        actor=ACTOR,
+        action="reopen",
+        remap_id=number,
+        old_state=row.state,
+        new_state=State.PENDING,
+        reason="it was seen again",
+        detail={"old_uri": row.old_uri, "new_uri": row.new_uri},
     )
+    audit.append(connection, entry)
 
 
 def _children(
@@ -200,8 +208,9 @@ def _children(
                 (number, peer), {"remap_id": number, "peer": peer, "calls": 0, "first_seen": at, "last_seen": at}
             )
             row["calls"] += 1
+            row["first_seen"] = min(row["first_seen"], at)
             row["last_seen"] = max(row["last_seen"], at)
-            method = one.answer.method[:32]
+            method = evidence.method_text(one.answer)
             _count(methods, (number, method), {"remap_id": number, "method": method})
             if one.incoming:
                 key = evidence.digest(one.incoming)
@@ -230,7 +239,7 @@ def _refusals(connection: Connection, refused: Iterable[Refused], now: datetime)
                 "identity": identity,
                 "rule": one.rule,
                 "reason": one.reason,
-                "method": one.answer.method[:32],
+                "method": evidence.method_text(one.answer),
                 "old_uri": one.old_uri,
                 "new_text": printable(contacts),
                 "calls": len(ones),
@@ -250,11 +259,7 @@ def _quarantine(
         evidence.quarantined(batch.source, one.position, one.dialect, one.why, one.content, one.seen_at or now)
         for one in batch.quarantined
     ]
-    known = {
-        row.identity
-        for part in chunks(row["identity"] for row in rows)
-        for row in connection.execute(select(quarantine.c.identity).where(quarantine.c.identity.in_(part)))
-    }
+    known = _ids(connection, quarantine, [row["identity"] for row in rows])
     result.unparsed += sum(row["identity"] not in known for row in rows)
     rows += [
         evidence.quarantined(
@@ -268,12 +273,16 @@ def _quarantine(
         for one in refused
         if one.unparsed
     ]
-    insert_missing(connection, quarantine, rows, ["identity"])
+    if not rows:
+        return
+    room = max(0, MAX_QUARANTINED - connection.scalars(select(func.count()).select_from(quarantine)).one())
+    batch.losses["quarantine-full"] = batch.losses.get("quarantine-full", 0) + len(rows[room:])
+    insert_missing(connection, quarantine, rows[:room], ["identity"])
 
 
 def _losses(connection: Connection, batch: Batch, node: str, now: datetime) -> None:
     rows = [
-        {"node": node, "source": batch.source, "kind": kind, "count": count, "last_at": now}
+        {"node": node, "source": batch.source[:190], "kind": kind, "count": count, "last_at": now}
         for kind, count in batch.losses.items()
         if count
     ]

@@ -98,7 +98,8 @@ def _remedy(error: DBAPIError) -> str:
 
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4)
+        # MariaDB's own default would read from before a turn was taken (`store.lock`) and lock gaps between rows.
+        return create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4, isolation_level="READ COMMITTED")
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _sqlite_pragmas)
     event.listen(engine, "begin", _sqlite_begin)

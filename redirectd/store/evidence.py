@@ -18,12 +18,17 @@ from redirectd.store.upsert import chunks
 KEPT_FIRST = 5
 KEPT_LAST = 15
 
-__all__ = ["digest", "peer_text", "quarantined", "sample"]
+__all__ = ["digest", "method_text", "peer_text", "quarantined", "sample"]
 
 
 def peer_text(answer: Answer) -> str:
     """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't tell."""
     return printable(str(answer.peer), 80) if answer.peer else "unknown"
+
+
+def method_text(answer: Answer) -> str:
+    """The method as it is stored: a line can tell any text for it."""
+    return printable(answer.method, 32)
 
 
 def sample(
@@ -63,7 +68,7 @@ def _row(source: str, number: int, answer: Answer, now: datetime) -> dict[str, A
         "position": answer.position,
         "dialect": answer.dialect,
         "peer": peer_text(answer),
-        "method": answer.method[:32],
+        "method": method_text(answer),
         "call_id": printable(answer.call_id, 500),
         "text": answer.text,
     }

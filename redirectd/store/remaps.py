@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
@@ -155,13 +154,24 @@ def _query(wanted: RemapFilter) -> Select[Any]:
 
 
 def _complete(connection: Connection, rows: Sequence[Any]) -> list[Remap]:
-    """Remaps with their peers, methods and incoming URIs, and the flag that their siblings give (R32)."""
+    """Remaps with their peers, methods and incoming URIs, and what their siblings of the same old URI mean for them."""
     numbers = [row.id for row in rows]
     peers = _children(connection, remap_peer, numbers)
     methods = _children(connection, remap_method, numbers)
     incoming = _children(connection, remap_incoming, numbers)
-    flapping = _flapping(connection, {row.old_hash for row in rows})
-    return [_remap(row, peers[row.id], methods[row.id], incoming[row.id], flapping.get(row.id)) for row in rows]
+    siblings = _siblings(connection, {row.old_hash for row in rows})
+    flapping = _flapping(siblings)
+    return [
+        _remap(
+            row,
+            peers[row.id],
+            methods[row.id],
+            incoming[row.id],
+            flapping.get(row.id),
+            _replaces(row, siblings[row.old_hash]),
+        )
+        for row in rows
+    ]
 
 
 def _children(connection: Connection, table: Any, numbers: Iterable[int]) -> Mapping[int, list[Any]]:  # noqa: ANN401 - one of the child tables
@@ -172,24 +182,45 @@ def _children(connection: Connection, table: Any, numbers: Iterable[int]) -> Map
     return found
 
 
-def _flapping(connection: Connection, old_hashes: Iterable[str]) -> dict[int, str]:
-    """R32: ids of remaps of one old key whose targets alternate: one was seen again after the other had begun."""
+def _siblings(connection: Connection, old_hashes: Iterable[str]) -> Mapping[str, list[Any]]:
+    """The remaps of each old URI, in the order in which they were first seen."""
     siblings: dict[str, list[Any]] = defaultdict(list)
-    columns = (remap.c.id, remap.c.old_hash, remap.c.first_seen, remap.c.last_seen)
+    columns = (remap.c.id, remap.c.old_hash, remap.c.state, remap.c.first_seen, remap.c.last_seen)
     for part in chunks(old_hashes):
-        for row in connection.execute(select(*columns).where(remap.c.old_hash.in_(part))):
+        query = select(*columns).where(remap.c.old_hash.in_(part)).order_by(remap.c.first_seen, remap.c.id)
+        for row in connection.execute(query):
             siblings[row.old_hash].append(row)
+    return siblings
+
+
+def _flapping(siblings: Mapping[str, list[Any]]) -> dict[int, str]:
+    """R32: ids of remaps of one old key whose targets alternate: one was seen again after another had begun."""
     found: dict[int, str] = {}
     for group in siblings.values():
-        ordered = sorted(group, key=lambda row: (row.first_seen, row.id))
-        for earlier, later in pairwise(ordered):
-            if earlier.first_seen < later.first_seen < earlier.last_seen:
-                for one, other in ((earlier, later), (later, earlier)):
+        longest = group[0]
+        for later in group[1:]:
+            if longest.first_seen < later.first_seen < longest.last_seen:
+                for one, other in ((longest, later), (later, longest)):
                     found[one.id] = f"its old URI alternates between this target and that of remap {other.id}"
+            longest = max(longest, later, key=lambda row: row.last_seen)
     return found
 
 
-def _remap(row: Any, peers: list[Any], methods: list[Any], incoming: list[Any], flapping: str | None) -> Remap:  # noqa: ANN401 - rows
+def _replaces(row: Any, siblings: Iterable[Any]) -> int | None:  # noqa: ANN401 - a row
+    """R30: the approved remap that a pending one would replace now; of an approved one, what it did replace."""
+    if row.state != State.PENDING:
+        return row.replaces  # type: ignore[no-any-return] # a row knows no types
+    return next((one.id for one in siblings if one.state == State.APPROVED), None)
+
+
+def _remap(
+    row: Any,  # noqa: ANN401 - rows
+    peers: list[Any],
+    methods: list[Any],
+    incoming: list[Any],
+    flapping: str | None,
+    replaces: int | None,
+) -> Remap:
     flags = json.loads(row.flags)
     if flapping:
         flags["flapping"] = flapping
@@ -210,7 +241,7 @@ def _remap(row: Any, peers: list[Any], methods: list[Any], incoming: list[Any], 
         methods=tuple(sorted(one.method for one in methods)),
         incoming=tuple(sorted(one.uri for one in incoming)),
         incoming_forked=any(one.forked for one in incoming),
-        replaces=row.replaces,
+        replaces=replaces,
         note=row.note,
         expires_at=row.expires_at,
         revalidate_after=row.revalidate_after,

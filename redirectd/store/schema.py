@@ -79,6 +79,7 @@ remap = Table(
     Column("decided_at", UtcDateTime),
     Column("decided_by", String(255)),
     Index("remap_state_last_seen", "state", "last_seen"),
+    sqlite_autoincrement=True,  # the audit and people name remaps by id: none is given twice
 )
 
 remap_peer = Table(
@@ -127,11 +128,14 @@ refusal = Table(
 event = Table(
     "event",
     metadata,
-    Column("key", String(32), primary_key=True),  # hash of one answered transaction (R8)
+    Column("key", String(32), primary_key=True),  # hash of one answered transaction and the URI answered (R5, R8)
+    Column("event_key", String(32), nullable=False),  # hash of the transaction alone: what an unpaired telling has
     Column("call_key", String(32), nullable=False, index=True),  # hash of its Call-ID: what a weak telling has
     Column("remap_id", BigId),
     Column("refusal_id", BigId),
     Column("rank", Integer, nullable=False),  # how complete the telling was; a better one replaces it
+    Column("peer", String(80), nullable=False),  # what it was counted under
+    Column("method", String(32), nullable=False),
     Column("seen_at", UtcDateTime, nullable=False, index=True),
 )
 
@@ -186,7 +190,7 @@ position = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("id", BigId, primary_key=True, autoincrement=False),  # without gaps, and bound by the hash
     Column("at", UtcDateTime, nullable=False),
     Column("actor", String(255), nullable=False),
     Column("action", String(32), nullable=False),
