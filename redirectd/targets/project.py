@@ -27,12 +27,12 @@ class _Claim:
 
 def project(
     routes: Sequence[Route],
-    kind: RouteKind,
+    kind: RouteKind | None,
     match: str,
     keys_of: Callable[[SipUri], Collection[str]],
     value_of: Callable[[SipUri], str],
 ) -> Projection:
-    """Write the routes of one kind under their keys.
+    """Write the routes of one kind (of both for None) under their keys.
 
     `keys_of` gives what the server matches on for an old URI (none where the target doesn't speak for it) and
     `value_of` what it shall give for a new one; both raise CannotCarryError. A key that two routes claim with
@@ -43,7 +43,7 @@ def project(
     refused: list[Refusal] = []
     conflicts: list[Conflict] = []
     for route in routes:
-        if route.kind != kind:
+        if kind is not None and route.kind != kind:
             continue
         if match == "incoming" and route.incoming_forked:
             conflicts.append(_forked(route))

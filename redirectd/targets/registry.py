@@ -10,8 +10,11 @@ from types import MappingProxyType
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.base import Target, TargetOptions
+from redirectd.targets.kamailio_alias_db import KamailioAliasDb
+from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from redirectd.targets.kamailio_htable import KamailioHtable
+from redirectd.targets.listing import CsvListing, JsonListing
 
 MATCHES = ("request-uri", "incoming")
 
@@ -40,6 +43,8 @@ _KINDS: dict[str, _Kind] = {
     "kamailio-htable": _Kind(
         KamailioHtable, {"table": _Option("name of the htable in kamailio.cfg (default redir)", str)}
     ),
+    "kamailio-dialplan": _Kind(KamailioDialplan, {"dpid": _Option("dialplan id of the rules (default 1)", int)}),
+    "kamailio-alias_db": _Kind(KamailioAliasDb, {}),
     "asterisk-dialplan": _Kind(
         AsteriskDialplan,
         {
@@ -47,6 +52,8 @@ _KINDS: dict[str, _Kind] = {
             "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
         },
     ),
+    "csv": _Kind(CsvListing, {}),
+    "json": _Kind(JsonListing, {}),
 }
 
 
@@ -93,9 +100,12 @@ def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdE
             known = ", ".join(sorted(kind.options)) or "no keys of its own"
             faults.append(ConfigError(f"{where}, {name}", "this kind has no such key", f"it takes {known}"))
         elif not _fits(value, option.type):
-            what = "a list of texts" if option.type is list else "a text"
+            what = _TYPES[option.type]
             faults.append(ConfigError(f"{where}, {name}", f"{value!r} is not {what}", f"{name}: {option.meaning}"))
     return tuple(faults)
+
+
+_TYPES: dict[type, str] = {list: "a list of texts", str: "a text", int: "a whole number"}
 
 
 def _fits(value: object, wanted: type) -> bool:
@@ -103,4 +113,4 @@ def _fits(value: object, wanted: type) -> bool:
         return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
     if wanted is str:
         return isinstance(value, (str, PurePath)) and str(value) != ""
-    return isinstance(value, wanted)
+    return isinstance(value, wanted) and not isinstance(value, bool)

@@ -18,8 +18,11 @@ from redirectd.apply.control.channel import Channel, RetryLater
 from redirectd.plan.route import Route
 from redirectd.sip.compare import equal
 from redirectd.sip.routekey import route_key
+from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.base import Command, Rendered, Target
+from redirectd.targets.kamailio_alias_db import KamailioAliasDb
+from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.peers.breakouts import breakouts, fates
@@ -139,6 +142,70 @@ def test_htable_breakouts(start_kamailio: StartKamailio, loopback_address: str) 
     assert {key.lower() for key in rendered.entries} >= owners
     print(Counter(fates(table, refused, conflicting).values()))  # noqa: T201 - the count of fates, with -s
     assert all(refusal.reason for refusal in rendered.refused)
+
+
+DIALPLAN = """loadmodule "dialplan.so"
+modparam("dialplan", "db_url", "text://FOLDER/dbtext")
+modparam("dialplan", "table_name", "moved")"""
+
+TELL_DIALPLAN = """
+    $var(key) = "sip:" + $rU + "@" + $(rd{s.tolower});
+    if (dp_translate("1", "$var(key)/$var(new)")) { append_to_reply("X-Moved: $var(new)\\r\\n"); }
+    sl_send_reply("200", "Told"); exit;
+"""
+
+ALIAS_DB = """loadmodule "alias_db.so"
+modparam("alias_db", "db_url", "text://FOLDER/dbtext")
+modparam("alias_db", "use_domain", 1)"""
+
+TELL_ALIAS_DB = """
+    $rd = $(rd{s.tolower});
+    if (alias_db_lookup("moved")) { append_to_reply("X-Moved: $ru\\r\\n"); }
+    sl_send_reply("200", "Told"); exit;
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "modules", "tell"),
+    [(KamailioDialplan(), DIALPLAN, TELL_DIALPLAN), (KamailioAliasDb(), ALIAS_DB, TELL_ALIAS_DB)],
+    ids=["kamailio-dialplan", "kamailio-alias_db"],
+)
+def test_breakouts_of_the_other_tables(
+    target: Target, modules: str, tell: str, short_folder: Path, loopback_address: str
+) -> None:
+    """R16, R24: every breakout is refused, or dialplan or alias_db give the approved URI to a request."""
+    table = breakouts()
+    rendered = target.render([item.route for item in table], None)
+    assert target.parse(rendered.content) == rendered.entries
+    modules = modules.replace("FOLDER", str(short_folder))
+    proxy = Kamailio(short_folder, loopback_address, Script(incoming=tell), modules=modules)
+    versions = proxy.htable_file.with_name("version")
+    versions.write_text(versions.read_text() + "moved:2\n" + ("" if "dialplan" in modules else "moved:1\n"))
+    proxy.htable_file.with_name("moved").write_bytes(rendered.content)
+    proxy.start()
+    try:
+        channel = open_channel(f"binrpc:unix:{proxy.ctl_socket}", timeout=10)
+        assert _doubts(channel, target, rendered, list(rendered.entries)) == []
+        _asked_by_requests(proxy, rendered, [item.route for item in table])
+    finally:
+        proxy.stop()
+
+
+def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route]) -> None:
+    """Send a request for each carried route, and compare what Kamailio's script was given with the approved URI."""
+    told_of = {refusal.id for refusal in rendered.refused}
+    told_of |= {number for conflict in rendered.conflicts for number in conflict.ids}
+    carried = [route for route in routes if route.id not in told_of]
+    assert len(carried) > 300
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+        caller.bind((proxy.address, 0))
+        caller.settimeout(5)
+        for route in carried:
+            found = _told(proxy, caller, str(route.old), route.id)
+            assert found is not None, route
+            given, meant = parse_uri(found), route.new.without({"method"}, headers=True)
+            assert equal(given, meant) or unescape_percent(str(given)) == unescape_percent(str(meant)), route
+        assert _told(proxy, caller, "sip:evil@old.test", 1) is None
 
 
 def test_htable_survives_a_restart_with_every_breakout(start_kamailio: StartKamailio) -> None:

@@ -1,0 +1,81 @@
+"""kamailio-alias_db: user moves for those who have the alias_db module, from a db_text table.
+
+alias_db_lookup() takes user and host of the Request-URI and puts ``sip:username@domain`` in its place. So a move to
+another scheme, or without a user, can't be carried; port and parameters are, as the end of ``domain``.
+
+There is nothing to reload: the module asks its database for each request, and db_text reads a table again when its
+mtime, in whole seconds, is later. There is no way to ask Kamailio either, so the parse-back is all the proof there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from redirectd.plan.route import Route
+from redirectd.sip.uri import SipUri
+from redirectd.targets import dbtext
+from redirectd.targets.base import CannotCarryError, Command, Question, Rendered, TargetError, token_of
+from redirectd.targets.kamailio_htable import user_at_host
+from redirectd.targets.project import project
+from redirectd.targets.uritext import KAMAILIO, write_uri
+
+COLUMNS = (
+    dbtext.Column("id", "int", "auto"),
+    dbtext.Column("alias_username", "string"),
+    dbtext.Column("alias_domain", "string"),
+    dbtext.Column("username", "string"),
+    dbtext.Column("domain", "string"),
+)
+_MAX = 255
+"""Longest whole URI that alias_db can put together: its buffer is of 256 bytes."""
+
+
+class KamailioAliasDb:
+    """Writes the table ``dbaliases``, or whichever file it is given."""
+
+    kind: ClassVar[str] = "kamailio-alias_db"
+    mtime_step: ClassVar[bool] = True
+
+    def __init__(self, *, match: str = "request-uri") -> None:
+        self._match = match
+
+    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+        """Write the table in key order."""
+        found = project(routes, "user", self._match, user_at_host, _value)
+        rows = ((0, *_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
+        content = dbtext.write_table(COLUMNS, rows)
+        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries))
+
+    def parse(self, content: bytes) -> Mapping[str, str]:
+        """Read a table as alias_db asks it: alias user and domain to user and domain, none twice."""
+        entries: dict[str, str] = {}
+        for number, row in enumerate(dbtext.read_table(content, COLUMNS), 2):
+            parts = [part for part in row[1:] if isinstance(part, str) and "@" not in part]
+            if len(parts) != 4:
+                raise TargetError(f"line {number}: a user or domain is empty or holds an @")
+            key = f"{parts[0]}@{parts[1]}"
+            if key in entries:
+                raise TargetError(f"line {number}: an alias stands there twice")
+            entries[key] = f"sip:{parts[2]}@{parts[3]}"
+        return entries
+
+    def reload(self) -> Sequence[Command]:
+        """Nothing: the table is read for each request."""
+        return ()
+
+    def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
+        """Nothing: alias_db has no command that looks an alias up."""
+        return ()
+
+
+def _value(uri: SipUri) -> str:
+    text = write_uri(uri, KAMAILIO, limit=_MAX)
+    if uri.scheme != "sip" or uri.user is None:
+        raise CannotCarryError("alias_db writes sip:user@host only")
+    return text
+
+
+def _split(text: str) -> tuple[str, str]:
+    user, _, rest = text.partition("@")
+    return user, rest
