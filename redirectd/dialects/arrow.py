@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from redirectd.dialects.frame import Peer
-from redirectd.dialects.window import REACH, Window
+from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _ARROW = b" -> "
 _LONGEST_HEAD = 256
@@ -53,7 +53,10 @@ def nearest_arrow(window: Window, at: int) -> ArrowHead | None:
     """The last head line that begins at or before `at`, within reach."""
     newline = window.find(b"\n", at, at + _LONGEST_HEAD)
     stop, low = (newline if newline >= 0 else min(len(window), at + _LONGEST_HEAD)), max(0, at - REACH)
-    while (arrow := window.rfind(_ARROW, low, stop)) >= 0:
+    for _ in range(MOST_TRIES):
+        arrow = window.rfind(_ARROW, low, stop)
+        if arrow < 0:
+            return None
         line = window.rfind(b"\n", max(0, arrow - _LONGEST_HEAD), arrow) + 1
         head = read_arrow(window, line)
         if head and head.start <= at:

@@ -15,7 +15,7 @@ from redirectd.dialects.chan_sip_block import (
 from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.window import REACH, Window
+from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _MARKS = (b"<--- SIP read from ", b"ransmitting ")
 _LONGEST_HEADER = 512
@@ -67,7 +67,7 @@ def _find_header(window: Window, at: int) -> ChanSipHeader | None:
     line_end = window.find(b"\n", at, at + _LONGEST_HEADER)
     stop = line_end + 1 if line_end >= 0 else min(len(window), at + _LONGEST_HEADER)
     low = max(0, at - REACH)
-    while stop > low:
+    for _ in range(MOST_TRIES):
         found = max(window.rfind(mark, low, stop) for mark in _MARKS)
         if found < 0:
             return None

@@ -10,6 +10,7 @@ from redirectd.dialects.frame import Frame, Framed, Incomplete, Unreadable
 from redirectd.dialects.hep3 import MAGIC, decode_hep, hep_frame
 from redirectd.dialects.window import REACH, Window
 
+_MOST_DATAGRAMS = 1024
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -27,7 +28,10 @@ class HepFile:
         low, stop = lowest(window, at), min(len(window), at + len(MAGIC))
         low = min(low, max(0, at - REACH))
         found: Framed = None
-        while (mark := window.rfind(MAGIC, low, stop)) >= 0:
+        for _ in range(_MOST_DATAGRAMS):
+            mark = window.rfind(MAGIC, low, stop)
+            if mark < 0:
+                break
             one = _framed(window, mark, at, self.name, final=final)
             found = one if one is not None else found
             stop = mark + len(MAGIC) - 1

@@ -9,7 +9,7 @@ from redirectd.dialects.enclosure import lowest
 from redirectd.dialects.extent import measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.pjsip_block import HEAD, BlockHeader, read_header
-from redirectd.dialects.window import REACH, Window
+from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)")
 _LONGEST_HEADER = 160
@@ -35,12 +35,14 @@ def find_header(window: Window, at: int) -> BlockHeader | None:
     low = max(0, at - REACH)
     line_end = window.find(b"\n", at, at + 512)
     stop = line_end if line_end >= 0 else min(len(window), at + 512)
-    nearest = window.rfind(HEAD, low, stop)
-    while nearest >= 0:
+    for _ in range(MOST_TRIES):
+        nearest = window.rfind(HEAD, low, stop)
+        if nearest < 0:
+            return None
         header = read_header(window, nearest)
         if header:
             return _outermost(window, header)
-        nearest = window.rfind(HEAD, low, nearest)
+        stop = nearest
     return None
 
 
