@@ -180,3 +180,21 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert "is routed to" in again.stdout
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2, "never into an existing folder"
+
+
+def test_check_reckons_kamailios_memory(filled: Cli) -> None:
+    """More approved user moves than a default Kamailio can load: check says which options to raise, and to what."""
+    import sqlite3
+
+    columns = (
+        "identity, old_hash, state, kind, old_key, old_uri, contacts, flags, facts, calls, first_seen, last_seen, note"
+    )
+    with sqlite3.connect(filled.folder / "redirectd.db") as connection:
+        row = list(connection.execute(f"SELECT {columns} FROM remap WHERE id = 1").fetchone())
+        rows = [(f"i{number}", f"h{number}", "approved", *row[3:]) for number in range(20_001)]
+        connection.executemany(f"INSERT INTO remap ({columns}) VALUES ({', '.join('?' * len(row))})", rows)
+    connection.close()
+    findings = filled("check", "--json").json["findings"]
+    mends = [finding["what_to_do"] for finding in findings if finding["where"] == "target users"]
+    assert mends
+    assert "-m 101 -M 24" in mends[0]
