@@ -43,6 +43,9 @@ SENTINEL = "generation"
 MAX_EXTENSION = 79
 """Characters of an extension that Asterisk keeps; a longer one is cut (AST_MAX_EXTENSION is 80 with its NUL)."""
 
+MAX_VALUE = 500
+"""Longest new URI, in characters: Asterisk builds pjproject with room for 512."""
+
 _EXTENSION = re.compile(r"[A-Za-z0-9+*#.~_\-]++")
 _SPECIAL = frozenset("ihtsoaeT")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,39}")
@@ -95,7 +98,7 @@ class AsteriskDialplan:
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the contexts in order of their digits, extensions in order within, the token last."""
-        found = project(routes, "user", self._match, self._extensions, lambda uri: write_uri(uri, ASTERISK))
+        found = project(routes, "user", self._match, self._extensions, _value)
         token = token_of(found.entries)
         contexts: dict[str, list[str]] = {}
         for extension in found.entries:
@@ -146,6 +149,10 @@ class AsteriskDialplan:
             Question(Command(f"dialplan show {extension}@{context}"), _judge(extension, context, value))
             for context, extension, value in asked
         ]
+
+
+def _value(uri: SipUri) -> str:
+    return write_uri(uri, ASTERISK, limit=MAX_VALUE)
 
 
 def _row(extension: str, value: str) -> str:

@@ -3,11 +3,7 @@
 The file is the operator's base list with nothing changed but the address in the URI of those destinations that a
 gateway move is about: comments, order, sets, flags, priorities, attrs, blanks and line ends stay byte for byte.
 
-When is a destination the gateway that moved? By scheme, host, port and transport, with the defaults of RFC 3263
-section 4 and no others: without a transport it is UDP (TLS for sips) if the host is an address or a port is
-named, and an address without port has 5060 (5061 for TLS). A host *name* without a port goes through SRV, so
-``sip:gw.example`` and ``sip:gw.example:5060`` are two gateways. Users and other parameters do not count, and
-stay as the base has them.
+Which destinations those are is told by `redirectd.targets.gateways`.
 
 Kamailio skips a destination that it can't use and still says Ok, and wipes all sets for an empty file; so a base
 with such a line is refused here, and `dispatcher.list` is compared whole after a reload.
@@ -17,43 +13,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePath
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.sip.host import canonical_host, ip_address
 from redirectd.sip.text import printable
-from redirectd.sip.uri import SipUri, param_name, parse_uri
 from redirectd.targets import answers
 from redirectd.targets.base import (
     Command,
     Fault,
     Question,
-    Refusal,
     Rendered,
     Reply,
     TargetError,
     token_of,
 )
-from redirectd.targets.dispatcher_list import MAX_LINE, Destination, destinations, sip_uri
-from redirectd.targets.project import project
-from redirectd.targets.uritext import KAMAILIO, checked, write_uri
+from redirectd.targets.dispatcher_list import destinations, sip_uri
+from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
 
 _MAX_NAME = 400
 _MAX_LINE_NAME = 900
-
-
-def gateway_of(uri: SipUri) -> str:
-    """Name the gateway that a URI leads to; equal for two URIs if, and only if, RFC 3263 makes them one."""
-    numeric = ip_address(uri.host) is not None
-    transport = uri.transport
-    if transport is None and (numeric or uri.port is not None):
-        transport = "tls" if uri.scheme == "sips" else "udp"
-    port = uri.port
-    if port is None and numeric:
-        port = 5061 if transport in {"tls", "wss"} or uri.scheme == "sips" else 5060
-    return f"{uri.scheme}:{canonical_host(uri.host)}:{port or 'SRV'};transport={transport or 'NAPTR'}"
 
 
 class KamailioDispatcher:
@@ -73,16 +52,13 @@ class KamailioDispatcher:
         """
         if base is None:
             raise TargetError("there is no base list, and without one all destinations would be lost")
-        found = project(routes, "gateway", "request-uri", lambda uri: (gateway_of(checked(uri)),), _address)
-        moved, unmoved = _rewrite(base, found.entries)
+        found = project_gateways(routes)
+        places = (Place(item.line, sip_uri(item), item.start, item.end, item.room) for item in destinations(base))
+        moved, unmoved = rewrite(base, places, found.entries)
         content = self._header + moved
         entries = self.parse(content)
-        refused = [
-            Refusal(route.id, unmoved[gateway])
-            for route in routes
-            if route.kind == "gateway" and (gateway := gateway_of(route.old)) in unmoved
-        ]
-        return Rendered(content, entries, (*found.refused, *refused), found.conflicts, token_of(entries))
+        refused = (*found.refused, *refusals(routes, unmoved))
+        return Rendered(content, entries, refused, found.conflicts, token_of(entries))
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read a list as Kamailio does: ``set/position`` to ``URI flags priority attrs``."""
@@ -105,43 +81,6 @@ class KamailioDispatcher:
         """Compare all sets: every destination must be in its set, and nothing else in any."""
         wanted = Counter((key.partition("/")[0], text.split(" ")[0]) for key, text in rendered.entries.items())
         return (Question(Command("dispatcher.list"), lambda reply: _judge(reply, wanted)),)
-
-
-def _address(new: SipUri) -> str:
-    # Written as it would go into a line of its own, so that what no line can carry is refused here.
-    write_uri(new, KAMAILIO)
-    transport = [item for item in new.params if param_name(item[0]) == "transport"]
-    return write_uri(SipUri(new.scheme, None, None, new.host, new.port, tuple(transport)), KAMAILIO)
-
-
-def _rewrite(base: bytes, moves: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Give the base with its gateways moved, and the gateways that could not be, with the reason."""
-    unmoved = dict.fromkeys(moves, "no destination in the base list is this gateway")
-    edits: list[tuple[Destination, str, bytes]] = []
-    for found in destinations(base):
-        uri = sip_uri(found)
-        gateway = gateway_of(uri)
-        if gateway in moves:
-            edits.append((found, gateway, _moved(uri, moves[gateway])))
-            unmoved.pop(gateway, None)
-    for found, gateway, text in edits:
-        if len(text) - (found.end - found.start) > found.room:
-            unmoved[gateway] = f"line {found.line} of the base list would have more than {MAX_LINE} bytes"
-    parts: list[bytes] = []
-    at = 0
-    for found, gateway, text in edits:
-        if gateway not in unmoved:
-            parts += [base[at : found.start], text]
-            at = found.end
-    return b"".join([*parts, base[at:]]), unmoved
-
-
-def _moved(uri: SipUri, address: str) -> bytes:
-    new = parse_uri(address)
-    assert isinstance(new, SipUri)  # it was written by _address
-    params = (*new.params, *uri.without({"transport"}).params)
-    moved = replace(uri, scheme=new.scheme, host=new.host, port=new.port, params=params)
-    return str(moved).encode("ascii")
 
 
 def _judge(reply: Reply | Fault, wanted: Counter[tuple[str, str]]) -> str | None:

@@ -144,7 +144,14 @@ def test_dialplan_values_reach_the_wire(
     old, new = answering_side(moved_to("<sip:x@192.0.2.1>")), answering_side(RINGS_AND_ANSWERS)
     server = start_asterisk(Setup(dial_plan((old.address, old.port))))
     target = AsteriskDialplan()
-    users = ["+4930222", "a%26PJSIP%2Fcaller", "a%2C%2Cg", "%24%7BSHELL%28touch%20%2Ftmp%2Fbroken%29%7D", "a;x=1"]
+    users = [
+        "+4930222",
+        "a%26PJSIP%2Fcaller",
+        "a%2C%2Cg",
+        "%24%7BSHELL%28touch%20%2Ftmp%2Fbroken%29%7D",
+        "a;x=1",
+        "9" * 440,
+    ]
     where = f"{new.address}:{new.port}"
     routes = [_route(i, f"sip:u{i}@lab.test", f"sip:{user}@{where};user=phone") for i, user in enumerate(users)]
     rendered = target.render(routes, None)

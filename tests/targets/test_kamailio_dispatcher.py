@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from redirectd.plan.route import Route
 from redirectd.targets.base import Fault, TargetError
-from redirectd.targets.kamailio_dispatcher import KamailioDispatcher, gateway_of
+from redirectd.targets.gateways import gateway_of
+from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.targets.uris import _uri, route, routes
 
 BASE = (
