@@ -93,7 +93,7 @@ def by_old_key(connection: Connection, old_key: str) -> list[Remap]:
 def counts(connection: Connection) -> dict[str, int]:
     """How many remaps are in each state."""
     rows = connection.execute(select(remap.c.state, func.count()).group_by(remap.c.state))
-    return {state.value: 0 for state in State} | dict(rows.tuples().all())
+    return {state.value: 0 for state in State} | {str(state): int(count) for state, count in rows}
 
 
 def evidence_of(connection: Connection, number: int) -> list[Evidence]:
