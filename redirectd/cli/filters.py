@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from redirectd.config.policy import Policy
+    from redirectd.review.page import Query
     from redirectd.store.remap import Remap, State
 
 _OPTIONS = (
@@ -44,6 +45,19 @@ class Filters:
         """Whether nothing restricts."""
         return not any((self.kind, self.peer, self.domain, self.flag, self.older_than))
 
+    def query(self, states: Sequence[State], now: datetime) -> Query:
+        """The same as the review's functions take it. Raises UsageError for a wrong duration."""
+        from redirectd.review.page import Query
+
+        return Query(
+            states=states,
+            kind=self.kind,
+            peer=self.peer,
+            domain=self.domain,
+            flag=self.flag,
+            seen_before=self._seen_before(now),
+        )
+
     def find(
         self,
         connection: Connection,
@@ -55,26 +69,12 @@ class Filters:
         limit: int | None = None,
     ) -> list[Remap]:
         """The remaps that pass, with their holds as the policy stands now. Raises UsageError for a wrong duration."""
-        from redirectd.review.holds import with_holds
-        from redirectd.store.remaps import RemapFilter, find
+        from redirectd.review.page import matching, page
 
-        wanted = RemapFilter(
-            states=states,
-            kind=self.kind,
-            peer=self.peer,
-            domain=self.domain,
-            seen_before=self._seen_before(now),
-            after_id=after_id,
-            # Flags are worked out from the policy as it stands, so the database can't count them off.
-            limit=None if self.flag else limit,
-        )
-        found = [with_holds(remap, policy) for remap in find(connection, wanted)]
-        return [remap for remap in found if self._passes(remap)][:limit]
-
-    def _passes(self, remap: Remap) -> bool:
-        if self.flag is None:
-            return True
-        return not remap.flags if self.flag == "none" else self.flag in remap.flags
+        query = self.query(states, now)
+        if limit is None:
+            return list(matching(connection, query, policy, after=after_id))
+        return list(page(connection, query, policy, after=after_id, limit=limit).remaps)
 
     def _seen_before(self, now: datetime) -> datetime | None:
         if self.older_than is None:

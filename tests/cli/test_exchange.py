@@ -35,11 +35,56 @@ def test_round_trip(filled: Cli, shape: str) -> None:
     assert pairs(filled) == before
 
 
-def test_export_json_is_list_json(filled: Cli) -> None:
-    """The JSON export is the document of `list --json`, in the order of ids."""
+def test_export_json_is_list_json_and_more(filled: Cli) -> None:
+    """The JSON export holds all of `list --json`, in the order of ids, and what an import needs beside."""
     exported = json.loads(filled("export").out)["remaps"]
-    listed = filled("list", "--json").json["remaps"]
-    assert exported == sorted(listed, key=lambda remap: remap["id"])
+    listed = sorted(filled("list", "--json").json["remaps"], key=lambda remap: remap["id"])
+    assert [{key: row[key] for key in listed[0]} for row in exported] == listed
+    assert exported[0]["peer_calls"]
+
+
+@pytest.mark.parametrize("shape", ["csv", "json"])
+def test_round_trip_of_everything(filled: Cli, shape: str) -> None:
+    """All that the corpus gives, in several states, is the same in another database: evidence, holds and choices."""
+    filled("approve", "1", "3", "4")
+    filled("approve", "2", "--contact", "2")
+    filled("reject", "5")
+    filled("revoke", "4")
+    exported = filled("export", "--format", shape).out
+    file = filled.folder / f"remaps.{shape}"
+    file.write_text(exported)
+    filled.config.write_text(filled.config.read_text().replace("redirectd.db", "other.db"))
+    filled("import", file, "--approve")
+    ours = ("id", "replaces", "decided_at", "decided_by")
+
+    def rows(text: str) -> list[dict[str, object]]:
+        return [{key: value for key, value in row.items() if key not in ours} for row in json.loads(text)["remaps"]]
+
+    filled.config.write_text(filled.config.read_text().replace("other.db", "redirectd.db"))
+    before = rows(filled("export").out)
+    filled.config.write_text(filled.config.read_text().replace("redirectd.db", "other.db"))
+    assert rows(filled("export").out) == before
+
+
+def test_dry_run_tells_what_approval_would_refuse(filled: Cli) -> None:
+    """--dry-run with --approve does it all and takes it back: what a hold forbids is named by its row."""
+    file = filled.folder / "remaps.csv"
+    file.write_text(
+        "old_uri,new_uri,state\nsip:x@127.0.0.1,sip:y@10.9.9.9,approved\nsip:z@127.0.0.1,sip:y@127.0.0.3,\n"
+    )
+    before = filled("list", "--json").out
+    done = filled("import", file, "--approve", "--dry-run", "--json", code=3).json
+    assert (done["imported"], done["new"], [held["row"] for held in done["held"]]) == (False, 2, [1])
+    assert filled("list", "--json").out == before
+
+
+def test_skip_faults(cli: Cli) -> None:
+    """--skip-faults imports what is right, and still tells of the rest with the exit code."""
+    file = cli.folder / "remaps.csv"
+    file.write_text("old_uri,new_uri\nsip:a@127.0.0.1,sip:b@127.0.0.2\nsip:112@127.0.0.1,sip:b@127.0.0.2\n")
+    done = cli("import", file, "--skip-faults", "--json", code=2).json
+    assert (done["new"], [fault["row"] for fault in done["faults"]]) == (1, [2])
+    assert len(cli("list", "--json").json["remaps"]) == 1
 
 
 def test_export_csv_is_no_formula(filled: Cli) -> None:

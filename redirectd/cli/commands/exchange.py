@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,149 +13,146 @@ from redirectd.cli.app import App, pass_app
 from redirectd.cli.commands.remaps import STATES
 from redirectd.cli.filters import Filters, filter_options
 from redirectd.cli.output import emit_json, json_option, note, say
-from redirectd.errors import RedirectdError, SourceError, UsageError
+from redirectd.errors import SourceError, UsageError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
-    from redirectd.cli.exchange import Row
-    from redirectd.collect.verdict import Learnt
+    from redirectd.review.exchange import Format, RowFault
+    from redirectd.review.importing import Imported
+
+MAX_BYTES = 256 << 20
+"""Bytes of a file to import; a hundred thousand remaps are a fifth of it."""
+
+SHOWN_FAULTS = 20
 
 
 @click.command("export")
 @click.option("--format", "shape", type=click.Choice(["csv", "json"]), default="json", show_default=True, help="How.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only remaps in this state.")
 @filter_options
 @pass_app
-def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filters) -> None:
-    """Write remaps to standard output as CSV or JSON."""
-    from redirectd.cli.exchange import to_csv, to_json
+def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filters, *, as_json: bool) -> None:
+    """Write remaps to standard output as CSV or JSON; 'redirectd import' reads both.
+
+    Evidence and decisions stay in the database.
+    """
+    from redirectd.review.exchange import write
+
+    form: Format = "csv" if shape == "csv" and not as_json else "json"
+    for piece in write(_documents(app, states, filters), form):
+        click.echo(piece, nl=False)
+
+
+def _documents(app: App, states: tuple[str, ...], filters: Filters) -> Iterator[dict[str, Any]]:
+    """Each remap as `list --json` shows it, with what an import needs beside."""
+    from redirectd.cli.remapview import remap_json
+    from redirectd.review.exchange import as_document, portable
+    from redirectd.review.page import matching
     from redirectd.store.remap import State
 
     now = app.now()
+    query = filters.query([State(state) for state in states], now)
     with app.database.read() as connection:
-        found = filters.find(connection, [State(state) for state in states], app.config.rules(), now)
-    say((to_csv if shape == "csv" else to_json)(found, now).rstrip("\n"))
+        for remap in matching(connection, query, app.config.rules()):
+            yield remap_json(remap, now) | as_document(portable(remap))
 
 
 @click.command("import")
 @click.argument("file")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and which rows are faulty; change nothing.")
-@click.option("--approve", is_flag=True, help="Approve the rows whose state is approved; else all become pending.")
-@click.option("--reason", default="imported", show_default=True, help="Why; it is kept in the audit.")
+@click.option("--skip-faults", is_flag=True, help="Import the rows that are right; else one faulty row stops all.")
+@click.option("--approve", is_flag=True, help="Approve the rows whose state is approved; else these become pending.")
+@click.option("--force", is_flag=True, help="With --approve: suspicious and malformed rows too; needs --reason.")
+@click.option("--reason", default="", help="Why; it is kept in the audit.")
 @json_option
 @pass_app
-def import_command(app: App, file: str, reason: str, *, dry_run: bool, approve: bool, as_json: bool) -> None:
+def import_command(
+    app: App,
+    file: str,
+    reason: str,
+    *,
+    dry_run: bool,
+    skip_faults: bool,
+    approve: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Read remaps from FILE, CSV or JSON as export writes it; - is standard input.
 
-    Each row needs old_uri and new_uri; kind is user or gateway. The rules that judge a 301 judge a row as well. If any
-    row is faulty, all faults are shown and nothing is imported (exit code 2). A row that is known already counts
-    nothing twice. With --approve, rows that a hold keeps from approval stay pending (exit code 3).
+    Each row needs old_uri and new_uri. The rules that judge a 301 judge a row as well. If any row is faulty, all faults
+    are shown by row (1 is the first behind a heading) and nothing is imported (exit code 2). A row that is known
+    already counts nothing twice. With --approve, rows that a hold keeps from approval stay pending (exit code 3).
     """
-    from redirectd.cli.exchange import read_rows
+    from redirectd.review.decide import Decision
+    from redirectd.review.exchange import read
+    from redirectd.review.importing import run_import
 
-    rows = list(read_rows(_text(file), file))
-    learnt: list[tuple[Row, Learnt]] = []
-    faults: list[dict[str, Any]] = []
-    for row in rows:
-        try:
-            learnt.append((row, _judged(app, row, file)))
-        except UsageError as error:
-            faults.append({"row": row.number, "why": printable(error.why), "what_to_do": printable(error.what_to_do)})
-    done: dict[str, Any] = {"rows": len(rows), "new": 0, "known": 0, "approved": 0, "faults": faults, "held": []}
-    if not faults and not dry_run:
-        _store(app, learnt, file, done)
-        if approve:
-            _approve(app, learnt, reason, done)
+    if force and not (approve and reason.strip()):
+        raise UsageError("--force", "what is forced needs --approve and a written reason", "add --reason 'why'")
+    text = _text(file)
+    form: Format = "json" if text.lstrip("\ufeff \t\r\n")[:1] in {"{", "["} else "csv"
+    decision = Decision(actor=app.actor, at=app.now(), reason=reason or "imported", force=force)
+    result, stands = run_import(
+        app.database,
+        read(text, form),
+        decision,
+        app.config.rules(),
+        with_approvals=approve,
+        dry_run=dry_run,
+        skip_faults=skip_faults,
+    )
     if as_json:
-        emit_json(done)
+        emit_json(_document(result, stands=stands))
     else:
-        _show(done, file, dry_run=dry_run)
-    if faults or done["held"]:
-        raise click.exceptions.Exit(2 if faults else 3)
+        _show(result, file, stands=stands, dry_run=dry_run)
+    if result.faults or result.held:
+        raise click.exceptions.Exit(2 if result.faults else 3)
 
 
 def _text(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        if file == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise SourceError(file, f"it can't be read: {error.strerror}", "name an existing file") from error
+    if len(content) > MAX_BYTES:
+        raise UsageError(file, f"it has more than {MAX_BYTES:,} bytes", "import it in parts")
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(file, "it is not UTF-8", "save it as UTF-8") from error
+        raise UsageError(file, f"it is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
 
 
-def _judged(app: App, row: Row, file: str) -> Learnt:
-    """What the rules make of a row, told as if a person were the peer."""
-    from redirectd.collect.answer import Answer
-    from redirectd.collect.rules import judge
-    from redirectd.collect.verdict import Learnt
+def _document(result: Imported, *, stands: bool) -> dict[str, Any]:
+    def listed(rows: list[RowFault]) -> list[dict[str, Any]]:
+        return [{"row": one.row, "why": printable(one.why)} for one in rows]
 
-    if row.kind not in {"user", "gateway"}:
-        raise UsageError("kind", f"{row.kind!r} can't be imported", "use user or gateway")
-    if any(char in row.new_uri for char in "<>\r\n"):
-        raise UsageError("new_uri", "it holds a character that no URI has", "write it as sip:user@host")
-    answer = Answer(
-        status=301,
-        method="INVITE" if row.kind == "user" else "OPTIONS",
-        call_id=f"import {row.kind} {row.old_uri} {row.new_uri}",
-        cseq=1,
-        fork="",
-        request_uri=row.old_uri,
-        contacts=(f"<{row.new_uri}>",),
-        contact_headers=1,
-        seen_at=app.now(),
-        dialect="import",
-        position=row.number,
-        text=f"row {row.number} of {printable(file, 200)}, imported by {printable(app.actor, 100)}",
-    )
-    verdict = judge(answer, app.config.rules())
-    if isinstance(verdict, Learnt) and verdict.candidates:
-        return verdict
-    reason = getattr(verdict, "reason", "it says nothing that could be remapped")
-    raise UsageError("row", f"{reason}", "mend the row, or leave it out")
+    return {
+        "imported": stands,
+        "rows": result.rows,
+        "new": result.new,
+        "known": result.known,
+        "approved": result.approved,
+        "faults": listed(result.faults),
+        "held": listed(result.held),
+    }
 
 
-def _store(app: App, learnt: list[tuple[Row, Learnt]], file: str, done: dict[str, Any]) -> None:
-    from redirectd.collect.batch import Batch
-    from redirectd.store.collecting import record
-
-    batch = Batch(f"import {Path(file).name}"[:255])
-    for _, one in learnt:
-        batch.verdicts[one.answer.event_key] = one
-    with app.database.begin() as connection:
-        recorded = record(connection, batch, node=app.config.node, now=app.now())
-    done["new"] = recorded.remaps_new
-    done["known"] = len(batch.verdicts) - recorded.remaps_new
-
-
-def _approve(app: App, learnt: list[tuple[Row, Learnt]], reason: str, done: dict[str, Any]) -> None:
-    from redirectd.review.decide import Decision, approve
-    from redirectd.store.remap import State
-    from redirectd.store.remaps import by_old_key
-
-    decision = Decision(actor=app.actor, at=app.now(), reason=reason)
-    for row, one in learnt:
-        if row.state != "approved":
-            continue
-        try:
-            with app.database.begin() as connection:
-                for remap in by_old_key(connection, one.old_key):
-                    same = remap.new_uri == one.candidates[0].uri and remap.kind == one.kind
-                    if same and remap.state is State.PENDING:
-                        approve(connection, remap.id, decision, app.config.rules())
-                        done["approved"] += 1
-        except RedirectdError as error:
-            done["held"].append(
-                {"row": row.number, "why": printable(error.why), "what_to_do": printable(error.what_to_do)}
-            )
-
-
-def _show(done: dict[str, Any], file: str, *, dry_run: bool) -> None:
-    for fault in [*done["faults"], *done["held"]]:
-        note(f"{printable(file)}, row {fault['row']}: {fault['why']}")
-        note(f"  what to do: {fault['what_to_do']}")
-    if done["faults"]:
-        say(f"{done['rows']} rows, {len(done['faults'])} faulty: nothing was imported")
+def _show(result: Imported, file: str, *, stands: bool, dry_run: bool) -> None:
+    for title, rows in (("", result.faults), ("stays pending: ", result.held)):
+        for one in rows[:SHOWN_FAULTS]:
+            note(f"{printable(file)}, row {one.row}: {title}{printable(one.why)}")
+        if len(rows) > SHOWN_FAULTS:
+            note(f"... and {len(rows) - SHOWN_FAULTS} rows more: --json lists all")
+    faulty = f"{len(result.faults)} faulty" if result.faults else "none faulty"
+    counts = f"{result.new} new, {result.known} known, {result.approved} approved"
+    if stands:
+        say(f"{counts}, {faulty}" if result.faults else counts)
     elif dry_run:
-        say(f"{done['rows']} rows, none faulty; nothing was imported (--dry-run)")
+        say(f"{result.rows} rows, {faulty}: it would be {counts}; nothing was imported (--dry-run)")
     else:
-        say(f"{done['new']} new, {done['known']} known, {done['approved']} approved")
+        say(f"{result.rows} rows, {faulty}: nothing was imported; mend them, or take the others with --skip-faults")

@@ -1,0 +1,153 @@
+"""Remaps as CSV and JSON, out and in."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redirectd.review.decide import Decision
+from redirectd.review.exchange import Format, Portable, RowFault, as_document, portable, read, write
+from redirectd.review.importing import run_import
+from redirectd.store import audit
+from redirectd.store.remap import State, Target
+from tests.review.world import NOW, World
+
+FORMS: tuple[Format, ...] = ("csv", "json")
+BY = Decision(actor="alice", at=NOW, reason="from the old host")
+
+# Text as it stands in the database: printable, since all of it went through `printable`.
+words = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=30).filter(
+    str.isprintable
+)
+notes = st.one_of(words, words.map(lambda text: f"={text}"), st.sampled_from(["'quoted", "+49", '"', ",", "-1", "''"]))
+times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
+uris = st.from_regex(r"sip:[a-z0-9+]{1,8}@[a-z]{1,8}\.example(:[1-9][0-9]{3})?", fullmatch=True)
+contacts = st.lists(
+    st.builds(Target, uris, st.integers(0, 1000).map(lambda q: q / 1000), words, words), min_size=1, max_size=3
+)
+portables = st.builds(
+    lambda several, **values: Portable(contacts=tuple(several), **values),
+    several=contacts,
+    old_uri=uris,
+    new_uri=st.none() | uris,
+    state=st.sampled_from(list(State)),
+    kind=st.sampled_from(["user", "gateway", "registrar"]),
+    note=notes,
+    calls=st.integers(0, 2**40),
+    first_seen=times,
+    last_seen=times,
+    expires_at=times,
+    methods=st.lists(st.sampled_from(["INVITE", "MESSAGE"]), unique=True).map(tuple),
+    peer_calls=st.dictionaries(words, st.integers(0, 99), max_size=3),
+    incoming=st.lists(uris, max_size=2).map(tuple),
+    incoming_forked=st.booleans(),
+    held=st.dictionaries(words, words, max_size=3),
+    facts=st.dictionaries(words, words, max_size=2),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(rows=st.lists(portables, max_size=4))
+def test_rows_round_trip(form: Format, rows: list[Portable]) -> None:
+    """What is written in either format is read as what it was, row by row."""
+    text = "".join(write(map(as_document, rows), form))
+    assert list(read(text, form)) == list(enumerate(rows, 1))
+
+
+@given(rows=st.lists(portables, min_size=1, max_size=3))
+def test_no_cell_of_a_csv_is_a_formula(rows: list[Portable]) -> None:
+    """No cell begins as a spreadsheet's formula does, whatever a note holds."""
+    text = "".join(write(map(as_document, rows), "csv"))
+    cells = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=st.text(max_size=200))
+def test_any_text_is_rows_or_faults(form: Format, text: str) -> None:
+    """Whatever a file holds, reading it ends in rows and faults, each safe to print."""
+    for _, one in read(text, form):
+        if isinstance(one, RowFault):
+            assert one.why.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("sip:a@x.example,", "new_uri is missing"),
+        (",sip:a@x.example", "old_uri is missing"),
+        ("sip:a@x.example,sip:b@x.example,1,2,3,4,5,6", "more cells"),
+        ("sip:a@x.example,sip:b@x.example,maybe", "state"),
+        ("sip:a@x.example,sip:b@x.example,pending,x", "calls"),
+        ("sip:a@x.example,sip:b@x.example,pending,-1", "whole number"),
+        ("sip:a@x.example,sip:b@x.example,pending,1,2026-01-01", "zone"),
+        ("sip:a@x.example,sip:b@x.example,pending,1,never", "first_seen"),
+        ("sip:a@x.example,sip:b@x.example,pending,1,,[1]", "facts"),
+    ],
+)
+def test_faults_name_what_is_wrong_with_the_row(line: str, why: str) -> None:
+    """A faulty row says which value is wrong, and the rows around it are read."""
+    good = "sip:a@x.example,sip:b@x.example"
+    text = f"old_uri,new_uri,state,calls,first_seen,facts\n{good}\n{line}\n{good}\n"
+    first, second, third = (one for _, one in read(text, "csv"))
+    assert isinstance(first, Portable)
+    assert isinstance(second, RowFault)
+    assert (second.row, why in second.why) == (2, True)
+    assert isinstance(third, Portable)
+
+
+def everything(world: World) -> list[Portable]:
+    """All remaps of a world as they travel."""
+    return [portable(remap) for remap in world.all()]
+
+
+def test_a_database_round_trips_but_for_its_ids(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Evidence, holds, a chosen Contact, states and notes are the same in another database; the audit says who."""
+    from tests.review.world import opened
+
+    world.told("sip:a@x.example", "sip:a@y.example", calls=3)
+    world.approve(world.told("sip:b@x.example", "sip:b@y.example", "sip:c@y.example").id, contact=2)
+    world.reject(world.told("sips:d@x.example", "sip:d@y.example").id)
+    world.told("sip:e@x.example", "sip:e@y.example", expires="86400")
+    world.told("sip:x.example", "sip:y.example", method="OPTIONS")
+    with opened(tmp_path_factory.mktemp("other")) as other:
+        text = "".join(write(map(as_document, everything(world)), "csv"))
+        result, stands = run_import(other.database, read(text, "csv"), BY, other.policy, with_approvals=True)
+        assert (stands, result.new, result.approved, result.faults) == (True, 5, 1, [])
+        assert everything(other) == everything(world)
+        again, _ = run_import(other.database, read(text, "csv"), BY, other.policy, with_approvals=True)
+        assert (again.new, again.known, again.approved) == (0, 5, 0)
+        with other.database.read() as connection:
+            assert {entry.actor for entry in audit.entries_of(connection, 2)} == {"alice"}
+            assert audit.broken_at(connection) is None
+
+
+def test_r34_rows_that_close_a_cycle_stay_pending(world: World) -> None:
+    """R34: the row that would close the cycle is named and stays pending, the others are approved."""
+    rows = "old_uri,new_uri,state\nsip:a@x.example,sip:b@x.example,approved\nsip:b@x.example,sip:a@x.example,approved\n"
+    result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=True)
+    assert [(one.row, "cycle" in one.why) for one in result.held] == [(2, True)]
+    assert [one.state for one in world.all()] == [State.APPROVED, State.PENDING]
+
+
+def test_r29_imported_evidence_never_approves_by_itself(world: World) -> None:
+    """R29: a file that claims trusted peers and many calls waits for a person."""
+    from dataclasses import replace
+    from datetime import timedelta
+
+    from redirectd.config.policy import AutoApprove
+    from redirectd.review.auto import approve_ready
+
+    rule = AutoApprove(
+        peers=world.policy.trusted_peers, min_calls=1, min_age=timedelta(0), allowed_domains=frozenset({"y.example"})
+    )
+    world.policy = replace(world.policy, auto_approve=rule)
+    rows = 'old_uri,new_uri,calls,peer_calls\nsip:a@x.example,sip:a@y.example,900,"{""udp:192.0.2.10:5060"": 900}"\n'
+    run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
+    assert world.all()[0].calls == 900
+    assert approve_ready(world.database, world.policy, now=NOW).approved == ()
