@@ -28,12 +28,16 @@ APPLY = "apply"
 def make_jobs(
     config: Config,
     zone: tzinfo,
-    database: Database,
+    ready: Callable[[], Database],
     *,
     apply: Callable[[], object],
     page: Callable[[], str],
 ) -> Sequence[JobSpec]:
-    """The schedule of a configuration; `apply` applies once, `page` gives the metrics text."""
+    """The schedule of a configuration.
+
+    `ready` gives the database at the program's revision or raises StoreError, `apply` applies once, `page` gives the
+    metrics text.
+    """
     jitter = int(config.schedule.jitter.total_seconds())
 
     def at(line: str, *, spread: int = 0) -> BaseTrigger:
@@ -44,16 +48,16 @@ def make_jobs(
         # makes one of several.
         JobSpec(
             "expiry",
-            lambda: _expire(database),
+            lambda: _expire(ready()),
             every(timedelta(minutes=1), zone),
             10 * _MINUTE,
             10 * _MINUTE,
             at_start=True,
         ),
-        JobSpec("revalidation", lambda: _revalidate(database), at("0 6 * * *"), 12 * _HOUR, 10 * _MINUTE),
+        JobSpec("revalidation", lambda: _revalidate(ready()), at("0 6 * * *"), 12 * _HOUR, 10 * _MINUTE),
         # At night, apart from each other, and in the morning after a night the host slept through.
-        JobSpec("retention", lambda: _prune(config, database), at("17 3 * * *", spread=600), 12 * _HOUR, 2 * _HOUR),
-        JobSpec("vacuum", lambda: _vacuum(database), at("47 3 * * 0", spread=600), 12 * _HOUR, 2 * _HOUR),
+        JobSpec("retention", lambda: _prune(config, ready()), at("17 3 * * *", spread=600), 12 * _HOUR, 2 * _HOUR),
+        JobSpec("vacuum", lambda: _vacuum(ready()), at("47 3 * * 0", spread=600), 12 * _HOUR, 2 * _HOUR),
     ]
     if config.schedule.apply:
         trigger = at(config.schedule.apply, spread=jitter)

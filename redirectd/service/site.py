@@ -77,7 +77,7 @@ class Site:
 
     def jobs(self, page: Callable[[], str]) -> Sequence[JobSpec]:
         """The schedule."""
-        return make_jobs(self.config, self.zone, self.store.database, apply=self._apply, page=page)
+        return make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, page=page)
 
     def stored(self) -> Document:
         """The database's part of the status document."""
