@@ -72,3 +72,4 @@ def test_unreadable_log(cli: Cli, tmp_path: Path) -> None:
     result = cli("ingest", "--json", tmp_path / "missing.log", code=1)
     assert result.out == ""
     assert "missing.log" in result.err
+    assert not (cli.folder / "redirectd.db").exists(), "a misspelt name leaves no database behind"

@@ -74,8 +74,9 @@ def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["eac
     from redirectd.collect.ingest import ingest
     from redirectd.sources.file import open_log
 
-    config, database = app.config, app.database
+    config = app.config
     with open_log(file) as opened:
+        database = app.database  # only now: a misspelt name must not leave a database behind
         log = searchable(opened)
         reading = reading_of(log, config, dialect=dialect, session_progress=progress)
         each = reading.session_progress == "each"
