@@ -36,11 +36,10 @@ def interrupted(unit: Mapping[str, TargetState], hashes: Mapping[str, str]) -> F
     All new: go on to the proof. Otherwise back to the old ones, and let the servers read those, since
     nobody knows what they read.
     """
-    new = [name for name, state in unit.items() if hashes[name] == state.sha256]
-    if len(new) == len(unit):
+    if all(hashes[name] == state.sha256 for name, state in unit.items()):
         return Found(tuple(replace(state, phase=Phase.RELOAD) for state in unit.values()))
-    back = tuple(name for name in new if unit[name].goes_back)
-    return Found(tuple(gone_back(state) for state in unit.values()), back, bool(new))
+    back = tuple(name for name, state in unit.items() if state.unproven(hashes[name]))
+    return Found(tuple(gone_back(state) for state in unit.values()), back, bool(back))
 
 
 def gone_back(state: TargetState, *, error: str = "") -> TargetState:
@@ -51,6 +50,7 @@ def gone_back(state: TargetState, *, error: str = "") -> TargetState:
         number=state.previous_number,
         phase=Phase.RELOAD,
         backup=None,
+        waiting_sha256="",
         old_sha256=state.previous_sha256,
         error=error,
     )

@@ -165,6 +165,7 @@ class Transaction:
                 new,
                 backup=before.backup,
                 old_sha256=before.old_sha256,
+                waiting_sha256=digest(work.plan.installed),
                 previous_sha256=before.previous_sha256,
                 previous_number=before.previous_number,
             )
@@ -214,7 +215,15 @@ class Transaction:
         put_back(items, self._installer, int(now.timestamp()))
         files = {item.name: FileOutcome(Outcome.ROLLED_BACK, WITH_THE_OTHERS) for item in items}
         files[at.name] = FileOutcome(Outcome.ROLLED_BACK, f"install: {error}")
-        states = [replace(gone_back(item.state), phase=None, updated_at=now) for item in items]
+        # A server whose file waited may have come up and read it since; the others know the old one only.
+        states = [
+            replace(
+                gone_back(item.state),
+                phase=Phase.RELOAD if item.state.waiting_sha256 else None,
+                updated_at=now,
+            )
+            for item in items
+        ]
         self._journal.close(number, files, states, [Stage("install", at.name, "failed", str(error))])
         for item in items:
             self._installer.tidy(item.place)

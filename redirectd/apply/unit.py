@@ -71,7 +71,7 @@ def put_back(items: Iterable[Item], installer: Installer, now: int) -> None:
     errors: list[InstallError] = []
     for item in items:
         try:
-            if item.state.goes_back and digest(installer.read(item.place.path)) == item.state.sha256:
+            if item.state.unproven(digest(installer.read(item.place.path))):
                 installer.restore(item.place, item.state.backup, now, step=item.spec.target.mtime_step)
         except InstallError as error:
             errors.append(error)

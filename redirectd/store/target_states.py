@@ -12,7 +12,16 @@ from sqlalchemy import Connection, delete, insert, select
 
 from redirectd.store.schema import target_state
 
-_IN_DETAIL = ("phase", "backup", "old_sha256", "previous_sha256", "previous_number", "attempts", "error")
+_IN_DETAIL = (
+    "phase",
+    "backup",
+    "old_sha256",
+    "waiting_sha256",
+    "previous_sha256",
+    "previous_number",
+    "attempts",
+    "error",
+)
 
 
 class Phase(StrEnum):
@@ -31,7 +40,8 @@ class TargetState:
     `sha256` is of the file that redirectd installed last (empty: never), by generation `number`. While `phase` is
     set, that file may not be in place or not in service yet: `old_sha256` is of the file before it
     (empty: there was none), of which `backup` is a copy (None: there was none), and the `previous` values
-    are those to go back to. `attempts` and `next_try` space the retries.
+    are those to go back to. Where an unproven file of an earlier generation stood in between, waiting for its
+    server, `waiting_sha256` is its hash. `attempts` and `next_try` space the retries.
     """
 
     target: str
@@ -41,6 +51,7 @@ class TargetState:
     phase: Phase | None = None
     backup: str | None = None
     old_sha256: str = ""
+    waiting_sha256: str = ""
     previous_sha256: str = ""
     previous_number: int = 0
     attempts: int = 0
@@ -50,7 +61,11 @@ class TargetState:
     @property
     def goes_back(self) -> bool:
         """Say if there is a file to go back to (or the absence of one), should this one not prove itself."""
-        return self.pending and self.old_sha256 != self.sha256
+        return self.pending and (self.old_sha256 != self.sha256 or self.waiting_sha256 != "")
+
+    def unproven(self, sha256: str) -> bool:
+        """Say if a file with this hash (empty: no file) is one of ours that must not stay unproven."""
+        return self.goes_back and sha256 in {self.sha256, self.waiting_sha256} - {""}
 
     @property
     def pending(self) -> bool:

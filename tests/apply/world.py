@@ -6,7 +6,7 @@ The server keeps what it serves in a file of its own, so that it outlives a kill
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,6 +75,7 @@ class Server:
     faults: list[Exception] = field(default_factory=list)
     deaf: bool = False
     down: bool = False
+    hook: Callable[[str], None] = lambda _: None
 
     @property
     def _memory(self) -> Path:
@@ -90,6 +91,13 @@ class Server:
         return rows
 
     def ask(self, command: Command) -> Reply:
+        """Answer, as a server does whose client may be gone by then."""
+        self.hook(f"ask {command.name}")
+        reply = self._answer(command)
+        self.hook(f"answered {command.name}")
+        return reply
+
+    def _answer(self, command: Command) -> Reply:
         if self.down:
             raise PeerError("server", "cannot be reached (Connection refused)", "start it")
         if command.name == "htable.reload":
@@ -139,6 +147,9 @@ class Server:
         """Nothing is open."""
 
 
+WIDE = Limits(max_change_percent=1000, max_changes=100_000, first_creates=100_000)
+"""Limits that only an empty result is over, so that nothing but a false hand edit needs --force."""
+
 RELOADING = RetryLater("server", 500, "Ongoing reload")
 
 
@@ -151,6 +162,8 @@ class World:
         layout: Mapping[str, str] | None = None,
         *,
         files: Files | None = None,
+        database: type[Database] = Database,
+        hook: Callable[[str], None] = lambda _: None,
         limits: Limits | None = None,
     ) -> None:
         """`layout` is control by target name; control "none" is a target without server."""
@@ -164,9 +177,10 @@ class World:
         for control in dict.fromkeys(layout.values()):
             memory = home / control.replace(":", "-")
             memory.mkdir(exist_ok=True)
-            self.servers[control] = Server(memory, self.paths)
-        self.database = Database(f"sqlite:///{home}/redirectd.db")
-        metadata.create_all(self.database.engine)
+            self.servers[control] = Server(memory, self.paths, hook=hook)
+        self.database = database(f"sqlite:///{home}/redirectd.db")
+        if not (home / "redirectd.db").exists():
+            metadata.create_all(self.database.engine)
         self.specs = [
             TargetSpec(name, str(self.paths[name]), self._target(name), control=control)
             for name, control in layout.items()

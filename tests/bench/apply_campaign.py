@@ -78,12 +78,13 @@ class Campaign:
         world = World(home, LAYOUT, limits=WIDE)
         faults = whole(world, *map(expected, (OLD, NEW, NEWER)))
         try:
-            world.apply(wanted)
-        except RedirectdError as error:
+            result = world.apply(wanted)
+        except RedirectdError:
             # What waited was disproved and put back; from there an apply goes through.
             faults += whole(world, *map(expected, (OLD, NEW, NEWER)))
-            world.apply(wanted)
-            what += f" ({error})"
+            result = world.apply(wanted)
+        if result.error is not None:
+            faults.append(f"the next apply ended with: {result.error}")
         faults += at_rest(world, expected(wanted))
         world.database.close()
         self.violations += [f"{what}: {fault}" for fault in faults]

@@ -1,0 +1,293 @@
+"""Everything that can fail without a kill: full and read-only disks, each system call, dead and dying servers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from errno import EIO, ENOSPC
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from redirectd.apply.applier import Request
+from redirectd.apply.lock import apply_lock
+from redirectd.errors import InstallError, PeerError, RedirectdError, RefusedError, VerifyError
+from tests.apply.kill import Steps, at_rest, copy_of, stepped_files, whole
+from tests.apply.world import World, expected, moves, outcomes, states
+
+TWO = {"users": "unix:one", "others": "unix:two"}
+OLD, NEW = moves(3), moves(5, "newer.test")
+
+
+def test_every_file_operation_can_fail(tmp_path: Path) -> None:
+    """ENOSPC at file operation 1, 2, 3...: the error says what to do, files are whole, the next run finishes."""
+    base = tmp_path / "base"
+    base.mkdir()
+    first = World(base, TWO)
+    first.apply(OLD)
+    first.database.close()
+    faults: list[str] = []
+    step = 0
+    while True:
+        step += 1
+        home = copy_of(base, "trial")
+
+        def fail(name: str) -> None:
+            raise OSError(ENOSPC, os.strerror(ENOSPC), name)
+
+        steps = Steps(step, fail)
+        world = World(home, TWO, files=stepped_files(steps))
+        if (error := _error_of(world)) is None and len(steps.names) < step:
+            break
+        if error is not None and not (error.where and error.what_to_do):
+            faults.append(f"step {step}: {error!r} says too little")
+        faults += [f"step {step}: {fault}" for fault in whole(world, expected(OLD), expected(NEW))]
+        again = World(home, TWO)
+        again.apply(NEW, force=True)
+        faults += [f"step {step} ({steps.names[-1]}): {fault}" for fault in at_rest(again, expected(NEW))]
+        world.database.close()
+        again.database.close()
+    assert faults == []
+    assert step > 40
+
+
+def _error_of(world: World) -> RedirectdError | None:
+    try:
+        error = world.apply(NEW, force=True).error
+    except RedirectdError as raised:
+        return raised
+    assert error is None or isinstance(error, RedirectdError)
+    return error
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB, mounted for one test."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    """On a disk that is really full nothing is changed, nothing is left over, and space lets the next apply finish."""
+    world = World(tmp_path)
+    world.etc.rmdir()
+    world.etc.symlink_to(small_disk)
+    world.apply(OLD)
+    filler = small_disk / "filler"
+    with filler.open("wb") as file:
+        file.write(b"x" * (64 * 1024 - 2 * 4096))
+    result = world.apply(moves(400, "newer.test"), force=True)
+    assert isinstance(result.error, InstallError)
+    assert "No space left" in result.error.why
+    assert result.error.what_to_do.startswith("free space")
+    assert world.in_file() == expected(OLD)
+    assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "users.table"]
+    filler.unlink()
+    assert outcomes(world.apply(moves(400, "newer.test"), force=True)) == {"users": "verified"}
+
+
+def test_read_only_disk(tmp_path: Path, small_disk: Path) -> None:
+    """On a read-only file system an unchanged apply still ends well, a changed one is refused with the mend."""
+    world = World(tmp_path)
+    world.etc.rmdir()
+    world.etc.symlink_to(small_disk)
+    world.apply(OLD)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert outcomes(world.apply(OLD)) == {"users": "unchanged"}
+    result = world.apply(NEW, force=True)
+    assert isinstance(result.error, InstallError)
+    assert "Read-only" in result.error.why
+    assert (outcomes(result), result.generation) == ({"users": "refused"}, None)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the read-only disk stands for it")
+def test_directory_without_write_permission(tmp_path: Path) -> None:
+    """A directory that this user may not write to is an error before anything is changed."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    world.etc.chmod(0o555)
+    result = world.apply(NEW, force=True)
+    world.etc.chmod(0o755)
+    assert isinstance(result.error, InstallError)
+    assert world.in_file() == expected(OLD)
+
+
+def test_dead_server_leaves_a_remembered_state(tmp_path: Path) -> None:
+    """Down: installed, not reloaded, exit code 1, remembered; the other server has its part. Up again: finished."""
+    world = World(tmp_path, TWO)
+    world.apply(OLD)
+    world.servers["unix:two"].down = True
+    result = world.apply(NEW, force=True)
+    assert outcomes(result) == {"users": "verified", "others": "installed"}
+    assert (result.exit_code, result.waiting) == (1, ("others",))
+    assert isinstance(result.error, PeerError)
+    assert "installed, not reloaded" in str(result.error)
+    again = world.apply(NEW)
+    assert (outcomes(again), again.waiting) == ({"users": "unchanged", "others": "installed"}, ("others",))
+    world.servers["unix:two"].down = False
+    assert outcomes(world.apply(NEW)) == {"users": "unchanged", "others": "unchanged"}
+    assert at_rest(world, expected(NEW)) == []
+
+
+def test_retries_of_the_schedule_back_off(tmp_path: Path) -> None:
+    """While a server is down the schedule asks it less and less often, at least every 15 minutes."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    world.server.down = True
+    world.apply(NEW, force=True)
+    tries = []
+    for _ in range(24 * 60):
+        before = [state.attempts for state in states(world)]
+        world.applier.finish(Request(actor="daemon", cause="schedule"))
+        if [state.attempts for state in states(world)] != before:
+            tries.append(world.clock.monotonic())
+        world.clock.sleep(60)
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 15 * 60
+    world.server.down = False
+    world.clock.sleep(15 * 60)
+    assert world.applier.finish(Request(actor="daemon", cause="schedule")) == {}
+    assert at_rest(world, expected(NEW)) == []
+
+
+def test_file_that_waited_and_is_disproved_goes_back(tmp_path: Path) -> None:
+    """A server that comes up and does not prove the file that waited for it gets the last proven one back."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    world.server.down = True
+    world.apply(NEW, force=True)
+    world.server.down = False
+    world.server.deaf = True
+    with pytest.raises(VerifyError):
+        world.apply(NEW)
+    assert world.in_file() == expected(OLD) == world.server.served("users")
+    assert world.strays() == []
+
+
+def test_what_waits_can_be_replaced_and_the_proven_file_is_kept(tmp_path: Path) -> None:
+    """New approvals while the server is down are installed over what waits; if they fail, the proven file returns."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    world.server.down = True
+    world.apply(NEW, force=True)
+    newest = moves(6, "newest.test")
+    assert outcomes(world.apply(newest, force=True)) == {"users": "installed"}
+    assert world.in_file() == expected(newest)
+    world.server.down = False
+    world.server.deaf = True
+    with pytest.raises(VerifyError):
+        world.apply(newest)
+    assert world.in_file() == expected(OLD)
+
+
+def test_first_file_that_is_disproved_goes_away(tmp_path: Path) -> None:
+    """Where there was no file before there is none after a first apply that failed."""
+    world = World(tmp_path)
+    world.server.deaf = True
+    result = world.apply(OLD)
+    assert (outcomes(result), result.exit_code) == ({"users": "rolled-back"}, 4)
+    assert not world.paths["users"].exists()
+    assert [state.pending for state in states(world)] == [False]
+
+
+def test_server_that_dies_after_the_reload(tmp_path: Path) -> None:
+    """A server that stops answering once it read the new file may have died of it: the old file is put back."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    server = world.server
+
+    def die(step: str) -> None:
+        server.down = server.down or step == "answered htable.reload"
+
+    server.hook = die
+    result = world.apply(NEW, force=True)
+    assert (outcomes(result), result.exit_code, result.waiting) == ({"users": "rolled-back"}, 4, ("users",))
+    assert world.in_file() == expected(OLD)
+    server.hook = lambda _: None
+    server.down = False
+    assert outcomes(world.apply(OLD)) == {"users": "unchanged"}
+    assert at_rest(world, expected(OLD)) == []
+
+
+def test_file_edited_during_an_apply_is_not_overwritten(tmp_path: Path) -> None:
+    """An edit between plan and swap stops the apply before anything is changed."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    edited = world.paths["users"].read_bytes() + b"# mine\n"
+
+    def edit(name: str) -> None:
+        if name == "create":
+            world.paths["users"].write_bytes(edited)
+
+    steps = Steps(-1, lambda _: None)
+    editing = World(tmp_path, files=stepped_files(steps))
+    steps.at = edit  # type: ignore[method-assign]
+    result = editing.apply(NEW, force=True)
+    assert isinstance(result.error, InstallError)
+    assert "changed while" in result.error.why
+    assert world.paths["users"].read_bytes() == edited
+
+
+def test_unrestorable_file_is_restored_by_the_next_run(tmp_path: Path) -> None:
+    """If even putting back fails, the record stays open and the next run puts it back."""
+    world = World(tmp_path)
+    world.apply(OLD)
+
+    class Broken:
+        swapped = False
+
+        def __call__(self, name: str) -> None:
+            if name == "rename":
+                if self.swapped:
+                    raise OSError(EIO, os.strerror(EIO))
+                self.swapped = True
+
+    steps = Steps(-1, lambda _: None)
+    steps.at = Broken()  # type: ignore[method-assign]
+    broken = World(tmp_path, files=stepped_files(steps))
+    broken.server.deaf = True
+    with pytest.raises(InstallError, match="could not be put back"):
+        broken.apply(NEW, force=True)
+    assert outcomes(World(tmp_path).apply(NEW, force=True)) == {"users": "unchanged"}
+    assert at_rest(world, expected(NEW)) == []
+
+
+def test_second_apply_waits_and_then_says_who_holds_the_lock(tmp_path: Path) -> None:
+    """Command line and daemon never apply at once; whoever waits too long learns who is at work."""
+    world = World(tmp_path)
+    clock = world.clock
+    with (
+        apply_lock(tmp_path / "apply.lock", "schedule by daemon", wait=0, sleep=clock.sleep, monotonic=clock.monotonic),
+        pytest.raises(RefusedError, match=f"schedule by daemon, process {os.getpid()}") as caught,
+    ):
+        world.apply(OLD)
+    assert caught.value.exit_code == 3
+    assert outcomes(world.apply(OLD)) == {"users": "verified"}
+
+
+def test_file_without_hard_links(tmp_path: Path) -> None:
+    """Where the file system has no hard links the old file is copied, and put back just the same."""
+    World(tmp_path).apply(OLD)
+
+    def no_links(name: str) -> None:
+        if name == "link":
+            raise PermissionError(1, "Operation not permitted")
+
+    steps = Steps(-1, lambda _: None)
+    steps.at = no_links  # type: ignore[method-assign]
+    world = World(tmp_path, files=stepped_files(steps))
+    world.paths["users"].chmod(0o604)
+    world.server.deaf = True
+    assert outcomes(world.apply(NEW, force=True)) == {"users": "rolled-back"}
+    assert world.in_file() == expected(OLD)
+    assert world.paths["users"].stat().st_mode & 0o777 == 0o604
