@@ -9,12 +9,15 @@ from types import MappingProxyType
 
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.base import Target, TargetOptions
+from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from redirectd.targets.kamailio_htable import KamailioHtable
 from redirectd.targets.listing import CsvListing, JsonListing
+from redirectd.targets.template import Template
 
 MATCHES = ("request-uri", "incoming")
 
@@ -51,6 +54,21 @@ _KINDS: dict[str, _Kind] = {
             "prefix": _Option("beginning of the contexts' names (default redirectd-map)", str),
             "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
         },
+    ),
+    "asterisk-pjsip-aor": _Kind(
+        AsteriskPjsipAor,
+        {"base": _Option("path of your own file of type=aor sections, from which this file is made", str)},
+        takes_match=False,
+        needs_base=True,
+    ),
+    "template": _Kind(
+        Template,
+        {
+            "base": _Option("path of your Jinja2 template", str),
+            "entry": _Option("regular expression with the groups old and new, for one entry of the result", str),
+            "escape": _Option(f"how old and new are escaped in it: {', '.join(ESCAPES)} (default none)", str),
+        },
+        needs_base=True,
     ),
     "csv": _Kind(CsvListing, {}),
     "json": _Kind(JsonListing, {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from redirectd.sip.routekey import route_key
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan, shard
-from redirectd.targets.base import Rendered
+from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
+from redirectd.targets.base import Rendered, Target
 from tests.peers.breakouts import breakouts, fates
 from tests.peers.conftest import Answer, StartAsterisk
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup, dial_plan
@@ -57,7 +59,7 @@ def _apply(server: Asterisk, channel: Channel, target: AsteriskDialplan, rendere
         channel.ask(command)
 
 
-def _doubts(channel: Channel, target: AsteriskDialplan, rendered: Rendered, changed: Sequence[str]) -> list[str]:
+def _doubts(channel: Channel, target: Target, rendered: Rendered, changed: Sequence[str]) -> list[str]:
     questions = [
         question
         for begin in range(0, max(len(changed), 1), 200)
@@ -207,3 +209,68 @@ def test_dashes_reach_only_their_own_row(start_asterisk: StartAsterisk, loopback
 
     plain, dashed = "sip:plain@new.test", "sip:dash@new.test"
     assert told == {"bob-x": dashed, "bobx": plain, "bob-y": dashed, "boby": ""}
+
+
+AORS = b"""; gateways of the lab
+[gw-a]
+type = aor   ; static
+contact = sip:127.0.0.5:5060
+contact=sip:trunk@127.0.0.6\\;transport=tcp\\;lr
+[gw-b]
+contact => sip:127.0.0.5
+qualify_frequency = 0
+type=aor
+"""
+
+
+def _settle(channel: Channel, target: Target, rendered: Rendered) -> None:
+    # The module answers the reload and goes on with it in a thread of its own.
+    wait_until(lambda: not _doubts(channel, target, rendered, ["gone/1"]), "the contacts are loaded")
+
+
+def test_aors_move_with_their_gateway(start_asterisk: StartAsterisk) -> None:
+    """Contacts of the moved gateway change in every AOR and nothing else does, as Asterisk shows them."""
+    server = start_asterisk(Setup(""))
+    target = AsteriskPjsipAor(base="/etc/asterisk/aors.base.conf")
+    routes = [
+        replace(_route(1, "sip:127.0.0.5", "sip:127.0.0.15:5080;transport=tcp"), kind="gateway"),
+        replace(_route(2, "sip:127.0.0.6;transport=tcp", "sip:127.0.0.16"), kind="gateway"),
+    ]
+    rendered = target.render(routes, AORS)
+    assert dict(rendered.entries) == {
+        "gw-a/1": "sip:127.0.0.15:5080;transport=tcp",
+        "gw-a/2": "sip:trunk@127.0.0.16;lr",
+        "gw-b/1": "sip:127.0.0.15:5080;transport=tcp",
+    }
+    for channel in (_cli(server), _ami(server)):
+        server.pjsip_file.write_bytes(target.render([], AORS).content)
+        for command in target.reload():
+            channel.ask(command)
+        _settle(channel, target, target.render([], AORS))
+        assert len(_doubts(channel, target, rendered, list(rendered.entries))) == 4 - 2
+        server.pjsip_file.write_bytes(rendered.content)
+        for command in target.reload():
+            channel.ask(command)
+        _settle(channel, target, rendered)
+
+
+def test_aor_breakouts_change_addresses_only(start_asterisk: StartAsterisk) -> None:
+    """R16: whatever a gateway move holds, Asterisk has the same AORs with the same number of contacts."""
+    server = start_asterisk(Setup(""))
+    target = AsteriskPjsipAor()
+    channel = _ami(server)
+    old = _route(1, "sip:127.0.0.5", "sip:h").old
+    files: dict[bytes, Rendered] = {}
+    for item in breakouts("gateway"):
+        route = item.route if item.name.endswith("old host") else replace(item.route, old=old, key=route_key(old))
+        rendered = target.render([route], AORS)
+        changed = rendered.content.partition(b"\n")[2] != AORS
+        assert [refusal.id for refusal in rendered.refused] == ([] if changed else [route.id]), item.name
+        files[rendered.content] = rendered
+    assert len(files) > 5
+    for rendered in files.values():
+        server.pjsip_file.write_bytes(rendered.content)
+        for command in target.reload():
+            channel.ask(command)
+        _settle(channel, target, rendered)
+        assert "Objects found: 2" in server.rx("pjsip show aors")

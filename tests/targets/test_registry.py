@@ -18,7 +18,7 @@ def test_every_kind_is_built_from_its_defaults(kind: str) -> None:
     assert isinstance(registry.needs_base(kind), bool)
 
 
-NEEDED: dict[str, dict[str, object]] = {}
+NEEDED: dict[str, dict[str, object]] = {"template": {"entry": "(?P<old>.*) (?P<new>.*)"}}
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
@@ -45,6 +45,12 @@ def test_all_faults_come_at_once() -> None:
         ("asterisk-dialplan", {"hosts": ["192.0.2.1:99999"]}),
         ("asterisk-dialplan", {"hosts": ["user@host"]}),
         ("kamailio-htable", {"table": "a b"}),
+        ("kamailio-dialplan", {"dpid": 0}),
+        ("kamailio-dialplan", {"dpid": True}),
+        ("template", {}),
+        ("template", {"entry": "("}),
+        ("template", {"entry": "(?P<old>.)"}),
+        ("template", {"entry": "(?P<old>.)(?P<new>.)", "escape": "rot13"}),
     ],
 )
 def test_a_value_that_a_kind_cannot_use_is_told(kind: str, extra: dict[str, object]) -> None:

@@ -1,0 +1,121 @@
+"""template: user moves in any grammar, by a Jinja2 template of the operator (OpenSIPS, FreeSWITCH, ...).
+
+The operator's base file is the template. It sees ``routes``, each with ``old`` (``user@lowercase-host``), ``user``,
+``host`` and ``new``, and ``token``, the name of the content; and the filters of `redirectd.targets.escapes`. The key
+``entry`` is a regular expression with the groups ``old`` and ``new`` for one entry in the result, by which the file
+is read back, unescaped as ``escape`` says, and must give exactly what was meant.
+
+Templates run in Jinja2's sandbox, without files, includes or Python: only text comes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from redirectd.plan.route import Route
+from redirectd.targets.base import Command, Question, Rendered, TargetError, token_of
+from redirectd.targets.escapes import ESCAPES
+from redirectd.targets.kamailio_htable import user_at_host
+from redirectd.targets.project import project
+from redirectd.targets.uritext import KAMAILIO, write_uri
+
+try:
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+except ImportError:  # the extra is not installed; building the target says so
+    HAS_JINJA = False
+else:
+    HAS_JINJA = True
+
+MAX_SIZE = 512 * 1024 * 1024
+"""Bytes of a rendered file; a template that makes more is taken for a mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a template sees of a route."""
+
+    old: str
+    user: str
+    host: str
+    new: str
+
+
+class Template:
+    """Renders the operator's template; `entry` and `escape` say how the result is read back."""
+
+    kind: ClassVar[str] = "template"
+    mtime_step: ClassVar[bool] = False
+
+    def __init__(
+        self, *, match: str = "request-uri", base: object = None, entry: str = "", escape: str = "none"
+    ) -> None:
+        self._match = match
+        del base  # its path is the configuration's business, its bytes come to `render`
+        if escape not in ESCAPES:
+            raise ValueError(f"escape {escape!r} is none of {', '.join(ESCAPES)}")
+        self._unescape = ESCAPES[escape][1]
+        self._entry = _compiled(entry)
+        if not HAS_JINJA:
+            raise ValueError("the kind template needs Jinja2: install redirectd[template]")
+        self._environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+        self._environment.filters.update({name: escape for name, (escape, _) in ESCAPES.items()})
+
+    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+        """Render the template `base`; TargetError where it fails or its result is not read back as it was meant."""
+        if base is None:
+            raise TargetError("there is no template")
+        found = project(routes, "user", self._match, user_at_host, lambda uri: write_uri(uri, KAMAILIO))
+        token = token_of(found.entries)
+        content = self._text(base, found.entries, token).encode("utf-8")
+        if len(content) > MAX_SIZE:
+            raise TargetError(f"the template makes over {MAX_SIZE} bytes")
+        if self.parse(content) != found.entries:
+            raise TargetError("what the template writes is not read back by `entry` and `escape` as it was meant")
+        return Rendered(content, found.entries, found.refused, found.conflicts, token)
+
+    def _text(self, base: bytes, entries: Mapping[str, str], token: str) -> str:
+        seen = [_Shown(old, *_split(old), new) for old, new in entries.items()]
+        try:
+            return self._environment.from_string(base.decode("utf-8")).render(routes=seen, token=token)
+        except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+            raise TargetError(f"the template fails: {error}") from None
+
+    def parse(self, content: bytes) -> Mapping[str, str]:
+        """Read the entries back by `entry`; TargetError where one stands there twice."""
+        entries: dict[str, str] = {}
+        try:
+            for found in self._entry.finditer(content.decode("utf-8")):
+                old = self._unescape(found["old"])
+                if old in entries:
+                    raise TargetError("an old URI stands there twice")
+                entries[old] = self._unescape(found["new"])
+        except UnicodeDecodeError:
+            raise TargetError("the file is not UTF-8") from None
+        return entries
+
+    def reload(self) -> Sequence[Command]:
+        """Nothing: no server is known."""
+        return ()
+
+    def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
+        """Nothing: no server is known."""
+        return ()
+
+
+def _split(key: str) -> tuple[str, str]:
+    user, _, host = key.partition("@")
+    return user, host
+
+
+def _compiled(entry: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(entry, re.MULTILINE)
+    except re.error as error:
+        raise ValueError(f"entry is no regular expression ({error})") from None
+    if not {"old", "new"} <= pattern.groupindex.keys():
+        raise ValueError("entry is missing, or has no groups (?P<old>...) and (?P<new>...)")
+    return pattern
