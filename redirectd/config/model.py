@@ -59,8 +59,8 @@ class LimitsSection(Section):
     first_creates: int = Field(
         default=20,
         ge=0,
-        description="So many entries may always be added, whatever their percentage, so that a table can grow from "
-        "nothing.",
+        description="So many entries may always be added to a table that has some, whatever their percentage; a table "
+        "that is empty is held by max_changes alone.",
     )
 
     def as_limits(self) -> Limits:

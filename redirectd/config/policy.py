@@ -8,16 +8,14 @@ from ipaddress import IPv4Network, IPv6Network
 
 Network = IPv4Network | IPv6Network
 
-# fmt: off
-EMERGENCY_NUMBERS = frozenset({
-    "000", "08", "100", "101", "102", "103", "104", "106", "108", "110", "111", "112", "113", "114", "115", "116",
-    "117", "118", "119", "120", "122", "123", "126", "127", "133", "140", "144", "150", "155", "158", "160", "166",
-    "190", "191", "192", "193", "194", "195", "197", "198", "199", "911", "933", "988", "993", "997", "998", "999",
-})
-# fmt: on
-"""Numbers that reach police, fire brigade or ambulance in some country; never remapped (R22).
+EMERGENCY_NUMBERS = frozenset(
+    {"000", "110", "111", "112", "113", "115", "117", "118", "119", "120", "122", "190", "192", "193", "197", "198"}
+    | {"911", "933", "988", "991", "993", "995", "997", "998", "999"}
+)
+"""Numbers that reach police, fire brigade or ambulance in many countries; never remapped (R22).
 
-A list too long costs one remap that a person writes by hand, one too short can cost a life.
+Numbers that are a usual extension of a telephone system too (100 to 108) are left out: an operator in whose country
+they are for emergencies adds them.
 """
 
 
@@ -43,7 +41,8 @@ class Policy:
     `gateways` are `host` or `host:port` (IPv6 in brackets), lower case. `denied_prefixes` are `+` and digits.
     `region` is the ISO 3166 code by which national numbers are read, `tel_gateway` the host that `tel:` is sent to.
     `allow_premium` lets numbers of a premium rate pass without a hold, `allow_foreign` those of another country than
-    the old one.
+    the old one. `suspend_failing_after` calls that a target answers with 404, 410 or 604 suspend its remap, None
+    never. One gateway move is proposed where at least `propose_users` users and `propose_percent` of a host moved so.
     """
 
     trusted_peers: tuple[Network, ...] = ()
@@ -60,3 +59,6 @@ class Policy:
     allow_foreign: bool = False
     auto_approve: AutoApprove | None = None
     revalidate_after: timedelta | None = None
+    suspend_failing_after: int | None = None
+    propose_users: int = 5
+    propose_percent: float = 80

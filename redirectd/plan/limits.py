@@ -19,8 +19,8 @@ class Limits:
     Each of create, update and delete is held to both limits by itself. `max_changes` is absolute and
     holds always. `max_change_percent` is of the entries that are installed, rounded down, and holds for
     small tables too: only one update and one deletion are always within it, so that a person can work on a
-    table of three, and `first_creates` additions, so that a table can grow from nothing. Emptying a table
-    is within no limit.
+    table of three, and `first_creates` additions. A table that is still empty has no percentage: it may grow
+    up to `max_changes`. Emptying a table is within no limit.
     """
 
     max_change_percent: float = 30
@@ -80,7 +80,7 @@ def check_limits(target: str, changes: Changes, limits: Limits) -> tuple[Breach,
         return (Breach(target, "empty", installed, installed, 0, "an empty result needs --force"),)
     percent = floor(installed * limits.max_change_percent / 100)
     counts: tuple[tuple[What, int, int], ...] = (
-        ("create", len(changes.create), limits.first_creates),
+        ("create", len(changes.create), limits.first_creates if installed else limits.max_changes),
         ("update", len(changes.update), 1),
         ("delete", len(changes.delete), 1),
     )

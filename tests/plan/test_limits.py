@@ -40,8 +40,10 @@ def test_changes_carry_one_table_into_the_other(installed: dict[str, str], wante
 @pytest.mark.parametrize(
     ("changes", "over"),
     [
-        (_changes(create=20), []),  # from nothing
-        (_changes(create=21), ["create"]),
+        (_changes(create=500), []),  # from nothing
+        (_changes(create=501), ["create"]),
+        (_changes(create=20, unchanged=2), []),
+        (_changes(create=21, unchanged=2), ["create"]),
         (_changes(create=3, unchanged=2), []),
         (_changes(update=1, unchanged=1), []),  # a person at work on a table of two
         (_changes(delete=1, unchanged=1), []),
