@@ -128,6 +128,8 @@ def from_record(record: Record, *, position: int, seen_at: datetime | None, text
         in_dialog=record.in_dialog,
         contacts=record.contacts,
         contact_headers=record.contact_headers,
+        expires=record.expires,
+        reasons=record.reasons,
         peer=record.peer,
         seen_at=seen_at,
         dialect=record.dialect,

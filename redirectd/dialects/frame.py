@@ -58,7 +58,8 @@ class Record:
 
     `fork` is the branch index as text ('' where not told). `request_uri` is the URI that was answered (R5),
     `incoming_uri` the one this proxy was asked for. `contacts` are raw header values. `faults` say what the
-    writer cut or could not read. `enough` is false for lines that can prove no pair of URIs (acc).
+    writer cut or could not read. `expires` and `reasons` are
+    header values. `enough` is false for lines that can prove no pair of URIs (acc).
     """
 
     start: int
@@ -78,6 +79,8 @@ class Record:
     stamp: str = ""
     enough: bool = True
     in_dialog: bool = False
+    expires: str | None = None
+    reasons: tuple[str, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
 
 

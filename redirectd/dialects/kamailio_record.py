@@ -22,7 +22,7 @@ CONTACT_UNREADABLE = "Kamailio could not read the Contact"
 _FIELD = re.compile(rb"([a-z][a-z0-9_]{0,15})=(\S*+)")
 _END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
 _LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
-_KNOWN = frozenset({"v", "ev", "ts", "m", "ci", "cseq", "br", "src", "ouri", "buri", "nct", "ctlen", "ct", "end"})
+_KNOWN = frozenset("v ev ts m ci cseq br src ouri buri nct ctlen ct tt ex rsn end".split())
 
 
 class KamailioRecord:
@@ -90,6 +90,9 @@ def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
         faults=tuple(faults),
         peer=_peer(fields.get("src", b"")),
         stamp=_text(fields, "ts") or entry.stamp,
+        in_dialog=_text(fields, "tt") is not None,
+        expires=_text(fields, "ex"),
+        reasons=tuple(filter(None, [_text(fields, "rsn")])),
         extra={key: _text(fields, key) or "" for key in fields if key not in _KNOWN},
     )
 

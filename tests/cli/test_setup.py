@@ -21,7 +21,9 @@ RECORD = (
     'xlog("L_NOTICE", "REDIRECTD v=1 ev=$rs ts=$TV(Sn) m=$rm ci=$(ci{s.substr,0,256}{s.urlencode.param}) cseq=$cs '
     "br=$T_branch_idx src=$pr/$si/$sp ouri=$(T_req($ou){s.substr,0,512}{s.urlencode.param}) "
     "buri=$(T_branch(uri){s.substr,0,512}{s.urlencode.param}) nct=$hdrc(Contact) ctlen=$(hdr(Contact)[*]{s.len}) "
-    'ct=$(hdr(Contact)[*]{s.substr,0,1200}{s.urlencode.param}) end=1\\n");'
+    "ct=$(hdr(Contact)[*]{s.substr,0,1200}{s.urlencode.param}) tt=$(T_req($tt){s.urlencode.param}) "
+    "ex=$(hdr(Expires){s.substr,0,32}{s.urlencode.param}) rsn=$(hdr(Reason){s.substr,0,64}{s.urlencode.param}) "
+    'rq=$(hdr(Require){s.substr,0,64}{s.urlencode.param}) sdp=$var(sdp) end=1\\n");'
 )
 
 

@@ -3,6 +3,8 @@ next call goes to the new address without touching the old one, as the answering
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from tests.peers.lab.asterisk import Setup, dial_plan
 from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, Kamailio, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
-from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, Reply, moved_to, place_call
 from tests.peers.lab.sipp import SippAnswerer, sipp_call
 from tests.peers.operator import Operator
 
@@ -178,3 +180,52 @@ def test_a_reload_that_lies_is_found_out(
     assert result["targets"][0]["outcome"] == "rolled-back"
     assert elsewhere.read_bytes() == before
     assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
+
+
+@pytest.mark.peer("kamailio")
+def test_the_record_tells_all_that_the_rules_need(
+    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+) -> None:
+    """The snippet's line carries a lifetime (R18), a reason (R23) and early media (R3) as they were sent."""
+    headers = ["Expires: 7200", "Reason: Q.850;cause=22"]
+    early = Reply(183, "Session Progress", ["Require: 100rel", "RSeq: 1"], with_sdp=True)
+    peer = answering_side([early, *moved_to("<sip:new@127.0.0.9>", headers=headers)])
+    operator.configure()
+    script = to_dispatcher_set(1, extra=_section(operator.run("snippet", "kamailio"), 1))
+    proxy = start_kamailio(script, dispatcher=f"1 sip:{peer.address}:{peer.port}\n")
+    place_call(loopback_address, (proxy.address, proxy.port), "sip:c01@lab.test")
+
+    done = operator.try_run("ingest", _logged(proxy))
+
+    [remap] = operator.pending()
+    assert list(remap["flags"]) == ["expiring"]
+    assert "number changed" in operator.run("show", str(remap["id"]))
+    [progress] = [json.loads(line) for line in done.stderr.splitlines() if "session_progress" in line]
+    assert (progress["sdp"], progress["reliable"], progress["media"][0]["codecs"]) == (True, True, ["PCMU"])
+    assert progress["request_uri"] == f"sip:c01@{peer.address}:{peer.port}"
+
+
+@pytest.mark.peer("kamailio")
+def test_a_301_within_a_dialog_is_not_learnt_from(
+    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+) -> None:
+    """R10 through the snippet's line: the request had a To tag, so its URI is a remote target."""
+    peer = answering_side(moved_to("<sip:new@127.0.0.9>"))
+    operator.configure()
+    script = to_dispatcher_set(1, extra=_section(operator.run("snippet", "kamailio"), 1))
+    proxy = start_kamailio(script, dispatcher=f"1 sip:{peer.address}:{peer.port}\n")
+    request = (
+        f"INVITE sip:c01@{peer.address}:{peer.port} SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP {loopback_address}:17060;branch=z9hG4bKdialog1\r\nMax-Forwards: 70\r\n"
+        f"Route: <sip:{proxy.address}:{proxy.port};lr>\r\nFrom: <sip:a@lab.test>;tag=1\r\n"
+        "To: <sip:c01@lab.test>;tag=2\r\nCall-ID: dialog1\r\nCSeq: 2 INVITE\r\nContent-Length: 0\r\n\r\n"
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+        caller.bind((loopback_address, 17060))
+        caller.sendto(request.encode(), (proxy.address, proxy.port))
+        peer.wait_for(1)
+        log = _logged(proxy)
+
+    result = operator.json("ingest", log)
+
+    assert (result["sightings"], result["refused"], result["remaps_new"]) == (1, 1, 0)
