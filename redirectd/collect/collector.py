@@ -1,19 +1,17 @@
-"""Reads a followed file into the database: what was found and the position behind it are committed together."""
+"""Reads a followed source into the database: what was found and the position behind it are committed together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.reader import Reader, Reading
 from redirectd.errors import RedirectdError
-from redirectd.sources.follow import FollowedFile
-from redirectd.sources.position import Position
-from redirectd.sources.source import Segment
+from redirectd.sources.source import Segment, Source, Stored
 from redirectd.store import positions
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
@@ -35,12 +33,12 @@ class Step:
     session_progress: int = 0
 
 
-class FileCollector:
-    """One file source with everything behind it. Used by one thread."""
+class Collector:
+    """One source with everything behind it. Used by one thread."""
 
     def __init__(
         self,
-        path: str | Path,
+        open_source: Callable[[Mapping[str, Any] | None], Source[Any]],
         reading: Reading,
         database: Database,
         *,
@@ -48,7 +46,10 @@ class FileCollector:
         clock: Callable[[], datetime],
         on_progress: Callable[[SessionProgress], None],
     ) -> None:
-        """Goes on where the database says that this source was read to. Raises StoreError."""
+        """Goes on where the database says that this source was read to. Raises StoreError.
+
+        `open_source` makes the source from its stored position, None for one never read.
+        """
         self._reading = reading
         self._database = database
         self._node = node
@@ -56,16 +57,15 @@ class FileCollector:
         self._on_progress = on_progress
         with database.read() as connection:
             stored = positions.load(connection, node, reading.source)
-        position = Position.from_dict(stored) if stored is not None else None
-        self._follower = FollowedFile(path, position)
+        self.source: Source[Any] = open_source(stored)
         self._reader: Reader | None = None
         self._saved_at = monotonic()
-        self._owed: Position | None = None  # confirmed, and not committed yet since nothing was found before it
+        self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
         self._losses: dict[str, int] = {}
 
     def pump(self) -> Step:
         """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
-        segment = self._follower.poll()
+        segment = self.source.poll()
         if segment is None:
             return Step(more=False)
         reader = self._at(segment)
@@ -90,12 +90,12 @@ class FileCollector:
         return Step(more=moved, sightings=sightings, session_progress=len(batch.progress))
 
     def trouble(self) -> RedirectdError | None:
-        """What keeps the file from being read now."""
-        return self._follower.trouble
+        """What keeps the source from being read now."""
+        return self.source.trouble
 
     def lag_bytes(self) -> int:
         """Bytes that are there and not read yet."""
-        return self._follower.unread()
+        return self.source.unread()
 
     def losses(self) -> Mapping[str, int]:
         """What was lost since it was opened, by kind."""
@@ -108,7 +108,7 @@ class FileCollector:
                 with self._database.begin() as connection:
                     positions.save(connection, self._node, self._reading.source, self._owed.to_dict(), self._clock())
         finally:
-            self._follower.close()
+            self.source.close()
 
     def _at(self, segment: Segment) -> Reader:
         if self._reader is None:
@@ -119,7 +119,7 @@ class FileCollector:
 
     def _commit(self, segment: Segment, reader: Reader, batch: Batch) -> int | None:
         """Commits and confirms; the number of new sightings, None where the file changed under the reading."""
-        position = self._follower.position(segment, reader.offset)
+        position = self.source.position(segment, reader.offset)
         if position is None:
             return None
         sightings = 0
@@ -135,5 +135,5 @@ class FileCollector:
                 self._losses[kind] = self._losses.get(kind, 0) + count
         else:
             self._owed = position
-        self._follower.advance(position)
+        self.source.advance(position)
         return sightings

@@ -7,59 +7,75 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
 from tzlocal import get_localzone
 
 from redirectd.collect.batch import SessionProgress
-from redirectd.collect.collector import FileCollector, Step
+from redirectd.collect.collector import Collector, Step
 from redirectd.collect.reader import Reading
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
 from redirectd.dialects import registry
-from redirectd.errors import ConfigError, RedirectdError
+from redirectd.errors import RedirectdError
 from redirectd.service.reader import Feed
+from redirectd.sources.follow import FollowedFile
+from redirectd.sources.hep import HepListener
+from redirectd.sources.journal import Journal, JournalPosition
+from redirectd.sources.position import Position
+from redirectd.sources.source import Source
 from redirectd.sources.wake import Wake
 from redirectd.store.database import Database
 
 HEAD = 1 << 20
 """Bytes at a log's start from which its dialect is told."""
 
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+"""Who may send HEP where the configuration names nobody."""
+
 GATHER_SECONDS = 0.02
 """How long more is waited for after the first byte: a busy log is written thousands of times a second."""
 
+LOOK_SECONDS = 1.0
+"""How often a source is looked at that has nothing to wait for: a journalctl that is to be started again."""
 
-class FileFeed:
-    """A followed log. Raises StoreError when opened without a database."""
+
+class SourceFeed:
+    """A source of any kind."""
 
     def __init__(self, source: SourceSection, config: Config, database: Database) -> None:
-        assert source.path is not None, "the configuration's check"
-        path = config.resolve(source.path)
-        dialect = source.dialect
-        head = b""
-        with suppress(OSError), path.open("rb") as file:  # a log that is not there yet: all dialects are tried
-            head = file.read(HEAD)
-        reading = Reading(
-            source=source.name,
-            dialects=registry.detect(head) if dialect == "auto" else (registry.by_name(dialect),),
-            zone=zone_of(source.timezone),
-            policy=config.rules(),
-            session_progress=source.session_progress,
+        """Raises StoreError without a database, SourceError for an address that can't be listened on."""
+        path = config.resolve(source.path) if source.path is not None else None
+        self._collector = Collector(
+            lambda stored: _open_source(source, path, stored),
+            _reading(source, path, config),
+            database,
+            node=config.node,
+            clock=lambda: datetime.now(UTC),
+            on_progress=SessionProgressLog(source.name) if source.session_progress == "each" else _count_only,
         )
-        log_each = SessionProgressLog(source.name) if source.session_progress == "each" else _count_only
-        self._collector = FileCollector(
-            path, reading, database, node=config.node, clock=lambda: datetime.now(UTC), on_progress=log_each
-        )
-        self._wake = Wake([path])
+        self._wake = Wake([path] if path is not None else [])
 
     def pump(self) -> Step:
         """Reads a bounded part and commits it."""
         return self._collector.pump()
 
     def wait(self, seconds: float) -> None:
-        """Sleeps until the log may have changed."""
-        if self._wake.wait(seconds):
+        """Sleeps until there may be something to read."""
+        origin = self._collector.source
+        if not isinstance(origin, Journal | HepListener):
+            happened = self._wake.wait(seconds)
+        elif (descriptor := origin.fileno()) < 0:
+            happened = self._wake.wait(min(seconds, LOOK_SECONDS))
+        else:
+            self._wake.join(descriptor)  # another one after each start of journalctl
+            happened = self._wake.wait(seconds)
+            self._wake.leave(descriptor)
+        if happened:
             time.sleep(GATHER_SECONDS)
 
     def interrupt(self) -> None:
@@ -67,7 +83,7 @@ class FileFeed:
         self._wake.wake()
 
     def trouble(self) -> RedirectdError | None:
-        """Why the log can't be read now."""
+        """Why the source can't be read now."""
         return self._collector.trouble()
 
     def lag_bytes(self) -> int:
@@ -79,19 +95,45 @@ class FileFeed:
         return self._collector.losses()
 
     def close(self) -> None:
-        """Lets go of the files."""
-        self._collector.close()
-        self._wake.close()
+        """Commits the position where that is owed and lets go of everything. Raises StoreError."""
+        try:
+            self._collector.close()
+        finally:
+            self._wake.close()
 
 
 def open_feed(source: SourceSection, config: Config, database: Database) -> Feed:
-    """The feed for a source of any kind. Raises StoreError, and ConfigError for a kind the service can't follow."""
-    if source.kind == "file":
-        return FileFeed(source, config, database)
-    raise ConfigError(
-        f"source {source.name}",
-        f"the service can't follow a source of the kind {source.kind} yet",
-        "have it written to a file and follow that",
+    """The feed for a source. Raises StoreError and SourceError."""
+    return SourceFeed(source, config, database)
+
+
+def _open_source(source: SourceSection, path: Path | None, stored: Mapping[str, Any] | None) -> Source[Any]:
+    if path is not None:
+        return FollowedFile(path, Position.from_dict(dict(stored)) if stored is not None else None)
+    if source.kind == "journal":
+        matches = [*(f"_SYSTEMD_UNIT={unit}" for unit in source.units), *source.matches]
+        position = JournalPosition.from_dict(dict(stored)) if stored is not None else None
+        return Journal(source.name, position, matches=matches)
+    assert source.listen is not None, "the configuration's check: a source of the kind hep has it"
+    address, _, port = source.listen.rpartition(":")
+    # It has no stored position: what was received and not committed is gone with the process.
+    return HepListener(source.name, address.strip("[]"), int(port), allowed=tuple(source.allowed_senders) or LOOPBACK)
+
+
+def _reading(source: SourceSection, path: Path | None, config: Config) -> Reading:
+    head = b""
+    if path is not None:
+        with suppress(OSError), path.open("rb") as file:  # a log that is not there yet: all dialects are tried
+            head = file.read(HEAD)
+    dialect = source.dialect
+    if dialect == "auto" and source.kind == "hep":
+        dialect = "hep"
+    return Reading(
+        source=source.name,
+        dialects=registry.detect(head) if dialect == "auto" else (registry.by_name(dialect),),
+        zone=zone_of(source.timezone),
+        policy=config.rules(),
+        session_progress=source.session_progress,
     )
 
 

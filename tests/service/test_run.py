@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import sys
@@ -43,6 +44,24 @@ def test_reads_what_was_there_and_what_comes(folder: Path, corpus: Path) -> None
         assert service.stop() == 0
     assert service.told()[-1]["STOPPING"] == "1"
     assert not service.status_socket.exists()
+
+
+def test_receives_hep(folder: Path, corpus: Path) -> None:
+    """HEPv3 datagrams from a capture agent become sightings like the lines of a log."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = Service(folder)
+    service.configure(f'[[source]]\nname = "hep"\nkind = "hep"\nlisten = "127.0.0.1:{port}"\n', sources=())
+    with service, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        service.until_status(lambda status: source(status, "hep")["state"] == "reading", "it listens")
+        captured = (corpus / "kamailio/siptrace-hep3.raw").read_bytes()
+        while captured:
+            size = int.from_bytes(captured[:4], "big")
+            agent.sendto(captured[4 : 4 + size], ("127.0.0.1", port))
+            captured = captured[4 + size :]
+        service.until_status(lambda status: source(status, "hep")["sightings"] > 0, "it is read")
+        assert service.stop() == 0
 
 
 def test_each_183_is_one_record_at_info_and_nothing_else(folder: Path, corpus: Path) -> None:

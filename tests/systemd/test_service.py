@@ -164,6 +164,25 @@ def test_reads_only_what_its_groups_may_read(machine: Machine, corpus: Path) -> 
     machine.until(lambda: sightings(machine) > 0, "it is read")
 
 
+def test_reads_the_journal(machine: Machine, corpus: Path) -> None:
+    """Kamailio's lines in the journal are read by the right of group systemd-journal, old ones and new ones."""
+    lines = (corpus / "kamailio/snippet-all-cases.log").read_text(errors="surrogateescape").splitlines()
+    records = [line[line.index("NOTICE:") :] for line in lines if "REDIRECTD v=1" in line]
+    source = '[[source]]\nname = "journal"\nkind = "journal"\nmatches = ["SYSLOG_IDENTIFIER=kamailio-test"]\n'
+    configure(machine, f'node = "machine"\n[schedule]\napply = ""\n{source}')
+
+    def log(some: list[str]) -> None:
+        text = "\n".join(some) + "\n"
+        machine.path("/run/lines").write_text(text, errors="surrogateescape")
+        machine.run("sh", "-c", "systemd-cat -t kamailio-test -p notice </run/lines")
+
+    log(records[:5])
+    start(machine)
+    before = machine.until(lambda: sightings(machine), "what was in the journal is read")
+    log(records[5:])
+    machine.until(lambda: sightings(machine) > before, "what comes is read")
+
+
 def test_writes_only_where_the_drop_in_lets_it(machine: Machine, corpus: Path) -> None:
     """In the folder granted by the Kamailio drop-in a file is written with Kamailio's group; elsewhere nothing is."""
     machine.run("groupadd", "--force", "--system", "kamailio")
