@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redirectd.apply.control import AnswerError, RetryLater, open_channel
+from redirectd.apply.control.ami import Ami
 from redirectd.apply.control.channel import Channel
 from redirectd.errors import PeerError
 from redirectd.targets.answers import field, records, structs
@@ -143,3 +144,21 @@ def test_the_manager_refuses_a_wrong_password_by_name(start_asterisk: StartAster
         channel.probe()
     assert "manager.conf" in error.value.what_to_do
     assert "not-it" not in f"{error.value} {error.value.what_to_do} {channel.describe()}"
+
+
+@pytest.mark.peer("asterisk")
+def test_manager_actions_are_sent_ahead_of_their_answers(start_asterisk: StartAsterisk) -> None:
+    """2,000 DBPut in one go are all done, a failed one is told after all, and values can't bring lines of their own."""
+    server = start_asterisk(Setup(""))
+    spec = f"ami://{AMI_USER}@{server.address}:{server.ami_port}"
+    channel = open_channel(spec, timeout=10, password=AMI_SECRET)
+    assert isinstance(channel, Ami)
+    channel.act([Command("DBPut", ("redirectd", f"k{i}", f"sip:{i}@h;x=1")) for i in range(2000)])
+    assert "Value: sip:1999@h;x=1" in str(channel.ask(Command("database get redirectd k1999")))
+    with pytest.raises(AnswerError):
+        channel.act([Command("DBDel", ("redirectd", "nobody")), Command("DBDel", ("redirectd", "k7"))])
+    assert "not found" in str(channel.ask(Command("database get redirectd k7")))
+    with pytest.raises(PeerError, match="can't be sent"):
+        channel.act([Command("DBPut", ("redirectd", "k", "a\r\nAction: Command\r\nCommand: core stop now"))])
+    assert channel.probe().startswith("Asterisk ")
+    channel.close()

@@ -25,6 +25,7 @@ from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from redirectd.targets.kamailio_htable import KamailioHtable
+from redirectd.targets.uritext import MAX_WRITTEN
 from tests.peers.breakouts import breakouts, fates
 from tests.peers.conftest import StartKamailio
 from tests.peers.lab.kamailio import Kamailio, Script
@@ -36,7 +37,8 @@ pytestmark = pytest.mark.peer("kamailio")
 TELL = """
     $var(key) = $rU + "@" + $(rd{s.tolower});
     if ($sht(redir=>$var(key)) != $null) {
-        append_to_reply("X-Moved: $sht(redir=>$var(key))\\r\\n");
+        $ru = $sht(redir=>$var(key));
+        append_to_reply("X-Moved: $ru\\r\\n");
     }
     sl_send_reply("200", "Told"); exit;
 """
@@ -111,13 +113,14 @@ def _wanted(rendered: Rendered) -> Counter[str]:
     return Counter(" ".join([set_id, words[0], words[2], *words[3:]]) for set_id, words in parts)
 
 
-def test_htable_breakouts(start_kamailio: StartKamailio, loopback_address: str) -> None:
+def test_htable_breakouts(start_kamailio: StartKamailio) -> None:
     """R16, R24: every breakout is refused, or Kamailio's htable and its lookup in a request give the approved URI."""
     proxy = start_kamailio(Script(incoming=TELL))
     target = KamailioHtable()
     table = breakouts()
     normal = [_route(90000 + i, f"sip:user{i}@old.test", f"sip:user{i}@new.test") for i in range(3)]
-    routes = [*(item.route for item in table), *normal]
+    longest = "sip:" + "9" * (MAX_WRITTEN - len("sip:@h")) + "@h"
+    routes = [*(item.route for item in table), *normal, _route(90009, "sip:long@old.test", longest)]
 
     rendered = target.render(routes, None)
 
@@ -128,16 +131,8 @@ def test_htable_breakouts(start_kamailio: StartKamailio, loopback_address: str) 
     assert _doubts(channel, target, rendered, list(rendered.entries)) == []
     refused = {refusal.id for refusal in rendered.refused}
     conflicting = {number for conflict in rendered.conflicts for number in conflict.ids}
+    _asked_by_requests(proxy, rendered, routes)
     carried = [route for route in routes if route.id not in refused | conflicting]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
-        caller.bind((loopback_address, 0))
-        caller.settimeout(5)
-        for route in carried:
-            told = _told(proxy, caller, str(route.old), route.id)
-            assert told is not None, route
-            found = parse_uri(told)
-            assert equal(found, route.new.without({"method"}, headers=True)), route
-        assert _told(proxy, caller, "sip:evil@old.test", 1) is None
     owners = {key for route in carried for key in (f"{route.old.user}@{route.old.host}".lower(),)}
     assert {key.lower() for key in rendered.entries} >= owners
     print(Counter(fates(table, refused, conflicting).values()))  # noqa: T201 - the count of fates, with -s
@@ -186,12 +181,12 @@ def test_breakouts_of_the_other_tables(
     try:
         channel = open_channel(f"binrpc:unix:{proxy.ctl_socket}", timeout=10)
         assert _doubts(channel, target, rendered, list(rendered.entries)) == []
-        _asked_by_requests(proxy, rendered, [item.route for item in table])
+        _asked_by_requests(proxy, rendered, [item.route for item in table], dollar=target.kind != "kamailio-dialplan")
     finally:
         proxy.stop()
 
 
-def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route]) -> None:
+def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route], *, dollar: bool = True) -> None:
     """Send a request for each carried route, and compare what Kamailio's script was given with the approved URI."""
     told_of = {refusal.id for refusal in rendered.refused}
     told_of |= {number for conflict in rendered.conflicts for number in conflict.ids}
@@ -204,7 +199,10 @@ def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Rou
             found = _told(proxy, caller, str(route.old), route.id)
             assert found is not None, route
             given, meant = parse_uri(found), route.new.without({"method"}, headers=True)
-            assert equal(given, meant) or unescape_percent(str(given)) == unescape_percent(str(meant)), route
+            same = equal(given, meant)
+            if not dollar:  # it is escaped there, which 19.1.4 tells apart
+                same = same or unescape_percent(str(given)) == unescape_percent(str(meant))
+            assert same, route
         assert _told(proxy, caller, "sip:evil@old.test", 1) is None
 
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 
 from redirectd.apply.control.asterisk_cli import command_line, judged
-from redirectd.apply.control.channel import AnswerError
+from redirectd.apply.control.channel import AnswerError, RetryLater
 from redirectd.apply.control.wait import Deadline, Stream, connect
 from redirectd.errors import PeerError
 from redirectd.sip.text import printable
@@ -143,6 +143,8 @@ class Ami:
 
     def _error(self, what: str, message: Message) -> AnswerError:
         text = message.get("message", ["no reason"])[0]
+        if "progress" in text:
+            return RetryLater(f"{self._where}, {what}", 0, text, "try again in some seconds")
         hint = "add the missing class to `write` in manager.conf" if "ermission" in text else ""
         return AnswerError(f"{self._where}, {what}", 0, text, hint)
 

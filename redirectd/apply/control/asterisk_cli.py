@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redirectd.apply.control.channel import AnswerError
+from redirectd.apply.control.channel import AnswerError, RetryLater
 from redirectd.apply.control.program import run
 from redirectd.errors import PeerError
 from redirectd.sip.text import printable
 from redirectd.targets.base import Command, Reply
+
+_DONE = {"dialplan reload": "Dialplan reloaded", "module reload ": "reloaded successfully"}
+"""What commands say when they have done it; their other texts (busy, not loaded, failed) come with exit code 0 too."""
 
 
 class AsteriskCli:
@@ -49,10 +52,15 @@ def judged(where: str, line: str, text: str) -> str:
     """Give back a CLI answer, or raise for one that says the command did nothing, or says nothing at all."""
     if "No such command" in text:
         raise AnswerError(f"{where}, {line}", 0, text, "load the module that has this command")
+    if "already in progress" in text:
+        raise RetryLater(f"{where}, {line}", 0, text, "try again in some seconds")
     if not text.strip():
         raise PeerError(
             f"{where}, {line}",
             "gave no answer; a command that takes over 60 s goes on without one",
             "wait and look at the result in Asterisk; ami:// waits longer",
         )
+    for command, done in _DONE.items():
+        if line.startswith(command) and done not in text:
+            raise AnswerError(f"{where}, {line}", 0, text)
     return text

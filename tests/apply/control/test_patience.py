@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.apply.control import open_channel
+from redirectd.apply.control import AnswerError, RetryLater, open_channel
 from redirectd.apply.control.asterisk_cli import AsteriskCli
 from redirectd.apply.control.channel import Channel
 from redirectd.apply.control.kamcmd import Kamcmd
@@ -218,6 +218,26 @@ def test_a_console_ends(script: str, why: str, tmp_path: Path) -> None:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     assert why in str(_asked(_with_program(program, "asterisk -rx"), Command("x")))
+
+
+def test_a_console_that_reloads_is_read(tmp_path: Path) -> None:
+    """A reload that Asterisk did not do is an error, though the exit code is 0, and one under way is retried later."""
+    program = tmp_path / "asterisk"
+    program.write_text('#!/bin/sh\ncat "$0.says"\n')
+    program.chmod(0o755)
+    says = tmp_path / "asterisk.says"
+    channel = _with_program(program, "asterisk -rx")
+    says.write_text("Module 'res_pjsip.so' reloaded successfully.\n")
+    assert "successfully" in str(channel.ask(Command("module reload res_pjsip.so")))
+    says.write_text("A module reload request is already in progress; please be patient\n")
+    with pytest.raises(RetryLater):
+        channel.ask(Command("module reload res_pjsip.so"))
+    for text in ("No such module 'res_pjsip.so'\n", "The module 'x' was not properly initialized.\n"):
+        says.write_text(text)
+        with pytest.raises(AnswerError):
+            channel.ask(Command("module reload res_pjsip.so"))
+        with pytest.raises(AnswerError):
+            channel.ask(Command("dialplan reload"))
 
 
 def test_kamcmd_is_read_and_not_its_exit_code(tmp_path: Path) -> None:
