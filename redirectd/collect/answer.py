@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
@@ -54,6 +55,7 @@ class Answer:
     rank: int = WHOLE
     text: str = ""
     response: Response | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def call_key(self) -> str:
@@ -137,6 +139,7 @@ def from_record(record: Record, *, position: int, seen_at: datetime | None, text
         faults=record.faults,
         rank=rank,
         text=text,
+        extra=record.extra,
     )
 
 

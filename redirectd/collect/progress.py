@@ -5,16 +5,20 @@ from __future__ import annotations
 from redirectd.collect.answer import Answer
 from redirectd.collect.batch import SessionProgress
 from redirectd.sip.sdp import media_summary
-from redirectd.sip.text import printable
+from redirectd.sip.text import printable, to_bytes
 
 
 def session_progress(answer: Answer) -> SessionProgress:
-    """The record of a 183. A one-line record tells neither SDP nor 100rel; a full message does."""
+    """The record of a 183, from a full message or from the one-line record (`sdp` and `rq` in it)."""
     response = answer.response
-    body = response.body if response is not None else b""
-    kind = (response.header("content-type") or "") if response is not None else ""
-    is_sdp = "sdp" in kind.lower() and bool(body)
-    require = ",".join(response.headers("require")).lower() if response is not None else ""
+    if response is not None:
+        is_sdp = "sdp" in (response.header("content-type") or "").lower() and bool(response.body)
+        body = response.body
+        require = ",".join(response.headers("require")).lower()
+    else:
+        body = to_bytes(answer.extra.get("sdp", ""))
+        is_sdp = bool(body)
+        require = answer.extra.get("rq", "").lower()
     return SessionProgress(
         request_uri=printable(answer.request_uri or "", 500),
         call_id=printable(answer.call_id, 300),
