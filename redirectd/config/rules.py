@@ -88,6 +88,19 @@ class PolicySection(Section):
         description="Show an approved remap as stale so long after its approval; it keeps routing.",
         examples=["365d"],
     )
+    suspend_failing_after: int | None = Field(
+        default=None,
+        ge=1,
+        description="Revoke an approved remap at the next apply once its target has answered 404, 410 or 604 in so "
+        "many calls. Absent: it is shown as failing, and keeps routing.",
+        examples=[10],
+    )
+    propose_users: int = Field(
+        default=5, ge=2, description="Propose one gateway move where so many users of a host moved to one other host."
+    )
+    propose_percent: float = Field(
+        default=80, gt=50, le=100, description="Propose it only where they are so many percent of the host's users."
+    )
     auto_approve: AutoApproveSection | None = Field(
         default=None, description="Approval without a person. Absent: a person approves everything."
     )
@@ -117,4 +130,7 @@ class PolicySection(Section):
                 allowed_domains=frozenset(auto.allowed_domains),
             ),
             revalidate_after=self.revalidate_after,
+            suspend_failing_after=self.suspend_failing_after,
+            propose_users=self.propose_users,
+            propose_percent=self.propose_percent,
         )

@@ -12,6 +12,7 @@ from redirectd.config.policy import Policy
 from redirectd.plan.lookup import Lookup, lookup
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.plan.table import matching_key
+from redirectd.review.attention import with_attention
 from redirectd.review.chain import inward, onward, sip
 from redirectd.review.decide import load
 from redirectd.review.holds import NEED_FORCE, with_holds
@@ -50,7 +51,7 @@ def open_case(
     remap = load(connection, number)
     if contact is not None and 1 <= contact <= len(remap.contacts):
         remap = replace(remap, new_uri=remap.contacts[contact - 1].uri)
-    remap = with_holds(remap, policy)
+    remap = with_attention(connection, [with_holds(remap, policy)], now=now)[0]
     kind: RouteKind | None = "user" if remap.kind == "user" else "gateway" if remap.kind == "gateway" else None
     today = after = None
     touches = _siblings(connection, remap)

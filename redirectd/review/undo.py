@@ -11,6 +11,7 @@ from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.decide import Decision, approve, load, reject, reopen, revoke
 from redirectd.store import audit, remaps
+from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 
@@ -29,6 +30,7 @@ class Step:
 
 def do_approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
     """Approves, and gives what takes it back. Raises as `redirectd.review.decide.approve`."""
+    take_turn(connection, audit.TURN)
     before = load(connection, number)
     rivals = [
         one
@@ -40,12 +42,14 @@ def do_approve(connection: Connection, number: int, decision: Decision, policy: 
 
 def do_reject(connection: Connection, number: int, decision: Decision) -> tuple[Remap, Step]:
     """Rejects, and gives what takes it back."""
+    take_turn(connection, audit.TURN)
     before = load(connection, number)
     return reject(connection, number, decision), Step("reject", before)
 
 
 def set_note(connection: Connection, number: int, text: str, decision: Decision) -> tuple[Remap, Step]:
     """Writes a note on a remap, in place of the one it has."""
+    take_turn(connection, audit.TURN)
     before = load(connection, number)
     connection.execute(update(table).where(table.c.id == number).values(note=text))
     entry = audit.Entry(
@@ -63,6 +67,7 @@ def set_note(connection: Connection, number: int, text: str, decision: Decision)
 
 def undo(connection: Connection, step: Step, decision: Decision, policy: Policy) -> Remap:
     """Puts the remap back, and what its approval had replaced. Raises RedirectdError where somebody was quicker."""
+    take_turn(connection, audit.TURN)
     number = step.before.id
     by = replace(decision, reason=f"undo of {step.action}")
     if step.action == "note":

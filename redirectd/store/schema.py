@@ -110,6 +110,16 @@ remap_incoming = Table(
     Column("calls", BigInteger, nullable=False),
 )
 
+followup = Table(
+    "followup",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),  # of the answers of an approved target
+    Column("calls", BigInteger, nullable=False),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+)
+
 refusal = Table(
     "refusal",
     metadata,

@@ -1,0 +1,1 @@
+"""The review on the terminal: cards, keys, and the sitting that joins them."""
