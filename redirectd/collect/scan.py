@@ -110,6 +110,8 @@ class Scanner:
                 framed = dialect.frame(window, at, final=True)  # larger than a whole block: take what there is
             if isinstance(framed, Incomplete):
                 waiting = waiting or framed
+            elif framed is not None and waiting is not None and waiting.start < framed.start:
+                continue  # text within a record that is still to come can look like a record of another dialect
             elif framed is not None:
                 if index:
                     self._dialects.insert(0, self._dialects.pop(index))

@@ -18,7 +18,7 @@ class AsteriskPjsip:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        header = find_header(window, at)
+        header = find_header(window, at, final=final)
         if header is None:
             return None
         line_start = window.rfind(b"\n", max(0, header.start - 1024), header.start) + 1

@@ -32,7 +32,7 @@ class AsteriskSyslog:
         return read_block(entry, self.name) or read_chan_sip(entry, self.name)
 
     def _raw(self, window: Window, at: int, *, final: bool) -> Framed:
-        header = find_header(window, at)
+        header = find_header(window, at, final=final)
         if header is None:
             return None
         line_start = window.rfind(b"\n", max(0, header.start - 1024), header.start) + 1

@@ -26,11 +26,12 @@ class RawBlock:
     dialect: str
 
 
-def find_header(window: Window, at: int) -> BlockHeader | None:
+def find_header(window: Window, at: int, *, final: bool = True) -> BlockHeader | None:
     """The header of the block that position `at` is in or after: the nearest one that no other block encloses.
 
     A body can hold the text of a whole forged block. The count of the block around it tells: what lies
-    within another block's bytes is a part of that message.
+    within another block's bytes is a part of that message. Unless `final`, a block whose count reaches past the
+    window encloses too: its rest is still to come.
     """
     low = max(0, at - REACH)
     line_end = window.find(b"\n", at, at + 512)
@@ -41,12 +42,12 @@ def find_header(window: Window, at: int) -> BlockHeader | None:
             return None
         header = read_header(window, nearest)
         if header:
-            return _outermost(window, header)
+            return _outermost(window, header, final=final)
         stop = nearest
     return None
 
 
-def _outermost(window: Window, header: BlockHeader) -> BlockHeader:
+def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHeader:
     """The first block whose count reaches over `header`'s, or `header`; counts are compared before anything else."""
     reached = 0
     for match in _SIZE.finditer(window, lowest(window, header.end + 1), header.start):
@@ -58,7 +59,8 @@ def _outermost(window: Window, header: BlockHeader) -> BlockHeader:
             continue
         outer = read_header(window, begin)
         end = outer.end + 1 + outer.size if outer else 0
-        if outer is None or not _fits(window, end):
+        to_come = not final and end > len(window) and outer is not None and outer.size <= REACH
+        if outer is None or not (to_come or _fits(window, end)):
             continue
         if end > header.start:
             return outer

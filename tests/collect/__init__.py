@@ -1,0 +1,1 @@
+"""Tests of pairing, deduplication and the rules."""
