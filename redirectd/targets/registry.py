@@ -120,6 +120,9 @@ def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdE
         elif not _fits(value, option.type):
             what = _TYPES[option.type]
             faults.append(ConfigError(f"{where}, {name}", f"{value!r} is not {what}", f"{name}: {option.meaning}"))
+    if kind.needs_base and "base" not in options.extra:
+        meaning = kind.options["base"].meaning
+        faults.append(ConfigError(f"{where}, base", "is missing, and this kind needs it", f"base: {meaning}"))
     return tuple(faults)
 
 

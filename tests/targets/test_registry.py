@@ -18,7 +18,11 @@ def test_every_kind_is_built_from_its_defaults(kind: str) -> None:
     assert isinstance(registry.needs_base(kind), bool)
 
 
-NEEDED: dict[str, dict[str, object]] = {"template": {"entry": "(?P<old>.*) (?P<new>.*)"}}
+NEEDED: dict[str, dict[str, object]] = {
+    "kamailio-dispatcher": {"base": "/etc/kamailio/base.list"},
+    "asterisk-pjsip-aor": {"base": "/etc/asterisk/base.conf"},
+    "template": {"base": "/etc/redirectd/t.j2", "entry": "(?P<old>.*) (?P<new>.*)"},
+}
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
@@ -47,10 +51,12 @@ def test_all_faults_come_at_once() -> None:
         ("kamailio-htable", {"table": "a b"}),
         ("kamailio-dialplan", {"dpid": 0}),
         ("kamailio-dialplan", {"dpid": True}),
-        ("template", {}),
-        ("template", {"entry": "("}),
-        ("template", {"entry": "(?P<old>.)"}),
-        ("template", {"entry": "(?P<old>.)(?P<new>.)", "escape": "rot13"}),
+        ("kamailio-dispatcher", {}),
+        ("template", {"entry": "(?P<old>.)(?P<new>.)"}),
+        ("template", {"base": "t"}),
+        ("template", {"base": "t", "entry": "("}),
+        ("template", {"base": "t", "entry": "(?P<old>.)"}),
+        ("template", {"base": "t", "entry": "(?P<old>.)(?P<new>.)", "escape": "rot13"}),
     ],
 )
 def test_a_value_that_a_kind_cannot_use_is_told(kind: str, extra: dict[str, object]) -> None:
@@ -62,4 +68,4 @@ def test_a_value_that_a_kind_cannot_use_is_told(kind: str, extra: dict[str, obje
 def test_a_dispatcher_list_has_no_incoming_match() -> None:
     """Gateways are matched by their own address; `incoming` is a fault there, not ignored."""
     with pytest.raises(ConfigError, match="incoming"):
-        registry.build("kamailio-dispatcher", TargetOptions("t", match="incoming"))
+        registry.build("kamailio-dispatcher", TargetOptions("t", match="incoming", extra={"base": "b"}))
