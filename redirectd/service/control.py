@@ -24,18 +24,26 @@ class StatusServer:
     """Answers on a unix socket, in a thread of its own, one asker at a time."""
 
     def __init__(self, path: Path, document: Callable[[], object]) -> None:
-        """Listens at once. Raises RefusedError if another daemon answers there, ConfigError if it can't be made."""
+        """Listens at once and answers from `start` on: who asks meanwhile waits.
+
+        Raises RefusedError if another daemon answers there, ConfigError if it can't be made.
+        """
         self.path = path
         self._document = document
         self._listener = _listen(path)
         self._thread = Thread(target=self._serve, name="status", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Answers from now on; does nothing if it does already."""
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def close(self) -> None:
         """No more answers; removes the socket."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-        self._thread.join(_SEND_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_SEND_SECONDS)
         self._listener.close()
         self.path.unlink(missing_ok=True)
 

@@ -87,6 +87,12 @@ class _Doors:
             if old is not None and old is not new:
                 old.close()
 
+    def start(self) -> None:
+        """Answers from now on, those too who have asked already."""
+        for door in (self.status, self.metrics):
+            if door is not None:
+                door.start()
+
     def close(self) -> None:
         """Nobody is answered any longer."""
         for door in (self.status, self.metrics):
@@ -128,6 +134,7 @@ class Daemon:
                 self._doors.change_to(self._plant.config, self.document, self.page)
                 self._fleet.change_to(self._plant.readers())
                 self._schedule.start(self._plant.jobs(self.page))
+                self._doors.start()
                 notifier.send(READY=1, STATUS=self._say())
                 _log.info("started", version=redirectd.__version__, sources=len(self._plant.config.source))
                 self._serve(inbox, notifier, tick)
@@ -211,6 +218,7 @@ class Daemon:
             self._refused = None
             self._fleet.change_to(plant.readers())
             self._schedule.replace(plant.jobs(self.page), plant.zone)
+            self._doors.start()
             _log.info("reloaded", sources=len(plant.config.source))
         notifier.send(READY=1, STATUS=self._say())
 

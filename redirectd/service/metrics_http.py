@@ -16,7 +16,7 @@ class MetricsServer:
     """Serves `GET /metrics` in a thread of its own, one asker at a time."""
 
     def __init__(self, listen: str, page: Callable[[], str]) -> None:
-        """Listens at once on `address:port` (IPv6 in brackets). Raises ConfigError if it can't."""
+        """Listens at once on `address:port` (IPv6 in brackets), answers from `start` on. Raises ConfigError."""
         self.listen = listen
         host, _, port = listen.rpartition(":")
         host = host.strip("[]")
@@ -31,7 +31,11 @@ class MetricsServer:
             ) from error
         self._closing = Event()
         self._thread = Thread(target=self._serve, name="metrics", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Answers from now on; does nothing if it does already."""
+        if not self._thread.is_alive():
+            self._thread.start()
 
     @property
     def port(self) -> int:
@@ -43,7 +47,8 @@ class MetricsServer:
         self._closing.set()
         with suppress(OSError):
             self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the waiting thread
-        self._thread.join(_ASKER_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_ASKER_SECONDS)
         self._server.server_close()
 
     def _serve(self) -> None:

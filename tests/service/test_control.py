@@ -21,6 +21,7 @@ def test_answers_everybody_who_asks(tmp_path: Path) -> None:
         return {"asked": len(counted)}
 
     server = StatusServer(tmp_path / "s", document)
+    server.start()
     assert [ask(tmp_path / "s"), ask(tmp_path / "s")] == [{"asked": 1}, {"asked": 2}]
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o660
     server.close()
@@ -40,6 +41,7 @@ def test_takes_over_from_a_killed_daemon_but_not_from_a_living_one(tmp_path: Pat
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s"))
     server = StatusServer(tmp_path / "s", dict)
+    server.start()
     with pytest.raises(RefusedError, match="another redirectd"):
         StatusServer(tmp_path / "s", dict)
     assert ask(tmp_path / "s") == {}
@@ -49,6 +51,7 @@ def test_takes_over_from_a_killed_daemon_but_not_from_a_living_one(tmp_path: Pat
 def test_an_asker_that_says_goodbye_early_does_no_harm(tmp_path: Path) -> None:
     """Somebody who connects and leaves without reading does not end the service for the others."""
     server = StatusServer(tmp_path / "s", lambda: {"much": "x" * 10_000_000})
+    server.start()
     with socket.socket(socket.AF_UNIX) as rude:
         rude.connect(str(tmp_path / "s"))
     assert ask(tmp_path / "s") is not None

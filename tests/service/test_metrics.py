@@ -58,6 +58,7 @@ def test_textfile_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None
 def test_http(host: str) -> None:
     """A scrape over HTTP gives the page in the format's content type; other paths give 404; closing frees the port."""
     server = MetricsServer(f"{host}:0", lambda: render(PAGE))
+    server.start()
     with urllib.request.urlopen(f"http://{host}:{server.port}/metrics", timeout=5) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert answer.read().decode() == render(PAGE)

@@ -1,0 +1,76 @@
+"""Which jobs a configuration asks for, and that a pause window holds applies back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from structlog.testing import capture_logs
+
+from redirectd.config.load import parse
+from redirectd.errors import StoreError
+from redirectd.service.jobs import is_paused, make_jobs
+from redirectd.service.schedule import JobSpec
+from redirectd.store.database import Database
+
+
+def jobs(text: str, applied: list[str]) -> dict[str, JobSpec]:
+    """The jobs of a configuration, with an apply that only notes that it ran and a database that is away."""
+
+    def away() -> Database:
+        raise StoreError("database x", "it is gone", "bring it back")
+
+    config = parse(text, Path("redirectd.toml"))
+    made = make_jobs(config, UTC, away, apply=lambda: applied.append("applied"), page=lambda: "page")
+    return {job.name: job for job in made}
+
+
+def test_nothing_is_applied_in_a_pause_window() -> None:
+    """Inside the window the run only says so; without one it applies."""
+    applied: list[str] = []
+    with capture_logs() as logs:
+        jobs('[schedule]\npause = ["00:00-24:00"]\n', applied)["apply"].run()
+    assert applied == []
+    assert [entry["event"] for entry in logs] == ["apply_paused"]
+    jobs("", applied)["apply"].run()
+    assert applied == ["applied"]
+
+
+def test_pause_windows_are_of_local_time() -> None:
+    """23:00 to 01:00 in Berlin is 22:00 to 00:00 UTC in winter and 21:00 to 23:00 in summer."""
+    config = parse('[schedule]\npause = ["23:00-01:00"]\n', Path("redirectd.toml"))
+    berlin = ZoneInfo("Europe/Berlin")
+    assert is_paused(config, berlin, datetime(2026, 1, 5, 22, 30, tzinfo=UTC))
+    assert not is_paused(config, berlin, datetime(2026, 7, 5, 23, 30, tzinfo=UTC))
+    assert is_paused(config, berlin, datetime(2026, 7, 5, 21, 30, tzinfo=UTC))
+
+
+def test_apply_by_hand_alone() -> None:
+    """An empty schedule leaves the apply out and the care of the database in."""
+    names = set(jobs('[schedule]\napply = ""\n', []))
+    assert "apply" not in names
+    assert {"expiry", "revalidation", "retention", "vacuum"} <= names
+
+
+def test_every_job_may_start_later_than_a_second() -> None:
+    """APScheduler's default grace of one second leaves runs out on a busy host."""
+    for job in jobs('[daemon]\nmetrics_file = "m"\n', []).values():
+        assert job.grace_seconds >= 60, job.name
+
+
+@pytest.mark.parametrize("name", ["expiry", "revalidation", "retention", "vacuum"])
+def test_care_without_a_database_fails_its_run_alone(name: str) -> None:
+    """The error goes to the scheduler, which counts and tells it; nothing else comes of it."""
+    with pytest.raises(StoreError, match="it is gone"):
+        jobs("", [])[name].run()
+
+
+def test_jitter_spreads_the_applies_of_many_nodes() -> None:
+    """With a jitter of ten minutes twenty nodes don't act in the same second."""
+    trigger = jobs('[schedule]\napply = "0 * * * *"\njitter = "10m"\n', [])["apply"].trigger
+    now = datetime(2026, 11, 22, 12, 1, tzinfo=UTC)
+    times = {trigger.get_next_fire_time(None, now) for _ in range(20)}
+    assert len(times) > 10
+    assert max(times) - min(times) <= timedelta(minutes=10)
