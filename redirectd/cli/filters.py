@@ -56,6 +56,7 @@ class Filters:
             domain=self.domain,
             flag=self.flag,
             seen_before=self._seen_before(now),
+            now=now,
         )
 
     def find(

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from redirectd.review.followup import failing
+from redirectd.review.flags import FAILING, REDUNDANT, STALE
+from redirectd.review.followup import Failing, failing
+from redirectd.review.proposals import covered_by_gateways
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap
-
-FAILING, STALE = "failing", "stale"
 
 
 def attention(connection: Connection, *, now: datetime) -> list[int]:
@@ -25,17 +25,24 @@ def attention(connection: Connection, *, now: datetime) -> list[int]:
 
 
 def with_attention(connection: Connection, remaps: Iterable[Remap], *, now: datetime) -> list[Remap]:
-    """The remaps with the flags `failing` and `stale` where they are due, each with its reason."""
+    """The remaps with the flags `failing`, `stale` and `redundant` where they are due, each with its reason."""
     given = list(remaps)
     approved = [one.id for one in given if one.state is State.APPROVED]
     fails = failing(connection, approved) if approved else {}
-    return [_flagged(one, fails[one.id].reason if one.id in fails else None, now) for one in given]
+    waiting = [one for one in given if one.state is State.PENDING]
+    covered = covered_by_gateways(connection, waiting) if waiting else {}
+    return [_flagged(one, fails.get(one.id), covered.get(one.id), now) for one in given]
 
 
-def _flagged(one: Remap, reason: str | None, now: datetime) -> Remap:
+def _flagged(one: Remap, fails: Failing | None, gateway: int | None, now: datetime) -> Remap:
     flags = dict(one.flags)
-    if reason:
-        flags[FAILING] = reason
+    if fails is not None:
+        flags[FAILING] = fails.reason
     if one.state is State.APPROVED and one.revalidate_after is not None and one.revalidate_after < now:
         flags[STALE] = f"its review date was {one.revalidate_after:%Y-%m-%d} (R36)"
+    if gateway is not None:
+        flags[REDUNDANT] = (
+            f"gateway remap {gateway} moves the whole host so: a dispatcher needs nothing for this user, "
+            "a table of users still does"
+        )
     return one if flags == one.flags else replace(one, flags=flags)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from redirectd.review.page import POLICY_FLAGS
+from redirectd.review.flags import DERIVED_FLAGS
 from redirectd.sip.text import printable
 from redirectd.store.remap import Remap, State, Target
 
@@ -100,7 +100,7 @@ def portable(remap: Remap) -> Portable:
         peer_calls=dict(remap.peer_calls),
         incoming=remap.incoming,
         incoming_forked=remap.incoming_forked,
-        held={name: reason for name, reason in remap.flags.items() if name not in POLICY_FLAGS},
+        held={name: reason for name, reason in remap.flags.items() if name not in DERIVED_FLAGS},
         facts=dict(remap.facts),
     )
 

@@ -9,6 +9,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from redirectd.config.policy import Policy
+from redirectd.review.attention import with_attention
+from redirectd.review.flags import FAILING, REDUNDANT, STALE
+from redirectd.review.followup import failing
 from redirectd.review.holds import is_trusted, with_holds
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import RemapFilter, find, ids_of
@@ -17,8 +20,8 @@ from redirectd.store.schema import remap, remap_method, remap_peer
 CHUNK = 500
 """Remaps that are read at a time where a flag has to be worked out in Python."""
 
-POLICY_FLAGS = frozenset({"untrusted", "method", "suspicious", "flapping"})
-"""Flags that no row carries by itself (R12, R26, R27, R32): they follow from the policy and from other rows."""
+MOST_FAILING = 10_000
+"""Failing remaps that a filter looks at: databases bound the number of parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,8 @@ class Query:
     """Which remaps; what is None or empty does not restrict.
 
     `peer` is a part of the peer's text, `domain` of either side's host, `flag` the name of a hold (`none`: those
-    without any), `seen_before` the time before which they were last seen.
+    without any), `seen_before` the time before which they were last seen. With `now`, remaps carry the flags of
+    `redirectd.review.attention` too, and can be looked for by them.
     """
 
     states: Sequence[State] = ()
@@ -35,6 +39,7 @@ class Query:
     domain: str | None = None
     flag: str | None = None
     seen_before: datetime | None = None
+    now: datetime | None = None
 
     @property
     def is_open(self) -> bool:
@@ -65,11 +70,13 @@ def matching(
 ) -> Iterator[Remap]:
     """All remaps of a query, oldest id first, read in parts; no snapshot is held between two parts."""
     size = max(chunk, CHUNK) if query.flag else chunk
-    wanted = replace(_filter(query), after_id=after, limit=size, also=_narrowing(connection, query.flag, policy))
+    wanted = replace(_filter(query), after_id=after, limit=size, also=_narrowing(connection, query, policy))
     while True:
         part = find(connection, wanted)
-        for one in part:
-            held = with_holds(one, policy)
+        flagged = [with_holds(one, policy) for one in part]
+        if query.now is not None:
+            flagged = with_attention(connection, flagged, now=query.now)
+        for held in flagged:
             if _passes(held, query.flag):
                 yield held
         if len(part) < size:
@@ -93,27 +100,39 @@ def _filter(query: Query) -> RemapFilter:
     )
 
 
-def _narrowing(connection: Connection, flag: str | None, policy: Policy) -> list[ColumnElement[bool]]:
+def _narrowing(connection: Connection, query: Query, policy: Policy) -> list[ColumnElement[bool]]:
     """What the database can say of a flag: it may let remaps pass that don't have it, never the other way round."""
-    if flag is None:
+    flag = query.flag
+    if flag is None or flag == "suspicious":
         return []
+    if query.now is not None and flag in {FAILING, STALE, REDUNDANT}:
+        return _due(connection, flag, query.now)
     if flag == "none":
         return [remap.c.flags == "{}"]
     if flag == "untrusted":
-        peers = connection.scalars(select(remap_peer.c.peer).distinct())
-        trusted = [peer for peer in peers if is_trusted(peer, policy)]
-        # Databases bound the number of parameters.
-        if len(trusted) > CHUNK:
-            return []
-        return [remap.c.id.not_in(select(remap_peer.c.remap_id).where(remap_peer.c.peer.in_(trusted)))]
+        return _untrusted(connection, policy)
     if flag == "method":
         return [remap.c.id.not_in(select(remap_method.c.remap_id).where(remap_method.c.method == "INVITE"))]
     if flag == "flapping":
         several = select(remap.c.old_hash).group_by(remap.c.old_hash).having(func.count() > 1)
         return [remap.c.old_hash.in_(several)]
-    if flag in POLICY_FLAGS:
-        return []
     return [remap.c.flags.contains(f'"{flag}"', autoescape=True)]
+
+
+def _untrusted(connection: Connection, policy: Policy) -> list[ColumnElement[bool]]:
+    peers = connection.scalars(select(remap_peer.c.peer).distinct())
+    trusted = [peer for peer in peers if is_trusted(peer, policy)]
+    if len(trusted) > CHUNK:  # databases bound the number of parameters
+        return []
+    return [remap.c.id.not_in(select(remap_peer.c.remap_id).where(remap_peer.c.peer.in_(trusted)))]
+
+
+def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement[bool]]:
+    if flag == STALE:
+        return [remap.c.state == State.APPROVED, remap.c.revalidate_after < now]
+    if flag == FAILING:
+        return [remap.c.state == State.APPROVED, remap.c.id.in_(list(failing(connection))[:MOST_FAILING])]
+    return [remap.c.state == State.PENDING, remap.c.kind == "user"]
 
 
 def ids(connection: Connection, query: Query, policy: Policy) -> list[int]:

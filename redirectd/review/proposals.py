@@ -1,0 +1,200 @@
+"""One gateway move for many users' moves: proposed where most users of a host moved alike, approved by a person alone.
+
+A proposal is worked out when it is asked for and stored nowhere. Approving one makes (or finds) the gateway remap and
+approves that; a gateway remap of the same move that is there in any other state than pending is an answer already, and
+nothing is proposed again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, func, select
+
+from redirectd.collect.targets import place_of
+from redirectd.collect.verdict import digest
+from redirectd.config.policy import Policy
+from redirectd.errors import RedirectdError
+from redirectd.review.chain import sip
+from redirectd.review.decide import Decision
+from redirectd.review.exchange import Portable
+from redirectd.review.importing import import_rows
+from redirectd.review.undo import Step, do_approve, do_reject
+from redirectd.sip.routekey import RouteKey, route_key
+from redirectd.sip.uri import SipUri
+from redirectd.store.remap import Remap, State, Target
+from redirectd.store.schema import remap, remap_peer
+from redirectd.store.upsert import chunks
+
+SHOWN = 20
+"""Exceptions that are named; a proposal has at most a fifth of its users, and a host can have thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A user's remap as a proposal counts it; `new` is None while the Contact is not chosen."""
+
+    id: int
+    old: SipUri
+    new: SipUri | None
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Users of the place `old` moved to the place `new` under the same user part.
+
+    `covered` are their remaps, `exceptions` those of the other users; `users` of `total` users moved so.
+    """
+
+    old: SipUri
+    new: SipUri
+    covered: tuple[int, ...]
+    exceptions: tuple[int, ...]
+    users: int
+    total: int
+
+    @property
+    def percent(self) -> float:
+        """How many percent of the place's users moved so."""
+        return 100 * self.users / self.total
+
+
+def propose(
+    moves: Iterable[Move], policy: Policy, answered: Iterable[tuple[RouteKey, RouteKey]] = ()
+) -> list[Proposal]:
+    """The proposals for a set of moves, the one with the most users first. Pure.
+
+    `answered` are the moves of places that somebody has decided on. A user counts for a place if nothing says that
+    the user went anywhere else; what was rejected, and an open choice of Contacts, are exceptions.
+    """
+    done = set(answered)
+    places: dict[RouteKey, dict[str, list[Move]]] = defaultdict(lambda: defaultdict(list))
+    for move in moves:
+        key = route_key(move.old)
+        if key.user is not None:
+            places[replace(key, user=None)][key.user].append(move)
+    found = []
+    for old, users in places.items():
+        if len(users) < policy.propose_users:
+            continue
+        by_place: dict[RouteKey, list[int]] = defaultdict(list)
+        counts: dict[RouteKey, int] = defaultdict(int)
+        for user, told in users.items():
+            new = _place_of_all(user, told)
+            if new is not None:
+                by_place[new] += [one.id for one in told]
+                counts[new] += 1
+        if not counts:
+            continue
+        best = max(counts, key=lambda place: (counts[place], place))
+        total, moved = len(users), counts[best]
+        if moved < policy.propose_users or 100 * moved < policy.propose_percent * total or (old, best) in done:
+            continue
+        covered = set(by_place[best])
+        others = [one.id for told in users.values() for one in told if one.id not in covered]
+        found.append(Proposal(old.uri, best.uri, tuple(sorted(covered)), tuple(sorted(others)), moved, total))
+    return sorted(found, key=lambda one: (-one.users, str(one.old)))
+
+
+def _place_of_all(user: str, told: Sequence[Move]) -> RouteKey | None:
+    """The place that all of a user's moves lead to under the same user part, None where they do not."""
+    news = {route_key(one.new) if one.new is not None and one.state is not State.REJECTED else None for one in told}
+    if len(news) != 1:
+        return None
+    new = news.pop()
+    return replace(new, user=None) if new is not None and new.user == user else None
+
+
+def proposals(connection: Connection, policy: Policy) -> list[Proposal]:
+    """What can be proposed now."""
+    states = [State.PENDING, State.APPROVED, State.REJECTED]
+    query = select(remap.c.id, remap.c.old_uri, remap.c.new_uri, remap.c.state).where(
+        remap.c.kind == "user", remap.c.state.in_(states)
+    )
+    moves = [
+        Move(row.id, sip(row.old_uri), sip(row.new_uri) if row.new_uri else None, State(row.state))
+        for row in connection.execute(query.order_by(remap.c.id))
+    ]
+    gateways = select(remap.c.old_uri, remap.c.new_uri).where(
+        remap.c.kind == "gateway", remap.c.state != State.PENDING, remap.c.new_uri.is_not(None)
+    )
+    answered = [(route_key(sip(row.old_uri)), route_key(sip(row.new_uri))) for row in connection.execute(gateways)]
+    return propose(moves, policy, answered)
+
+
+def accept(connection: Connection, proposal: Proposal, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+    """Approves the gateway remap of a proposal, made here where no 301 to a ping has made it yet.
+
+    Its evidence is that of the remaps it covers: their peers decide whether it is trusted (R26). Raises RefusedError
+    where a hold or a cycle forbids it.
+    """
+    number = _gateway(connection, proposal, decision, policy)
+    return do_approve(connection, number, decision, policy)
+
+
+def decline(connection: Connection, proposal: Proposal, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+    """Rejects it for good: the same move is not proposed again until somebody reopens it."""
+    return do_reject(connection, _gateway(connection, proposal, decision, policy), decision)
+
+
+def _gateway(connection: Connection, proposal: Proposal, decision: Decision, policy: Policy) -> int:
+    peers: dict[str, int] = defaultdict(int)
+    calls, first = 0, decision.at
+    for part in chunks(proposal.covered):
+        told = select(remap_peer.c.peer, func.sum(remap_peer.c.calls).label("calls")).where(
+            remap_peer.c.remap_id.in_(part)
+        )
+        for row in connection.execute(told.group_by(remap_peer.c.peer)):
+            peers[row.peer] += int(row.calls)
+        rows = connection.execute(select(remap.c.calls, remap.c.first_seen).where(remap.c.id.in_(part)))
+        for one in rows:
+            calls, first = calls + one.calls, min(first, one.first_seen)
+    shown = ", ".join(map(str, proposal.covered[:SHOWN])) + (" and more" if len(proposal.covered) > SHOWN else "")
+    wanted = Portable(
+        kind="gateway",
+        old_uri=str(place_of(proposal.old)),
+        new_uri=str(place_of(proposal.new)),
+        contacts=(Target(str(place_of(proposal.new))),),
+        calls=calls,
+        first_seen=first,
+        last_seen=decision.at,
+        peer_calls=dict(peers),
+        facts={"proposal": f"{proposal.users} of {proposal.total} users moved so: remaps {shown}"},
+    )
+    result = import_rows(connection, [(1, wanted)], decision, policy, with_approvals=False)
+    if result.faults:
+        raise RedirectdError(
+            f"{proposal.old}", result.faults[0].why, "decide on the users' remaps themselves: redirectd review"
+        )
+    query = select(remap.c.id).where(
+        remap.c.kind == "gateway",
+        remap.c.old_key == str(route_key(proposal.old)),
+        remap.c.new_uri == wanted.new_uri,
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def covered_by_gateways(connection: Connection, given: Sequence[Remap]) -> dict[int, int]:
+    """The user remaps that say what an approved gateway remap says of the whole host, and that one's id."""
+    keys = {
+        one.id: (str(replace(route_key(sip(one.old_uri)), user=None)), route_key(sip(one.new_uri)))
+        for one in given
+        if one.kind == "user" and one.new_uri is not None
+    }
+    hashes = {digest("gateway", place) for place, _ in keys.values()}
+    approved: dict[str, tuple[int, RouteKey]] = {}
+    for part in chunks(hashes):
+        query = select(remap).where(remap.c.old_hash.in_(part), remap.c.state == State.APPROVED)
+        for row in connection.execute(query):
+            approved[row.old_key] = (int(row.id), route_key(sip(row.new_uri)))
+    found = {}
+    for one in given:
+        place, new = keys.get(one.id, ("", None))
+        if new is not None and place in approved:
+            gateway, target = approved[place]
+            if replace(new, user=None) == target and new.user == route_key(sip(one.old_uri)).user:
+                found[one.id] = gateway
+    return found

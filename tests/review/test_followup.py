@@ -1,0 +1,162 @@
+"""After an approval: targets that fail, and review dates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from redirectd.review.attention import attention, with_attention
+from redirectd.review.confirm import confirm
+from redirectd.review.decide import Decision
+from redirectd.review.flags import FAILING, STALE
+from redirectd.review.followup import Watch, failing, suspend_failing
+from redirectd.store import audit
+from redirectd.store.remap import Remap, State
+from tests.review.world import NOW, POLICY, World
+
+OLD, NEW = "sip:alice@old.example.com", "sip:alice@new.example.net"
+BY = Decision(actor="alice", at=NOW + timedelta(hours=9))
+
+
+def hours(count: float) -> datetime:
+    """So many hours after the approval."""
+    return NOW + timedelta(hours=count)
+
+
+@pytest.fixture
+def approved(world: World) -> Remap:
+    """One remap, approved at `NOW`."""
+    return world.approve(world.told(OLD, NEW).id)
+
+
+def answered(world: World, *answers: tuple[int, str, float]) -> None:
+    """Answers to INVITEs that the logs tell of: status, Request-URI, hours since the approval."""
+    watch = Watch()
+    with world.database.begin() as connection:
+        watch.refresh(connection)
+        told = [watch.followed(status, "INVITE", uri, hours(at)) for status, uri, at in answers]
+        watch.record(connection, [one for one in told if one is not None])
+
+
+def reasons(world: World) -> dict[int, str]:
+    """Why each failing remap fails."""
+    with world.database.read() as connection:
+        return {number: one.reason for number, one in failing(connection).items()}
+
+
+def test_a_target_that_answers_404_is_failing_with_its_figures(world: World, approved: Remap) -> None:
+    """404, 410 and 604 of an approved target are counted apart, with the last time of each."""
+    answered(world, (404, NEW, 1), (404, NEW, 2), (604, f"{NEW};user=phone", 3))
+    assert reasons(world) == {
+        approved.id: "its target has answered 404 in 2 calls, last 2026-03-01 14:00 UTC; "
+        "604 in one call, last 2026-03-01 15:00 UTC"
+    }
+    assert world.get(approved.id).state is State.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "uri"),
+    [
+        (486, "INVITE", NEW),
+        (480, "INVITE", NEW),
+        (200, "INVITE", NEW),
+        (404, "OPTIONS", NEW),
+        (404, "INVITE", OLD),
+        (404, "INVITE", "sip:bob@new.example.net"),
+        (404, "INVITE", "tel:+49301234"),
+        (404, "INVITE", "not a uri"),
+    ],
+)
+def test_other_answers_say_nothing(world: World, approved: Remap, status: int, method: str, uri: str) -> None:
+    """Busy and unavailable, other methods and other URIs do not make a remap fail."""
+    watch = Watch()
+    with world.database.read() as connection:
+        watch.refresh(connection)
+    assert watch.followed(404, "INVITE", NEW, hours(1)) is not None
+    assert watch.followed(status, method, uri, hours(1)) is None
+
+
+def test_what_was_answered_before_the_decision_does_not_count(world: World, approved: Remap) -> None:
+    """A backlog that is read after the approval tells of the time before it."""
+    answered(world, (404, NEW, -5), (404, NEW, 0))
+    assert reasons(world) == {}
+
+
+def test_a_pending_remap_is_not_watched(world: World) -> None:
+    """Only approved targets are looked at: nothing was sent to the others by us."""
+    world.told(OLD, NEW)
+    answered(world, (404, NEW, 1))
+    assert reasons(world) == {}
+
+
+def test_the_watch_follows_decisions(world: World, approved: Remap) -> None:
+    """A revoked remap is no longer watched, at the next refresh."""
+    from redirectd.review.decide import revoke
+
+    watch = Watch()
+    with world.database.begin() as connection:
+        watch.refresh(connection)
+        assert list(watch.targets) == [NEW]
+        revoke(connection, approved.id, BY)
+        watch.refresh(connection)
+    assert watch.targets == {}
+
+
+def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world: World, approved: Remap) -> None:
+    """301 again: the remap that it made is named; once approved the chain is flattened (R33) and nothing fails."""
+    onward = world.told(NEW, "sip:alice@third.example", calls=2, first=1, last=2)
+    assert reasons(world) == {
+        approved.id: f"its target has answered 301 in 2 calls, last 2026-03-01 14:00 UTC (see remap {onward.id})"
+    }
+    world.approve(onward.id)
+    assert reasons(world) == {}
+
+
+def test_failing_comes_first_then_stale(world: World, approved: Remap) -> None:
+    """R36: failing ones are shown before stale ones, and both carry their flag with its reason."""
+    world.policy = replace(POLICY, revalidate_after=timedelta(hours=1))
+    stale = world.approve(world.told("sip:b@old.example.com", "sip:b@new.example.net").id)
+    late = world.approve(world.told("sip:c@old.example.com", "sip:c@new.example.net").id)
+    answered(world, (410, "sip:c@new.example.net", 5))
+    with world.database.read() as connection:
+        assert attention(connection, now=hours(9)) == [late.id, stale.id]
+        flagged = with_attention(connection, world.all(), now=hours(9))
+    assert [sorted(one.flags) for one in flagged] == [[], [STALE], [FAILING, STALE]]
+
+
+def test_r35_confirming_begins_anew_and_is_audited(world: World, approved: Remap) -> None:
+    """R35, R36: what was told before a person said that it is right does not count, what comes after does."""
+    answered(world, (404, NEW, 1), (404, NEW, 2))
+    world.policy = replace(POLICY, revalidate_after=timedelta(days=100))
+    with world.database.begin() as connection:
+        kept = confirm(connection, approved.id, BY, world.policy)
+    assert kept.revalidate_after == BY.at + timedelta(days=100)
+    assert reasons(world) == {}
+    answered(world, (404, NEW, 10))
+    assert "404 in one call" in reasons(world)[approved.id]
+    with world.database.read() as connection:
+        assert audit.entries_of(connection, approved.id)[-1].action == "confirm"
+        assert audit.broken_at(connection) is None
+
+
+def test_suspension_only_where_configured_and_by_calls(world: World, approved: Remap) -> None:
+    """Nothing by default; from the configured number of calls on it is revoked, and the audit has the figures."""
+    answered(world, *[(404, NEW, at) for at in (1, 2, 3)])
+    assert suspend_failing(world.database, world.policy, now=hours(4)) == []
+    four = replace(POLICY, suspend_failing_after=4)
+    assert suspend_failing(world.database, four, now=hours(4)) == []
+    answered(world, (410, NEW, 5))
+    assert suspend_failing(world.database, four, now=hours(6)) == [approved.id]
+    assert world.get(approved.id).state is State.REVOKED
+    with world.database.read() as connection:
+        entry = audit.entries_of(connection, approved.id)[-1]
+    assert entry.actor == "redirectd"
+    assert "404 in 3 calls" in entry.reason
+
+
+def test_moving_on_never_suspends(world: World, approved: Remap) -> None:
+    """A 301 of the target leaves the approved remap in force, as it leaves a pending one to a person."""
+    world.told(NEW, "sip:alice@third.example", calls=50, first=1, last=2)
+    assert suspend_failing(world.database, replace(POLICY, suspend_failing_after=1), now=hours(4)) == []

@@ -1,0 +1,152 @@
+"""One gateway move for many users' moves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redirectd.errors import RefusedError
+from redirectd.review.chain import sip
+from redirectd.review.decide import Decision
+from redirectd.review.flags import REDUNDANT
+from redirectd.review.page import Query, page
+from redirectd.review.proposals import Move, Proposal, accept, decline, proposals, propose
+from redirectd.review.undo import undo
+from redirectd.store.remap import State
+from tests.review.world import NOW, POLICY, STRANGER, World
+
+BY = Decision(actor="alice", at=NOW, reason="the carrier says so")
+
+
+def moved(world: World, count: int, *, to: str = "new.example.net", start: int = 0, peer: str = "192.0.2.10") -> None:
+    """`count` users of old.example.com moved to one host."""
+    for number in range(start, start + count):
+        world.told(f"sip:u{number}@old.example.com", f"sip:u{number}@{to}", peer=peer)
+
+
+def proposed(world: World) -> list[Proposal]:
+    """What is proposed now."""
+    with world.database.read() as connection:
+        return proposals(connection, world.policy)
+
+
+def test_four_fifths_of_five_users_make_a_proposal(world: World) -> None:
+    """Five of six users are over 80 %: one move of the host, with the sixth as its exception."""
+    moved(world, 5)
+    other = world.told("sip:u9@old.example.com", "sip:u9@third.example")
+    (one,) = proposed(world)
+    assert (str(one.old), str(one.new), one.users, one.total) == ("sip:old.example.com", "sip:new.example.net", 5, 6)
+    assert one.exceptions == (other.id,)
+    assert len(one.covered) == 5
+
+
+def test_too_few_users_or_too_small_a_part_make_none(world: World) -> None:
+    """Four users are too few, and five of seven too small a part; both bounds are the policy's."""
+    moved(world, 4)
+    assert proposed(world) == []
+    moved(world, 1, start=4)
+    moved(world, 2, start=10, to="third.example")
+    assert proposed(world) == []
+    world.policy = replace(POLICY, propose_percent=70)
+    assert len(proposed(world)) == 1
+
+
+def test_another_user_part_a_choice_and_a_rejection_are_exceptions(world: World) -> None:
+    """What does not move under its own name, is ambiguous, or was rejected by a person counts against it."""
+    world.policy = replace(POLICY, propose_percent=51)
+    moved(world, 5)
+    renamed = world.told("sip:r@old.example.com", "sip:renamed@new.example.net")
+    choice = world.told("sip:c@old.example.com", "sip:c@new.example.net", "sip:c@third.example")
+    rejected = world.reject(world.told("sip:n@old.example.com", "sip:n@new.example.net").id)
+    (one,) = proposed(world)
+    assert one.exceptions == (renamed.id, choice.id, rejected.id)
+    assert (one.users, one.total) == (5, 8)
+
+
+def test_nothing_is_approved_by_a_proposal_alone(world: World) -> None:
+    """Never by itself: looking at proposals changes nothing."""
+    moved(world, 9)
+    proposed(world)
+    assert {one.state for one in world.all()} == {State.PENDING}
+    assert len(world.all()) == 9
+
+
+def test_approving_one_makes_the_gateway_remap_and_the_users_redundant(world: World) -> None:
+    """The gateway remap is approved with the users' evidence, theirs say that they are redundant, and undo ends it."""
+    moved(world, 5)
+    (one,) = proposed(world)
+    with world.database.begin() as connection:
+        made, step = accept(connection, one, BY, world.policy)
+    assert (made.kind, made.state, made.new_uri) == ("gateway", State.APPROVED, "sip:new.example.net")
+    assert (made.calls, made.peer_calls) == (5, {"udp:192.0.2.10:5060": 5})
+    assert "5 of 5 users" in made.facts["proposal"]
+    assert proposed(world) == []
+    query = Query(states=(State.PENDING,), flag=REDUNDANT, now=NOW)
+    with world.database.read() as connection:
+        found = page(connection, query, world.policy).remaps
+    assert [remap.id for remap in found] == list(one.covered)
+    assert f"gateway remap {made.id}" in found[0].flags[REDUNDANT]
+    with world.database.begin() as connection:
+        undo(connection, step, BY, world.policy)
+    with world.database.read() as connection:
+        assert page(connection, query, world.policy).remaps == ()
+
+
+def test_r26_a_proposal_from_strangers_is_held_as_they_are(world: World) -> None:
+    """R26, R27: the gateway remap has the peers of what it covers, and a suspicious host is refused."""
+    moved(world, 5, to="10.1.1.1", peer=STRANGER)
+    (one,) = proposed(world)
+    with pytest.raises(RefusedError), world.database.begin() as connection:
+        accept(connection, one, BY, world.policy)
+    assert all(remap.kind == "user" for remap in world.all())
+
+
+def test_a_declined_proposal_is_not_made_again(world: World) -> None:
+    """R31: a rejection is an answer, also when more users follow."""
+    moved(world, 5)
+    (one,) = proposed(world)
+    with world.database.begin() as connection:
+        decline(connection, one, BY, world.policy)
+    moved(world, 5, start=5)
+    assert proposed(world) == []
+
+
+hosts = st.sampled_from(["a.example", "b.example", "c.example"])
+moves = st.lists(
+    st.builds(
+        lambda user, old, new, other, state: (f"sip:u{user}@{old}", f"sip:{other or f'u{user}'}@{new}", state),
+        st.integers(0, 7),
+        st.just("old.example"),
+        hosts,
+        st.sampled_from([None, None, None, "x"]),
+        st.sampled_from([State.PENDING, State.PENDING, State.APPROVED, State.REJECTED]),
+    ),
+    max_size=20,
+)
+
+
+@given(moves, st.integers(2, 6), st.integers(51, 100))
+def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: int, percent: int) -> None:
+    """Counted user by user: a proposal is made exactly where one host has enough of them, and covers those."""
+    given_moves = [Move(number, sip(old), sip(new), state) for number, (old, new, state) in enumerate(told, 1)]
+    by_user: dict[str, set[str | None]] = defaultdict(set)
+    for move in given_moves:
+        assert move.new is not None
+        plain = move.state is not State.REJECTED and move.new.user == move.old.user
+        by_user[str(move.old.user)].add(move.new.host if plain else None)
+    counts = {
+        host: sum(went == {host} for went in by_user.values()) for host in ("a.example", "b.example", "c.example")
+    }
+    most = max(counts.values())
+    due = most >= users and 100 * most >= percent * len(by_user)
+    policy = replace(POLICY, propose_users=users, propose_percent=percent)
+    found = propose(given_moves, policy)
+    assert bool(found) == due
+    for one in found:
+        assert (counts[one.new.host], len(by_user)) == (one.users, one.total)
+        assert set(one.covered) | set(one.exceptions) == {move.id for move in given_moves}
+        assert all(by_user[str(move.old.user)] == {one.new.host} for move in given_moves if move.id in one.covered)
