@@ -66,7 +66,18 @@ def test_drops_what_is_older_than_its_time(database: Database) -> None:
         connection.execute(quarantine.insert(), [quarantine_row(11), quarantine_row(9)])
         connection.execute(
             event.insert(),
-            [{"key": str(age), "call_key": "c", "rank": 1, "seen_at": NOW - timedelta(days=age)} for age in (31, 29)],
+            [
+                {
+                    "key": str(age),
+                    "event_key": "e",
+                    "call_key": "c",
+                    "rank": 1,
+                    "peer": "p",
+                    "method": "INVITE",
+                    "seen_at": NOW - timedelta(days=age),
+                }
+                for age in (31, 29)
+            ],
         )
     pruned = prune(database, KEEP, node="n", now=NOW)
     assert (pruned.evidence, pruned.quarantine, pruned.events, pruned.generations) == (1, 1, 1, 0)
