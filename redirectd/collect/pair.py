@@ -22,6 +22,9 @@ OVERLAP = REACH
 MAX_TRIES = 256
 """Messages with the same branch or Call-ID that are looked at; a transaction has a handful, a hostile one more."""
 
+MAX_OLDER = 16
+"""Rotated files that are searched."""
+
 _SURE_BRANCH = 12
 """A branch at least this long is looked for, else the Call-ID: `z9hG4bK` and a few characters."""
 
@@ -75,13 +78,23 @@ def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tup
         at = window.rfind(needle, low, at)
     lowest = block.base + frame.start - LOOK_BACK
     yield from _further_back(log, block.base + low, lowest, needle)
-    older = log.previous() if lowest < 0 else None
-    if older is not None:
-        yield from _further_back(older, older.end(), older.end() + lowest, needle)
+    yield from _in_older(log, -lowest, needle)
     at = window.find(needle, frame.end, frame.end + REACH)
     while at >= 0:
         yield window, at
         at = window.find(needle, at + 1, frame.end + REACH)
+
+
+def _in_older(log: Log, left: int, needle: bytes) -> Iterator[tuple[bytes, int]]:
+    """In the last `left` bytes before `log`, through short rotated files that lie between a request and its answer."""
+    for _ in range(MAX_OLDER):
+        older = log.previous() if left > 0 else None
+        if older is None:
+            return
+        end = older.end()
+        yield from _further_back(older, end, end - left, needle)
+        left -= end
+        log = older
 
 
 def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[tuple[bytes, int]]:

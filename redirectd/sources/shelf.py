@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from redirectd.errors import SourceError
-from redirectd.sources.file import open_log
 from redirectd.sources.place import OpenFile, Place, live_place, neighbours, rotated_places
 
 if TYPE_CHECKING:
@@ -114,10 +112,10 @@ class Shelf:
         return tuple(marks)
 
     def _older(self, file: OpenFile) -> Log | None:
-        """The log before `file`, for a request that stands there."""
+        """The log before `file`, for a request that stands there; found by what the files are, not by their names."""
         try:
             rotated = rotated_places(self.path)
             at = next((at for at, place in enumerate(rotated) if file.is_at(place)), len(rotated))
-            return open_log(rotated[at - 1].path) if at else None
-        except (OSError, SourceError):
+            return self.open(rotated[at - 1]).log if at else None
+        except OSError:
             return None
