@@ -58,6 +58,7 @@ class Collector:
         with database.read() as connection:
             stored = positions.load(connection, node, reading.source)
         self.source: Source[Any] = open_source(stored)
+        self._is_new = stored is None
         self._reader: Reader | None = None
         self._saved_at = monotonic()
         self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
@@ -68,6 +69,8 @@ class Collector:
         segment = self.source.poll()
         if segment is None:
             return Step(more=False)
+        if self._is_new:
+            self._begin(segment)
         reader = self._at(segment)
         batch = Batch(self._reading.source)
         for gap in segment.gaps:
@@ -105,10 +108,20 @@ class Collector:
         """Commits the position where that is still owed and lets go of the files. Raises StoreError."""
         try:
             if self._owed is not None:
-                with self._database.begin() as connection:
-                    positions.save(connection, self._node, self._reading.source, self._owed.to_dict(), self._clock())
+                self._save(self._owed)
         finally:
             self.source.close()
+
+    def _begin(self, segment: Segment) -> None:
+        """Commits where reading begins, before anything is read: a kill then does not begin with another file."""
+        position = self.source.position(segment, segment.start)
+        if position is not None:
+            self._save(position)
+            self._is_new = False
+
+    def _save(self, position: Stored) -> None:
+        with self._database.begin() as connection:
+            positions.save(connection, self._node, self._reading.source, position.to_dict(), self._clock())
 
     def _at(self, segment: Segment) -> Reader:
         if self._reader is None:

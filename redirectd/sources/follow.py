@@ -24,7 +24,9 @@ class FollowedFile:
     was found; confirm with `advance`. Without `advance` the same segment comes again.
 
     With `position` None the file is read from its start (rotated ones are not), or with `from_end` from its
-    present end. `trouble` says what keeps it from reading now, and is None when all is well.
+    present end. The first segment may then be empty: its position, once committed, finds the file again that was
+    written and rotated before a byte of it was read. `trouble` says what keeps it from reading now, None when all is
+    well.
 
     What no follower can see: bytes that came and went between two looks at a file that was empty at the first.
     """
@@ -35,6 +37,7 @@ class FollowedFile:
         self._shelf = Shelf(self.path)
         self._from_end = from_end
         self._begun = False
+        self._is_new = position is None
         self._stored = position
         self._expected: Mark | None = None  # what must stand at the start of the file that is taken next
         self._current: OpenFile | None = None
@@ -74,6 +77,7 @@ class FollowedFile:
 
     def advance(self, position: Position) -> None:
         """Confirm a position of `position`, once it is committed."""
+        self._is_new = False
         self._mark, self._before = position.mark, position.before
         del self._gaps[: self._told]
         self._told = 0
@@ -120,7 +124,7 @@ class FollowedFile:
                 self._take(upcoming)
                 continue
             upcoming = self._successor()
-            if self._current.has_more(self._mark.offset) or self._gaps:
+            if self._current.has_more(self._mark.offset) or self._gaps or self._is_new:
                 return self._segment(final=self._current.packed or upcoming is not None)
             if upcoming is None:
                 return None
