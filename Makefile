@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit peers bench pins clean
+.PHONY: help demo test check unit peers bench docs pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ peers: ## installs what tests/peers talks to (Debian 12, root)
 
 bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs; asserts no times
 	$(BIN)/python -m tests.bench
+
+docs: $(VENV)/test.stamp ## makes the reference pages, man pages and completions anew from the program
+	$(BIN)/python -m redirectd.cli.manual docs
 
 pins: $(VENV)/test.stamp ## works the pinned requirements out anew
 	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) -o .ci/demo.txt pyproject.toml .ci/demo.in

@@ -15,7 +15,9 @@ from pydantic_core import PydanticUndefined
 
 from redirectd.config.model import Config
 from redirectd.config.section import Section
+from redirectd.config.targets import TargetSection
 from redirectd.config.values import show_duration
+from redirectd.targets import registry
 
 
 class _Absent(Enum):
@@ -63,7 +65,7 @@ def template(values: Values) -> str:
         given = values.get(name)
         tables: list[Values] = given if isinstance(given, list) else [given if isinstance(given, Mapping) else {}]
         for table in tables:
-            lines += ["", *_comment(section.__doc__), *_table(name, section, table, is_list=_is_list(field))]
+            lines += ["", *_comment(section.__doc__), *_table(name, section, table, is_list=is_list(field))]
     return "\n".join(lines) + "\n"
 
 
@@ -111,25 +113,39 @@ def _reference_section(name: str, field: FieldInfo) -> Iterator[str]:
     section = section_of(field)
     if section is None:
         return
-    yield from ("", f"## `[[{name}]]`" if _is_list(field) else f"## `[{name}]`", "")
+    yield from ("", f"## `[[{name}]]`" if is_list(field) else f"## `[{name}]`", "")
     yield from (textwrap.dedent(section.__doc__ or "").strip(), "")
     yield from _rows(section)
+    if section is TargetSection:
+        yield from _kinds()
     for key, inner in section.model_fields.items():
         yield from _reference_section(f"{name}.{key}", inner)
+
+
+def _kinds() -> Iterator[str]:
+    yield from ("", "Keys of single kinds:", "")
+    for kind in registry.kinds():
+        own = registry.accepted_options(kind)
+        yield f"- `{kind}`: {'; '.join(f'`{key}`, {text}' for key, text in own.items()) or 'none'}."
 
 
 def _rows(section: type[Section]) -> Iterator[str]:
     for key, field in section.model_fields.items():
         if section_of(field) is not None:
             continue
-        default = default_of(field)
-        needed = field.is_required()
-        fallback = "needed" if needed else "absent" if default is _Absent.ABSENT else f"`{toml(default)}`"
-        if key == "node":
-            fallback = "the host name"
-        yield f"- `{key}`: {field.description} Default: {fallback}."
+        yield f"- `{key}`: {field.description} {fallback(key, field)}"
         if field.examples:
             yield f"  Example: `{sample(key, field)}`"
+
+
+def fallback(key: str, field: FieldInfo) -> str:
+    """What a key is where the file doesn't set it, as a sentence."""
+    if field.is_required():
+        return "Needed."
+    if key == "node":  # the model's default is this very host's
+        return "Default: the host name."
+    default = default_of(field)
+    return "Default: absent." if default is _Absent.ABSENT else f"Default: `{toml(default)}`."
 
 
 def section_of(field: FieldInfo) -> type[Section] | None:
@@ -145,7 +161,8 @@ def _section_in(annotation: Any) -> type[Section] | None:  # noqa: ANN401 - an a
     return None
 
 
-def _is_list(field: FieldInfo) -> bool:
+def is_list(field: FieldInfo) -> bool:
+    """Say if a key holds several sections, each in double brackets."""
     return get_origin(field.annotation) is list
 
 
