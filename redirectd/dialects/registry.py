@@ -16,6 +16,7 @@ from redirectd.dialects.kamailio_acc import KamailioAcc
 from redirectd.dialects.kamailio_dump import KamailioDump
 from redirectd.dialects.kamailio_journal import KamailioJournal
 from redirectd.dialects.kamailio_json import KamailioJson
+from redirectd.dialects.kamailio_own_text import KamailioOwnText, worth_searching
 from redirectd.dialects.kamailio_record import KamailioRecord
 from redirectd.dialects.kamailio_stderr import KamailioStderr
 from redirectd.dialects.ngrep import Ngrep
@@ -42,6 +43,7 @@ ALL: tuple[Dialect, ...] = (
     Sngrep(),
     Ngrep(),
     KamailioAcc(),
+    KamailioOwnText(),
     Pcap(),
 )
 STREAMS: tuple[StreamDialect, ...] = (Pcap(), HepFile())
@@ -57,9 +59,13 @@ def by_name(name: str) -> Dialect:
 
 
 def detect(head: bytes) -> tuple[Dialect, ...]:
-    """All dialects, those first that recognise an answer in `head`, the most frequent one in front."""
-    hits = {dialect.name: _recognised(dialect, head) for dialect in ALL}
-    return tuple(sorted(ALL, key=lambda dialect: -hits[dialect.name]))
+    """All dialects, those first that recognise an answer in `head`, the most frequent one in front.
+
+    An author's own text is left out where a long `head` holds none: it proves nothing, and looking for it costs.
+    """
+    likely = [one for one in ALL if not isinstance(one, KamailioOwnText) or worth_searching(head)]
+    hits = {dialect.name: _recognised(dialect, head) for dialect in likely}
+    return tuple(sorted(likely, key=lambda dialect: -hits[dialect.name]))
 
 
 def stream_for(head: bytes) -> StreamDialect | None:

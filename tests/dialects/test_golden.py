@@ -57,11 +57,21 @@ FRAMES: dict[str, dict[tuple[str, int, Direction], int]] = {
     "kamailio/acc-syslog.log": {},
 }
 RECORDS: dict[str, dict[tuple[str, int], int]] = {
-    "kamailio/xlog-syslog.log": {("kamailio-record", 301): 32, ("kamailio-record", 183): 4},
-    "kamailio/xlog-rsyslog-json.log": {("kamailio-record", 301): 32, ("kamailio-record", 183): 4},
-    "kamailio/xlog-json-engine.log": {("kamailio-record", 301): 2},
-    "kamailio/xlog-stderr-color.log": {("kamailio-record", 301): 1},
-    "kamailio/journal.json": {("kamailio-record", 301): 4},
+    "kamailio/register-301.log": {("kamailio-text", 301): 2},
+    "kamailio/dispatcher-options-301.log": {("kamailio-text", 301): 2},
+    "kamailio/xlog-syslog.log": {
+        ("kamailio-record", 301): 32,
+        ("kamailio-record", 183): 4,
+        ("kamailio-text", 301): 63,
+    },
+    "kamailio/xlog-rsyslog-json.log": {
+        ("kamailio-record", 301): 32,
+        ("kamailio-record", 183): 4,
+        ("kamailio-text", 301): 63,
+    },
+    "kamailio/xlog-json-engine.log": {("kamailio-record", 301): 2, ("kamailio-text", 301): 4},
+    "kamailio/xlog-stderr-color.log": {("kamailio-record", 301): 1, ("kamailio-text", 301): 2},
+    "kamailio/journal.json": {("kamailio-record", 301): 4, ("kamailio-text", 301): 4},
     "kamailio/snippet-all-cases.log": {("kamailio-record", 301): 34, ("kamailio-record", 183): 4},
     "kamailio/acc-syslog.log": {("kamailio-acc", 301): 20, ("kamailio-acc", 183): 2},
 }
@@ -142,10 +152,10 @@ def test_request_is_found_by_branch_with_the_same_function(corpus: Path, name: s
     ],
 )
 def test_dialect_is_detected_by_content(corpus: Path, name: str, expected: str) -> None:
-    """The dialect that reads a log stands first, and none is left out."""
+    """The dialect that reads a log stands first, and none is left out but an author's own text, where there is none."""
     order = detect(read(corpus / name)[: 1 << 18])
     assert order[0].name == expected
-    assert sorted(dialect.name for dialect in order) == sorted(dialect.name for dialect in ALL)
+    assert {dialect.name for dialect in ALL} - {dialect.name for dialect in order} <= {"kamailio-text"}
 
 
 @pytest.mark.parametrize("name", ["asterisk/ast22-hep3.raw", "kamailio/siptrace-hep3.raw"])

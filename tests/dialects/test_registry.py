@@ -32,6 +32,9 @@ def test_literals_are_as_few_as_possible() -> None:
         b"REDIRECTD v=1 ev=301",
         b"SIP/2.0 301",
         b"SIP\\/2.0 301",
+        b"failed 301 ",
+        b"reply 301 ",
+        b"rs=301 ",
     )
     assert literals((by_name("asterisk-pjsip"), by_name("sipdump")), (301, 183)) == (b"SIP/2.0 183", b"SIP/2.0 301")
 
