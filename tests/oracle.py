@@ -95,7 +95,7 @@ def read_records(log: bytes) -> Reading:
         name = (field["ci"], f"{field['cseq']} {field['m']}", field["br"])
         if field["ev"] == "183":
             ringing.add(name)
-        else:
+        if field["ev"] == "301":
             contacts = tuple(re.findall(r"<([^>]*)>", field["ct"]))
             moved.setdefault(name, Seen(field["ci"], int(field["cseq"]), field["buri"], contacts))
     return Reading(tuple(sorted(moved.values())), len(ringing))

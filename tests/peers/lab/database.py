@@ -85,6 +85,7 @@ def start_mariadb(folder: Path, address: str) -> DatabaseServer:
     give_to("mysql", folder, data, init)
     who = [f"--user={'mysql' if os.geteuid() == 0 else os.environ['USER']}"]
     create = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", *who, "--skip-test-db", "--skip-name-resolve"]
+    create.append(f"--tmpdir={data}")  # two that are made at once take each other's temporary tables for theirs
     _prepare(create, None, folder)
     command = ["mariadbd", "--no-defaults", f"--datadir={data}", *who, f"--bind-address={address}", f"--port={port}"]
     command += [f"--socket={folder}/s", f"--init-file={init}", "--skip-name-resolve", "--character-set-server=utf8mb4"]

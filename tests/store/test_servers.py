@@ -1,0 +1,103 @@
+"""Several nodes on one PostgreSQL or MariaDB: counters stay exact, and decisions take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from redirectd.errors import RedirectdError, RefusedError
+from redirectd.review import decide
+from redirectd.review.decide import Decision
+from redirectd.store import audit
+from redirectd.store.database import Database
+from redirectd.store.remap import State
+from tests.store.conftest import SERVERS
+from tests.store.telling import NOW, POLICY, counters, remaps, tell, whole
+
+pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+
+
+def at_once(*jobs: Callable[[], object]) -> list[object]:
+    """Runs the jobs in threads that start together; gives results, or the errors that they raised."""
+    start = Barrier(len(jobs))
+
+    def run(job: Callable[[], object]) -> object:
+        start.wait()
+        try:
+            return job()
+        except RedirectdError as error:
+            return error
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(run, jobs))
+
+
+def test_two_nodes_count_exactly(server: Database) -> None:
+    """Two nodes tell different halves, in small batches, with some answers told by both: each is counted once."""
+
+    def node(numbers: range) -> None:
+        for begin in range(numbers.start, numbers.stop, 10):
+            tell(server, *(whole(number) for number in range(begin, begin + 10)))
+
+    assert at_once(lambda: node(range(100)), lambda: node(range(80, 180))) == [None, None]
+    (remap,) = remaps(server)
+    assert (remap.calls, remap.peer_calls) == (180, {"udp:192.0.2.7:5060": 180})
+    assert counters(server)["events"] == 180
+
+
+def test_r34_two_approvals_at_once_close_no_cycle(server: Database) -> None:
+    """R34: A -> B and B -> A approved at the same moment: one is approved, the other refused with the cycle."""
+    tell(
+        server,
+        whole(1, request_uri="sip:a@x.test", contacts=("<sip:b@x.test>",)),
+        whole(2, request_uri="sip:b@x.test", contacts=("<sip:a@x.test>",)),
+    )
+
+    def approve(number: int) -> None:
+        with server.begin() as connection:
+            decide.approve(connection, number, Decision(actor="eva", at=NOW), POLICY)
+
+    first, second = remaps(server)
+    outcomes = at_once(lambda: approve(first.id), lambda: approve(second.id))
+    assert sorted(type(one) for one in outcomes if one is not None) == [RefusedError]
+    assert sorted(one.state for one in remaps(server)) == [State.APPROVED, State.PENDING]
+
+
+def test_r35_one_decision_of_two_at_once_wins(server: Database) -> None:
+    """R35: a remap approved and rejected at the same moment has one decision, and the audit's chain is whole."""
+    tell(server, *(whole(number, contacts=(f"<sip:{number}@x.test>",)) for number in range(4)))
+
+    def act(action: str, number: int) -> None:
+        by = Decision(actor=action, at=NOW)
+        with server.begin() as connection:
+            if action == "approve":
+                decide.approve(connection, number, by, POLICY)
+            else:
+                decide.reject(connection, number, by)
+
+    for one in remaps(server):
+        outcomes = at_once(lambda one=one: act("approve", one.id), lambda one=one: act("reject", one.id))  # type: ignore[misc]
+        assert sum(outcome is None for outcome in outcomes) == 1
+    with server.read() as connection:
+        assert audit.broken_at(connection) is None
+        assert len(audit.entries_of(connection, 1)) >= 1
+
+
+def test_odd_text_is_stored(server: Database) -> None:
+    """R25: four-byte characters, surrogates and NUL come into a server's tables as into SQLite's."""
+    tell(server, whole(1, text="\U0001f4de", contacts=('"\U0001f4de \x00\udcff" <sip:new@place.test>',)))
+    (remap,) = remaps(server)
+    assert "\U0001f4de" in remap.contacts[0].raw
+
+
+def test_old_uris_keep_their_case(server: Database) -> None:
+    """R24: users that differ in case alone are different, whatever the server's collation says."""
+    tell(server, whole(1, request_uri="sip:Al@x.test"), whole(2, request_uri="sip:al@x.test"))
+    one, other = remaps(server)
+    with server.begin() as connection:
+        decide.approve(connection, one.id, Decision(actor="eva", at=NOW), POLICY)
+        decide.approve(connection, other.id, Decision(actor="eva", at=NOW), POLICY)
+    assert [remap.state for remap in remaps(server)] == [State.APPROVED, State.APPROVED]
