@@ -10,6 +10,7 @@ from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
 from redirectd.config.policy import Policy
 from redirectd.sip.address import split_commas
+from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, UriError, parse_uri
@@ -71,17 +72,6 @@ def _is_ours(old: SipUri, policy: Policy) -> bool:
     key = route_key(old)
     place = key.host if key.port is None else f"{key.host}:{key.port}"
     return in_domains(key.host, policy.own_domains) or key.host in policy.gateways or place in policy.gateways
-
-
-def in_domains(host: str, domains: frozenset[str]) -> bool:
-    """Whether a lower-case host is one of `domains`, where `*.example.net` takes every name below it."""
-    if host in domains:
-        return True
-    while "." in host:
-        host = host.partition(".")[2]
-        if f"*.{host}" in domains:
-            return True
-    return False
 
 
 def _learn(answer: Answer, old: Uri, kind: str, policy: Policy) -> Verdict:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from redirectd.collect.answer import Answer
 from redirectd.collect.verdict import Candidate, Refused
 from redirectd.collect.volatile import volatile
 from redirectd.config.policy import Policy
@@ -14,6 +14,9 @@ from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
+
+if TYPE_CHECKING:
+    from redirectd.collect.answer import Answer
 
 _ROUTING_DATA = ("rn", "npdi", "cic", "tgrp", "trunk-context")
 """R21: number portability (RFC 4694) and trunk groups (RFC 4904)."""

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-from redirectd.collect.answer import Answer
 from redirectd.sip.text import to_bytes
+
+if TYPE_CHECKING:
+    from redirectd.collect.answer import Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from redirectd.config.lines import Place, line_of, show_place
 from redirectd.config.model import Config
 from redirectd.config.rawchecks import Fault, misspelt, raw_faults
-from redirectd.config.reference import sample, section_of
 from redirectd.config.section import Section
 from redirectd.errors import ConfigError
 
@@ -110,6 +109,8 @@ def _words(kind: str, message: str, place: Place, context: dict[str, Any]) -> tu
 
 def _advice(place: Place) -> str:
     """The description of a key and how it looks."""
+    from redirectd.config.reference import sample, section_of
+
     keys = [part for part in place if isinstance(part, str)]
     model: type[Section] = Config
     for key in keys[:-1]:
@@ -121,6 +122,8 @@ def _advice(place: Place) -> str:
 
 
 def _keys_at(place: Place) -> set[str]:
+    from redirectd.config.reference import section_of
+
     model: type[Section] = Config
     for part in place:
         if isinstance(part, str):

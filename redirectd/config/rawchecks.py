@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from redirectd.config.lines import Place
 from redirectd.config.targets import TargetSection
@@ -36,6 +35,8 @@ class Fault:
 
 def misspelt(key: str, known: Collection[str]) -> str:
     """What to do about a key nobody knows, with the nearest known one."""
+    from difflib import get_close_matches
+
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f'did you mean "{near[0]}"? ' if near else ""
     return f"{hint}known here: {', '.join(sorted(known))}"

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from redirectd.collect.rules import in_domains
 from redirectd.config.policy import AutoApprove, Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.decide import Decision, approve
 from redirectd.review.holds import address_of, with_holds
+from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store import remaps

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from redirectd.collect.rules import in_domains
 from redirectd.collect.targets import target_holds
 from redirectd.config.policy import Network, Policy
 from redirectd.review.numbers import number_hold
+from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, false, func, or_, select
 
 from redirectd.config.policy import Policy
-from redirectd.review.attention import with_attention
 from redirectd.review.flags import FAILING, REDUNDANT, STALE
-from redirectd.review.followup import failing
 from redirectd.review.holds import is_trusted, with_holds
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import RemapFilter, find, ids_of
@@ -19,6 +17,9 @@ from redirectd.store.schema import remap, remap_method, remap_peer
 
 CHUNK = 500
 """Remaps that are read at a time where a flag has to be worked out in Python."""
+
+MOST_GATEWAYS = 50
+"""Approved gateway moves whose users the database looks for by their host."""
 
 MOST_FAILING = 10_000
 """Failing remaps that a filter looks at: databases bound the number of parameters."""
@@ -74,7 +75,9 @@ def matching(
     while True:
         part = find(connection, wanted)
         flagged = [with_holds(one, policy) for one in part]
-        if query.now is not None:
+        if query.now is not None and flagged:
+            from redirectd.review.attention import with_attention
+
             flagged = with_attention(connection, flagged, now=query.now)
         for held in flagged:
             if _passes(held, query.flag):
@@ -131,8 +134,20 @@ def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement
     if flag == STALE:
         return [remap.c.state == State.APPROVED, remap.c.revalidate_after < now]
     if flag == FAILING:
+        from redirectd.review.followup import failing
+
         return [remap.c.state == State.APPROVED, remap.c.id.in_(list(failing(connection))[:MOST_FAILING])]
-    return [remap.c.state == State.PENDING, remap.c.kind == "user"]
+    gateways = connection.scalars(
+        select(remap.c.old_key)
+        .where(remap.c.state == State.APPROVED, remap.c.kind == "gateway")
+        .limit(MOST_GATEWAYS + 1)
+    ).all()
+    waiting = [remap.c.state == State.PENDING, remap.c.kind == "user"]
+    if len(gateways) > MOST_GATEWAYS:
+        return waiting
+    # `sip:host` of a gateway is `sip:user@host` of its users.
+    users = [remap.c.old_key.endswith(f"@{key.partition(':')[2]}", autoescape=True) for key in gateways]
+    return [*waiting, or_(false(), *users)]
 
 
 def ids(connection: Connection, query: Query, policy: Policy) -> list[int]:

@@ -62,3 +62,14 @@ def canonical_host(host: str) -> str:
         return host.lower()
     mapped = address.ipv4_mapped
     return f"[::ffff:{mapped}]" if mapped else f"[{address}]"
+
+
+def in_domains(host: str, domains: frozenset[str]) -> bool:
+    """Whether a lower-case host is one of `domains`, where `*.example.net` takes every name below it."""
+    if host in domains:
+        return True
+    while "." in host:
+        host = host.partition(".")[2]
+        if f"*.{host}" in domains:
+            return True
+    return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, case
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 Row = Mapping[str, Any]
 Value = TypeVar("Value")
@@ -16,12 +16,12 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Row], ke
     """Inserts the rows whose key is not there yet; the others stay as they are."""
     if not rows:
         return
-    if connection.dialect.name in {"mysql", "mariadb"}:
+    statement = _insert(connection, table)
+    if _is_mysql(connection):
         first = next(iter(key))
-        statement: Any = mysql.insert(table)
         statement = statement.on_duplicate_key_update({first: table.c[first]})
     else:
-        statement = _insert(connection, table).on_conflict_do_nothing(index_elements=list(key))
+        statement = statement.on_conflict_do_nothing(index_elements=list(key))
     connection.execute(statement, list(rows))
 
 
@@ -37,24 +37,26 @@ def insert_or_add(
     if not rows:
         return
     names = list(key)
-    if connection.dialect.name in {"mysql", "mariadb"}:
-        statement: Any = mysql.insert(table)
-        new = statement.inserted
-    else:
-        statement = _insert(connection, table)
-        new = statement.excluded
+    statement = _insert(connection, table)
+    new = statement.inserted if _is_mysql(connection) else statement.excluded
     changes = {name: table.c[name] + new[name] for name in add}
     for name in latest:
         changes[name] = case((new[name] > table.c[name], new[name]), else_=table.c[name])
-    if connection.dialect.name in {"mysql", "mariadb"}:
+    if _is_mysql(connection):
         statement = statement.on_duplicate_key_update(changes)
     else:
         statement = statement.on_conflict_do_update(index_elements=names, set_=changes)
     connection.execute(statement, list(rows))
 
 
-def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - the two dialects' inserts share no base
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def _is_mysql(connection: Connection) -> bool:
+    return connection.dialect.name in {"mysql", "mariadb"}
+
+
+def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - the dialects' inserts share no base
+    """The INSERT of this database; importing the others' would take longer than most commands."""
+    name = "mysql" if _is_mysql(connection) else connection.dialect.name
+    return import_module(f"sqlalchemy.dialects.{name}").insert(table)
 
 
 def chunks(values: Iterable[Value], size: int = 500) -> Iterable[list[Value]]:
