@@ -23,24 +23,26 @@ NEED_FORCE = {
 }
 """Holds that a person passes only with --force and a written reason, and the rules they come from."""
 
+_OF_TARGET = frozenset({"suspicious", "routing-data", "downgrade"})
+"""Holds of what would be routed, worked out anew: the stored ones are of the newest answer and of all its Contacts."""
+
 Address = IPv4Address | IPv6Address
 
 
 def with_holds(remap: Remap, policy: Policy) -> Remap:
     """The remap with all its flags as the policy stands now."""
-    flags = dict(remap.flags)
+    flags = {name: reason for name, reason in remap.flags.items() if name not in _OF_TARGET}
     if not any(is_trusted(peer, policy) for peer in remap.peers):
         seen = ", ".join(remap.peers[:3]) or "an unknown peer"
         flags["untrusted"] = f"seen only from {seen}: none of trusted_peers"
     if remap.kind == "user" and "INVITE" not in remap.methods:
         flags["method"] = f"seen only for {', '.join(remap.methods)}, never for a call"
-    reasons = [flags["suspicious"]] if "suspicious" in flags else []
+    reasons: list[str] = []
     old = parse_uri(remap.old_uri)
     assert isinstance(old, SipUri)
     for text in [remap.new_uri] if remap.new_uri else [one.uri for one in remap.contacts]:
         new = parse_uri(text)
         assert isinstance(new, SipUri)
-        # Worked out anew from what would be routed: the stored ones are those of the newest answer.
         held = target_holds(new, old)
         for reason in (held.pop("suspicious", None), suspicion(old, new, policy)):
             if reason and reason not in reasons:

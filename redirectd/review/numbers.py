@@ -25,6 +25,7 @@ def number_hold(old: SipUri, new: SipUri, policy: Policy) -> str | None:
         return None
     import phonenumbers as library  # 0.2 s to load, and most remaps carry no number
 
+    library.truncate_too_long_number(number)  # networks ignore digits dialled beyond a whole number
     if not policy.allow_premium and library.number_type(number) in {
         library.PhoneNumberType.PREMIUM_RATE,
         library.PhoneNumberType.SHARED_COST,

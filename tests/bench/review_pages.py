@@ -17,7 +17,9 @@ from time import perf_counter
 from sqlalchemy import insert, update
 
 from redirectd.config.policy import Policy
+from redirectd.review.attention import attention
 from redirectd.review.page import Query, ids, page
+from redirectd.review.proposals import proposals
 from redirectd.store.remap import State
 from redirectd.store.schema import remap, remap_method, remap_peer
 from tests.review.world import NOW, World, opened
@@ -89,6 +91,11 @@ def main(pending: int, approved: int) -> None:
             timed("a page by flag untrusted", first(replace(everything, flag="untrusted")))
             timed("a page by the one flag downgrade", first(replace(everything, flag="downgrade")))
             timed("a page by a flag nobody has", first(replace(everything, flag="registrar")))
+            shown = replace(everything, now=NOW)
+            timed("the first page with what is due", first(shown))
+            timed("a page by flag redundant", first(replace(shown, flag="redundant")))
+            timed("what is failing or stale", lambda: len(attention(connection, now=NOW)))
+            timed("all proposals", lambda: len(proposals(connection, POLICY)))
             timed("all ids of the filter", lambda: len(ids(connection, everything, POLICY)))
 
 
