@@ -15,7 +15,7 @@ NOT_ESCAPED = "acc does not escape its values and pairs the wrong URI with the C
 _LINE = re.compile(rb"ACC: [a-z ]{3,32}: (?=timestamp=\d)")
 _KEY = re.compile(rb"(?:^|;)([a-z][a-z0-9_-]{1,31})=")
 _URI_PARAMETERS = frozenset(
-    {"user", "transport", "maddr", "ttl", "method", "lr", "tag", "expires", "gr", "phone-context", "cause"}
+    {"user", "transport", "maddr", "ttl", "lr", "tag", "expires", "gr", "phone-context", "cause"}
 )
 
 
