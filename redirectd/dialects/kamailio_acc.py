@@ -10,8 +10,6 @@ from redirectd.dialects.frame import Framed, Incomplete, Peer, Record
 from redirectd.dialects.window import Window
 from redirectd.sip.text import to_text
 
-NOT_ESCAPED = "acc does not escape its values and pairs the wrong URI with the Contact in a fork"
-
 _LINE = re.compile(rb"ACC: [a-z ]{3,32}: (?=timestamp=\d)")
 _KEY = re.compile(rb"(?:^|;)([a-z][a-z0-9_-]{1,31})=")
 _URI_PARAMETERS = frozenset(
@@ -52,7 +50,6 @@ class KamailioAcc:
             request_uri=fields.get("ruri") or None,
             incoming_uri=fields.get("ouri") or None,
             contacts=(contact,) if contact else (),
-            faults=(NOT_ESCAPED,),
             peer=Peer("", source.strip("[]")) if source else None,
             stamp=fields.get("timestamp", "") or entry.stamp,
             enough=False,
