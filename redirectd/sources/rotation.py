@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SUFFIX = re.compile(r"(?:\.(?P<number>[0-9]{1,5})|[-.](?P<date>[0-9]{8}[0-9T_.-]{0,24}))(?P<gz>\.gz)?")
 
+_LISTINGS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
@@ -34,8 +36,19 @@ def siblings(path: Path) -> list[Sibling]:
 
     logrotate counts upwards into the past (`.1` is the newest), Asterisk's own `logger rotate` upwards into the
     present with `rotatestrategy=sequential`, or appends the epoch with `timestamp`; all are recognised.
+
+    A directory is listed name by name, and a rotation meanwhile would hide files: two listings must agree.
     """
-    found: dict[str, Sibling] = {}
+    found = _listed(path)
+    for _ in range(_LISTINGS):
+        before, found = found, _listed(path)
+        if found.keys() == before.keys():
+            break
+    return in_order(found.values())
+
+
+def _listed(path: Path) -> dict[tuple[str, int], Sibling]:
+    found: dict[tuple[str, int], Sibling] = {}
     with os.scandir(path.parent) as entries:
         for entry in entries:
             match = _SUFFIX.fullmatch(entry.name, len(path.name)) if entry.name.startswith(path.name) else None
@@ -45,7 +58,7 @@ def siblings(path: Path) -> list[Sibling]:
                 status = entry.stat()
             except FileNotFoundError:
                 continue
-            found[entry.name] = Sibling(
+            found[entry.name, status.st_ino] = Sibling(
                 Path(entry.path),
                 int(match["number"]) if match["number"] else None,
                 match["date"] or "",
@@ -54,7 +67,7 @@ def siblings(path: Path) -> list[Sibling]:
                 status.st_ino,
                 status.st_size,
             )
-    return in_order(found.values())
+    return found
 
 
 def in_order(files: Iterable[Sibling]) -> list[Sibling]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from redirectd.sources.log import Log
     from redirectd.sources.position import Mark
 
+_TRIES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
@@ -97,6 +99,15 @@ class Shelf:
                 return Next(unread[-1], 0, missing=mark is not known[0]) if unread else None
         return Next(unread[-1], 0, missing=bool(known)) if unread else None
 
+    def newer(self, file: OpenFile) -> int:
+        """Bytes in the files after `file`; 0 where it can't be said which those are."""
+        live = self.live()
+        if live is None or file.is_at(live):
+            return 0
+        rotated = rotated_places(self.path)
+        at = next((at for at, place in enumerate(rotated) if file.is_at(place)), len(rotated))
+        return live.size + sum(place.size for place in rotated[at + 1 :])
+
     def marks(self, newest: int) -> tuple[Mark, ...]:
         """Marks of up to `newest` rotated files as if they had been read, the newest first."""
         marks = []
@@ -113,9 +124,13 @@ class Shelf:
 
     def _older(self, file: OpenFile) -> Log | None:
         """The log before `file`, for a request that stands there; found by what the files are, not by their names."""
-        try:
-            rotated = rotated_places(self.path)
-            at = next((at for at, place in enumerate(rotated) if file.is_at(place)), len(rotated))
-            return self.open(rotated[at - 1]).log if at else None
-        except OSError:
-            return None
+        for _ in range(_TRIES):
+            try:
+                rotated = rotated_places(self.path)
+                at = next((at for at, place in enumerate(rotated) if file.is_at(place)), len(rotated))
+                return self.open(rotated[at - 1]).log if at else None
+            except FileNotFoundError:  # renamed between looking and opening
+                continue
+            except OSError:
+                break
+        return None

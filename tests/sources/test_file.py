@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from redirectd.errors import SourceError
 from redirectd.sources import gz
 from redirectd.sources.file import PlainLog, StreamLog, adopt, open_log
+from redirectd.sources.rotation import siblings
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
@@ -240,3 +242,28 @@ def test_held_spool_keeps_what_is_not_released() -> None:
     assert log.ahead == 1_000_000
     assert log.start > 1_000_000
     assert log.read(2_001_000, 3) == b"667"
+
+
+def test_a_listing_while_files_are_renamed_is_whole(tmp_path: Path) -> None:
+    """Rotated files that are renamed one after the other while they are listed are all in the list."""
+    log = tmp_path / "full"
+    for number in range(1, 9):
+        log.with_name(f"full.{number}").write_text(str(number))
+    inodes = {sibling.inode for sibling in siblings(log)}
+    over = threading.Event()
+
+    def shift() -> None:
+        while not over.is_set():
+            for old, new in ((range(8, 0, -1), 1), (range(2, 10), -1)):
+                for number in old:
+                    log.with_name(f"full.{number}").rename(log.with_name(f"full.{number + new}"))
+                time.sleep(0.002)
+
+    renaming = threading.Thread(target=shift)
+    renaming.start()
+    try:
+        for _ in range(300):
+            assert {sibling.inode for sibling in siblings(log)} == inodes
+    finally:
+        over.set()
+        renaming.join()
