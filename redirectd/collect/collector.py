@@ -63,6 +63,7 @@ class Collector:
         self._saved_at = monotonic()
         self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
         self._losses: dict[str, int] = {}
+        self._stored_away: dict[str, int] = {}  # what was turned away, as far as the database knows
 
     def pump(self) -> Step:
         """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
@@ -73,8 +74,8 @@ class Collector:
             self._begin(segment)
         reader = self._at(segment)
         batch = Batch(self._reading.source)
-        for gap in segment.gaps:
-            batch.losses["gap"] = batch.losses.get("gap", 0) + max(1, gap.at_least)
+        turned_away = dict(self.source.turned_away())
+        batch.losses = self._lost(segment, turned_away)
         bounded = False
         while not bounded and reader.read(batch, final=segment.final):
             bounded = batch.read >= STEP_BYTES or batch.weight >= STEP_WEIGHT
@@ -87,6 +88,7 @@ class Collector:
             reader.undo(segment.log, segment.start)
             return Step(more=True)
         reader.confirm()
+        self._stored_away = turned_away
         for progress in batch.progress:
             self._on_progress(progress)
         moved = reader.offset != segment.start
@@ -101,8 +103,8 @@ class Collector:
         return self.source.unread()
 
     def losses(self) -> Mapping[str, int]:
-        """What was lost since it was opened, by kind."""
-        return self._losses
+        """What was lost since it was opened, by kind: gaps, the bytes known to be in them, what was turned away."""
+        return {**self._losses, **{kind: count for kind, count in self.source.turned_away().items() if count}}
 
     def close(self) -> None:
         """Commits the position where that is still owed and lets go of the files. Raises StoreError."""
@@ -122,6 +124,13 @@ class Collector:
     def _save(self, position: Stored) -> None:
         with self._database.begin() as connection:
             positions.save(connection, self._node, self._reading.source, position.to_dict(), self._clock())
+
+    def _lost(self, segment: Segment, turned_away: Mapping[str, int]) -> dict[str, int]:
+        """What is to be stored as lost with this segment, by kind."""
+        lost = {kind: count - self._stored_away.get(kind, 0) for kind, count in turned_away.items()}
+        lost["gap"] = len(segment.gaps)
+        lost["gap-bytes"] = sum(gap.at_least for gap in segment.gaps)
+        return {kind: count for kind, count in lost.items() if count}
 
     def _at(self, segment: Segment) -> Reader:
         if self._reader is None:

@@ -74,6 +74,7 @@ class Reader:
     def confirm(self) -> None:
         """Says that everything read so far is committed."""
         self._unconfirmed.clear()
+        self._relays.confirm()
 
     def undo(self, log: Log, offset: int) -> None:
         """Goes back to a confirmed offset: what was read since was not committed and counts when it comes again."""
@@ -83,6 +84,7 @@ class Reader:
             else:
                 self._seen[key] = rank
         self._unconfirmed.clear()
+        self._relays.undo()
         self.follow(log, offset)
 
     def read(self, batch: Batch, *, final: bool) -> bool:

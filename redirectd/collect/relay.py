@@ -37,6 +37,7 @@ class Relays:
 
     def __init__(self) -> None:
         self._copies: OrderedDict[str, list[Copy]] = OrderedDict()
+        self._taken_back: list[tuple[list[Copy], Copy]] = []  # since the last commit
 
     def is_relayed(self, answer: Answer) -> bool:
         """Whether a copy nearer to the answering side has been met; else this one is remembered."""
@@ -63,7 +64,18 @@ class Relays:
         late = [one for one in copies if _follows(one, copy)]
         for one in late:
             copies.remove(one)
+            self._taken_back.append((copies, one))
         return late
+
+    def confirm(self) -> None:
+        """Says that what was taken back is so in the database, too."""
+        self._taken_back.clear()
+
+    def undo(self) -> None:
+        """Brings back what was taken back since `confirm`: it is to be taken back again."""
+        for copies, one in reversed(self._taken_back):
+            copies.append(one)
+        self._taken_back.clear()
 
     def _of(self, answer: Answer) -> list[Copy]:
         key = f"{answer.call_key} {answer.cseq} {answer.method} {answer.status}"

@@ -42,6 +42,9 @@ def _sources(sources: list[_Document]) -> list[Family]:
         each("redirectd_source_blocked", "gauge", "1: reading waits for the database.",
              lambda s: float(s["state"] == "blocked")),
         each("redirectd_source_lag_bytes", "gauge", "Bytes written and not read yet.", lambda s: s["lag_bytes"]),
+        _many("redirectd_source_losses_total", "counter", "What a source lost since the daemon started, by kind.",
+              (Sample(count, {"source": s["name"], "kind": kind})
+               for s in sources for kind, count in s["losses"].items())),
         each("redirectd_source_last_read_timestamp_seconds", "gauge", "When the source was last looked at.",
              lambda s: _seconds(s["last_read"])),
         each("redirectd_source_last_sighting_timestamp_seconds", "gauge", "When the source last gave a 301.",

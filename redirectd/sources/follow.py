@@ -12,6 +12,8 @@ from redirectd.sources.shelf import Next, Shelf
 from redirectd.sources.source import Gap, Segment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redirectd.sources.place import OpenFile
 
 _KEPT = 8  # files before the current one that a position names
@@ -88,10 +90,18 @@ class FollowedFile:
         return tuple(self._gaps)
 
     def unread(self) -> int:
-        """Bytes known to wait in the current file; a gz tells none."""
-        if self._current is None or self._mark is None or self._current.packed:
+        """Bytes known to wait, here and in newer files; a gz counts by its size on disk, the current one not at all."""
+        if self._current is None or self._mark is None:
             return 0
-        return max(0, self._current.log.end() - self._mark.offset)
+        here = 0 if self._current.packed else max(0, self._current.log.end() - self._mark.offset)
+        try:
+            return here + self._shelf.newer(self._current)
+        except OSError:  # `trouble` tells it
+            return here
+
+    def turned_away(self) -> Mapping[str, int]:
+        """Nothing: all that stands in a log is taken in."""
+        return {}
 
     def close(self) -> None:
         """Let go of all files."""

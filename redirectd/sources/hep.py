@@ -17,7 +17,7 @@ from redirectd.sources.source import Gap, Segment
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 QUEUE = 16 << 20
 """Bytes that wait for the reader; what comes beyond is dropped and counted."""
@@ -133,6 +133,10 @@ class HepListener:
     def unread(self) -> int:
         """Bytes that wait, here and in the queue."""
         return self._log.end() - self._confirmed + self._queued
+
+    def turned_away(self) -> Mapping[str, int]:
+        """Datagrams by why they were not taken in; those dropped are told as a gap of so many bytes, too."""
+        return {"refused": self.refused, "malformed": self.malformed, "dropped": self.dropped}
 
     def close(self) -> None:
         """Stop listening; what waits is given up."""

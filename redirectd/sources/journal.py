@@ -16,7 +16,7 @@ from redirectd.sources.source import Gap, Segment
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 AHEAD = 8 << 20
 """Bytes kept unread: beyond them the pipe fills and journalctl waits."""
@@ -147,6 +147,10 @@ class Journal:
     def unread(self) -> int:
         """Bytes taken from journalctl that wait; what still is in the journal is not known."""
         return self._log.end() - self._confirmed
+
+    def turned_away(self) -> Mapping[str, int]:
+        """Nothing: the journal is taken in whole."""
+        return {}
 
     def close(self) -> None:
         """End the child."""

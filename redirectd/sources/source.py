@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redirectd.errors import SourceError
     from redirectd.sources.log import Log
 
@@ -71,6 +73,10 @@ class Source(Protocol[P]):
 
     def unread(self) -> int:
         """Bytes known to wait."""
+        ...
+
+    def turned_away(self) -> Mapping[str, int]:
+        """What came and was not taken in since it was opened, by kind; what is told as a `Gap` is not in it."""
         ...
 
     def close(self) -> None:

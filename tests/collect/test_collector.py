@@ -82,11 +82,11 @@ class Site:
 
     def moves(self) -> dict[str, int]:
         with self.database.read() as connection:
-            return {row.old_uri: row.calls for row in connection.execute(text("SELECT old_uri, calls FROM remap"))}
+            return {str(uri): int(calls) for uri, calls in connection.execute(text("SELECT old_uri, calls FROM remap"))}
 
     def lost(self) -> dict[str, int]:
         with self.database.read() as connection:
-            return {row.kind: row.count for row in connection.execute(text("SELECT kind, count FROM loss"))}
+            return {str(kind): int(lost) for kind, lost in connection.execute(text("SELECT kind, count FROM loss"))}
 
 
 @pytest.fixture

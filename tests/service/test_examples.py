@@ -36,6 +36,7 @@ STATUS: dict[str, Any] = {
         {
             "name": "asterisk",
             "state": "blocked",
+            "losses": {"gap": 1},
             "lag_bytes": 10,
             "last_read": "2026-11-22T12:00:00Z",
             "last_sighting": "2026-11-22T12:00:00Z",
