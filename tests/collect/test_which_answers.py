@@ -7,7 +7,7 @@ import pytest
 from tests.collect.logs import call, read, received, record, request, response, sent
 
 NEW = "<sip:new@place.test>"
-MOVED = {"sip:old@gw.test": (["sip:new@place.test"], set())}
+MOVED: dict[str, tuple[list[str], set[str]]] = {"sip:old@gw.test": (["sip:new@place.test"], set())}
 
 
 @pytest.mark.parametrize(

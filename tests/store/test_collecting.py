@@ -307,7 +307,7 @@ def test_the_quarantine_is_bounded(database: Database, monkeypatch: pytest.Monke
     with database.read() as connection:
         assert len(connection.execute(select(quarantine)).all()) == 3
         (lost,) = connection.execute(select(metadata.tables["loss"])).all()
-    assert (lost.kind, lost.count) == ("quarantine-full", 2)
+    assert (lost.kind, lost._mapping["count"]) == ("quarantine-full", 2)
 
 
 def test_text_of_any_kind_can_be_stored(database: Database) -> None:
