@@ -53,12 +53,13 @@ def new_text(remap: Remap) -> str:
     return printable(remap.new_uri) if remap.new_uri else f"({len(remap.contacts)} Contacts: choose one)"
 
 
-def show_table(remaps: Sequence[Remap], now: datetime, *, with_state: bool) -> None:
-    """A table of remaps."""
+def show_table(remaps: Sequence[Remap], *, with_state: bool) -> None:
+    """A table of remaps; with their state also where not all are pending."""
+    with_state = with_state or any(remap.state is not State.PENDING for remap in remaps)
     columns = ["id", *(["state"] if with_state else []), "kind", "old URI", "new URI", "calls", "last seen", "flags"]
     rows = []
     for remap in remaps:
-        flags = sorted(remap.flags) + (["stale"] if is_stale(remap, now) else [])
+        flags = sorted(remap.flags)
         state = [remap.state.value] if with_state else []
         last = short_time(remap.last_seen)
         flags_text = ", ".join(flags)
@@ -134,6 +135,6 @@ def show_list(remaps: Sequence[Remap], now: datetime, *, as_json: bool, with_sta
     if as_json:
         emit_json({"remaps": [remap_json(remap, now) for remap in remaps]})
     elif remaps:
-        show_table(remaps, now, with_state=with_state)
+        show_table(remaps, with_state=with_state)
     else:
         note(empty)

@@ -8,10 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from redirectd.config.policy import Policy
 from redirectd.review.flags import FAILING, REDUNDANT, STALE
 from redirectd.review.followup import Failing, failing
+from redirectd.review.holds import with_holds
 from redirectd.review.proposals import covered_by_gateways
 from redirectd.store.remap import Remap, State
+from redirectd.store.remaps import of_ids
 from redirectd.store.schema import remap
 
 
@@ -22,6 +25,14 @@ def attention(connection: Connection, *, now: datetime) -> list[int]:
     stale = connection.scalars(query.order_by(remap.c.id))
     known = set(first)
     return first + [int(number) for number in stale if number not in known]
+
+
+def due(connection: Connection, policy: Policy, *, now: datetime) -> list[Remap]:
+    """The same remaps themselves, in that order, with all their flags."""
+    numbers = attention(connection, now=now)
+    held = [with_holds(one, policy) for one in of_ids(connection, numbers)]
+    by_id = {one.id: one for one in with_attention(connection, held, now=now)}
+    return [by_id[number] for number in numbers if number in by_id]
 
 
 def with_attention(connection: Connection, remaps: Iterable[Remap], *, now: datetime) -> list[Remap]:

@@ -246,3 +246,25 @@ def test_stale_comes_first_and_can_be_kept(filled: Cli) -> None:
     terminal.end()
     shown = filled("show", "7", "--json").json
     assert (shown["state"], shown["stale"], shown["audit"][-1]["action"]) == ("approved", False, "confirm")
+
+
+def test_proposals(cli: Cli) -> None:
+    """p shows what most users of a host did, a1 approves the one gateway move, and the users' remaps are redundant."""
+    rows = [f"sip:u{number}@127.0.0.1,sip:u{number}@127.0.0.2" for number in range(6)]
+    file = cli.folder / "remaps.csv"
+    file.write_text("old_uri,new_uri\n" + "\n".join([*rows, "sip:x@127.0.0.1,sip:y@127.0.0.3"]) + "\n")
+    cli("import", file)
+    terminal = Terminal(cli)
+    terminal.until(LAST)
+    terminal.press("p")
+    screen = terminal.until("Enter: none):")
+    assert "6 of 7 users (86 %) moved so" in screen
+    assert "except   remaps 7" in screen
+    terminal.press("a1\ntold by the carrier\n")
+    terminal.until("gateway remap 8 is approved: sip:127.0.0.1 to sip:127.0.0.2")
+    terminal.until("6 remaps say the same")
+    terminal.until(LAST)
+    terminal.press("q")
+    terminal.end()
+    assert len(cli("pending", "--flag", "redundant", "--json").json["remaps"]) == 6
+    assert cli("show", "8", "--json").json["state"] == "approved"

@@ -23,7 +23,10 @@ after_option = click.option("--after", type=int, default=0, metavar="ID", help="
 @json_option
 @pass_app
 def pending_command(app: App, filters: Filters, limit: int | None, after: int, *, as_json: bool) -> None:
-    """Show what waits for review, and what holds it."""
+    """Show what waits for review, and what holds it.
+
+    Approved remaps whose target fails come first, then those past their review date; both keep routing.
+    """
     empty = "nothing waits for review; 'redirectd list' shows all remaps, 'redirectd ingest FILE' reads a log"
     _list(app, ("pending",), filters, limit, after, as_json=as_json, with_state=False, empty=empty)
 
@@ -51,12 +54,13 @@ def show_command(app: App, what: str, *, as_json: bool) -> None:
     """Show one remap with its evidence; an old URI shows all remaps of it."""
     from redirectd.cli.named import named
     from redirectd.cli.remapview import entry_json, evidence_json, remap_json, show_one
+    from redirectd.review.attention import with_attention
     from redirectd.store import audit, remaps
 
     now = app.now()
     documents = []
     with app.database.read() as connection:
-        for remap in named(connection, what, app.config.rules()):
+        for remap in with_attention(connection, named(connection, what, app.config.rules()), now=now):
             evidence = remaps.evidence_of(connection, remap.id)
             entries = audit.entries_of(connection, remap.id)
             if not as_json:
@@ -87,16 +91,19 @@ def _list(
     empty: str,
 ) -> None:
     from redirectd.cli.remapview import show_list
+    from redirectd.review.attention import due
     from redirectd.store.remap import State
 
     now = app.now()
     page = limit or (None if as_json else PAGE)
+    rules = app.config.rules()
     with app.database.read() as connection:
-        found = filters.find(
-            connection, [State(state) for state in states], app.config.rules(), now, after_id=after, limit=page
-        )
+        found = filters.find(connection, [State(state) for state in states], rules, now, after_id=after, limit=page)
+        full = len(found) == page
+        if states == ("pending",) and not with_state and filters.is_empty and after == 0:
+            found = [*due(connection, rules, now=now), *found]
     if with_state:
         found.sort(key=lambda remap: (STATES.index(remap.state.value), remap.id))
     show_list(found, now, as_json=as_json, with_state=with_state, empty=empty)
-    if not as_json and len(found) == page:
+    if not as_json and full:
         note(f"there may be more: --after {max(remap.id for remap in found)}, or --limit")

@@ -47,12 +47,15 @@ def review_command(app: App, filters: Filters) -> None:
     except KeyboardInterrupt:
         say()
     finally:
-        _end(sitting.counts)
+        _end(app, sitting.counts)
 
 
-def _end(counts: dict[str, int]) -> None:
+def _end(app: App, counts: dict[str, int]) -> None:
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     if told:
         say(told)
     if counts.get("approved") or counts.get("revoked"):
-        say("next: redirectd plan, then redirectd apply")
+        from redirectd.cli.outlook import next_plan, outlook_lines
+
+        for line in outlook_lines(next_plan(app), ()):
+            say(line)

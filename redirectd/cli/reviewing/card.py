@@ -9,6 +9,7 @@ from datetime import datetime
 from redirectd.cli.output import short_time
 from redirectd.plan.lookup import Lookup
 from redirectd.review.case import Case
+from redirectd.review.proposals import Proposal
 from redirectd.sip.host import canonical_host
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import SipUri, params_text, parse_uri
@@ -19,6 +20,7 @@ EXCERPT = 8
 """Lines of the newest telling that stand on a card; `e` shows all of all."""
 
 MOST_PEERS = 6
+MOST_EXCEPTIONS = 12
 
 Piece = tuple[str, bool]
 
@@ -128,3 +130,13 @@ def telling(one: Evidence, width: int) -> list[str]:
     head = f"{short_time(one.seen_at)} {printable(one.source)} at byte {one.position:,}, {one.dialect}"
     body = [f"    | {printable(line, 4000)}" for line in one.text.rstrip().splitlines()]
     return told("log", head, width) + [line if len(line) <= width else f"{line[: width - 3]}..." for line in body]
+
+
+def proposal_lines(number: int, one: Proposal, width: int) -> list[str]:
+    """A proposal with what it covers and what it does not."""
+    head = f"{one.users} of {one.total} users ({one.percent:.0f} %) moved so; one gateway move would cover them"
+    lines = [f"proposal {number}", *marked("old", pieces(one.old, one.new), width)]
+    lines += [*marked("new", pieces(one.new, one.old), width), *told("covers", head, width)]
+    rest = len(one.exceptions) - MOST_EXCEPTIONS
+    shown = ", ".join(map(str, one.exceptions[:MOST_EXCEPTIONS])) + (f" and {rest} more" if rest > 0 else "")
+    return lines + told("except", f"remaps {shown}" if one.exceptions else "no user", width)

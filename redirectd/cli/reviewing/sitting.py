@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from redirectd.cli.filters import Filters
-from redirectd.cli.reviewing.card import card, telling
+from redirectd.cli.reviewing.card import card, proposal_lines, telling
 from redirectd.cli.reviewing.keys import QUIT, Keys
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
@@ -17,6 +17,7 @@ from redirectd.review.case import Case, open_case
 from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision, revoke
 from redirectd.review.page import ids, page
+from redirectd.review.proposals import accept, decline, proposals
 from redirectd.review.undo import Step, do_approve, do_reject, set_note, undo
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
@@ -150,6 +151,7 @@ class Sitting:
             "u": lambda: self._undo(number),
             "f": lambda: self._filter(number),
             "b": lambda: self._bulk(number),
+            "p": self._proposals,
             "?": lambda: self._line(HELP),
         }
         if key not in actions:
@@ -289,6 +291,30 @@ class Sitting:
         done = {step.before.id for step in steps}
         self._waiting = [one for one in self._waiting if one not in done]
         return "done" if number in done else "stay"
+
+    def _proposals(self) -> str:
+        """Lists what could be one gateway move, and approves or rejects one of them for good."""
+        with self.database.read() as connection:
+            found = proposals(connection, self.policy)
+        if not found:
+            return self._line("there is nothing to propose: no host of which most users moved alike")
+        for number, one in enumerate(found[:9], 1):
+            self._line("\n".join(proposal_lines(number, one, self.width)))
+        key = self.keys.line(f"a or r with a number, such as a1 (1 to {min(9, len(found))}, Enter: none): ")
+        if len(key) != 2 or key[0] not in "ar" or not key[1].isdecimal() or not 1 <= int(key[1]) <= min(9, len(found)):
+            return self._line("nothing was done")
+        chosen = found[int(key[1]) - 1]
+        reason = self.keys.line("why (Enter: no reason): ")
+        decide, word = (accept, "approved") if key[0] == "a" else (decline, "rejected")
+        with self.database.begin() as connection:
+            made, step = decide(connection, chosen, self._decision(reason), self.policy)
+        self._done([step], word, f"gateway remap {made.id} is {word}: {made.old_uri} to {made.new_uri}")
+        if key[0] == "a":
+            self._line(
+                f"{len(chosen.covered)} remaps say the same of single users: redundant where a dispatcher routes this\n"
+                "host, still needed in tables of users (f flag=redundant, then b, decides on them)"
+            )
+        return "stay"
 
     def _decide_all(self, wanted: Sequence[int], verb: str, decision: Decision) -> tuple[list[Step], dict[int, str]]:
         """Each in its own transaction: a refused one leaves the others done, and no lock is held for minutes."""

@@ -1,0 +1,78 @@
+"""What the next plan will contain: said after decisions, so that nobody approves blindly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redirectd.errors import RedirectdError
+from redirectd.sip.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from redirectd.cli.app import App
+    from redirectd.plan.plan import Plan
+
+SHOWN = 5
+
+
+def next_plan(app: App) -> Plan | RedirectdError:
+    """The plan as `redirectd plan` would make it now, or why there can't be one; a decision stands all the same."""
+    from redirectd.config.applying import applier_of, approved_table
+
+    try:
+        return applier_of(app.config, app.database).plan(approved_table(app.database))
+    except RedirectdError as error:
+        return error
+
+
+def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str]:
+    """The next plan in a few lines; of what it leaves out, what concerns the remaps `ids`."""
+    if isinstance(plan, RedirectdError):
+        return [f"no plan can be made now: {printable(str(plan))}", "next: redirectd plan"]
+    if not plan.targets:
+        return ["the next plan is empty: no target is configured (see [[target]], or 'redirectd init')"]
+    lines = []
+    for target in plan.targets:
+        changes = target.changes
+        counts = [(len(changes.create), "new"), (len(changes.update), "changed"), (len(changes.delete), "removed")]
+        told = ", ".join(f"{count} {word}" for count, word in counts if count) or "no change"
+        lines.append(f"next plan, {target.name}: {told}")
+    left_out = [
+        f"  {target.name} can't carry remap {one.id}: {printable(one.reason, 200)}"
+        for target in plan.targets
+        for one in target.refused
+        if one.id in ids
+    ]
+    left_out += [
+        f"  conflict of remaps {', '.join(map(str, one.ids))}: {printable(one.reason, 200)}"
+        for one in plan.conflicts
+        if set(one.ids) & set(ids)
+    ]
+    lines += left_out[:SHOWN]
+    if len(left_out) > SHOWN:
+        lines.append(f"  and {len(left_out) - SHOWN} more: redirectd plan")
+    if not plan.limit.is_safe:
+        lines.append(f"  it is over a safety limit: {'; '.join(map(str, plan.limit.breaches))}")
+    return [*lines, "next: redirectd plan, then redirectd apply"]
+
+
+def outlook_json(plan: Plan | RedirectdError) -> dict[str, Any]:
+    """The same for programs: counts by target, and whether a limit would stop it."""
+    if isinstance(plan, RedirectdError):
+        return {"error": printable(str(plan)), "targets": [], "limit": None}
+    return {
+        "error": None,
+        "targets": [
+            {
+                "name": target.name,
+                "create": len(target.changes.create),
+                "update": len(target.changes.update),
+                "delete": len(target.changes.delete),
+                "unchanged": target.changes.unchanged,
+                "refused": [{"id": one.id, "reason": printable(one.reason)} for one in target.refused],
+            }
+            for target in plan.targets
+        ],
+        "limit": None if plan.limit.is_safe else "; ".join(map(str, plan.limit.breaches)),
+    }

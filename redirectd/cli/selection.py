@@ -1,0 +1,38 @@
+"""Which remaps a decision is about: ids and old URIs, or a filter whose number a person confirms."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from redirectd.errors import UsageError
+
+if TYPE_CHECKING:
+    from redirectd.cli.app import App
+    from redirectd.cli.filters import Filters
+
+
+def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, yes: bool) -> list[str]:
+    """The names as given, or the ids of all remaps that pass `filters` and that `action` can be done to.
+
+    On a terminal the number of a filter's remaps is asked back, unless `yes`; a script has said what it wants.
+    Raises UsageError for names and a filter together, and for neither.
+    """
+    from redirectd.review.decide import TRANSITIONS
+    from redirectd.review.page import ids
+
+    if names and not filters.is_empty:
+        raise UsageError(f"redirectd {action}", "it takes ids or a filter, not both", "leave one of them out")
+    if names:
+        return list(dict.fromkeys(names))
+    if filters.is_empty:
+        how = f"name them: redirectd {action} ID..., or filter: redirectd {action} --domain old.example"
+        raise UsageError(f"redirectd {action}", "it says of no remap that it is meant", how)
+    with app.database.read() as connection:
+        query = filters.query(sorted(TRANSITIONS[action][0]), app.now())
+        found = ids(connection, query, app.config.rules())
+    if found and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"{action} {len(found)} remaps?", abort=True, err=True)
+    return [str(number) for number in found]
