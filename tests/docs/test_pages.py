@@ -1,0 +1,82 @@
+"""Every command of README.md and docs/*.md runs, prints what the page shows, and ends as the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.elsewhere import ELSEWHERE, reason
+from tests.docs.host import CONFIG, Host, first_missing
+from tests.docs.page import LANGUAGES, ROOT, blocks, commands, pages
+from tests.peers.conftest import postgresql_server, postgresql_url  # noqa: F401 - fixtures
+
+BEGIN_WITH_NOTHING = {"tutorial-kamailio.md", "tutorial-asterisk.md", "README.md"}
+DATABASE_SERVER = "howto-several-nodes.md"
+ALONE = [page for page in pages() if page.name != DATABASE_SERVER]
+
+
+@pytest.fixture
+def host(tmp_path: Path, corpus: Path) -> Host:
+    """A host with the logs of the corpus and both servers' folders."""
+    host = Host(tmp_path, corpus)
+    host.config.write_text(host.place(CONFIG))
+    return host
+
+
+@pytest.mark.parametrize("page", ALONE, ids=lambda page: page.name)
+def test_commands_do_what_the_page_shows(page: Path, host: Host) -> None:
+    """The commands of a page run in its order, in one place, and show what the page shows."""
+    if page.name in BEGIN_WITH_NOTHING:
+        host.config.unlink()
+    ran = host.play(page)
+    planned = [item for block in blocks(page) if block.language == "console" for item in commands(block)]
+    assert ran == sum(reason(command.text) is None for command in planned)
+
+
+@pytest.mark.peer("postgresql")
+@pytest.mark.xdist_group("postgresql")
+def test_commands_with_a_database_server(host: Host, postgresql_url: str) -> None:  # noqa: F811 - the fixture
+    """The page on several nodes, with a PostgreSQL of the test's own."""
+    host.replaced = {"postgresql+psycopg://redirectd@db.example.net/redirectd": postgresql_url}
+    assert host.play(ROOT / "docs" / DATABASE_SERVER) > 0
+
+
+def test_commands_stand_in_console_blocks() -> None:
+    """No command hides from these tests: blocks have a language that is known, and `$ ` stands in console blocks."""
+    for page in pages():
+        for block in blocks(page):
+            assert block.language in LANGUAGES, f"{page.name}:{block.line}"
+            if block.language != "console":
+                assert not re.search(r"(?m)^\$ ", block.text), f"{page.name}:{block.line}"
+        outside = re.sub(r"(?ms)^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"))
+        assert not re.search(r"(?m)^\s{4,}(redirectd|make|systemctl|\$) ", outside), page.name
+
+
+def test_the_table_of_commands_not_run_is_not_stale() -> None:
+    """Every entry of the table is about a command that a page has."""
+    texts = [
+        command.text
+        for page in pages()
+        for block in blocks(page)
+        if block.language == "console"
+        for command in commands(block)
+    ]
+    unused = [pattern for pattern in ELSEWHERE if not any(re.match(pattern, text) for text in texts)]
+    assert unused == []
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of a page is a file of the project."""
+    for page in pages():
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_what_is_shown_is_compared() -> None:
+    """The comparison finds a line that is not printed, or not in that order, and takes another time or speed."""
+    printed = "read 1,024 bytes in 0.10 s (9 MB/s)\nsecond   line\nthird at 2026-11-22 16:26\n"
+    assert first_missing(["read 7 bytes in 2.30 s (1 MB/s)", "...", "third at 2001-01-01 00:00"], printed) is None
+    assert first_missing(["third at 2001-01-01 00:00", "second line"], printed) == "second line"
+    assert first_missing(["other"], printed) == "other"
