@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from tzlocal import get_localzone
 
 from redirectd.collect.reader import Reading
-from redirectd.dialects import registry
+from redirectd.dialects import hints, registry
 
 if TYPE_CHECKING:
     from redirectd.config.model import Config
@@ -30,12 +30,14 @@ def reading_of(
     """
     source = _source_of(log.name, config)
     wanted = dialect or (source.dialect if source else "auto")
+    head = log.read(log.start, HEAD)
     return Reading(
         source=(source.name if source else log.name)[-255:],
-        dialects=registry.detect(log.read(log.start, HEAD)) if wanted == "auto" else (registry.by_name(wanted),),
+        dialects=registry.detect(head) if wanted == "auto" else (registry.by_name(wanted),),
         zone=zone_of(source.timezone if source else ""),
         policy=config.rules(),
         session_progress=session_progress or (source.session_progress if source else "each"),
+        counted=hints.loss_literals(head),
     )
 
 

@@ -28,8 +28,9 @@ class Answer:
 
     `request_uri` is the URI that was answered (R5), None where the request was not found (R7); `incoming_uri` the one
     this proxy had been asked for. `contacts` and `expires` are raw header values. `fork` tells branches of one
-    transaction apart ('' where not told). `seen_at` is aware UTC, None where the log has no time. `position` is the
-    offset in the source. `faults` are what the writer cut or could not read; `text` is the evidence as logged.
+    transaction apart ('' where not told). `seen_at` is aware UTC, None where the log has no time; `waited_ms` is the
+    time from the request to it, None where the log does not date both. `position` is the offset in the source.
+    `faults` are what the writer cut or could not read; `text` is the evidence as logged.
     """
 
     status: int
@@ -49,6 +50,7 @@ class Answer:
     local: Peer | None = None
     direction: Direction = Direction.RECEIVED
     seen_at: datetime | None = None
+    waited_ms: int | None = None
     dialect: str = ""
     position: int = 0
     faults: tuple[str, ...] = ()
@@ -143,10 +145,21 @@ def from_record(record: Record, *, position: int, seen_at: datetime | None, text
     )
 
 
+LONGEST_WAIT_MS = 180_000
+"""Timer C (16.8): no proxy waits longer for an answer to an INVITE."""
+
+
 def from_messages(
-    frame: Frame, response: Response, request: Request | None, *, position: int, seen_at: datetime | None, text: str
+    frame: Frame,
+    response: Response,
+    request: Request | None,
+    *,
+    position: int,
+    seen_at: datetime | None,
+    text: str,
+    asked_at: datetime | None = None,
 ) -> Answer:
-    """The answer told by a response and, where it was found, its request (R6)."""
+    """The answer told by a response and, where it was found, its request (R6) with the time it is logged at."""
     via, cseq = response.top_via, response.cseq
     cut = _contacts_cut(frame, response)
     rank = UNPAIRED if request is None else CUT if cut else WHOLE
@@ -167,6 +180,7 @@ def from_messages(
         local=frame.local,
         direction=frame.direction,
         seen_at=seen_at,
+        waited_ms=_waited(asked_at, seen_at),
         dialect=frame.dialect,
         position=position,
         faults=("the writer cut the message off",) if cut else (),
@@ -174,6 +188,14 @@ def from_messages(
         text=text,
         response=response,
     )
+
+
+def _waited(asked_at: datetime | None, seen_at: datetime | None) -> int | None:
+    """Milliseconds from request to answer; None where the log has no times, whole seconds only, or strange ones."""
+    if asked_at is None or seen_at is None or not (asked_at.microsecond or seen_at.microsecond):
+        return None
+    milliseconds = round((seen_at - asked_at).total_seconds() * 1000)
+    return milliseconds if 0 <= milliseconds <= LONGEST_WAIT_MS else None
 
 
 def _contacts_cut(frame: Frame, response: Response) -> bool:

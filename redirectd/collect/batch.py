@@ -81,7 +81,13 @@ def _joined(line: Answer, message: Answer) -> Answer:
         joined = replace(message, incoming_uri=line.incoming_uri, peer=message.peer or line.peer)
         source = line
     else:
-        joined = replace(line, expires=message.expires, reasons=message.reasons, response=message.response)
+        joined = replace(
+            line,
+            expires=message.expires,
+            reasons=message.reasons,
+            response=message.response,
+            waited_ms=message.waited_ms,
+        )
         source = message
     if joined.rank == CUT and source.contacts and not source.faults:
         return replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from redirectd.collect.scan import Block
@@ -29,7 +30,30 @@ _SURE_BRANCH = 12
 """A branch at least this long is looked for, else the Call-ID: `z9hG4bK` and a few characters."""
 
 
-def find_request(log: Log, block: Block, frame: Frame, response: Response, dialect: Dialect) -> Request | None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it was found: its frame, the window that this lies in, and its offset in the log.
+
+    `position` is None where the request stands in a rotated file before the answer's.
+    """
+
+    request: Request
+    frame: Frame
+    window: bytes
+    position: int | None
+
+    @property
+    def stamp(self) -> str:
+        """Its time as written, '' where the log has none."""
+        return self.frame.stamp
+
+    @property
+    def record(self) -> bytes:
+        """The request as it stands in the log."""
+        return bytes(self.window[self.frame.start : self.frame.end])
+
+
+def find_request(log: Log, block: Block, frame: Frame, response: Response, dialect: Dialect) -> Asked | None:
     """The request that `response` answers, or None where the bounded stretch does not hold it (R7)."""
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
@@ -37,10 +61,10 @@ def find_request(log: Log, block: Block, frame: Frame, response: Response, diale
     branch = via.branch if via else None
     text = branch if branch and len(branch) >= _SURE_BRANCH else call_id
     needle = dialect.spell(to_bytes(text))
-    for window, at in islice(_places(log, block, frame, needle), MAX_TRIES):
-        request = _request_at(window, at, dialect)
-        if request is not None and answers(response, request):
-            return request
+    for window, base, at in islice(_places(log, block, frame, needle), MAX_TRIES):
+        asked = _request_at(window, base, at, dialect)
+        if asked is not None and answers(response, asked.request):
+            return asked
     return None
 
 
@@ -53,7 +77,7 @@ def answers(response: Response, request: Request) -> bool:
     return ours is None or theirs is None or ours.branch == theirs.branch
 
 
-def _request_at(window: bytes, at: int, dialect: Dialect) -> Request | None:
+def _request_at(window: bytes, base: int | None, at: int, dialect: Dialect) -> Asked | None:
     framed = dialect.frame(window, at, final=True)
     if not isinstance(framed, Frame) or framed.direction is Direction.RECEIVED:
         return None  # what was received with this branch is another element's transaction
@@ -61,10 +85,16 @@ def _request_at(window: bytes, at: int, dialect: Dialect) -> Request | None:
         message = parse_message(framed.payload)
     except MessageError:
         return None
-    return message if isinstance(message, Request) else None
+    if not isinstance(message, Request):
+        return None
+    return Asked(message, framed, window, None if base is None else base + framed.start)
 
 
-def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tuple[bytes, int]]:
+_Place = tuple[bytes, int | None, int]
+"""A window, its offset in the log of the answer (None: it is of an older file), and a position in it."""
+
+
+def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[_Place]:
     """Where the needle stands: backwards from the response, nearest first, then ahead of it in the block.
 
     Writers of several threads can log a request behind its answer, hence the look ahead.
@@ -74,30 +104,31 @@ def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[tup
     low = min(OVERLAP, frame.start) if block.base > log.start else 0
     at = window.rfind(needle, low, frame.start)
     while at >= 0:
-        yield window, at
+        yield window, block.base, at
         at = window.rfind(needle, low, at)
     lowest = block.base + frame.start - LOOK_BACK
     yield from _further_back(log, block.base + low, lowest, needle)
     yield from _in_older(log, -lowest, needle)
     at = window.find(needle, frame.end, frame.end + REACH)
     while at >= 0:
-        yield window, at
+        yield window, block.base, at
         at = window.find(needle, at + 1, frame.end + REACH)
 
 
-def _in_older(log: Log, left: int, needle: bytes) -> Iterator[tuple[bytes, int]]:
+def _in_older(log: Log, left: int, needle: bytes) -> Iterator[_Place]:
     """In the last `left` bytes before `log`, through short rotated files that lie between a request and its answer."""
     for _ in range(MAX_OLDER):
         older = log.previous() if left > 0 else None
         if older is None:
             return
         end = older.end()
-        yield from _further_back(older, end, end - left, needle)
+        for window, _, at in _further_back(older, end, end - left, needle):
+            yield window, None, at
         left -= end
         log = older
 
 
-def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[tuple[bytes, int]]:
+def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[_Place]:
     lowest = max(lowest, log.start)
     while high > lowest:
         low = max(lowest, high - CHUNK)
@@ -105,6 +136,6 @@ def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[t
         window = log.read(base, high + OVERLAP - base)
         at = window.rfind(needle, low - base, high - base + len(needle) - 1)
         while at >= 0:
-            yield window, at
+            yield window, base, at
             at = window.rfind(needle, low - base, at)
         high = low

@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
 from redirectd.collect.answer import WEAK, WHOLE, Answer, from_messages, from_record
 from redirectd.collect.batch import Batch, Quarantined, better, both
+from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.pair import find_request
 from redirectd.collect.progress import session_progress
 from redirectd.collect.relay import Copy, Relays
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
+from redirectd.collect.verdict import Refused
 from redirectd.config.policy import Policy
+from redirectd.dialects import hints
 from redirectd.dialects.frame import Dialect, Direction, Frame, Record, Unreadable
+from redirectd.dialects.kamailio_record import LINE_CUT
 from redirectd.dialects.registry import literals
 from redirectd.dialects.stamps import parse_stamp
+from redirectd.dialects.window import line_at
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sip.text import printable, to_text
 from redirectd.sources.log import Log
@@ -30,31 +35,48 @@ REMEMBERED = 65_536
 MAX_EVIDENCE = 8_192
 """Bytes of a record that are kept as evidence."""
 
-MAX_QUARANTINE = 65_536
-"""Bytes of an unreadable record that are kept."""
+CUT_SHORT = "cut-short"
+"""Loss: answers whose writer cut them off."""
 
+_AGAIN = "the same answer again: a retransmission, or another logger's copy"
 _LONGER_STATUS = re.compile(rb"[\r\n]*+SIP/2\.0 (?:301|183)\d")
+_LOSS_LINE = 96
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s."""
+    """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s.
+
+    `counted` are the byte strings that stand for losses (see `hints.loss_literals`).
+    """
 
     source: str
     dialects: Sequence[Dialect]
     zone: tzinfo
     policy: Policy
     session_progress: Literal["each", "count"] = "each"
+    counted: tuple[bytes, ...] = hints.loss_literals()
 
 
 class Reader:
     """Reads one log from an offset on. `read` adds a stretch to a batch; `offset` is the position behind it."""
 
-    def __init__(self, log: Log, reading: Reading, *, clock: Callable[[], datetime], offset: int = 0) -> None:
+    def __init__(
+        self,
+        log: Log,
+        reading: Reading,
+        *,
+        clock: Callable[[], datetime],
+        offset: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
+        """`observer` is told what each place was read as; it changes nothing."""
         self.reading = reading
         self.log = log
         self._clock = clock
-        self._scanner = Scanner(log, reading.dialects, literals(reading.dialects, (301, 183)), offset=offset)
+        searched = literals(reading.dialects, (301, 183))
+        self._scanner = Scanner(log, reading.dialects, searched, counted=reading.counted, offset=offset)
+        self._tell = Teller(observer)
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._unconfirmed: list[tuple[str, int | None]] = []
         self._relays = Relays()
@@ -95,71 +117,106 @@ class Reader:
             return False
         batch.read += block.end - begin
         self._progress.clear()
+        if block.counted:
+            self._count_losses(batch, block)
+        self._tell.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
         for told, dialect in block.found:
             self._take(block, told, dialect, batch, now)
         return True
 
+    def _count_losses(self, batch: Batch, block: Block) -> None:
+        """What the log itself says that it has lost."""
+        for literal, places in block.counted.items():
+            for at in places:
+                start = line_at(block.window, at, 1024).start
+                line = self.log.read(block.base + start, at - start + _LOSS_LINE)
+                self._lost(batch, *hints.lost(literal, line))
+
+    def _lost(self, batch: Batch, kind: str, count: int = 1) -> None:
+        if count:
+            batch.losses[kind] = batch.losses.get(kind, 0) + count
+
     def _take(self, block: Block, told: Told, dialect: Dialect, batch: Batch, now: datetime) -> None:
-        position = block.base + told.start
+        spot = Spot(block, told)
         if isinstance(told, Unreadable):
-            self._quarantine(batch, block, told.start, told.end, told.dialect, told.why)
+            self._quarantine(batch, spot, told.why)
             return
         seen_at = parse_stamp(told.stamp, self.reading.zone, now) if told.stamp else None
         if isinstance(told, Record):
-            if told.status in {301, 183}:
-                text = _evidence(block.window[told.start : told.end])
-                self._add(batch, from_record(told, position=position, seen_at=seen_at, text=text))
+            self._take_record(batch, spot, told, seen_at)
+        elif told.direction is Direction.SENT:
+            self._tell.told(spot, Outcome.SENT, "R8", "this host sent it: it relays an answer or redirects itself")
+        else:
+            self._take_frame(batch, spot, told, dialect, seen_at)
+
+    def _take_record(self, batch: Batch, spot: Spot, record: Record, seen_at: datetime | None) -> None:
+        if record.status not in {301, 183}:
             return
-        if told.direction is Direction.SENT:
-            return  # what this host answers itself or relays (R8)
+        text = _evidence(spot.block.window[record.start : record.end])
+        if LINE_CUT in record.faults:
+            self._lost(batch, CUT_SHORT)
+        self._add(batch, from_record(record, position=spot.position, seen_at=seen_at, text=text), spot)
+
+    def _take_frame(self, batch: Batch, spot: Spot, frame: Frame, dialect: Dialect, seen_at: datetime | None) -> None:
         try:
-            message = parse_message(told.payload)
+            message = parse_message(frame.payload)
         except MessageError as error:
-            if _LONGER_STATUS.match(told.payload):
-                return  # R2: a status of more than three digits is nothing
-            self._quarantine(batch, block, told.start, told.end, told.dialect, str(error))
+            if _LONGER_STATUS.match(frame.payload):
+                self._tell.told(spot, Outcome.IGNORED, "R2", "a status of more than three digits is nothing")
+            else:
+                self._quarantine(batch, spot, str(error))
             return
         if not isinstance(message, Response) or message.status not in {301, 183}:
+            self._tell.told(spot, Outcome.IGNORED, "R2", "it stands within another message")
             return
-        if message.call_id is None or message.cseq is None:
-            if message.status == 301:
-                why = "the answer has no readable Call-ID and CSeq"
-                self._quarantine(batch, block, told.start, told.end, told.dialect, why)
-            return
-        self._take_response(batch, block, told, dialect, message, position, seen_at)
+        if frame.cut:
+            self._lost(batch, CUT_SHORT)
+        if message.call_id is not None and message.cseq is not None:
+            self._take_response(batch, spot, frame, dialect, message, seen_at)
+        elif message.status == 301:
+            self._quarantine(batch, spot, "the answer has no readable Call-ID and CSeq")
+        else:
+            self._tell.told(spot, Outcome.IGNORED, "R3", "the answer has no readable Call-ID and CSeq")
 
     def _take_response(
         self,
         batch: Batch,
-        block: Block,
+        spot: Spot,
         frame: Frame,
         dialect: Dialect,
         response: Response,
-        position: int,
         seen_at: datetime | None,
     ) -> None:
-        text = _evidence(frame.payload)
+        text, position = _evidence(frame.payload), spot.position
         unpaired = from_messages(frame, response, None, position=position, seen_at=seen_at, text=text)
         if self._relays.is_relayed(unpaired):
+            self._tell.told(spot, Outcome.COPY, "R8", "the same answer, relayed further", unpaired)
             return
         for copy in self._relays.overtaken(unpaired):
             self._retract(batch, copy)
         if self._seen.get(unpaired.event_key) == WHOLE:
             if self._adds(batch, unpaired):
-                self._add(batch, unpaired)
+                self._add(batch, unpaired, spot)
+            else:
+                self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, unpaired)
             return
         if response.status == 183 and self.reading.session_progress == "count":
-            self._add(batch, unpaired)
+            self._add(batch, unpaired, spot)
             return
-        request = find_request(self.log, block, frame, response, dialect)
-        answer = (
-            unpaired
-            if request is None
-            else from_messages(frame, response, request, position=position, seen_at=seen_at, text=text)
-        )
+        answer = unpaired
+        asked = spot.asked = find_request(self.log, spot.block, frame, response, dialect)
+        if asked is not None:
+            asked_at = self._time(asked.stamp)
+            answer = from_messages(
+                frame, response, asked.request, position=position, seen_at=seen_at, text=text, asked_at=asked_at
+            )
         self._relays.counted(answer)
-        self._add(batch, answer)
+        self._add(batch, answer, spot)
+
+    def _time(self, stamp: str) -> datetime | None:
+        # By the hour, which is near enough to guess a year by and lets the parser know a stamp again.
+        return parse_stamp(stamp, self.reading.zone, self._clock().replace(minute=0, second=0, microsecond=0))
 
     def _adds(self, batch: Batch, answer: Answer) -> bool:
         """Whether a message can add to what only a line has told so far in this stretch."""
@@ -170,42 +227,54 @@ class Reader:
 
     def _retract(self, batch: Batch, copy: Copy) -> None:
         """Takes back a relayed copy that stood before the received one (R8)."""
+        self._tell.taken_back(copy.event_key)
         self._remember(copy.event_key, None)
         batch.verdicts.pop(copy.event_key, None)
         batch.retracted.add(copy.move_key)
 
-    def _add(self, batch: Batch, answer: Answer) -> None:
+    def _add(self, batch: Batch, answer: Answer, spot: Spot) -> None:
         key = answer.event_key
         known = self._seen.get(key)
         if answer.status == 183:
-            self._add_progress(batch, answer, is_new=known is None)
+            self._add_progress(batch, answer, spot, is_new=known is None)
         elif known is None or known < answer.rank or key in batch.verdicts:
-            self._judge(batch, answer)
+            self._judge(batch, answer, spot)
+        else:
+            self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, answer)
         self._remember(key, answer.rank if known is None else max(known, answer.rank))
 
-    def _add_progress(self, batch: Batch, answer: Answer, *, is_new: bool) -> None:
+    def _add_progress(self, batch: Batch, answer: Answer, spot: Spot, *, is_new: bool) -> None:
         key, by_message = answer.event_key, answer.response is not None
         at, known_by_message = self._progress.get(key, (-1, by_message))
         if is_new:
             self._progress[key] = (len(batch.progress), by_message)
             batch.progress.append(session_progress(answer))
-        elif known_by_message is not by_message:
+            self._tell.told(spot, Outcome.PROGRESS, "R3", "", answer)
+            return
+        self._tell.told(spot, Outcome.COPY, "R3", "a repeated 183 counts once", answer)
+        if known_by_message is not by_message:
             batch.progress[at] = both(batch.progress[at], session_progress(answer))
             self._progress[key] = (at, True)
 
-    def _judge(self, batch: Batch, answer: Answer) -> None:
+    def _judge(self, batch: Batch, answer: Answer, spot: Spot) -> None:
         key = answer.event_key
         earlier = batch.verdicts.get(key)
         if earlier is not None:
             improved = better(earlier.answer, answer)
             if improved is None:
+                self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, answer)
                 return
             answer = improved
         if answer.rank == WEAK and self._seen.get(f"call {answer.call_key}"):
-            return  # a full telling of the same call says more
+            self._tell.told(spot, Outcome.COPY, "R8", "another line tells more of the same call", answer)
+            return
         verdict = judge(answer, self.reading.policy)
         if verdict is None:
+            self._tell.told(spot, Outcome.IGNORED, "R12", f"{printable(answer.method, 30)} can't be redirected", answer)
             return
+        if isinstance(verdict, Refused) and verdict.unparsed:
+            verdict = replace(verdict, content=spot.content())
+        self._tell.verdict(spot, verdict)
         batch.verdicts[key] = verdict
         self._remember(key, answer.rank)
         if answer.rank != WEAK:
@@ -226,9 +295,9 @@ class Reader:
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _quarantine(self, batch: Batch, block: Block, start: int, end: int, dialect: str, why: str) -> None:
-        content = bytes(block.window[start : min(end, start + MAX_QUARANTINE)])
-        batch.quarantined.append(Quarantined(block.base + start, dialect, why, content))
+    def _quarantine(self, batch: Batch, spot: Spot, why: str) -> None:
+        self._tell.told(spot, Outcome.UNREADABLE, "", why)
+        batch.quarantined.append(Quarantined(spot.position, spot.told.dialect, why, spot.content()))
 
 
 def _evidence(raw: bytes | bytearray) -> str:

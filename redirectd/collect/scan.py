@@ -24,14 +24,19 @@ Told = Frame | Record | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one step saw: the window, where it begins in the log, what was found, and how far the log is dealt with."""
+    """What one step saw: the window, where it begins in the log, what was found, and how far the log is dealt with.
+
+    `counted` are the places of each counted literal in this stretch, in the window; without those that stand nowhere.
+    `unframed` are places of a literal that no dialect knows.
+    """
 
     window: bytes
     base: int
     found: tuple[tuple[Told, Dialect], ...]
-    counts: dict[bytes, int]
+    counted: dict[bytes, list[int]]
     end: int
     at_end: bool
+    unframed: tuple[int, ...] = ()
 
 
 class Scanner:
@@ -71,6 +76,7 @@ class Scanner:
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
         found: list[tuple[Told, Dialect]] = []
+        unframed: list[int] = []
         done = begin
         for at in self._hits(window, begin):
             if at < done:
@@ -79,23 +85,22 @@ class Scanner:
             if isinstance(framed, Incomplete):
                 end = max(begin, min(end, framed.start))
                 break
-            if framed is not None:
+            if framed is None:
+                unframed.append(at)
+            else:
                 found.append(framed)
                 done = max(done, framed[0].end)
         end = max(end, done)
-        counts = {one: window.count(one, begin, end + len(one) - 1) for one in self._counted}
+        counted = {one: places for one in self._counted if (places := _places(window, one, begin, end))}
         if base + end == self.offset and not found:
             return None
         self.offset = base + end
-        return Block(window, base, tuple(found), counts, self.offset, at_end)
+        return Block(window, base, tuple(found), counted, self.offset, at_end, tuple(unframed))
 
     def _hits(self, window: bytes, begin: int) -> list[int]:
         hits: list[int] = []
         for literal in self._literals:
-            at = window.rfind(literal, begin)
-            while at >= 0:
-                hits.append(at)
-                at = window.rfind(literal, begin, at)
+            hits += _places(window, literal, begin, len(window))
         hits.sort()
         return hits
 
@@ -117,3 +122,13 @@ class Scanner:
                     self._dialects.insert(0, self._dialects.pop(index))
                 return framed, dialect
         return waiting
+
+
+def _places(window: bytes, literal: bytes, begin: int, end: int) -> list[int]:
+    """Where the literal begins in `window[begin:end]`, last place first."""
+    found: list[int] = []
+    at = window.rfind(literal, begin, end + len(literal) - 1)
+    while at >= 0:
+        found.append(at)
+        at = window.rfind(literal, begin, at)
+    return found

@@ -70,7 +70,8 @@ class Learnt:
 class Refused:
     """An answer that makes no remap: the rule that says so, and why in words for a person.
 
-    `unparsed` tells that it looked like a permanent move and could not be read: it is kept whole.
+    `unparsed` tells that it looked like a permanent move and could not be read: it is kept whole, with its request, as
+    `content`, the bytes of the log.
     """
 
     answer: Answer
@@ -78,6 +79,7 @@ class Refused:
     reason: str
     old_uri: str = ""
     unparsed: bool = False
+    content: bytes = b""
 
     @property
     def identity(self) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from redirectd.dialects.linehead import line_head
+
 _PJSIP_LOGGER = (
     "Asterisk: debug=yes in the [global] section of pjsip.conf (or `pjsip set logger on` until the next restart), "
     "with verbose in the file's line of logger.conf"
@@ -18,7 +20,7 @@ class Mark:
     """Something that a log without (enough) answers shows.
 
     Count the places where any of `literals` stands. `unless` names a mark that makes this one pointless.
-    `loss` says that each place stands for something the log no longer has.
+    `loss` says that each place stands for something the log no longer has, and `writer` which server tells so.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Mark:
     setting: str
     loss: bool = False
     unless: str = ""
+    writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ MARKS: tuple[Mark, ...] = (
         "pjsip dropped packets that it could not parse before any logger saw them",
         "capture the traffic (pcap, HEP) to see these answers",
         loss=True,
+        writer="asterisk",
     ),
     Mark(
         "asterisk-discarded",
@@ -91,6 +95,7 @@ MARKS: tuple[Mark, ...] = (
         "Asterisk discarded log messages under load",
         "Asterisk: raise logger_queue_limit in logger.conf, or put the log on a faster disk",
         loss=True,
+        writer="asterisk",
     ),
     Mark(
         "kamailio-no-space",
@@ -98,15 +103,37 @@ MARKS: tuple[Mark, ...] = (
         "Kamailio dropped xlog lines that were longer than their buffer",
         'Kamailio: modparam("xlog", "buf_size", 16384)',
         loss=True,
+        writer="kamailio",
     ),
 )
 
 _DISCARDED = re.compile(rb"Logging resumed\.\s{1,4}(\d{1,9}) message")
+_HEAD_BYTES = b"[{<\x1b 0123456789"
+_ASTERISK, _KAMAILIO = (b"res_pjsip", b"chan_sip", b"VERBOSE[", b"asterisk"), (b"<script>", b"kamailio")
+_SHORT_HEAD = 1 << 16
 
 
 def literals() -> tuple[bytes, ...]:
     """All byte strings to count in a log, for `hints`."""
     return tuple(literal for mark in MARKS for literal in mark.literals)
+
+
+def loss_literals(head: bytes = b"") -> tuple[bytes, ...]:
+    """The byte strings that stand for losses in a log with this beginning.
+
+    Each costs a tenth of the reading, so those of a server that a long `head` shows no sign of are left out.
+    """
+    signs = {"asterisk": any(sign in head for sign in _ASTERISK), "kamailio": any(sign in head for sign in _KAMAILIO)}
+    every = len(head) < _SHORT_HEAD or not any(signs.values())
+    return tuple(one for mark in MARKS if mark.loss and (every or signs[mark.writer]) for one in mark.literals)
+
+
+def lost(literal: bytes, line: bytes) -> tuple[str, int]:
+    """The kind of loss that a line with `literal` tells of, and how many there were: 0 for a message's own text."""
+    mark = next(mark for mark in MARKS if literal in mark.literals)
+    if line[:1] not in _HEAD_BYTES and not line_head(line).syslog:
+        return mark.name, 0
+    return mark.name, discarded(line) or 1
 
 
 def count(sample: bytes | bytearray) -> dict[bytes, int]:
