@@ -10,7 +10,9 @@ import structlog
 from apscheduler.triggers.base import BaseTrigger
 
 from redirectd.config.model import Config
+from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
+from redirectd.review.followup import suspend_failing
 from redirectd.service.care import Retention, prune, vacuum
 from redirectd.service.cron import parse_crontab
 from redirectd.service.metrics import write_textfile
@@ -59,9 +61,13 @@ def make_jobs(
         JobSpec("retention", lambda: _prune(config, ready()), at("17 3 * * *", spread=600), 12 * _HOUR, 2 * _HOUR),
         JobSpec("vacuum", lambda: _vacuum(ready()), at("47 3 * * 0", spread=600), 12 * _HOUR, 2 * _HOUR),
     ]
+    if config.policy.auto_approve is not None:
+        each = every(timedelta(minutes=1), zone)
+        jobs.append(JobSpec("auto-approve", lambda: _auto_approve(config, ready()), each, 10 * _MINUTE, 10 * _MINUTE))
     if config.schedule.apply:
         trigger = at(config.schedule.apply, spread=jitter)
-        jobs.append(JobSpec(APPLY, _unless_paused(config, zone, apply), trigger, 10 * _MINUTE, 30 * _MINUTE))
+        run = _unless_paused(config, zone, _after_suspending(config, ready, apply))
+        jobs.append(JobSpec(APPLY, run, trigger, 10 * _MINUTE, 30 * _MINUTE))
     if config.daemon.metrics_file is not None:
         file = config.resolve(config.daemon.metrics_file)
         write = _metrics_writer(file, page)
@@ -84,6 +90,22 @@ def _unless_paused(config: Config, zone: tzinfo, apply: Callable[[], object]) ->
     return run
 
 
+def _after_suspending(
+    config: Config, ready: Callable[[], Database], apply: Callable[[], object]
+) -> Callable[[], object]:
+    """Where it is configured, what fails too often leaves the routing with the very apply that follows."""
+    if config.policy.suspend_failing_after is None:
+        return apply
+
+    def run() -> object:
+        suspended = suspend_failing(ready(), config.rules(), now=datetime.now(UTC))
+        if suspended:
+            _log.warning("remaps_suspended", ids=suspended, what_to_do="see why with 'redirectd show ID'")
+        return apply()
+
+    return run
+
+
 def _metrics_writer(file: Path, page: Callable[[], str]) -> Callable[[], None]:
     return lambda: write_textfile(file, page())
 
@@ -94,6 +116,15 @@ def _expire(database: Database) -> None:
         ended = expire(connection, now=datetime.now(UTC))
     if ended:
         _log.info("remaps_expired", ids=ended)
+
+
+def _auto_approve(config: Config, database: Database) -> None:
+    """R29: what the policy's whole rule covers; each approval is audited."""
+    result = approve_ready(database, config.rules(), now=datetime.now(UTC))
+    if result.approved:
+        _log.info("remaps_auto_approved", ids=[remap.id for remap in result.approved])
+    if result.refused:
+        _log.info("remaps_not_auto_approved", reasons={str(number): why for number, why in result.refused.items()})
 
 
 def _revalidate(database: Database) -> None:

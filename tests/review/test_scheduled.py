@@ -1,0 +1,55 @@
+"""What the service decides by itself, on time and by configuration alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from redirectd.config.load import parse
+from redirectd.review.followup import Watch
+from redirectd.service.jobs import make_jobs
+from redirectd.service.schedule import JobSpec
+from redirectd.store.remap import State
+from tests.review.world import World
+
+RULE = """
+[policy]
+trusted_peers = ["192.0.2.0/24"]
+[policy.auto_approve]
+peers = ["192.0.2.10"]
+min_calls = 2
+min_age = "1h"
+allowed_domains = ["new.example.net"]
+"""
+
+
+def jobs(world: World, text: str, applied: list[str]) -> dict[str, JobSpec]:
+    """The schedule of a configuration over the world's database."""
+    config = parse(text, Path("redirectd.toml"))
+    made = make_jobs(config, UTC, lambda: world.database, apply=lambda: applied.append("applied"), page=lambda: "page")
+    return {job.name: job for job in made}
+
+
+def test_r29_the_rule_runs_only_where_it_is_configured(world: World) -> None:
+    """R29: without the table there is no such job; with it, what the rule covers is approved."""
+    one = world.told("sip:a@old.example.com", "sip:a@new.example.net", calls=2)
+    assert "auto-approve" not in jobs(world, "", [])
+    jobs(world, RULE, [])["auto-approve"].run()
+    assert world.get(one.id).state is State.APPROVED
+
+
+def test_failing_remaps_leave_before_the_apply_that_follows(world: World) -> None:
+    """Suspended at the next apply, and only where configured."""
+    one = world.approve(world.told("sip:a@old.example.com", "sip:a@new.example.net").id)
+    watch = Watch()
+    with world.database.begin() as connection:
+        watch.refresh(connection)
+        told = watch.followed(404, "INVITE", "sip:a@new.example.net", datetime.now(UTC) + timedelta(days=3650))
+        assert told is not None
+        watch.record(connection, [told])
+    applied: list[str] = []
+    jobs(world, "", applied)["apply"].run()
+    assert world.get(one.id).state is State.APPROVED
+    jobs(world, "[policy]\nsuspend_failing_after = 1\n", applied)["apply"].run()
+    assert world.get(one.id).state is State.REVOKED
+    assert applied == ["applied", "applied"]
