@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from redirectd.cli.filters import Filters
 from redirectd.cli.reviewing.card import card, proposal_lines, telling
 from redirectd.cli.reviewing.keys import QUIT, Keys
+from redirectd.cli.reviewing.words import (
+    FILTER_HELP,
+    HELP,
+    KEYS,
+    KEYS_APPROVED,
+    NOTHING,
+    few,
+    filter_text,
+    read_filter,
+)
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.attention import attention
@@ -24,30 +33,6 @@ from redirectd.store.database import Database
 from redirectd.store.remap import State
 
 PAGE = 100
-
-KEYS = "a approve  r reject  s skip  c Contact  n note  e evidence  u undo  ? more keys"
-KEYS_APPROVED = "k keep  r revoke  s skip  n note  e evidence  u undo  ? more keys"
-HELP = """\
-  a  approve it: the next apply routes it
-  r  reject it: it stays rejected on new sightings (an approved one is revoked)
-  s  skip it for now
-  c  choose one of several Contacts, as do 1 to 9; then a approves that one
-  F  approve a suspicious one all the same, with a written reason
-  k  keep an approved one that is failing or stale
-  n  write a note on it
-  e  show all its evidence
-  u  undo the last decision, one after another
-  f  filter by peer, domain, flag, kind or age
-  b  decide on all that the filter passes at once
-  p  proposals: one gateway move instead of many users' moves
-  q  quit; everything decided so far stands"""
-NOTHING = """\
-nothing waits for review.
-  'redirectd ingest FILE' reads a log, 'redirectd run' follows those of the configuration,
-  'redirectd list' shows what was decided, 'redirectd plan' what the next apply would change."""
-
-_FILTER_HELP = "filter, such as: domain=old.example flag=untrusted older=30d (Enter for none): "
-_FILTER_KEYS = {"peer": "peer", "domain": "domain", "flag": "flag", "kind": "kind", "older": "older_than"}
 
 
 @dataclass(slots=True)
@@ -243,13 +228,13 @@ class Sitting:
         if steps[0].action == "note":
             return self._line("the note is again what it was")
         back = [step.before.id for step in steps]
-        self._line(f"undone: {_few(back)} pending again")
+        self._line(f"undone: {few(back)} pending again")
         self._waiting = [*back[:PAGE], *(one for one in [number, *self._waiting] if one not in back)]
         return "done"
 
     def _filter(self, number: int) -> str:
-        text = self.keys.line(_FILTER_HELP)
-        chosen = _read_filter(text)
+        text = self.keys.line(FILTER_HELP)
+        chosen = read_filter(text)
         if chosen is None:
             return self._line("no filter reads so; the words are peer=, domain=, flag=, kind= and older=")
         before, self.filters = self.filters, chosen
@@ -271,7 +256,7 @@ class Sitting:
         """Everything that passes the filter, once its number was typed."""
         with self.database.read() as connection:
             wanted = ids(connection, self.filters.query([State.PENDING], self.clock()), self.policy)
-        shown = _filter_text(self.filters) or "no filter"
+        shown = filter_text(self.filters) or "no filter"
         self._line(f"{len(wanted)} pending remaps ({shown}): a approve all, r reject all, any other key neither")
         action = self.keys.key()
         if action not in {"a", "r"} or not wanted:
@@ -350,26 +335,3 @@ class Sitting:
 
     def _error(self, error: RedirectdError) -> str:
         return self._line(f"refused: {printable(error.why)}\n  what to do: {printable(error.what_to_do)}")
-
-
-def _few(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1:
-        return f"remap {numbers[0]} is"
-    return f"{len(numbers)} remaps are"
-
-
-def _read_filter(text: str) -> Filters | None:
-    chosen = Filters()
-    for word in re.split(r"[\s,]+", text.strip()):
-        if not word:
-            continue
-        name, equals, value = word.partition("=")
-        if not equals or not value or name not in _FILTER_KEYS:
-            return None
-        chosen = replace(chosen, **{_FILTER_KEYS[name]: value})
-    return chosen
-
-
-def _filter_text(filters: Filters) -> str:
-    values = {name: getattr(filters, key) for name, key in _FILTER_KEYS.items()}
-    return " ".join(f"{name}={printable(value, 60)}" for name, value in values.items() if value)
