@@ -15,8 +15,8 @@ from redirectd.apply.journal import Journal
 from redirectd.apply.lock import apply_lock
 from redirectd.apply.result import ApplyResult, TargetOutcome
 from redirectd.apply.servers import OpenChannel, Servers
-from redirectd.apply.transaction import Cause, Transaction
-from redirectd.errors import RefusedError, UsageError
+from redirectd.apply.transaction import Cause, Order, Transaction
+from redirectd.errors import RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
 from redirectd.plan.plan import Plan, make_plan, plan_contents
 from redirectd.plan.route import EffectiveTable
@@ -107,7 +107,12 @@ class Applier:
             refusal = _refusal(plan, request)
             if refusal is not None:
                 return _refused(plan, refusal)
-            return self._transaction.run(plan, self._chosen(request.only), request.actor, request.cause, waiting)
+            order = Order(request.actor, request.cause, forced_past=_forced_past(plan, request))
+            result = self._transaction.run(plan, self._chosen(request.only), order, waiting)
+            if result.error is None:
+                carried = frozenset[int]().union(*(target.rendered.carried for target in plan.targets))
+                self._journal.put_in_service(carried, self._tools.clock(), everything=request.only is None)
+            return result
 
     def rollback(self, number: int | None, request: Request) -> ApplyResult:
         """Reinstall the files of a generation (None: the one before) and hold later applies until resumed.
@@ -126,7 +131,11 @@ class Applier:
             except RefusedError as error:
                 return _refused(plan, error)
             known = [spec for spec in specs if spec.name in contents]
-            return self._transaction.run(plan, known, request.actor, "rollback", waiting, hold)
+            order = Order(request.actor, "rollback", hold, _forced_past(plan, request))
+            result = self._transaction.run(plan, known, order, waiting)
+            if result.generation is not None and not isinstance(result.error, VerifyError):
+                self._journal.out_of_service()
+            return result
 
     def finish(self, request: Request) -> Mapping[str, str]:
         """Retry only what waits for its server and is due; give what still waits, with why.
@@ -136,10 +145,6 @@ class Applier:
         """
         with self._locked(request):
             return self._finisher.finish(due_only=True)
-
-    def resume(self) -> bool:
-        """End a hold; say if there was one."""
-        return self._journal.clear_hold()
 
     def _locked(self, request: Request) -> AbstractContextManager[None]:
         return apply_lock(
@@ -174,7 +179,7 @@ class Applier:
 
     def _pass_hold(self, request: Request) -> None:
         if request.resume:
-            self._journal.clear_hold()
+            self._journal.clear_hold(request.actor, self._tools.clock())
         hold = self._journal.hold()
         if hold is not None:
             raise RefusedError(
@@ -213,6 +218,13 @@ def _refusal(plan: Plan, request: Request) -> RefusedError | None:
     except RefusedError as error:
         return error
     return None
+
+
+def _forced_past(plan: Plan, request: Request) -> tuple[str, ...]:
+    if not request.force:
+        return ()
+    edited = (f"{target.name}: {target.hand_edit}" for target in plan.targets if target.hand_edit and target.changed)
+    return (*map(str, plan.limit.breaches), *edited)
 
 
 def _refused(plan: Plan, error: RefusedError) -> ApplyResult:

@@ -73,7 +73,7 @@ class Finisher:
             files = {name: FileOutcome(outcome, "killed while the files were put into place") for name in items}
         word = "all files are in place" if found.forward else "the old files are back"
         stage = Stage("recover", "", "done", f"an earlier run was killed; {word}")
-        self._journal.close(unit[0].number, files, found.states, [stage], outcome)
+        self._journal.close(unit[0].number, files, found.states, [stage], outcome, now=self._clock())
 
     def _prove(self, unit: Sequence[TargetState], now: datetime) -> None:
         items = [self._item(self._returned(state)) for state in unit]
@@ -81,7 +81,7 @@ class Finisher:
         own = [item for item in items if item.state.goes_back]
         files = file_outcomes(own, verdict)
         stage = Stage("finish", "", "failed" if verdict.failed else "waiting" if verdict.down else "done")
-        self._journal.close(unit[0].number, files, states_after(items, verdict, now), [stage])
+        self._journal.close(unit[0].number, files, states_after(items, verdict, now), [stage], now=now)
         if verdict.failed and own:
             raise verify_error(items, verdict, unit[0].number)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
 
 from redirectd.errors import UsageError
+from redirectd.store import audit, in_service
 from redirectd.store.database import Database
 from redirectd.store.generations import (
     Generation,
@@ -20,7 +24,7 @@ from redirectd.store.generations import (
     history,
     standing_number,
 )
-from redirectd.store.holds import Hold, clear_hold, get_hold, put_hold
+from redirectd.store.holds import Hold, clear_hold, end_hold_of, get_hold, put_hold
 from redirectd.store.target_states import TargetState, put_target_states, target_states
 
 
@@ -49,14 +53,18 @@ class Journal:
         with self._database.read() as connection:
             return get_hold(connection, self.node)
 
-    def put_hold(self, hold: Hold) -> None:
+    def put_hold(self, hold: Hold, now: datetime) -> None:
         """Hold later applies."""
         with self._database.begin() as connection:
-            put_hold(connection, self.node, hold)
+            self._hold(connection, hold, now)
 
-    def clear_hold(self) -> bool:
+    def clear_hold(self, actor: str, now: datetime) -> bool:
         """Let applies go on; say if there was a hold."""
         with self._database.begin() as connection:
+            hold = get_hold(connection, self.node)
+            if hold is None:
+                return False
+            self._tell(connection, now, actor, "resume", f"ends the hold of {hold.at} by {hold.actor}: {hold.reason}")
             return clear_hold(connection, self.node)
 
     def recent(self, limit: int) -> list[Generation]:
@@ -95,13 +103,22 @@ class Journal:
         files: Iterable[GenerationFile],
         states: Iterable[TargetState],
         hold: Hold | None,
+        forced_past: Sequence[str],
     ) -> int:
-        """Write down what is about to be installed, before the first file is swapped; give its number."""
+        """Write down what is about to be installed, before the first file is swapped; give its number.
+
+        A rollback and an apply that was forced past something are decisions of a person, and go into the audit.
+        """
         with self._database.begin() as connection:
             number = add_generation(connection, new, files)
             put_target_states(connection, self.node, [replace(state, number=number) for state in states])
+            told: dict[str, object] = {"generation": number, "checksum": new.checksum}
             if hold is not None:
-                put_hold(connection, self.node, hold)
+                self._tell(connection, new.created_at, new.actor, "rollback", hold.reason, told)
+                self._hold(connection, replace(hold, generation=number), new.created_at)
+            if forced_past:
+                reason = "forced past: " + "; ".join(forced_past)
+                self._tell(connection, new.created_at, new.actor, "force-apply", reason, told)
             return number
 
     def close(
@@ -111,15 +128,54 @@ class Journal:
         states: Iterable[TargetState],
         stages: Sequence[Stage] = (),
         outcome: Outcome | None = None,
+        *,
+        now: datetime,
     ) -> None:
-        """Write down what became of some files of a generation; its own outcome follows from all of them."""
+        """Write down what became of some files of a generation; its own outcome follows from all of them.
+
+        A rollback that did not come into service ends its hold: what it was to hold off is what routes again.
+        """
         with self._database.begin() as connection:
             for target, found in files.items():
                 close_file(connection, number, target, found.outcome, found.error)
             if files:
                 whole = outcome or _whole(file_outcomes(connection, number))
                 close_generation(connection, number, whole, stages)
+                if whole in {Outcome.ROLLED_BACK, Outcome.INTERRUPTED}:
+                    self._end_hold_of(connection, number, now)
             put_target_states(connection, self.node, states)
+
+    def put_in_service(self, carried: Collection[int], now: datetime, *, everything: bool) -> None:
+        """Write down which remaps this node routes by now; with `everything`, by no others."""
+        with self._database.read() as connection:
+            number = standing_number(connection, self.node) or 0
+        in_service.put_in_service(self._database, self.node, carried, number, now, everything=everything)
+
+    def out_of_service(self) -> None:
+        """Write down that it is not known which remaps this node routes by: files of an earlier day are back."""
+        in_service.clear(self._database, self.node)
+
+    def _hold(self, connection: Connection, hold: Hold, now: datetime) -> None:
+        put_hold(connection, self.node, hold)
+        self._tell(connection, now, hold.actor, "hold", hold.reason)
+
+    def _end_hold_of(self, connection: Connection, number: int, now: datetime) -> None:
+        ended = end_hold_of(connection, self.node, number)
+        if ended is not None:
+            reason = f"the rollback of generation {number} did not come into service, so its hold ends"
+            self._tell(connection, now, "redirectd", "resume", reason)
+
+    def _tell(
+        self,
+        connection: Connection,
+        now: datetime,
+        actor: str,
+        action: str,
+        reason: str,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        told = {"node": self.node} | dict(detail or {})
+        audit.append(connection, audit.Entry(at=now, actor=actor, action=action, reason=reason, detail=told))
 
 
 def _whole(outcomes: Sequence[Outcome]) -> Outcome:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from redirectd.apply.control import AnswerError, Channel, RetryLater
 from redirectd.apply.control import prove as ask_and_judge
+from redirectd.apply.control.channel import Pipelined
 from redirectd.errors import PeerError
 from redirectd.sip.text import printable
 from redirectd.targets.base import Command, Question
@@ -69,8 +70,11 @@ class Servers:
                 raise ServerDown(error) from error
             self._space(control)
             try:
-                for command in dict.fromkeys(commands):
-                    self._patiently(channel, command)
+                if isinstance(channel, Pipelined) and channel.pipelines(commands):
+                    channel.act(commands)
+                else:
+                    for command in dict.fromkeys(commands):
+                        self._patiently(channel, command)
             finally:
                 self._reloaded[control] = self._monotonic()
 

@@ -36,6 +36,16 @@ Cause = Literal["apply", "schedule", "rollback"]
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """Who or what asked, and what goes into the record with it: a hold, and what the person forced it past."""
+
+    actor: str
+    cause: Cause
+    hold: Hold | None = None
+    forced_past: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     """One file that changes."""
 
@@ -63,24 +73,16 @@ class Transaction:
         self._servers = servers
         self._clock = clock
 
-    def run(
-        self,
-        plan: Plan,
-        specs: Sequence[TargetSpec],
-        actor: str,
-        cause: Cause,
-        waiting: Mapping[str, str],
-        hold: Hold | None = None,
-    ) -> ApplyResult:
+    def run(self, plan: Plan, specs: Sequence[TargetSpec], order: Order, waiting: Mapping[str, str]) -> ApplyResult:
         """Install what changes in `plan`; `specs` are its targets, `waiting` those whose server is still down.
 
-        Files that don't change are neither written nor reloaded. `hold` is put with the record.
+        Files that don't change are neither written nor reloaded.
         """
         result = _as_it_was(plan, waiting)
         self._adopt(plan)
         if not plan.changed:
-            if hold is not None:
-                self._journal.put_hold(hold)
+            if order.hold is not None:
+                self._journal.put_hold(order.hold, self._clock())
             return result
         works: list[_Work] = []
         try:
@@ -94,13 +96,17 @@ class Transaction:
         generation = Generation(
             node=self._journal.node,
             created_at=self._clock(),
-            actor=actor,
-            cause=cause,
+            actor=order.actor,
+            cause=order.cause,
             checksum=plan.checksum,
             plan=to_json(plan),
-            stages=tuple(Stage(name, "", "done") for name in ("stage", "check")),
+            stages=(
+                *(Stage("force", "", "done", why) for why in order.forced_past),
+                *(Stage(name, "", "done") for name in ("stage", "check")),
+            ),
         )
-        number = self._journal.open(generation, map(_file, works), [item.state for item in items], hold)
+        states = [item.state for item in items]
+        number = self._journal.open(generation, map(_file, works), states, order.hold, order.forced_past)
         items = [replace(item, state=replace(item.state, number=number)) for item in items]
         return self._install(result, items, number)
 
@@ -197,7 +203,7 @@ class Transaction:
         verdict = prove(items, self._servers, self._installer, seconds)
         files = file_outcomes(items, verdict)
         states = states_after(items, verdict, now)
-        self._journal.close(number, files, states, _stages(items, verdict))
+        self._journal.close(number, files, states, _stages(items, verdict), now=now)
         for item, state in zip(items, states, strict=True):
             self._installer.tidy(item.place, keep_backup=state.backup is not None)
         fault: RedirectdError | None = result.error
@@ -224,7 +230,7 @@ class Transaction:
             )
             for item in items
         ]
-        self._journal.close(number, files, states, [Stage("install", at.name, "failed", str(error))])
+        self._journal.close(number, files, states, [Stage("install", at.name, "failed", str(error))], now=now)
         for item in items:
             self._installer.tidy(item.place)
         return self._told(result, files, number, error)

@@ -12,7 +12,7 @@ from redirectd.errors import InstallError, PeerError
 from redirectd.plan.plan import digest, understood
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
 from redirectd.store.target_states import TargetState
-from redirectd.targets.base import Command, Question, Rendered, token_of
+from redirectd.targets.base import Command, LiveTarget, Question, Rendered, token_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,14 @@ def _by_control(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
 
 
 def _reloads(items: Sequence[Item]) -> list[Command]:
-    return [command for item in items for command in item.spec.target.reload()]
+    commands: list[Command] = []
+    for item in items:
+        target = item.spec.target
+        if isinstance(target, LiveTarget):
+            commands += target.load(item.rendered.entries if item.rendered else {}, item.changed)
+        else:
+            commands += target.reload()
+    return commands
 
 
 def _timeout(items: Sequence[Item]) -> float:

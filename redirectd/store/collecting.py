@@ -15,7 +15,7 @@ from redirectd.collect.answer import WHOLE
 from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.sip.text import printable
-from redirectd.store import audit, counting, evidence
+from redirectd.store import audit, counting, evidence, in_service
 from redirectd.store.counting import Doubted
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
@@ -45,11 +45,13 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     """Stores a batch within the caller's transaction, which also holds the position. Replays change nothing."""
     take_turn(connection, "collect")
     result = Recorded()
-    doubted = counting.retract(connection, batch.retracted)
+    doubted = counting.retract(connection, batch.retracted, node)
     fresh = _fresh(connection, batch.verdicts, doubted, result)
     learnt = [one for one in fresh.values() if isinstance(one, Learnt)]
     refused = [one for one in fresh.values() if isinstance(one, Refused)]
     remap_ids = _remaps(connection, learnt, now, result)
+    in_service.note_answers(connection, node, learnt, now)
+    in_service.note_waits(connection, ((remap_ids[one.identity], one) for one in learnt))
     refusal_ids = _refusals(connection, refused, now)
     counting.count(connection, fresh, {**remap_ids, **refusal_ids}, now)
     for one in refused:
@@ -267,7 +269,7 @@ def _quarantine(
             one.answer.position,
             one.answer.dialect,
             one.reason,
-            one.answer.text.encode(),
+            one.content,
             one.answer.seen_at or now,
         )
         for one in refused

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from redirectd.collect.answer import WEAK, Answer
 from redirectd.collect.verdict import Learnt, Verdict
-from redirectd.store import evidence
+from redirectd.store import evidence, in_service
 from redirectd.store.remap import State
 from redirectd.store.schema import event, refusal, remap, remap_method, remap_peer
 from redirectd.store.schema import evidence as evidence_table
@@ -21,8 +21,9 @@ from redirectd.store.upsert import chunks
 
 @dataclass(slots=True)
 class Doubted:
-    """Remaps and refusals that lost a call: nothing may be left of them."""
+    """Remaps and refusals that lost a call, by what `node` read: nothing may be left of them."""
 
+    node: str
     remaps: set[int] = field(default_factory=set)
     refusals: set[int] = field(default_factory=set)
 
@@ -70,9 +71,9 @@ def count(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str
         connection.execute(event.insert(), rows)
 
 
-def retract(connection: Connection, move_keys: Iterable[str]) -> Doubted:
+def retract(connection: Connection, move_keys: Iterable[str], node: str) -> Doubted:
     """Takes back answers that were relayed copies of others."""
-    doubted = Doubted()
+    doubted = Doubted(node)
     for part in chunks(move_keys):
         for row in connection.execute(select(event).where(event.c.key.in_(part))).all():
             uncount(connection, row, doubted)
@@ -86,6 +87,7 @@ def uncount(connection: Connection, row: Any, doubted: Doubted) -> None:  # noqa
         _less(connection, refusal, refusal.c.id == row.refusal_id)
         doubted.refusals.add(row.refusal_id)
     if row.remap_id is not None:
+        in_service.take_back(connection, doubted.node, row.remap_id, row.seen_at)
         _less(connection, remap, remap.c.id == row.remap_id)
         _less(connection, remap_peer, (remap_peer.c.remap_id == row.remap_id) & (remap_peer.c.peer == row.peer))
         _less(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -14,11 +16,17 @@ _NAME = "apply_hold"
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Who holds applies on a node, since when (RFC 3339) and why."""
+    """Who holds applies on a node, since when (RFC 3339) and why.
+
+    `generation` is the rollback's own, which ends its hold if it does not come into service; `earlier` is the hold
+    that stood before it, to be put back then.
+    """
 
     actor: str
     at: str
     reason: str
+    generation: int = 0
+    earlier: Mapping[str, Any] | None = None
 
 
 def get_hold(connection: Connection, node: str) -> Hold | None:
@@ -28,7 +36,26 @@ def get_hold(connection: Connection, node: str) -> Hold | None:
 
 
 def put_hold(connection: Connection, node: str, hold: Hold) -> None:
-    """Hold applies on `node`, instead of an earlier hold."""
+    """Hold applies on `node`; an earlier hold is kept in it."""
+    earlier = get_hold(connection, node)
+    if earlier is not None:
+        hold = replace(hold, earlier=asdict(replace(earlier, earlier=None)))
+    _put(connection, node, hold)
+
+
+def end_hold_of(connection: Connection, node: str, generation: int) -> Hold | None:
+    """End the hold of a rollback that did not come into service, back to the one before; give what ended."""
+    hold = get_hold(connection, node)
+    if hold is None or hold.generation != generation:
+        return None
+    if hold.earlier is None:
+        clear_hold(connection, node)
+    else:
+        _put(connection, node, Hold(**hold.earlier))
+    return hold
+
+
+def _put(connection: Connection, node: str, hold: Hold) -> None:
     clear_hold(connection, node)
     connection.execute(insert(setting).values(node=node, name=_NAME, value=json.dumps(asdict(hold))))
 

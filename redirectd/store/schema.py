@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -118,6 +119,28 @@ followup = Table(
     Column("calls", BigInteger, nullable=False),
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+)
+
+remap_wait = Table(
+    "remap_wait",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("calls", BigInteger, nullable=False),  # those whose log told the times of request and answer
+    Column("milliseconds", BigInteger, nullable=False),  # their sum
+)
+
+in_service = Table(
+    "in_service",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("old_hash", String(32), nullable=False),  # the remap's: a 301 to any target tells that nobody looked up
+    Column("generation", BigId, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("calls_a_day", Double, nullable=False),  # 301s a day while there were any before
+    Column("calls", BigInteger, nullable=False, index=True),  # 301s since, told by this node's logs
+    Column("last_seen", UtcDateTime),
+    Index("in_service_old_hash", "node", "old_hash"),
 )
 
 refusal = Table(

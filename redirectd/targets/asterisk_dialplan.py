@@ -109,7 +109,7 @@ class AsteriskDialplan:
             lines += [_row(extension, found.entries[extension]) for extension in contexts[digits]]
         lines += [f"[{self._prefix}]", _row(SENTINEL, token)]
         content = "".join(f"{line}\n" for line in lines).encode("ascii")
-        return Rendered(content, found.entries, found.refused, found.conflicts, token)
+        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def _extensions(self, uri: SipUri) -> Collection[str]:
         if self._hosts and not speaks_for(self._hosts, uri):

@@ -54,7 +54,8 @@ class AsteriskPjsipAor:
         content = self._header + moved
         entries = self.parse(content)
         refused = (*found.refused, *refusals(routes, unmoved))
-        return Rendered(content, entries, refused, found.conflicts, token_of(entries))
+        carried = found.carried.difference(each.id for each in refused)
+        return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read the sections as Asterisk does: ``AOR/position`` to the contact's URI."""

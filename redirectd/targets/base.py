@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from redirectd.plan.route import Conflict, Route
 
@@ -32,7 +32,8 @@ class Rendered:
 
     `entries` maps what the server matches on to what it gives, both as the server sees them: the intent that
     `parse(content)` must give back exactly, and that the server is asked about after the reload. `token` names
-    this content (a hash of the entries), for targets that carry a sentinel.
+    this content (a hash of the entries), for targets that carry a sentinel. `carried` are the remaps that it speaks
+    for; nobody knows them of a file that was not rendered from remaps.
     """
 
     content: bytes
@@ -40,6 +41,7 @@ class Rendered:
     refused: tuple[Refusal, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     token: str = ""
+    carried: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,15 @@ class Target(Protocol):
 
         A key that is in `changed` and not in `rendered.entries` must be gone from the server.
         """
+        ...
+
+
+@runtime_checkable
+class LiveTarget(Target, Protocol):
+    """A target whose server reads no file: the changes are put into it one by one."""
+
+    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
+        """The commands that bring the server's `changed` keys to `entries`; keys not in `entries` go."""
         ...
 
 

@@ -45,7 +45,7 @@ class KamailioAliasDb:
         found = project(routes, "user", self._match, user_at_host, _value)
         rows = ((0, *_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
         content = dbtext.write_table(COLUMNS, rows)
-        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries))
+        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read a table as alias_db asks it: alias user and domain to user and domain, none twice."""

@@ -66,7 +66,7 @@ class KamailioDialplan:
         content = dbtext.write_table(
             COLUMNS, ((0, self._dpid, 1, 0, key, 0, _WHOLE, value, _ATTRS) for key, value in rows)
         )
-        return Rendered(content, found.entries, found.refused, found.conflicts, token)
+        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""

@@ -58,7 +58,8 @@ class KamailioDispatcher:
         content = self._header + moved
         entries = self.parse(content)
         refused = (*found.refused, *refusals(routes, unmoved))
-        return Rendered(content, entries, refused, found.conflicts, token_of(entries))
+        carried = found.carried.difference(each.id for each in refused)
+        return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read a list as Kamailio does: ``set/position`` to ``URI flags priority attrs``."""

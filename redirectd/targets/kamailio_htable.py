@@ -85,7 +85,7 @@ class KamailioHtable:
         token = token_of(found.entries)
         rows = [(SENTINEL, token), *found.entries.items()]
         content = dbtext.write_table(COLUMNS, ((0, key, 0, 0, value, 0) for key, value in rows))
-        return Rendered(content, found.entries, found.refused, found.conflicts, token)
+        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""

@@ -30,7 +30,7 @@ class _Listing:
         """Write all routes in key order."""
         found = project(routes, None, self._match, _keys, lambda uri: write_uri(uri, KAMAILIO))
         content = self._write(found.entries).encode("ascii")
-        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries))
+        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
 
     def parse(self, content: bytes) -> Mapping[str, str]:
         """Read the pairs back; TargetError where the file is not of this form or an old URI stands there twice."""

@@ -12,11 +12,15 @@ from redirectd.targets.base import CannotCarryError, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """What can be written: `entries` in key order, and what can't be, with the reasons."""
+    """What can be written: `entries` in key order, and what can't be, with the reasons.
+
+    `carried` are the remaps that the entries speak for.
+    """
 
     entries: dict[str, str]
     refused: tuple[Refusal, ...]
     conflicts: tuple[Conflict, ...]
+    carried: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,15 @@ def project(
         for key in keys:
             claims.setdefault(key, []).append(_Claim(route.id, value))
     entries: dict[str, str] = {}
+    carried: set[int] = set()
     for key in sorted(claims):
         values = {claim.value for claim in claims[key]}
         if len(values) > 1:
             conflicts.append(_disagreeing(key, claims[key]))
         elif (only := values.pop()) is not None:
             entries[key] = only
-    return Projection(entries, tuple(refused), tuple(conflicts))
+            carried.update(claim.id for claim in claims[key])
+    return Projection(entries, tuple(refused), tuple(conflicts), frozenset(carried))
 
 
 def _claim(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from redirectd.apply.applier import Request
 from redirectd.errors import RefusedError, UsageError
+from redirectd.store import audit
 from redirectd.store.generations import get_generation
+from redirectd.store.schema import audit as table
+from tests.apply.kill import Steps, copy_of, stepped_world
 from tests.apply.world import World, expected, moves, outcomes
 
 FIRST, SECOND, THIRD = moves(3), moves(4, "second.test"), moves(5, "third.test")
@@ -60,8 +67,7 @@ def test_rollback_to_what_is_in_place_holds_too(tmp_path: Path) -> None:
     assert outcomes(world.applier.rollback(3, ME)) == {"users": "unchanged"}
     with pytest.raises(RefusedError):
         world.apply(FIRST)
-    assert world.applier.resume()
-    assert not world.applier.resume()
+    assert outcomes(world.apply(THIRD, resume=True)) == {"users": "unchanged"}
 
 
 def test_rollback_that_is_disproved_is_undone(tmp_path: Path) -> None:
@@ -71,6 +77,77 @@ def test_rollback_that_is_disproved_is_undone(tmp_path: Path) -> None:
     result = world.applier.rollback(1, ME)
     assert (outcomes(result), result.exit_code) == ({"users": "rolled-back"}, 4)
     assert world.in_file() == expected(THIRD)
+
+
+def test_rollback_that_is_disproved_leaves_no_hold(tmp_path: Path) -> None:
+    """What the hold was to keep away is what routes again, so the schedule goes on with what is approved."""
+    world = _world(tmp_path)
+    world.server.deaf = True
+    world.applier.rollback(1, ME)
+    world.server.deaf = False
+    assert outcomes(world.apply(THIRD, cause="schedule")) == {"users": "unchanged"}
+    assert [each.action for each in audited(world)][-3:] == ["rollback", "hold", "resume"]
+
+
+def test_rollback_that_is_disproved_keeps_an_earlier_hold(tmp_path: Path) -> None:
+    """A second rollback that fails takes nothing away from the hold of the first."""
+    world = _world(tmp_path)
+    world.applier.rollback(2, ME)
+    world.server.deaf = True
+    world.applier.rollback(1, ME)
+    with pytest.raises(RefusedError, match="rolled back to generation 2"):
+        world.apply(THIRD)
+
+
+def test_rollback_that_was_killed_leaves_no_hold(tmp_path: Path) -> None:
+    """Killed before its files were in place, a rollback is undone by the next apply, and its hold with it."""
+    base = tmp_path / "base"
+    base.mkdir()
+    _world(base).database.close()
+    for step in range(1, 200):
+        home = copy_of(base, "trial")
+        child = os.fork()
+        if child == 0:
+            steps = Steps(step, lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == "rename" else None)
+            stepped_world(home, {"users": "unix:one"}, steps).applier.rollback(1, ME)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            break
+    else:
+        pytest.fail("no step was a rename")
+    world = World(home, {"users": "unix:one"})
+    assert outcomes(world.apply(THIRD)) == {"users": "unchanged"}
+    assert world.in_file() == expected(THIRD) == world.server.served("users")
+
+
+def test_decisions_on_applies_are_audited(tmp_path: Path) -> None:
+    """R35: forced applies, rollbacks, holds and their end are in the chain, with who, why and the generation."""
+    world = _world(tmp_path)
+    world.apply({}, force=True, actor="bob")
+    world.applier.rollback(2, ME)
+    world.apply(SECOND, resume=True, actor="eve")
+    told = [(each.actor, each.action, each.reason, each.detail.get("generation")) for each in audited(world)]
+    assert told[-4:] == [
+        ("bob", "force-apply", "forced past: users: all 5 entries would go and none be left", 4),
+        ("ada", "rollback", "rolled back to generation 2", 5),
+        ("ada", "hold", "rolled back to generation 2", None),
+        ("eve", "resume", told[-1][2], None),
+    ]
+    assert told[-1][2].startswith("ends the hold of 2026-05-01T12:")
+    assert told[-1][2].endswith("by ada: rolled back to generation 2")
+    with world.database.read() as connection:
+        assert audit.broken_at(connection) is None
+
+
+def audited(world: World) -> list[audit.Entry]:
+    """Give all entries of the audit."""
+    with world.database.read() as connection:
+        rows = connection.execute(select(table.c.actor, table.c.action, table.c.reason, table.c.detail, table.c.at))
+        return [
+            audit.Entry(actor=row.actor, action=row.action, reason=row.reason, at=row.at, detail=json.loads(row.detail))
+            for row in rows
+        ]
 
 
 def test_rollback_skips_what_did_not_stand(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from redirectd.errors import PeerError
 from redirectd.sip.text import printable
@@ -47,6 +48,19 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Give back sockets and files; the channel can be used again."""
+        ...
+
+
+@runtime_checkable
+class Pipelined(Protocol):
+    """A channel that sends many commands ahead of their answers."""
+
+    def pipelines(self, commands: Sequence[Command]) -> bool:
+        """Whether all of these can be sent so."""
+        ...
+
+    def act(self, commands: Sequence[Command]) -> Sequence[object]:
+        """Do them; AnswerError for the first that failed, after all."""
         ...
 
 
