@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import faulthandler
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from redirectd.errors import ConfigError
 
 if TYPE_CHECKING:
     from redirectd.config.model import Config
@@ -33,10 +39,44 @@ def run_service(config_file: Path | None) -> None:
     Daemon(load).run()
 
 
-def status_document(config: Config, database: Database) -> Document:
-    """What the daemon says, or the database where no daemon answers (then `daemon.running` is false). Never raises."""
-    from redirectd.service.control import ask
-    from redirectd.service.status import without_daemon
+def status_document(load: Callable[[], Config], open_database: Callable[[], Database], file: Path | None) -> Document:
+    """What the daemon says, or the database where no daemon answers (then `daemon.running` is false).
 
-    answer: Document | None = ask(config.resolve(config.daemon.socket))
-    return answer if answer is not None else without_daemon(database, config.node, datetime.now(UTC))
+    The daemon is asked even where `load` fails, since a refused reload is what one looks for then: `file` is searched
+    for its socket, and `configuration_faults` tells what is wrong. Raises the ConfigError of `load` or `open_database`
+    where nobody answers.
+    """
+    from redirectd.service.control import ask
+    from redirectd.service.status import fault_part, without_daemon
+
+    broken: ConfigError | None = None
+    try:
+        config = load()
+        socket = config.resolve(config.daemon.socket)
+    except ConfigError as error:
+        broken, socket = error, _socket_in(file)
+    document: Document | None = ask(socket)
+    if document is None:
+        if broken is not None:
+            raise broken
+        database = open_database()
+        try:
+            document = without_daemon(database, config.node, datetime.now(UTC))
+        finally:
+            database.close()
+    return {**document, "configuration_faults": fault_part(broken)}
+
+
+def _socket_in(file: Path | None) -> Path:
+    """The status socket that a file names which can't be read as a whole; the default one where it names none."""
+    from redirectd.config.load import find
+    from redirectd.config.model import DaemonSection
+
+    found, named = find(file), None
+    with suppress(OSError):
+        text = b"" if found is None else found.read_bytes()
+        named = re.search(rb"""^[ \t]*socket[ \t]*=[ \t]*["']([^"'\\\n]+)["']""", text, re.MULTILINE)
+    if found is None or named is None:
+        default: Path = DaemonSection().socket
+        return default
+    return found.absolute().parent / os.fsdecode(named[1])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from redirectd.errors import StoreError
+from redirectd.errors import ConfigError, RedirectdError, StoreError
 from redirectd.service.reader import ReaderReport
 from redirectd.service.schedule import JobRecord
 from redirectd.service.stored import Document, read_stored
@@ -45,6 +45,12 @@ def without_daemon(database: Database, node: str, now: datetime) -> Document:
         }
     )
     return document
+
+
+def fault_part(error: ConfigError | None) -> list[Document]:
+    """What is wrong with the configuration file as it is now, whatever the daemon runs with."""
+    faults: Iterable[RedirectdError] = () if error is None else error.faults or (error,)
+    return [{"where": one.where, "why": one.why, "what_to_do": one.what_to_do} for one in faults]
 
 
 def source_part(reports: Iterable[ReaderReport]) -> list[Document]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
 import sqlite3
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -205,10 +207,8 @@ def test_status_without_a_daemon_comes_from_the_database(folder: Path, corpus: P
     with service:
         alive = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
         service.stop()
-    config = load(service.config)
-    database = Database(f"sqlite:///{folder / 'redirectd.db'}")
-    down = status_document(config, database)
-    database.close()
+    url = f"sqlite:///{folder / 'redirectd.db'}"
+    down = status_document(lambda: load(service.config), lambda: Database(url), service.config)
     assert down["daemon"] == {"running": False, "node": "test"}
     assert down["remaps"] == alive["remaps"]
     assert down["nodes"][0]["node"] == "test"
@@ -217,11 +217,37 @@ def test_status_without_a_daemon_comes_from_the_database(folder: Path, corpus: P
 def test_status_with_neither_says_what_is_wrong(folder: Path) -> None:
     """No daemon and no database: the document still comes, with the reason and what to do."""
     service = Service(folder)
-    database = Database(f"sqlite:///{folder / 'none' / 'redirectd.db'}")
-    document = status_document(load(service.config), database)
+    url = f"sqlite:///{folder / 'none' / 'redirectd.db'}"
+    document = status_document(lambda: load(service.config), lambda: Database(url), service.config)
     assert document["database"]["ok"] is False
     assert document["database"]["what_to_do"]
     assert document["remaps"] is None
+
+
+BROKEN = ["[limits]\nmax_changes = 'many'\n[nonsense]\n", "[[[\n"]
+
+
+@pytest.mark.parametrize("breakage", BROKEN, ids=["faulty", "no-toml"])
+def test_status_shows_a_refused_reload_while_the_file_is_broken(folder: Path, breakage: str) -> None:
+    """The daemon is asked by the socket the broken file names; both the refusal and the file's faults are told."""
+    service = Service(folder)
+    command = [sys.executable, "-m", "redirectd", "--config", str(service.config), "status"]
+    with service:
+        service.until_told("READY")
+        service.configure(breakage)
+        service.signal(signal.SIGHUP)
+        service.until_status(lambda status: status["daemon"]["configuration_error"], "the refusal is known")
+        shown = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+        assert shown["daemon"]["running"]
+        assert shown["daemon"]["configuration_error"]
+        assert all(str(service.config) in fault["where"] for fault in shown["configuration_faults"])
+        assert len(shown["configuration_faults"]) == (2 if "limits" in breakage else 1)
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "a newer configuration was refused" in told
+        assert "fault in the configuration file" in told
+        service.stop()
+    down = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (down.returncode, down.stdout) == (2, ""), "nobody answers, and where the database is nobody knows"
 
 
 def test_metrics_file_is_written_and_readable(folder: Path) -> None:

@@ -17,15 +17,12 @@ from redirectd.sip.text import printable
 def status_command(app: App, *, as_json: bool) -> None:
     """Show the service, its sources and their lag, what waits, what is installed, and what was lost.
 
-    Where no service runs on this host, what the database knows is shown. The exit code is 0 all the same.
+    Where no service runs on this host, what the database knows is shown. The exit code is 0 all the same. A running
+    service is shown even while its configuration file is faulty, with the faults.
     """
     from redirectd.service.run import status_document
 
-    database = app.unchecked_database()
-    try:
-        document = status_document(app.config, database)
-    finally:
-        database.close()
+    document = status_document(lambda: app.config, lambda: app.unchecked_database(), app.config_file)
     if as_json:
         emit_json(document)
     else:
@@ -34,6 +31,9 @@ def status_command(app: App, *, as_json: bool) -> None:
 
 def _show(document: dict[str, Any]) -> None:
     _show_daemon(document["daemon"])
+    for fault in document["configuration_faults"]:
+        say(f"fault in the configuration file: {printable(fault['where'])}: {printable(fault['why'])}")
+        say(f"  what to do: {printable(fault['what_to_do'])}")
     _show_database(document)
     if document["sources"]:
         rows = [
