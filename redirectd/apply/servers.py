@@ -70,11 +70,12 @@ class Servers:
                 raise ServerDown(error) from error
             self._space(control)
             try:
-                if isinstance(channel, Pipelined) and channel.pipelines(commands):
-                    channel.act(commands)
-                else:
-                    for command in dict.fromkeys(commands):
-                        self._patiently(channel, command)
+                rest = commands
+                if isinstance(channel, Pipelined):
+                    channel.act([command for command in commands if channel.pipelines(command)])
+                    rest = [command for command in commands if not channel.pipelines(command)]
+                for command in dict.fromkeys(rest):
+                    self._patiently(channel, command)
             finally:
                 self._reloaded[control] = self._monotonic()
 

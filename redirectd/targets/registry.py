@@ -8,6 +8,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 
 from redirectd.errors import ConfigError, RedirectdError
+from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.base import Target, TargetOptions
@@ -52,6 +53,13 @@ _KINDS: dict[str, _Kind] = {
         AsteriskDialplan,
         {
             "prefix": _Option("beginning of the contexts' names (default redirectd-map)", str),
+            "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
+        },
+    ),
+    "asterisk-astdb": _Kind(
+        AsteriskAstdb,
+        {
+            "family": _Option("AstDB family of the entries (default redirectd)", str),
             "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
         },
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
-from tests.peers.lab.asterisk import Setup, dial_plan
+from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup, dial_plan
 from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, Kamailio, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
@@ -132,8 +132,6 @@ def test_a_moved_user_is_rerouted_by_asterisk(
     spec = f"asterisk -C {server.config_file} -rx"
     secret = operator.folder / "ami.secret"
     if control == "ami":
-        from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER
-
         secret.write_text(AMI_SECRET)
         spec = f"ami://{AMI_USER}@{server.address}:{server.ami_port}"
     operator.configure(
@@ -156,6 +154,39 @@ def test_a_moved_user_is_rerouted_by_asterisk(
     assert len(old.invites()) == before
     [again] = operator.json("apply")["targets"]
     assert again["outcome"] == "unchanged"
+
+
+@pytest.mark.peer("asterisk")
+def test_a_moved_user_is_rerouted_through_astdb(
+    operator: Operator, start_asterisk: StartAsterisk, answering_side: Answer, loopback_address: str
+) -> None:
+    """asterisk-astdb: the change is live without any reload, proven by reading back, and taken back by a revoke."""
+    new = answering_side(RINGS_AND_ANSWERS)
+    moved = f"sip:+4930222@{new.address}:{new.port};user=phone"
+    old = answering_side(moved_to(f"<{moved}>"))
+    plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
+    look_up = "[redirectd-lookup]\nexten => s,1,Return(${DB(redirectd/${ARG1})})\n"
+    server = start_asterisk(Setup(plan + look_up))
+    secret = operator.folder / "ami.secret"
+    secret.write_text(AMI_SECRET)
+    operator.configure(
+        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\npath = "{operator.folder}/astdb.txt"\n'
+        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
+    )
+    place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}")
+    server.wait_for_log("BYE sip:")
+    operator.run("ingest", str(server.full_log))
+    [remap] = operator.pending()
+    operator.run("approve", str(remap["id"]))
+
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+
+    before = len(old.invites())
+    assert place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}").status == 200
+    assert (new.invites()[-1], len(old.invites())) == (moved, before)
+    operator.run("revoke", str(remap["id"]), "--reason", "moved back")
+    operator.run("apply", "--force")
+    assert "not found" in server.rx("database get redirectd 4930111")
 
 
 @pytest.mark.peer("kamailio")

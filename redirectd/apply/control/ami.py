@@ -62,9 +62,9 @@ class Ami:
             raise self._error(line, message)
         return judged(self._where, line, output)
 
-    def pipelines(self, commands: Sequence[Command]) -> bool:
+    def pipelines(self, command: Command) -> bool:
         """Manager actions can be; a CLI command is asked by itself."""
-        return bool(commands) and all(command.name in ACTIONS for command in commands)
+        return command.name in ACTIONS
 
     def act(self, commands: Sequence[Command]) -> list[Message]:
         """Do manager actions, sent ahead of their answers; AnswerError for the first that failed, after all."""

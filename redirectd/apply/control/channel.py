@@ -55,8 +55,8 @@ class Channel(Protocol):
 class Pipelined(Protocol):
     """A channel that sends many commands ahead of their answers."""
 
-    def pipelines(self, commands: Sequence[Command]) -> bool:
-        """Whether all of these can be sent so."""
+    def pipelines(self, command: Command) -> bool:
+        """Whether a command can be sent so."""
         ...
 
     def act(self, commands: Sequence[Command]) -> Sequence[object]:

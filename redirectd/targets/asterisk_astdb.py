@@ -1,0 +1,114 @@
+"""asterisk-astdb: user moves in Asterisk's own database, put there over the manager interface.
+
+A lookup costs the same at any size, and a change of a thousand entries among a million is a thousand commands: nothing
+is reloaded. The file holds what is in AstDB, one ``USER URI`` a line, so that a plan can compare and a rollback has
+something to go back to; Asterisk never reads it.
+
+The operator's lookup is one line: ``exten => s,1,Return(${DB(redirectd/${ARG1})})``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import ClassVar
+
+from redirectd.plan.route import Route
+from redirectd.sip.uri import SipUri
+from redirectd.targets.asterisk_dialplan import MAX_VALUE, extension_of
+from redirectd.targets.base import Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
+from redirectd.targets.dbtext import text_lines
+from redirectd.targets.hosts import read_hosts, speaks_for
+from redirectd.targets.project import project
+from redirectd.targets.uritext import ASTERISK, write_uri
+
+SENTINEL = "redirectd:generation"
+"""Key whose value names the content; no user part has a colon in it."""
+
+_FAMILY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,39}")
+_LINE = re.compile(r"([A-Za-z0-9+*#.~_\-:]{1,79}) (\S{1,500})")
+_HEAD = "# What redirectd has put into AstDB; edits are lost."
+
+
+class AsteriskAstdb:
+    """Keeps a family of AstDB. `hosts` are the old hosts it speaks for (all if empty)."""
+
+    kind: ClassVar[str] = "asterisk-astdb"
+    mtime_step: ClassVar[bool] = False
+
+    def __init__(self, *, match: str = "request-uri", family: str = "redirectd", hosts: Collection[str] = ()) -> None:
+        if not _FAMILY.fullmatch(family):
+            raise ValueError(f"family {family!r} is no name of up to 40 letters, digits, - and _")
+        self._match = match
+        self._family = family
+        self._hosts = read_hosts(hosts)
+
+    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+        """Write the entries in the order of their users, the token last."""
+        found = project(routes, "user", self._match, self._users, _value)
+        token = token_of(found.entries)
+        lines = [_HEAD, *(f"{user} {uri}" for user, uri in found.entries.items()), f"{SENTINEL} {token}"]
+        content = "".join(f"{line}\n" for line in lines).encode("ascii")
+        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+
+    def _users(self, uri: SipUri) -> Collection[str]:
+        if self._hosts and not speaks_for(self._hosts, uri):
+            return ()
+        return (extension_of(uri),)
+
+    def parse(self, content: bytes) -> Mapping[str, str]:
+        """Read the file back: one user a line, none twice, the token true."""
+        entries: dict[str, str] = {}
+        for number, line in enumerate(text_lines(content), 1):
+            found = _LINE.fullmatch(line)
+            if line.startswith("#"):
+                continue
+            if found is None:
+                raise TargetError(f"line {number}: not a user and a URI")
+            if found[1] in entries:
+                raise TargetError(f"line {number}: the user stands there twice")
+            entries[found[1]] = found[2]
+        token = entries.pop(SENTINEL, None)
+        if token != token_of(entries) and (entries or token is not None):
+            raise TargetError(f"the line {SENTINEL} does not name this content")
+        return entries
+
+    def reload(self) -> Sequence[Command]:
+        """Nothing: Asterisk reads no file here, see `load`."""
+        return ()
+
+    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
+        """Put and delete what changed, the token last.
+
+        Deleting what isn't there is an error, and after an interrupted load nobody knows what is: so it is put first.
+        """
+        commands: list[Command] = []
+        for key in changed:
+            commands.append(Command("DBPut", (self._family, key, entries.get(key, "-"))))
+            if key not in entries:
+                commands.append(Command("DBDel", (self._family, key)))
+        commands.append(Command("DBPut", (self._family, SENTINEL, token_of(entries))))
+        return commands
+
+    def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
+        """Ask for the token and for changed users one by one (all, or 200 of them)."""
+        wanted = {SENTINEL: rendered.token, **rendered.entries}
+        return [
+            Question(Command(f"database get {self._family} {key}"), _judge(key, wanted.get(key, "")))
+            for key in [SENTINEL, *sample(changed)]
+        ]
+
+
+def _value(uri: SipUri) -> str:
+    return write_uri(uri, ASTERISK, limit=MAX_VALUE)
+
+
+def _judge(key: str, wanted: str) -> Callable[[Reply | Fault], str | None]:
+    def judge(reply: Reply | Fault) -> str | None:
+        text = (reply.text if isinstance(reply, Fault) else str(reply)).strip()
+        held = text.partition("Value: ")[2].strip() if text.startswith("Value: ") else ""
+        if held == wanted and (held or "not found" in text):
+            return None
+        return f"{key} gives {held or 'nothing'} instead of {wanted or 'nothing'}"
+
+    return judge

@@ -1,0 +1,83 @@
+"""asterisk-astdb: what is written down, what is put into AstDB, and what is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from redirectd.plan.route import Route
+from redirectd.sip.routekey import route_key
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.targets.asterisk_astdb import SENTINEL, AsteriskAstdb
+from redirectd.targets.base import Command, LiveTarget, TargetError
+
+
+def _sip(text: str) -> SipUri:
+    uri = parse_uri(text)
+    assert isinstance(uri, SipUri)
+    return uri
+
+
+def _route(number: int, old: str, new: str) -> Route:
+    return Route((number,), "user", route_key(_sip(old)), _sip(old), _sip(new))
+
+
+def test_the_file_is_read_back_to_the_entries() -> None:
+    """What render writes down means exactly the entries, and a target that loads live is known as one."""
+    target = AsteriskAstdb()
+    rendered = target.render([_route(1, "sip:alice@a.test", "sip:new@b.test;user=phone")], None)
+    assert dict(rendered.entries) == {"alice": "sip:new@b.test;user=phone"}
+    assert target.parse(rendered.content) == rendered.entries
+    assert isinstance(target, LiveTarget)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace(b"alice", b"bob"),
+        lambda text: text.replace(b"b.test", b"c.test"),
+        lambda text: text + b"carol sip:x@y.test\n",
+        lambda text: text.replace(b"alice ", b"alice\t"),
+    ],
+)
+def test_an_edited_file_is_told(damage: object) -> None:
+    """A file that was edited, or lost its form, is not taken for what AstDB holds."""
+    target = AsteriskAstdb()
+    content = target.render([_route(1, "sip:alice@a.test", "sip:new@b.test")], None).content
+    with pytest.raises(TargetError):
+        target.parse(damage(content))  # type: ignore[operator]  # one of the functions above
+
+
+def test_a_load_puts_deletes_and_names_the_content_last() -> None:
+    """Changed keys are put, gone ones deleted whether they were there or not, and the token stands behind them."""
+    target = AsteriskAstdb(family="moves")
+    rendered = target.render([_route(1, "sip:alice@a.test", "sip:new@b.test")], None)
+    assert target.load(rendered.entries, ["alice", "bob"]) == [
+        Command("DBPut", ("moves", "alice", "sip:new@b.test")),
+        Command("DBPut", ("moves", "bob", "-")),
+        Command("DBDel", ("moves", "bob")),
+        Command("DBPut", ("moves", SENTINEL, rendered.token)),
+    ]
+
+
+def test_the_answers_are_judged() -> None:
+    """The right value proves an entry, "not found" a gone one; anything else disproves."""
+    target = AsteriskAstdb()
+    rendered = target.render([_route(1, "sip:alice@a.test", "sip:new@b.test")], None)
+    token, alice, bob = target.questions(rendered, ["alice", "bob"])
+    assert token.judge(f"Value: {rendered.token}\n") is None
+    assert alice.judge("Value: sip:new@b.test\n") is None
+    assert alice.judge("Value: sip:other@b.test\n") is not None
+    assert alice.judge("Database entry not found.\n") is not None
+    assert bob.judge("Database entry not found.\n") is None
+    assert bob.judge("Value: -\n") is not None
+
+
+def test_what_an_extension_cannot_hold_is_refused_by_name() -> None:
+    """The same users are refused as in the dialplan, and hosts of others are not written."""
+    target = AsteriskAstdb(hosts=["a.test"])
+    rendered = target.render(
+        [_route(1, "sip:a%24%7BX%7D@a.test", "sip:new@b.test"), _route(2, "sip:carol@other.test", "sip:new@b.test")],
+        None,
+    )
+    assert dict(rendered.entries) == {}
+    assert [refusal.id for refusal in rendered.refused] == [1]
