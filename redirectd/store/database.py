@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT_MS = 10_000
+"""How long a lock that another holds is waited for, in every kind of database: then the caller hears of it."""
+
+CONNECT_SECONDS = 10
+SILENT_SECONDS = 30
+"""How long a server's host may leave what was sent unconfirmed before the connection counts as broken."""
 
 
 class Database:
@@ -87,6 +92,8 @@ def _remedy(error: DBAPIError) -> str:
         return "run 'redirectd db upgrade' to create the tables"
     if "locked" in text:
         return "another process holds it for long; see which with 'fuser FILE', then try again"
+    if "lock timeout" in text or "lock wait timeout" in text:
+        return "another session holds a lock for long: see the server's list of sessions, then try again"
     if "unable to open" in text:
         return "create its folder and give this user the right to write there"
     if "readonly" in text or "read-only" in text:
@@ -98,12 +105,44 @@ def _remedy(error: DBAPIError) -> str:
 
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        # MariaDB's own default would read from before a turn was taken (`store.lock`) and lock gaps between rows.
-        return create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4, isolation_level="READ COMMITTED")
+        return _server_engine(url)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _sqlite_pragmas)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _server_engine(url: str) -> Engine:
+    """Nothing waits without end, as drivers do by themselves: whoever reads must hear that the database is away."""
+    parsed = make_url(url)
+    is_postgresql = parsed.get_backend_name() == "postgresql"
+    bounds: dict[str, int | str] = {"connect_timeout": CONNECT_SECONDS}
+    if is_postgresql:
+        bounds |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+        bounds |= {"tcp_user_timeout": SILENT_SECONDS * 1000}
+    else:
+        seconds = BUSY_TIMEOUT_MS // 1000
+        bounds["init_command"] = f"SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}"
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=4,
+        max_overflow=4,
+        # MariaDB's own default would read from before a turn was taken (`store.lock`) and lock gaps between rows.
+        isolation_level="READ COMMITTED",
+        connect_args={name: bound for name, bound in bounds.items() if name not in parsed.query},
+    )
+    if is_postgresql:
+        event.listen(engine, "connect", _postgresql_lock_timeout)
+    return engine
+
+
+def _postgresql_lock_timeout(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """For the session; within a transaction it would end with that."""
+    connection.autocommit = True
+    with connection.cursor() as cursor:  # type: ignore[attr-defined]  # psycopg's cursors are context managers
+        cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    connection.autocommit = False
 
 
 def _sqlite_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -4,6 +4,8 @@ import importlib.util
 import itertools
 import os
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -18,9 +20,10 @@ _database_numbers = itertools.count(1)
 class DatabaseServer:
     """A running server; `new_database` gives each test an empty database of its own."""
 
-    def __init__(self, child: Child, url: str) -> None:
-        """Take over the started *child*; *url* is a SQLAlchemy URL up to and including the last slash."""
-        self._child = child
+    def __init__(self, start: Callable[[], Child], url: str) -> None:
+        """Start the server; *url* is a SQLAlchemy URL up to and including the last slash."""
+        self._start = start
+        self._child = start()
         self._url = url
 
     def new_database(self) -> str:
@@ -29,9 +32,14 @@ class DatabaseServer:
         self._run(f"CREATE DATABASE {name}")
         return self._url + name
 
-    def stop(self) -> None:
-        """Stop the server at once; its folder is of no further use."""
-        self._child.stop()
+    def stop(self, *, by: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the server at once. PostgreSQL waits for its clients on SIGTERM, and throws them out on SIGINT."""
+        self._child.stop(by=by)
+
+    def start_again(self) -> None:
+        """Start the stopped server on what it left in its folder, at the same address."""
+        self._child = self._start()
+        self.wait()
 
     def wait(self) -> None:
         """Return when the server takes a connection."""
@@ -70,7 +78,7 @@ def start_postgresql(folder: Path, address: str) -> DatabaseServer:
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     server = DatabaseServer(
-        Child(command, folder / "postgres.out", user="postgres"),
+        lambda: Child(command, folder / "postgres.out", user="postgres"),
         f"postgresql+psycopg://redirectd@{address}:{port}/",
     )
     server.wait()
@@ -90,7 +98,8 @@ def start_mariadb(folder: Path, address: str) -> DatabaseServer:
     command = ["mariadbd", "--no-defaults", f"--datadir={data}", *who, f"--bind-address={address}", f"--port={port}"]
     command += [f"--socket={folder}/s", f"--init-file={init}", "--skip-name-resolve", "--character-set-server=utf8mb4"]
     command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
-    server = DatabaseServer(Child(command, folder / "mariadb.out"), f"mysql+pymysql://redirectd@{address}:{port}/")
+    url = f"mysql+pymysql://redirectd@{address}:{port}/"
+    server = DatabaseServer(lambda: Child(command, folder / "mariadb.out"), url)
     server.wait()
     return server
 
