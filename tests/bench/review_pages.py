@@ -60,7 +60,7 @@ def fill(world: World, pending: int, approved: int) -> None:
     with world.database.begin() as connection:
         for table, values in ((remap, rows), (remap_peer, peers), (remap_method, methods)):
             connection.execute(insert(table), values)
-        connection.execute(update(remap).where(remap.c.id == approved + 1).values(flags='{"downgrade": "sips to sip"}'))
+        connection.execute(update(remap).where(remap.c.id == approved + 1).values(flags='{"expiring": "for an hour"}'))
 
 
 def timed(name: str, work: Callable[[], object]) -> None:
@@ -89,7 +89,7 @@ def main(pending: int, approved: int) -> None:
             timed("a page by domain", first(replace(everything, domain="old3.example.com")))
             timed("a page by age", first(replace(everything, seen_before=NOW - timedelta(days=3))))
             timed("a page by flag untrusted", first(replace(everything, flag="untrusted")))
-            timed("a page by the one flag downgrade", first(replace(everything, flag="downgrade")))
+            timed("a page by the one flag expiring", first(replace(everything, flag="expiring")))
             timed("a page by a flag nobody has", first(replace(everything, flag="registrar")))
             shown = replace(everything, now=NOW)
             timed("the first page with what is due", first(shown))
