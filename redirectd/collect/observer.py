@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from redirectd.collect.verdict import Learnt
-from redirectd.dialects.frame import Frame, Record
+from redirectd.dialects.frame import Frame
 
 if TYPE_CHECKING:
     from redirectd.collect.answer import Answer
@@ -38,8 +38,8 @@ class Outcome(Enum):
 class Finding:
     """One place: its offset in the log, the rule that decided and why.
 
-    `answer` is None where none could be read. `asked_at` is the offset of the request, `paired` whether one was found:
-    it can stand in a rotated file before.
+    `answer` is None where none could be read. `asked_at` is the offset of the request, `paired` whether one was found as
+    a message of its own: it can stand in a rotated file before.
     """
 
     position: int
@@ -146,7 +146,7 @@ class Teller:
                 reason=reason,
                 answer=answer,
                 verdict=verdict,
-                paired=spot.asked is not None or isinstance(spot.told, Record),
+                paired=spot.asked is not None,
                 asked_at=spot.asked.position if spot.asked is not None else None,
             )
         )

@@ -129,9 +129,9 @@ def loss_literals(head: bytes = b"") -> tuple[bytes, ...]:
 
 
 def lost(literal: bytes, line: bytes) -> tuple[str, int]:
-    """The kind of loss that a line with `literal` tells of, and how many there were: 0 for a message's own text."""
+    """The kind of loss that a line with `literal` tells of, and how many there were: 0 for no loss or a message's text."""
     mark = next(mark for mark in MARKS if literal in mark.literals)
-    if line[:1] not in _HEAD_BYTES and not line_head(line).syslog:
+    if not mark.loss or (line[:1] not in _HEAD_BYTES and not line_head(line).syslog):
         return mark.name, 0
     return mark.name, discarded(line) or 1
 

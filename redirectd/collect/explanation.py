@@ -1,0 +1,250 @@
+"""What a log was read as, place by place: an observer of the reader that ingest uses, too. Bounded, whatever it reads."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redirectd.collect.answer import WEAK
+from redirectd.collect.loops import Move, Way, ways
+from redirectd.collect.observer import Finding, Outcome
+from redirectd.collect.progress import session_progress
+from redirectd.collect.verdict import Learnt
+from redirectd.dialects.hints import Hint, hints
+from redirectd.sip.text import printable
+
+if TYPE_CHECKING:
+    from redirectd.collect.answer import Answer
+    from redirectd.collect.linecount import LineCount
+    from redirectd.collect.scan import Block
+
+SHOWN = 10
+"""Places that are shown one by one of those that came to the same."""
+
+MAX_GROUPS = 10_000
+"""Different results that are told apart; of more, only rule and dialect."""
+
+REMEMBERED = 65_536
+"""Answers whose result can still change; the reader remembers as many."""
+
+Entry = dict[str, Any]
+_SPENT = (Outcome.LEARNT, Outcome.REFUSED, Outcome.UNREADABLE)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Places that came to the same: the first ones, and how many there are."""
+
+    outcome: Outcome
+    status: int
+    rule: str
+    dialect: str
+    entries: list[Entry] = field(default_factory=list)
+    count: int = 0
+    learnt: Learnt | None = None
+
+
+class Explanation:
+    """Collects findings. `lines` gives line numbers; None for a capture, which has no lines."""
+
+    def __init__(self, lines: LineCount | None) -> None:
+        self._lines = lines
+        self._groups: dict[tuple[str, ...], _Group] = {}
+        self._current: OrderedDict[str, tuple[_Group, Entry | None]] = OrderedDict()
+        self._counts: Counter[bytes] = Counter()
+
+    def block(self, block: Block, begin: int) -> None:
+        """See `Observer.block`."""
+        if self._lines is not None:
+            self._lines.add(block, begin)
+        for literal, places in block.counted.items():
+            self._counts[literal] += len(places)
+        for at in block.unframed:
+            status = 183 if b"183" in block.window[at : at + 24] else 301
+            self.found(
+                Finding(
+                    position=block.base + at,
+                    status=status,
+                    dialect="",
+                    outcome=Outcome.IGNORED,
+                    reason="no dialect knows what stands around it, or it carries no Call-ID",
+                )
+            )
+
+    def found(self, finding: Finding) -> None:
+        """See `Observer.found`."""
+        group = self._group(finding)
+        group.count += 1
+        entry = None
+        if len(group.entries) < SHOWN:
+            entry = self._entry(finding)
+            group.entries.append(entry)
+        if finding.answer is None or finding.outcome not in _SPENT:
+            return
+        answer = finding.answer
+        self._replace(answer.event_key)
+        if answer.rank != WEAK:
+            self._replace(answer.call_key)
+        self._current[answer.event_key] = (group, entry)
+        while len(self._current) > REMEMBERED:
+            self._current.popitem(last=False)
+
+    def taken_back(self, event_key: str) -> None:
+        """See `Observer.taken_back`."""
+        self._replace(event_key, "a relayed copy: the answer as it was received follows")
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What is shown, in the order of the log; `like_this` places of one `group` came to the same."""
+        shown = [
+            entry | {"group": number, "like_this": group.count}
+            for number, group in enumerate(self._groups.values(), 1)
+            for entry in group.entries
+        ]
+        return sorted(shown, key=lambda entry: entry["position"])
+
+    def summary(self) -> dict[str, int]:
+        """The same counts as `ingest` gives for a log that was not read before, and what was not counted."""
+        total: Counter[str] = Counter()
+        for group in self._groups.values():
+            total[_name_of(group)] += group.count
+        sightings = sum(group.count for group in self._groups.values() if _is_sighting(group))
+        names = ("unpaired", "refused", "unparsed", "session_progress", "copies", "sent", "ignored")
+        return {"sightings": sightings, "learnt": total["learnt"]} | {name: total[name] for name in names}
+
+    def ways(self) -> tuple[list[Way], list[Way]]:
+        """Redirect loops and chains."""
+        return ways(
+            Move(
+                f"{one.kind} {one.old_key}",
+                printable(one.old_uri),
+                f"{one.kind} {one.candidates[0].key}",
+                printable(one.candidates[0].uri),
+                group.count,
+            )
+            for group in self._groups.values()
+            if (one := group.learnt) is not None and group.count
+        )
+
+    def hints(self) -> tuple[Hint, ...]:
+        """What this log could not tell, and the setting that would mend it; losses first."""
+        learnt = {group.dialect for group in self._groups.values() if group.learnt and group.count}
+        asterisk = any(name.startswith("asterisk") for name in learnt)
+        weak = any(group.count and group.dialect in _WEAK and _is_sighting(group) for group in self._groups.values())
+        told = [
+            hint
+            for hint in hints(self._counts)
+            if hint.loss or (not asterisk if hint.name.startswith(("asterisk", "chan-sip")) else weak)
+        ]
+        unpaired = sum(one.count for one in self._groups.values() if one.rule == "R7" and one.dialect not in _WEAK)
+        if unpaired:
+            told.append(Hint("unpaired", unpaired, *_UNPAIRED, loss=False))
+        return tuple(told)
+
+    def _group(self, finding: Finding) -> _Group:
+        verdict = finding.verdict
+        learnt = verdict if isinstance(verdict, Learnt) else None
+        kind = (str(finding.status), finding.outcome.value, finding.rule, finding.dialect)
+        old = verdict.old_uri if verdict else ""
+        key: tuple[str, ...] = (*kind, finding.reason, old, learnt.identity if learnt else "")
+        if key not in self._groups and len(self._groups) >= MAX_GROUPS:
+            key, learnt = kind, None
+        group = self._groups.get(key)
+        if group is None:
+            group = _Group(finding.outcome, finding.status, finding.rule, finding.dialect, learnt=learnt)
+            self._groups[key] = group
+        return group
+
+    def _replace(self, key: str, reason: str = "another line tells more of the same answer") -> None:
+        """What was told of an answer is overtaken: it stays in view as a copy."""
+        group, entry = self._current.pop(key, (None, None))
+        if group is None:
+            return
+        group.count -= 1
+        copies = self._groups.setdefault(
+            ("overtaken", group.dialect, reason), _Group(Outcome.COPY, group.status, "R8", group.dialect)
+        )
+        copies.count += 1
+        if entry is not None:
+            group.entries = [one for one in group.entries if one is not entry]
+            if len(copies.entries) < SHOWN:
+                copies.entries.append(entry | {"read_as": "copy", "rule": "R8", "reason": reason})
+
+    def _entry(self, finding: Finding) -> Entry:
+        base: Entry = {
+            "position": finding.position,
+            "line": self._lines.at(finding.position) if self._lines else None,
+            "status": finding.status,
+            "dialect": finding.dialect,
+            "read_as": _read_as(finding),
+            "rule": finding.rule or None,
+            "reason": printable(finding.reason) or None,
+            "request": self._request(finding),
+        }
+        answer = finding.answer
+        return base if answer is None else base | _of_answer(answer) | _of_verdict(finding)
+
+    def _request(self, finding: Finding) -> Entry | None:
+        """Where the request stands: in the same line, at an offset, or in an older file."""
+        answer = finding.answer
+        if answer is None or answer.request_uri is None:
+            return None
+        at = finding.asked_at if finding.paired else answer.position
+        by = "Via branch, CSeq and Call-ID" if finding.paired else "a line that tells request and answer"
+        return {"position": at, "line": self._lines.at(at) if self._lines else None, "by": by, "rule": "R6"}
+
+
+_NAMES = {Outcome.UNREADABLE: "unparsed", Outcome.PROGRESS: "session_progress", Outcome.COPY: "copies"}
+_WEAK = {"kamailio-text", "kamailio-acc"}
+_UNPAIRED = (
+    "answers whose request does not stand within 8 MiB before them: the URI that moved is unknown (R7)",
+    "log the requests that are sent, not only the answers: the one-line record of `redirectd snippet kamailio` tells "
+    "both, and so does Asterisk's pjsip logger",
+)
+
+
+def _is_sighting(group: _Group) -> bool:
+    return group.status == 301 and group.outcome in _SPENT and bool(group.rule)
+
+
+def _name_of(group: _Group) -> str:
+    if group.outcome is Outcome.REFUSED:
+        return "unpaired" if group.rule == "R7" else "refused"
+    return _NAMES.get(group.outcome, str(group.outcome.value))
+
+
+def _read_as(finding: Finding) -> str:
+    if isinstance(finding.verdict, Learnt):
+        return f"{finding.verdict.kind} remap"
+    if finding.outcome is Outcome.REFUSED and finding.rule == "R7":
+        return "unpaired"
+    return str(finding.outcome.value)
+
+
+def _of_answer(answer: Answer) -> Entry:
+    found: Entry = {
+        "method": printable(answer.method, 40),
+        "call_id": printable(answer.call_id, 300),
+        "peer": str(answer.peer) if answer.peer else "",
+        "seen_at": answer.seen_at,
+        "old_uri": printable(answer.request_uri or ""),
+        "contacts": [printable(contact) for contact in answer.contacts],
+        "hint": printable(answer.to_hint, 300) if answer.request_uri is None else "",
+    }
+    if answer.status == 183:
+        progress = session_progress(answer)
+        found |= {"sdp": progress.sdp, "reliable": progress.reliable}
+    return found
+
+
+def _of_verdict(finding: Finding) -> Entry:
+    learnt = finding.verdict
+    if not isinstance(learnt, Learnt):
+        return {}
+    return {
+        "new_uris": [printable(one.uri) for one in learnt.candidates],
+        "flags": {name: printable(reason) for name, reason in learnt.flags.items()},
+        "facts": {name: printable(text) for name, text in learnt.facts.items()},
+        "dropped": [printable(one.dropped) for one in learnt.candidates if one.dropped],
+    }

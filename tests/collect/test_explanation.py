@@ -1,0 +1,119 @@
+"""What explain says of a log: the same as ingest does, with places, pairs, rules, loops and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from redirectd.collect.batch import Batch
+from redirectd.collect.explanation import SHOWN, Explanation
+from redirectd.collect.ingest import ingest
+from redirectd.collect.linecount import LineCount
+from redirectd.collect.loops import MAX_HOPS, Move, ways
+from redirectd.collect.reader import Reader, Reading
+from redirectd.config.policy import Policy
+from redirectd.dialects import hints, registry
+from redirectd.sources.file import open_log
+from redirectd.store import migrate
+from redirectd.store.database import Database
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+FILES = sorted(str(path.relative_to(CORPUS)) for path in CORPUS.glob("*/*") if path.suffix not in {".tsv", ".md"})
+NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
+
+
+def explained(path: Path) -> Explanation:
+    """A file as explain reads it."""
+    with open_log(str(path)) as log:
+        reading = Reading(path.name, registry.detect(log.read(log.start, 1 << 20)), UTC, Policy())
+        explanation = Explanation(LineCount(log))
+        reader = Reader(log, replace(reading, counted=hints.literals()), clock=lambda: NOW, observer=explanation)
+        batch = Batch(path.name)
+        while reader.read(batch, final=True):
+            pass
+    return explanation
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_explain_counts_what_ingest_counts(tmp_path: Path, name: str) -> None:
+    """R8: for every real log the summary of explain is the one that ingest gives with an empty database."""
+    database = Database(f"sqlite:///{tmp_path}/redirectd.db")
+    migrate.ensure(database)
+    with open_log(str(CORPUS / name)) as log:
+        reading = Reading(name, registry.detect(log.read(log.start, 1 << 20)), UTC, Policy())
+        counted = ingest(log, reading, database, node="test", clock=lambda: NOW)
+    told = explained(CORPUS / name).summary()
+    for word in ("sightings", "session_progress", "unpaired", "refused", "unparsed"):
+        assert told[word] == getattr(counted, word), word
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "hep3" not in name and not name.endswith(".gz")])
+def test_lines_are_those_of_the_file(name: str) -> None:
+    """Each place is named by its line from 1, and so is its request, which holds the answer's old URI (R5, R6)."""
+    data = (CORPUS / name).read_bytes()
+    for entry in explained(CORPUS / name).entries:
+        assert entry["line"] == data[: entry["position"]].count(b"\n") + 1
+        if (request := entry["request"]) is not None:
+            assert request["line"] == data[: request["position"]].count(b"\n") + 1
+            if entry["dialect"] == "asterisk-pjsip":
+                assert entry["old_uri"].encode() in data[request["position"] : request["position"] + 300]
+
+
+def test_a_storm_is_named_and_cut_short() -> None:
+    """R34: a redirect loop is named with its calls; of what came to the same only some places are shown."""
+    explanation = explained(CORPUS / "asterisk/ast16-loop-storm.full.log.gz")
+    (loop,), chains = explanation.ways()
+    assert set(loop.uris) == {"sip:loopA@127.0.30.1:5060", "sip:loopB@127.0.30.2:5060"}
+    assert (loop.calls, chains) == ((98, 98), [])
+    assert len(explanation.entries) == 2 * SHOWN
+    assert {entry["like_this"] for entry in explanation.entries} == {98}
+
+
+def test_what_is_not_learnt_names_its_rule() -> None:
+    """R8, R13: sent and repeated answers and an answer without Contact each say by which rule they make no remap."""
+    rules = {
+        (entry["read_as"], entry["rule"])
+        for name in ("kamailio/sipdump.data", "asterisk/ast22-pjsip.full.log", "kamailio/siptrace-hep3.raw")
+        for entry in explained(CORPUS / name).entries
+    }
+    assert {("sent", "R8"), ("copy", "R8"), ("refused", "R13"), ("session progress", "R3")} <= rules
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("asterisk/ast22-verbose-only.log", "asterisk-forwarding"),
+        ("kamailio/register-301.log", "operator-text"),
+        ("kamailio/acc-syslog.log", "kamailio-acc-uri"),
+    ],
+)
+def test_what_a_log_cannot_tell_comes_with_the_setting(name: str, expected: str) -> None:
+    """A log without whole answers names what to switch on."""
+    told = {hint.name: hint for hint in explained(CORPUS / name).hints()}
+    assert told[expected].setting
+
+
+@pytest.mark.parametrize("name", ["kamailio/xlog-syslog.log", "asterisk/ast22-pjsip.full.log"])
+def test_a_log_that_tells_all_gets_no_advice(name: str) -> None:
+    """Where the whole answer stands in the log, too, a lesser line beside it is no fault."""
+    assert explained(CORPUS / name).hints() == ()
+
+
+def move(old: str, new: str, calls: int = 1) -> Move:
+    return Move(old, old, new, new, calls)
+
+
+def test_loops_and_chains_are_told_apart() -> None:
+    """R33, R34: what leads back is a loop, what leads on is a chain, a chain into a loop ends at it."""
+    loops, chains = ways([move("a", "b", 3), move("b", "a", 2), move("x", "a"), move("p", "q"), move("q", "r")])
+    assert [(set(loop.uris), set(loop.calls)) for loop in loops] == [({"a", "b"}, {2, 3})]
+    assert [chain.uris for chain in chains] == [("p", "q", "r")]
+
+
+def test_long_chains_are_bounded() -> None:
+    """R33: a chain is followed for ten hops; a hundred thousand moves are dealt with at once."""
+    (chain,) = ways(move(str(n), str(n + 1)) for n in range(100_000))[1]
+    assert len(chain.calls) == MAX_HOPS
