@@ -11,7 +11,7 @@ from typing import Any
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.reader import Reader, Reading
 from redirectd.errors import RedirectdError
-from redirectd.sources.source import Segment, Source, Stored
+from redirectd.sources.source import Gap, Segment, Source, Stored
 from redirectd.store import positions
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
@@ -31,6 +31,7 @@ class Step:
     more: bool
     sightings: int = 0
     session_progress: int = 0
+    gaps: tuple[Gap, ...] = ()
 
 
 class Collector:
@@ -92,7 +93,7 @@ class Collector:
         for progress in batch.progress:
             self._on_progress(progress)
         moved = reader.offset != segment.start
-        return Step(more=moved, sightings=sightings, session_progress=len(batch.progress))
+        return Step(moved, sightings, len(batch.progress), segment.gaps)
 
     def trouble(self) -> RedirectdError | None:
         """What keeps the source from being read now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ import structlog
 from redirectd.errors import RedirectdError, StoreError
 from redirectd.service.backpressure import Backoff, Outage
 from redirectd.service.heartbeat import Heartbeats
+from redirectd.sources.source import Gap
 
 _log = structlog.get_logger("redirectd.reader")
 
@@ -34,6 +35,9 @@ class Pumped(Protocol):
 
     @property
     def session_progress(self) -> int: ...  # noqa: D102 - told above
+
+    @property
+    def gaps(self) -> Sequence[Gap]: ...  # noqa: D102 - what was lost before it could be read
 
 
 class Feed(Protocol):
@@ -211,6 +215,8 @@ class Reader:
             _log.warning("slow", source=self.name, seconds=round(seconds, 1), lag_bytes=feed.lag_bytes())
         now = datetime.now(UTC)
         known = self.report()
+        for gap in pumped.gaps:
+            _log.warning("lost", source=self.name, where=gap.path, why=gap.why, bytes_at_least=gap.at_least)
         trouble = feed.trouble()
         self._tell_trouble(trouble)
         self._update(
