@@ -1,6 +1,7 @@
 """The host of a URI: its grammar (RFC 3261 25.1), and the one form that equal hosts share."""
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 MAX_HOST = 255
@@ -10,6 +11,7 @@ _HOST_CHARS = re.compile(r"[A-Za-z0-9.\-]++")
 _ALPHA = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+@lru_cache(maxsize=4096)  # hosts are few, and each is met often
 def host_fault(host: str) -> str | None:
     """Say why `host` is no hostname, IPv4 address or bracketed IPv6 address; None if it is one."""
     if not host:
@@ -48,6 +50,7 @@ def ip_address(host: str) -> IPv4Address | IPv6Address | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def canonical_host(host: str) -> str:
     """Write a valid host in the form that equal hosts share.
 

@@ -92,7 +92,7 @@ def _normalize_one(match: re.Match[str]) -> str:
 
 def has_bad_escape(text: str) -> bool:
     """Say if a ``%`` in `text` is not followed by two hex digits."""
-    return _BAD_ESCAPE.search(text) is not None
+    return "%" in text and _BAD_ESCAPE.search(text) is not None
 
 
 def control_escape(text: str) -> str | None:

@@ -121,8 +121,8 @@ def approved(connection: Connection, *, now: datetime) -> list[Approved]:
             kind=row.kind,
             old=_sip(row.old_uri),
             new=_sip(row.new_uri),
-            incoming=tuple(_sip(uri) for uri, _ in sorted(incoming[row.id])),
-            incoming_forked=any(forked for _, forked in incoming[row.id]),
+            incoming=tuple(_sip(uri) for uri, _ in sorted(incoming.get(row.id, ()))),
+            incoming_forked=any(forked for _, forked in incoming.get(row.id, ())),
         )
         for row in connection.execute(query.order_by(remap.c.id))
     ]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from string import ascii_letters, digits
 
-from redirectd.sip.host import canonical_host
+from redirectd.sip.host import canonical_host, host_fault
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import SipUri, UriError, param_name, params_text, parse_uri
 from redirectd.targets.base import CannotCarryError
@@ -20,6 +20,9 @@ TRANSPORTS = frozenset({"udp", "tcp", "tls", "sctp", "ws", "wss"})
 _ALNUM = ascii_letters + digits
 _ESCAPED_BYTE = re.compile(r"%([0-9A-Fa-f]{2})")
 _ELSEWHERE = frozenset({"maddr", "ttl"})
+_SCHEMES = frozenset({"sip", "sips"})
+_PLAIN_USER = re.compile(r"[A-Za-z0-9_.+\-]{1,64}")
+_PLAIN_PARAMS = frozenset({*((("transport", name),) for name in TRANSPORTS), (("user", "phone"),)})
 _DROPPED = frozenset({"method"})  # R16
 
 
@@ -48,8 +51,10 @@ def checked(uri: SipUri) -> SipUri:
     """Give back a URI that is one by the grammar and hides nothing in its escapes.
 
     Raises CannotCarryError for anything else. A `SipUri` need not come from `parse_uri`, and a remap may be
-    years old, so this asks the grammar again.
+    years old, so this asks the grammar again, unless nothing in its parts could separate them.
     """
+    if _is_plain(uri):
+        return uri
     try:
         again = parse_uri(str(uri))
     except UriError as error:
@@ -59,6 +64,19 @@ def checked(uri: SipUri) -> SipUri:
     for part in (uri.user, params_text(uri.params)):
         _refuse_hidden_bytes(part or "")
     return uri
+
+
+def _is_plain(uri: SipUri) -> bool:
+    """Whether the URI is of the kind that nearly all are, with no character that means anything to any reader."""
+    return (
+        uri.scheme in _SCHEMES
+        and (uri.user is None or _PLAIN_USER.fullmatch(uri.user) is not None)
+        and uri.password is None
+        and uri.headers is None
+        and host_fault(uri.host) is None
+        and (uri.port is None or 1 <= uri.port <= 65535)
+        and (not uri.params or uri.params in _PLAIN_PARAMS)
+    )
 
 
 def write_uri(uri: SipUri, alphabet: Alphabet, *, limit: int = MAX_WRITTEN) -> str:
@@ -104,6 +122,8 @@ def _transport(uri: SipUri) -> str:
 
 
 def _escape(text: str, literal: frozenset[str]) -> str:
+    if literal.issuperset(text):
+        return text
     parts = _ESCAPED_BYTE.split(normalize_escapes(text))  # text, two hex digits, text, ...
     for i, part in enumerate(parts):
         if i % 2:
@@ -114,6 +134,8 @@ def _escape(text: str, literal: frozenset[str]) -> str:
 
 
 def _refuse_hidden_bytes(text: str) -> None:
+    if "%" not in text:
+        return
     for digits_ in _ESCAPED_BYTE.findall(text):
         byte = int(digits_, 16)
         if byte < 0x20 or byte == 0x7F:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from redirectd.sip.compare import equal
 from redirectd.sip.text import unescape_percent
@@ -94,3 +95,22 @@ def test_method_and_headers_are_never_written() -> None:
     """R16: `method` and headers are dropped; transport, port and user=phone are kept."""
     uri = _uri("SIP:Bob@EXAMPLE.net:5070;METHOD=REGISTER;Transport=TCP;user=phone?Subject=x")
     assert write_uri(uri, KAMAILIO) == "sip:Bob@example.net:5070;transport=tcp;user=phone"
+
+
+@given(
+    st.sampled_from(["sip", "sips", "tel"]),
+    st.none() | st.text("ab9.+-_@:;%/?\\", max_size=4),
+    st.sampled_from(["a.test", "[2001:db8::1]", "192.0.2.1", "a;b", "a@b", "-a", ""]),
+    st.none() | st.integers(-1, 65537),
+    st.sampled_from([(), (("transport", "tcp"),), (("user", "phone"),), (("transport", "a;b"),), (("x", None),)]),
+)
+def test_what_is_taken_as_plain_is_what_the_grammar_reads(
+    scheme: str, user: str | None, host: str, port: int | None, params: tuple[tuple[str, str | None], ...]
+) -> None:
+    """A URI that `checked` lets pass reads back from its own text as the same parts, whatever they were."""
+    uri = SipUri(scheme, user, None, host, port, params)
+    try:
+        checked(uri)
+    except CannotCarryError:
+        return
+    assert parse_uri(str(uri)) == uri
