@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from redirectd.sip.routekey import RouteKey
 from redirectd.sip.uri import SipUri
@@ -27,8 +27,7 @@ class Approved:
     incoming_forked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """What routing shall do with one old URI, chains already flattened (R33).
 
     `ids` are the remaps followed, first hop first; `old` is the first hop's old URI and `new` the last hop's new URI.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from redirectd.plan.route import Approved, Conflict, EffectiveTable, Route, RouteKind
 from redirectd.sip.compare import equal
@@ -30,7 +30,7 @@ class _Graph:
 def matching_key(kind: RouteKind, uri: SipUri) -> RouteKey:
     """Give the key by which remaps of `kind` meet: a gateway is host, port and transport alone (R12)."""
     key = route_key(uri)
-    return replace(key, user=None) if kind == "gateway" and key.user is not None else key
+    return key.without_user if kind == "gateway" else key
 
 
 def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> EffectiveTable:

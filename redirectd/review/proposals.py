@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
@@ -75,7 +75,7 @@ def propose(
     for move in moves:
         key = route_key(move.old)
         if key.user is not None:
-            places[replace(key, user=None)][key.user].append(move)
+            places[key.without_user][key.user].append(move)
     found = []
     for old, users in places.items():
         if len(users) < policy.propose_users:
@@ -105,7 +105,7 @@ def _place_of_all(user: str, told: Sequence[Move]) -> RouteKey | None:
     if len(news) != 1:
         return None
     new = news.pop()
-    return replace(new, user=None) if new is not None and new.user == user else None
+    return new.without_user if new is not None and new.user == user else None
 
 
 def proposals(connection: Connection, policy: Policy) -> list[Proposal]:
@@ -180,7 +180,7 @@ def _gateway(connection: Connection, proposal: Proposal, decision: Decision, pol
 def covered_by_gateways(connection: Connection, given: Sequence[Remap]) -> dict[int, int]:
     """The user remaps that say what an approved gateway remap says of the whole host, and that one's id."""
     keys = {
-        one.id: (str(replace(route_key(sip(one.old_uri)), user=None)), route_key(sip(one.new_uri)))
+        one.id: (str(route_key(sip(one.old_uri)).without_user), route_key(sip(one.new_uri)))
         for one in given
         if one.kind == "user" and one.new_uri is not None
     }
@@ -195,6 +195,6 @@ def covered_by_gateways(connection: Connection, given: Sequence[Remap]) -> dict[
         place, new = keys.get(one.id, ("", None))
         if new is not None and place in approved:
             gateway, target = approved[place]
-            if replace(new, user=None) == target and new.user == route_key(sip(one.old_uri)).user:
+            if new.without_user == target and new.user == route_key(sip(one.old_uri)).user:
                 found[one.id] = gateway
     return found

@@ -1,16 +1,13 @@
 """The route key: the part of a SIP URI that routing can match on, and the store's key (R24)."""
 
-from dataclasses import dataclass
-from functools import total_ordering
+from typing import NamedTuple
 
 from redirectd.sip.host import canonical_host
 from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class RouteKey:
+class RouteKey(NamedTuple):
     """Scheme, user, host, port and transport of a SIP URI in canonical form; an equivalence, unlike 19.1.4.
 
     `user` has its unreserved escapes undone, the others in upper case, and keeps its case; `host` is
@@ -20,6 +17,8 @@ class RouteKey:
     Left out are all other parameters (``user=phone``, ``maddr`` and unknown ones), the headers, and the
     password: 19.1.4 counts the password as identity, but it is deprecated (19.1.1), no routing matches on it,
     and a key goes into files and logs where a password must not be. URIs that differ in it share a key.
+
+    Keys sort by host, then user, so that a gateway's remaps stand together in a list.
     """
 
     scheme: str
@@ -32,10 +31,22 @@ class RouteKey:
         """Write the key as a SIP URI; `route_key` of that URI is this key again."""
         return str(self.uri)
 
-    def __lt__(self, other: object) -> bool:
-        if not isinstance(other, RouteKey):
-            return NotImplemented
-        return self._order < other._order
+    def __lt__(self, other: tuple[object, ...]) -> bool:
+        return self._order < other._order if isinstance(other, RouteKey) else NotImplemented
+
+    def __le__(self, other: tuple[object, ...]) -> bool:
+        return self._order <= other._order if isinstance(other, RouteKey) else NotImplemented
+
+    def __gt__(self, other: tuple[object, ...]) -> bool:
+        return self._order > other._order if isinstance(other, RouteKey) else NotImplemented
+
+    def __ge__(self, other: tuple[object, ...]) -> bool:
+        return self._order >= other._order if isinstance(other, RouteKey) else NotImplemented
+
+    @property
+    def without_user(self) -> "RouteKey":
+        """The key of the host, port and transport alone."""
+        return self if self.user is None else self._replace(user=None)
 
     @property
     def uri(self) -> SipUri:
@@ -45,7 +56,6 @@ class RouteKey:
 
     @property
     def _order(self) -> tuple[str, bool, str, int, str, str]:
-        # By host, then user, so that a gateway's remaps stand together in a list.
         user = self.user
         return self.host, user is not None, user or "", self.port or 0, self.transport or "", self.scheme
 
@@ -57,5 +67,5 @@ def route_key(uri: SipUri) -> RouteKey:
         None if uri.user is None else normalize_escapes(uri.user),
         canonical_host(uri.host),
         uri.port,
-        uri.transport,
+        uri.transport if uri.params else None,
     )
