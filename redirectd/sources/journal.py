@@ -164,9 +164,13 @@ class Journal:
     # The child
 
     def _start(self) -> None:
-        self._following = bool(self._fed.cursor) and self._fed.boot == _this_boot() and self._caught_up
+        self._following = self._caught_up
         place = ["--follow", "--no-tail"] if self._following else []
-        if self._fed.cursor:
+        # To the end of the journal no entry of this boot was found: all there is of it now is new, from its beginning.
+        anew = self._following and self._fed.boot != _this_boot()
+        if anew:
+            place.append("--boot")
+        elif self._fed.cursor:
             seconds, micros = divmod(self._fed.realtime, 1_000_000)
             place.append(f"--since=@{seconds}.{micros:06d}" if self._by_time else f"--cursor={self._fed.cursor}")
         try:
@@ -183,7 +187,7 @@ class Journal:
         for pipe in (self._child.stdout, self._child.stderr):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
-        self._entered = not self._fed.cursor or self._by_time
+        self._entered = anew or not self._fed.cursor or self._by_time
         self._rest = self._said = b""
 
     def _listen(self) -> None:
@@ -258,7 +262,7 @@ class Journal:
             self._go_by_time()
         else:
             self.trouble = None
-            self._caught_up = not was_following and self._fed.boot == _this_boot()
+            self._caught_up = not was_following
             self._not_before = self._clock() + (0 if self._caught_up else _SHORTEST_PAUSE)
 
     def _stop(self) -> None:

@@ -35,13 +35,13 @@ class PrivateJournal:
     def socket(self) -> Path:
         return Path(f"/run/systemd/journal.{self.name}/socket")
 
-    def write(self, *messages: bytes) -> None:
+    def write(self, *messages: bytes, identifier: str = "kamailio") -> None:
         """Send entries as sd_journal_send does."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.connect(str(self.socket))
             for message in messages:
                 field = b"MESSAGE\n" + struct.pack("<Q", len(message)) + message + b"\n"
-                sender.send(b"PRIORITY=5\nSYSLOG_IDENTIFIER=kamailio\n" + field)
+                sender.send(b"PRIORITY=5\nSYSLOG_IDENTIFIER=" + identifier.encode() + b"\n" + field)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,54 @@ def test_reads_what_is_there_and_follows(daemon: PrivateJournal, tag: bytes) -> 
     assert reading.until(50) == written + more
     assert reading.gaps == []
     reading.journal.close()
+
+
+def test_waits_for_a_first_entry_without_starting_again(daemon: PrivateJournal, tag: bytes, tmp_path: Path) -> None:
+    """Where nothing fits yet, journalctl is started to read to the end and to follow, and not once more each second."""
+    started = tmp_path / "started"
+    program = tmp_path / "journalctl"
+    program.write_text(f'#!/bin/sh\necho x >>"{started}"\nexec journalctl "$@"\n')
+    program.chmod(0o755)
+    identifier = f"none-{tag.decode()}"
+    journal = Journal(
+        "journal",
+        options=daemon.options,
+        matches=[f"SYSLOG_IDENTIFIER={identifier}"],
+        program=str(program),
+        clock=Clock(),
+    )
+    wait_until(lambda: journal.poll() is None and journal._following, "it follows")
+    for _ in range(50):
+        assert journal.poll() is None
+        time.sleep(0.01)
+    assert started.read_text().split() == ["x", "x"]
+    daemon.write(tag + b"first", identifier=identifier)
+
+    def found() -> bool:
+        segment = journal.poll()
+        return segment is not None and tag + b"first" in segment.log.read(segment.start, segment.end or 0)
+
+    wait_until(found, "the first entry")
+    assert started.read_text().split() == ["x", "x"]
+    assert not journal.gaps
+    journal.close()
+
+
+def test_goes_on_after_the_last_boot(daemon: PrivateJournal, tag: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last entry is of an earlier boot, this boot is followed from its beginning, by no cursor."""
+    daemon.write(tag + b"before")
+    reading = Reading(daemon, tag)
+    reading.until(1)
+    reading.journal.close()
+    # The entry's boot is no longer the present one; what journalctl follows is, so what stands there is new.
+    monkeypatch.setattr("redirectd.sources.journal._this_boot", lambda: "0" * 32)
+    again = Reading(daemon, tag + b"x", reading.position)
+    wait_until(lambda: again.turn() or again.journal._following, "it follows")  # type: ignore[func-returns-value]
+    assert "--cursor" not in " ".join(map(str, again.journal._child.args))  # type: ignore[union-attr,arg-type]
+    daemon.write(tag + b"x0")
+    assert again.until(1) == [tag + b"x0"]
+    assert again.gaps == []
+    again.journal.close()
 
 
 def test_goes_on_after_the_cursor(daemon: PrivateJournal, tag: bytes) -> None:
