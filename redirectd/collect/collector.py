@@ -26,12 +26,13 @@ POSITION_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step did. `more` says that there is more to read at once."""
+    """What one step did. `more` says that there is more to read at once; `read` are bytes."""
 
     more: bool
     sightings: int = 0
     session_progress: int = 0
     gaps: tuple[Gap, ...] = ()
+    read: int = 0
 
 
 class Collector:
@@ -93,7 +94,7 @@ class Collector:
         for progress in batch.progress:
             self._on_progress(progress)
         moved = reader.offset != segment.start
-        return Step(moved, sightings, len(batch.progress), segment.gaps)
+        return Step(moved, sightings, len(batch.progress), segment.gaps, batch.read)
 
     def trouble(self) -> RedirectdError | None:
         """What keeps the source from being read now."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from threading import Event, Lock, Thread
@@ -13,10 +14,11 @@ from typing import Protocol
 
 import structlog
 
+from redirectd.collect.collector import Step
 from redirectd.errors import RedirectdError, StoreError
 from redirectd.service.backpressure import Backoff, Outage
+from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
 from redirectd.service.heartbeat import Heartbeats
-from redirectd.sources.source import Gap
 
 _log = structlog.get_logger("redirectd.reader")
 
@@ -24,26 +26,10 @@ SLOW_SECONDS = 10.0
 _SAY_SLOW_AFTER = 60.0
 
 
-class Pumped(Protocol):
-    """What one reading step did. `more` says that there is more to read at once; counts are of new ones."""
-
-    @property
-    def more(self) -> bool: ...  # noqa: D102 - told above
-
-    @property
-    def sightings(self) -> int: ...  # noqa: D102 - told above
-
-    @property
-    def session_progress(self) -> int: ...  # noqa: D102 - told above
-
-    @property
-    def gaps(self) -> Sequence[Gap]: ...  # noqa: D102 - what was lost before it could be read
-
-
 class Feed(Protocol):
     """A source with everything behind it, down to the database. One thread uses it; only `interrupt` is for others."""
 
-    def pump(self) -> Pumped:
+    def pump(self) -> Step:
         """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
         ...
 
@@ -132,6 +118,7 @@ class Reader:
         self._feed: Feed | None = None
         self._report = ReaderReport(name)
         self._outage = Outage()
+        self._catch_up = CatchUp(ON_TERMINAL if sys.stderr.isatty() else IN_LOG)
         self._trouble_said = ""
         self._slow_said_at = -_SAY_SLOW_AFTER
         self._thread = Thread(target=self._run, name=f"reader-{name}", daemon=True)
@@ -205,7 +192,7 @@ class Reader:
             self._note(feed, pumped, time.monotonic() - started)
             return pumped.more
 
-    def _note(self, feed: Feed, pumped: Pumped, seconds: float) -> None:
+    def _note(self, feed: Feed, pumped: Step, seconds: float) -> None:
         self._heartbeats.beat(self.beat_name)
         lasted = self._outage.over(time.monotonic())
         if lasted is not None:
@@ -217,6 +204,9 @@ class Reader:
         known = self.report()
         for gap in pumped.gaps:
             _log.warning("lost", source=self.name, where=gap.path, why=gap.why, bytes_at_least=gap.at_least)
+        lag = feed.lag_bytes()
+        if (progress := self._catch_up.note(lag, pumped.read, time.monotonic())) is not None:
+            _log.info("catching_up", source=self.name, **asdict(progress))
         trouble = feed.trouble()
         self._tell_trouble(trouble)
         self._update(
@@ -226,7 +216,7 @@ class Reader:
             blocked_since=None,
             sightings=known.sightings + pumped.sightings,
             session_progress=known.session_progress + pumped.session_progress,
-            lag_bytes=feed.lag_bytes(),
+            lag_bytes=lag,
             losses=dict(feed.losses()),
             last_read=now,
             last_sighting=now if pumped.sightings else known.last_sighting,
