@@ -1,15 +1,30 @@
 #!/bin/sh
 # Makes this process the systemd of a machine of its own: a copy-on-write view of this host's system in fresh namespaces.
 # Called by machine.py under unshare. Nothing it does outlives the process or is seen outside of its mount namespace.
-#   boot.sh FOLDER SOURCE SITE_PACKAGES PYTHON
+#   boot.sh FOLDER CGROUP SOURCE SITE_PACKAGES PYTHON
+# With fewer words it only tries what the kernel must allow, and ends:  boot.sh FOLDER CGROUP
 set -eu
-folder=$1 source=$2 site=$3 python=$4
+folder=$1 cgroup=$2
 root=$folder/root
 
-mount --make-rprivate /
-mount -t tmpfs -o mode=755 tmpfs "$folder"
-mkdir "$folder/upper" "$folder/work" "$root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$root"
+if [ "${own_cgroup:-}" != "$cgroup" ]; then
+    mount --make-rprivate /
+    mount -t tmpfs -o mode=755 tmpfs "$folder"
+    mkdir "$folder/upper" "$folder/work" "$folder/cgroup" "$root"
+    mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$root"
+    # Two machines in one cgroup would take each other's processes for their own, and wait in vain for them to end.
+    mount -t cgroup2 cgroup2 "$folder/cgroup"
+    here=$folder/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+    mkdir -p "$here/$cgroup"
+    if [ $# -lt 3 ]; then
+        rmdir "$here/$cgroup"
+        exit
+    fi
+    echo 0 >"$here/$cgroup/cgroup.procs"
+    own_cgroup=$cgroup exec unshare --cgroup sh "$0" "$@"
+fi
+source=$3 site=$4 python=$5
+umount "$folder/cgroup"
 
 # The kernel is shared with the host: its settings must not be changed from in here.
 mount -t proc proc "$root/proc"

@@ -14,19 +14,35 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-_NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup")
+PATIENCE = 180.0
+"""Seconds; above the minute between two runs of a schedule, on a machine that is busy with other things."""
+
+_BOOT = Path(__file__).with_name("boot.sh")
+_NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net")
+_TOOLS = ("systemctl", "unshare", "nsenter", "setpriv", "pivot_root", "ip")
+_REMOVE_CGROUP = """
+mount --make-rprivate / && mount -t cgroup2 cgroup2 "$1" && cd "$1$(sed -n 's/^0:://p' /proc/self/cgroup)" || exit
+for _ in $(seq 50); do
+    find "$2" -depth -type d -exec rmdir {} + 2>/dev/null
+    [ -e "$2" ] || exit 0
+    sleep 0.1
+done
+"""
 
 
-def why_not() -> str | None:
-    """Why no machine can be booted here; None if one can."""
+def missing_tools() -> str | None:
+    """What the packages of Debian that `.ci/install-peers` installs would bring; None if nothing is missing."""
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def kernel_forbids(folder: Path) -> str | None:
+    """Why no machine can be booted by this user on this kernel, which no package mends; None if one can."""
     if os.geteuid() != 0:
         return "only root may make namespaces and mounts"
-    missing = [tool for tool in ("systemctl", "unshare", "nsenter", "pivot_root", "ip") if shutil.which(tool) is None]
-    if missing:
-        return f"not installed: {', '.join(missing)}"
-    tried = subprocess.run(["unshare", *_NAMESPACES, "--fork", "true"], capture_output=True, text=True, check=False)
-    return tried.stderr.strip() if tried.returncode else None
+    command = ["unshare", *_NAMESPACES, "--fork", "sh", str(_BOOT), str(folder), f"redirectd-try-{folder.name}"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"the kernel forbids it: {tried.stderr.strip()}" if tried.returncode else None
 
 
 class Machine:
@@ -36,15 +52,15 @@ class Machine:
         self._folder = folder
         self._console = folder / "console"
         self._mounted = folder / "machine"
+        self._cgroup = f"redirectd-test-{folder.name}"
         self.pid = 0
 
     def __enter__(self) -> Self:
         self._mounted.mkdir()
-        script = Path(__file__).with_name("boot.sh")
-        places = [str(self._mounted), str(ROOT), sysconfig.get_path("purelib"), sys.base_prefix]
+        places = [str(self._mounted), self._cgroup, str(ROOT), sysconfig.get_path("purelib"), sys.base_prefix]
         with self._console.open("wb") as console:
             self._unshare = subprocess.Popen(
-                ["unshare", *_NAMESPACES, "--fork", "--kill-child", "sh", str(script), *places],
+                ["unshare", *_NAMESPACES, "--fork", "--kill-child", "sh", str(_BOOT), *places],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -54,16 +70,20 @@ class Machine:
             self._until(self._is_running, "systemd is up")
             self.run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/redirectd.conf")
         except BaseException:
-            self._unshare.kill()
-            self._unshare.wait()
+            self._end()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._unshare.kill()
         self._unshare.wait()
+        command = ["unshare", "--mount", "sh", "-c", _REMOVE_CGROUP, "sh", str(self._mounted), self._cgroup]
+        subprocess.run(command, check=False)
 
     def run(self, *command: str, check: bool = True, user: str | None = None) -> subprocess.CompletedProcess[str]:
         """A command inside; its output is text."""
@@ -73,7 +93,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE * 2,
+            timeout=PATIENCE,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}\n{self.journal()}"
         return done
