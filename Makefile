@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit peers bench docs pins clean
+.PHONY: help demo test check unit peers campaign bench docs pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ unit: $(VENV)/test.stamp ## the tests, those with peers among them
 
 peers: ## installs what tests/peers talks to (Debian 12, root)
 	.ci/install-peers
+
+campaign: $(VENV)/test.stamp ## kills the running service 300 times, for up to 8 minutes, and counts what is lost
+	$(BIN)/python -m tests.bench.crash_campaign --kills $${KILLS:-300} --seconds $${SECONDS_AT_MOST:-480}
 
 bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs; asserts no times
 	$(BIN)/python -m tests.bench
