@@ -41,6 +41,14 @@ def reading_of(
     )
 
 
+def reading_by_name(name: str, config: Config) -> Reading:
+    """The reading of the source called `name`, of a log without a source where there is none."""
+    source = next((one for one in config.source if one.name == name), None)
+    return Reading(
+        source=name, dialects=registry.ALL, zone=zone_of(source.timezone if source else ""), policy=config.rules()
+    )
+
+
 def zone_of(name: str) -> tzinfo:
     """A time zone by its name; the system's for an empty one."""
     return ZoneInfo(name) if name else get_localzone()

@@ -1,4 +1,4 @@
-"""What a log was read as, place by place: an observer of the reader that ingest uses, too. Bounded, whatever it reads."""
+"""What a log was read as, place by place: an observer of the reader that ingest uses. Bounded, whatever it reads."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,7 +10,9 @@ from time import monotonic
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.verdict import digest
 from redirectd.sources.log import Log
+from redirectd.store import positions
 from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
 
@@ -18,10 +21,12 @@ COMMIT_BYTES = 256 << 20
 """What a batch holds, and how much of the log it is of, before it is committed: a commit costs an fsync, a batch
 memory."""
 
+_HEAD = 64 << 10
+
 
 @dataclass(slots=True)
 class Summary:
-    """What reading a log came to, in the contract's words."""
+    """What reading a log came to, in the contract's words; `lost` is what the log says is missing, and what was cut."""
 
     bytes: int = 0
     sightings: int = 0
@@ -31,6 +36,7 @@ class Summary:
     unpaired: int = 0
     refused: int = 0
     unparsed: int = 0
+    lost: int = 0
     seconds: float = 0.0
 
     def add(self, recorded: Recorded) -> None:
@@ -48,10 +54,16 @@ def ingest(
     clock: Callable[[], datetime],
     on_progress: Callable[[SessionProgress], None] | None = None,
     on_block: Callable[[int], None] | None = None,
+    unread: Callable[[], int] = lambda: 0,
 ) -> Summary:
-    """Reads `log` from its start to its present end. `on_progress` gets each 183, `on_block` the bytes read so far."""
+    """Reads `log` from its start to its present end. `on_progress` gets each 183, `on_block` the bytes read so far.
+
+    `unread` says in the end how many stretches of the log could not be read.
+    """
     started = monotonic()
     summary = Summary()
+    name = _name_of(log)
+    losses: Counter[str] = Counter()
     reader = Reader(log, reading, clock=clock)
     batch = Batch(reading.source)
     more = True
@@ -65,11 +77,33 @@ def ingest(
         if on_block is not None:
             on_block(reader.offset)
         if batch.weight >= COMMIT_WEIGHT or batch.read >= COMMIT_BYTES or not more:
+            losses.update(batch.losses)
+            batch.losses.clear()
             if not batch.is_empty:
                 with database.begin() as connection:
                     summary.add(record(connection, batch, node=node, now=clock()))
             reader.confirm()
             summary.bytes += batch.read
             batch = Batch(reading.source)
+    losses["unread"] += unread()
+    summary.lost = losses.total()
+    if summary.lost:
+        _keep_losses(database, Batch(reading.source, losses=dict(losses)), name, node=node, now=clock())
     summary.seconds = round(monotonic() - started, 3)
     return summary
+
+
+def _name_of(log: Log) -> str:
+    """Names a log by how it begins, however its file is called."""
+    return "ingested " + digest(log.read(log.start, _HEAD).decode("latin-1"))
+
+
+def _keep_losses(database: Database, batch: Batch, name: str, *, node: str, now: datetime) -> None:
+    """Adds what was lost to the source's losses; what an earlier reading of the same log told counts once."""
+    with database.begin() as connection:
+        found = dict(batch.losses)
+        known = positions.load(connection, node, name) or {}
+        batch.losses = {kind: count - known.get(kind, 0) for kind, count in found.items() if count > known.get(kind, 0)}
+        if batch.losses:
+            record(connection, batch, node=node, now=now)
+            positions.save(connection, node, name, {**known, **found}, now)

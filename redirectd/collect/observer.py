@@ -38,8 +38,8 @@ class Outcome(Enum):
 class Finding:
     """One place: its offset in the log, the rule that decided and why.
 
-    `answer` is None where none could be read. `asked_at` is the offset of the request, `paired` whether one was found as
-    a message of its own: it can stand in a rotated file before.
+    `answer` is None where none could be read. `asked_at` is the offset of the request, `paired` whether one was found
+    as a message of its own: it can stand in a rotated file before.
     """
 
     position: int

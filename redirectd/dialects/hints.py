@@ -129,11 +129,11 @@ def loss_literals(head: bytes = b"") -> tuple[bytes, ...]:
 
 
 def lost(literal: bytes, line: bytes) -> tuple[str, int]:
-    """The kind of loss that a line with `literal` tells of, and how many there were: 0 for no loss or a message's text."""
+    """The kind of loss that a line with `literal` tells of, and how many there were; 0 for what a message says."""
     mark = next(mark for mark in MARKS if literal in mark.literals)
     if not mark.loss or (line[:1] not in _HEAD_BYTES and not line_head(line).syslog):
         return mark.name, 0
-    return mark.name, discarded(line) or 1
+    return mark.name, discarded(line.partition(b"\n")[0]) or 1
 
 
 def count(sample: bytes | bytearray) -> dict[bytes, int]:

@@ -275,10 +275,13 @@ def _quarantine(
         for one in refused
         if one.unparsed
     ]
+    known = _ids(connection, quarantine, [row["identity"] for row in rows])
+    rows = [row for row in rows if row["identity"] not in known]
     if not rows:
         return
     room = max(0, MAX_QUARANTINED - connection.scalars(select(func.count()).select_from(quarantine)).one())
-    batch.losses["quarantine-full"] = batch.losses.get("quarantine-full", 0) + len(rows[room:])
+    if rows[room:]:
+        batch.losses["quarantine-full"] = batch.losses.get("quarantine-full", 0) + len(rows[room:])
     insert_missing(connection, quarantine, rows[:room], ["identity"])
 
 

@@ -80,6 +80,15 @@ def retract(connection: Connection, move_keys: Iterable[str], node: str) -> Doub
     return doubted
 
 
+def refused_among(connection: Connection, move_keys: Iterable[str]) -> set[str]:
+    """Those of the answers that were counted under a refusal."""
+    found: set[str] = set()
+    for part in chunks(move_keys):
+        query = select(event.c.key).where(event.c.key.in_(part), event.c.refusal_id.is_not(None))
+        found.update(connection.scalars(query))
+    return found
+
+
 def uncount(connection: Connection, row: Any, doubted: Doubted) -> None:  # noqa: ANN401 - a row of `event`
     """Takes one counted answer back from all counters it went into."""
     connection.execute(delete(event).where(event.c.key == row.key))

@@ -13,6 +13,7 @@ import click
 
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.output import emit_json, json_option, say
+from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
     from redirectd.collect.batch import SessionProgress
@@ -26,16 +27,22 @@ _WORDS = {
     "unpaired": "301s whose request is not in the log",
     "refused": "301s that can be no remap (see 'redirectd explain FILE')",
     "unparsed": "things that look like a 301 and could not be read",
+    "lost": "log messages lost or cut short (see 'redirectd status')",
 }
 
 
 @click.command("ingest")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="FILE...")
 @click.option("--dialect", help="How the logs write SIP down; found out by itself where not given.")
 @click.option(
     "--session-progress",
     type=click.Choice(["each", "count"]),
     help="Log each 183 to standard error, or count them alone, which reads faster. Default: each.",
+)
+@click.option(
+    "--quarantine",
+    is_flag=True,
+    help="After an upgrade: read what could not be read before, instead of a FILE. What can be read now is counted.",
 )
 @json_option
 @pass_app
@@ -45,6 +52,7 @@ def ingest_command(
     dialect: str | None,
     session_progress: Literal["each", "count"] | None,
     *,
+    quarantine: bool,
     as_json: bool,
 ) -> None:
     """Read logs once, from their start to their end, and keep what they say has moved.
@@ -54,6 +62,13 @@ def ingest_command(
     """
     from redirectd.collect.ingest import Summary
 
+    if quarantine is bool(files):
+        raise UsageError(
+            "ingest", "it reads either FILE... or the quarantine", "name a log, or give --quarantine alone"
+        )
+    if quarantine:
+        _replay(app, as_json=as_json)
+        return
     total = Summary()
     parts = []
     for file in files:
@@ -66,6 +81,19 @@ def ingest_command(
         emit_json({**asdict(total), "files": parts})
         return
     _show(total)
+
+
+def _replay(app: App, *, as_json: bool) -> None:
+    from redirectd.cli.reading import reading_by_name
+    from redirectd.collect.replay import replay
+
+    config = app.config
+    summary, left = replay(app.database, lambda name: reading_by_name(name, config), node=config.node, clock=app.now)
+    if as_json:
+        emit_json({**asdict(summary), "files": [], "quarantine": left})
+        return
+    _show(summary)
+    say(f"{left:>9,}  stay in the quarantine")
 
 
 def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None) -> Summary:
@@ -81,7 +109,7 @@ def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["eac
         reading = reading_of(log, config, dialect=dialect, session_progress=progress)
         each = reading.session_progress == "each"
         with _bar(file) as on_block:
-            return ingest(
+            summary = ingest(
                 log,
                 reading,
                 database,
@@ -89,7 +117,11 @@ def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["eac
                 clock=app.now,
                 on_progress=_ProgressLog(reading.source) if each else None,
                 on_block=on_block,
+                unread=lambda: len(opened.losses),
             )
+        for loss in opened.losses:
+            click.echo(f"{loss.where}: {loss.why}; {loss.what_to_do}", err=True)
+        return summary
 
 
 class _ProgressLog:

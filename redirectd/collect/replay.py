@@ -1,0 +1,83 @@
+"""Reading the quarantine again after an upgrade: what can be read now is counted and leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from redirectd.collect.batch import Batch
+from redirectd.collect.ingest import Summary
+from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.verdict import Refused
+from redirectd.dialects import registry
+from redirectd.sources.spool import SpoolLog
+from redirectd.store import counting
+from redirectd.store.collecting import record
+from redirectd.store.database import Database
+from redirectd.store.schema import quarantine
+
+_AT_ONCE = 50
+
+
+def replay(
+    database: Database, reading_of: Callable[[str], Reading], *, node: str, clock: Callable[[], datetime]
+) -> tuple[Summary, int]:
+    """Reads each kept record by the ordinary reader; what came of it, and how many records stay.
+
+    `reading_of` gives the reading of a source by its name. A record that was counted as unreadable counts as what it is
+    now, once, as before (R8).
+    """
+    started = monotonic()
+    summary, left = Summary(), 0
+    for row in _rows(database):
+        batch = _read_again(row, reading_of(row.source))
+        summary.bytes += len(row.content)
+        if batch is None:
+            left += 1
+            continue
+        with database.begin() as connection:
+            batch.retracted = counting.refused_among(
+                connection, (one.answer.move_key for one in batch.verdicts.values())
+            )
+            summary.add(record(connection, batch, node=node, now=clock()))
+            connection.execute(delete(quarantine).where(quarantine.c.id == row.id))
+    summary.seconds = round(monotonic() - started, 3)
+    return summary, left
+
+
+def _rows(database: Database) -> Iterator[Any]:
+    """All rows by number, a few in memory at a time."""
+    last = 0
+    while True:
+        with database.read() as connection:
+            query = select(quarantine).where(quarantine.c.id > last).order_by(quarantine.c.id).limit(_AT_ONCE)
+            rows = connection.execute(query).all()
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1].id
+
+
+def _read_again(row: Any, reading: Reading) -> Batch | None:  # noqa: ANN401 - a row of `quarantine`
+    """What the record comes to now, None where it still can't be read. Its date is near that of its first reading."""
+    log = SpoolLog(row.source)
+    log.feed(row.content)
+    reading = replace(reading, dialects=registry.detect(row.content), counted=())
+    reader = Reader(log, reading, clock=lambda: row.seen_at)
+    batch = Batch(row.source)
+    while reader.read(batch, final=True):
+        pass
+    if batch.quarantined or not batch.verdicts:
+        return None
+    if any(isinstance(one, Refused) and one.unparsed for one in batch.verdicts.values()):
+        return None
+    for key, one in batch.verdicts.items():
+        answer = replace(one.answer, position=row.position, seen_at=one.answer.seen_at or row.seen_at)
+        batch.verdicts[key] = replace(one, answer=answer)
+    batch.losses.clear()
+    return batch
