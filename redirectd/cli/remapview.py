@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from redirectd.cli.output import emit_json, note, rfc3339, say, short_time, table
+from redirectd.review.flags import LOOKS
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
 
 if TYPE_CHECKING:
     from redirectd.store.audit import Entry
+    from redirectd.store.in_service import Service
     from redirectd.store.remap import Remap
     from redirectd.store.remaps import Evidence
 
@@ -67,8 +69,10 @@ def show_table(remaps: Sequence[Remap], *, with_state: bool) -> None:
     table(columns, rows, right=["id", "calls"])
 
 
-def show_one(remap: Remap, evidence: Sequence[Evidence], entries: Sequence[Entry], now: datetime) -> None:
-    """One remap with everything known about it."""
+def show_one(
+    remap: Remap, evidence: Sequence[Evidence], entries: Sequence[Entry], effects: Sequence[str], now: datetime
+) -> None:
+    """One remap with everything known about it; `effects` tell what it does where it is in service."""
     lines: list[tuple[str, str]] = [
         ("old", printable(remap.old_uri)),
         ("new", new_text(remap)),
@@ -86,12 +90,11 @@ def show_one(remap: Remap, evidence: Sequence[Evidence], entries: Sequence[Entry
     for name, text in lines:
         if text:
             say(f"  {name:<9} {text}")
-    if len(remap.contacts) > 1 or any(one.dropped for one in remap.contacts):
-        for index, contact in enumerate(remap.contacts, 1):
-            dropped = f"  (dropped: {printable(contact.dropped)})" if contact.dropped else ""
-            say(f"  Contact {index} {printable(contact.uri)}  q={contact.q:g}{dropped}")
+    _show_contacts(remap)
+    for text in effects:
+        say(f"  routed    {printable(text)}")
     for name, reason in sorted(remap.flags.items()):
-        say(f"  held      {name}: {printable(reason)}")
+        say(f"  {'look' if name in LOOKS else 'held':<9} {name}: {printable(reason)}")
     for name, text in sorted(remap.facts.items()):
         say(f"  fact      {name}: {printable(text)}")
     for entry in entries:
@@ -102,6 +105,14 @@ def show_one(remap: Remap, evidence: Sequence[Evidence], entries: Sequence[Entry
         say(f"  {short_time(one.seen_at)} {printable(one.source)} at byte {one.position:,}, {one.dialect}")
         for line in one.text.rstrip().splitlines():
             say(f"    | {printable(line)}")
+
+
+def _show_contacts(remap: Remap) -> None:
+    """Those that are not the new URI as it stands."""
+    if len(remap.contacts) > 1 or any(one.dropped for one in remap.contacts):
+        for index, contact in enumerate(remap.contacts, 1):
+            dropped = f"  (dropped: {printable(contact.dropped)})" if contact.dropped else ""
+            say(f"  Contact {index} {printable(contact.uri)}  q={contact.q:g}{dropped}")
 
 
 def evidence_json(one: Evidence) -> dict[str, Any]:
@@ -115,6 +126,18 @@ def evidence_json(one: Evidence) -> dict[str, Any]:
         "method": printable(one.method),
         "call_id": printable(one.call_id),
         "text": "\n".join(printable(line) for line in one.text.splitlines()),
+    }
+
+
+def service_json(one: Service) -> dict[str, Any]:
+    """Since when a node routes by a remap, and what its old URI was answered since, as `show --json` gives it."""
+    return {
+        "node": one.node,
+        "since": rfc3339(one.since),
+        "generation": one.generation,
+        "calls_a_day_before": round(one.calls_a_day, 3),
+        "calls_since": one.calls,
+        "last_seen": rfc3339(one.last_seen) if one.last_seen else None,
     }
 
 

@@ -9,10 +9,12 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from redirectd.config.policy import Policy
-from redirectd.review.flags import FAILING, REDUNDANT, STALE
+from redirectd.review.effect import ineffective_reason
+from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import Failing, failing
 from redirectd.review.holds import with_holds
 from redirectd.review.proposals import covered_by_gateways
+from redirectd.store.in_service import services
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import of_ids
 from redirectd.store.schema import remap
@@ -36,19 +38,23 @@ def due(connection: Connection, policy: Policy, *, now: datetime) -> list[Remap]
 
 
 def with_attention(connection: Connection, remaps: Iterable[Remap], *, now: datetime) -> list[Remap]:
-    """The remaps with the flags `failing`, `stale` and `redundant` where they are due, each with its reason."""
+    """The remaps with the flags `failing`, `ineffective`, `stale` and `redundant` where due, each with its reason."""
     given = list(remaps)
     approved = [one.id for one in given if one.state is State.APPROVED]
     fails = failing(connection, approved) if approved else {}
+    routed = services(connection, approved)
+    ineffective = {number: ineffective_reason(where) for number, where in routed.items()}
     waiting = [one for one in given if one.state is State.PENDING]
     covered = covered_by_gateways(connection, waiting) if waiting else {}
-    return [_flagged(one, fails.get(one.id), covered.get(one.id), now) for one in given]
+    return [_flagged(one, fails.get(one.id), ineffective.get(one.id), covered.get(one.id), now) for one in given]
 
 
-def _flagged(one: Remap, fails: Failing | None, gateway: int | None, now: datetime) -> Remap:
+def _flagged(one: Remap, fails: Failing | None, past: str | None, gateway: int | None, now: datetime) -> Remap:
     flags = dict(one.flags)
     if fails is not None:
         flags[FAILING] = fails.reason
+    if past is not None:
+        flags[INEFFECTIVE] = past
     if one.state is State.APPROVED and one.revalidate_after is not None and one.revalidate_after < now:
         flags[STALE] = f"its review date was {one.revalidate_after:%Y-%m-%d} (R36)"
     if gateway is not None:

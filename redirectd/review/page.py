@@ -9,11 +9,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, false, func, or_, select
 
 from redirectd.config.policy import Policy
-from redirectd.review.flags import FAILING, REDUNDANT, STALE
+from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.holds import is_trusted, with_holds
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import RemapFilter, find, ids_of
-from redirectd.store.schema import remap, remap_method, remap_peer
+from redirectd.store.schema import in_service, remap, remap_method, remap_peer
 
 CHUNK = 500
 """Remaps that are read at a time where a flag has to be worked out in Python."""
@@ -108,7 +108,7 @@ def _narrowing(connection: Connection, query: Query, policy: Policy) -> list[Col
     flag = query.flag
     if flag is None or flag == "suspicious":
         return []
-    if query.now is not None and flag in {FAILING, STALE, REDUNDANT}:
+    if query.now is not None and flag in {FAILING, INEFFECTIVE, STALE, REDUNDANT}:
         return _due(connection, flag, query.now)
     if flag == "none":
         return [remap.c.flags == "{}"]
@@ -133,6 +133,9 @@ def _untrusted(connection: Connection, policy: Policy) -> list[ColumnElement[boo
 def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement[bool]]:
     if flag == STALE:
         return [remap.c.state == State.APPROVED, remap.c.revalidate_after < now]
+    if flag == INEFFECTIVE:
+        past = select(in_service.c.remap_id).where(in_service.c.calls > 0)
+        return [remap.c.state == State.APPROVED, remap.c.id.in_(past)]
     if flag == FAILING:
         from redirectd.review.followup import failing
 

@@ -93,6 +93,12 @@ def _stored(status: _Document) -> list[Family]:
     return [
         _many("redirectd_remaps", "gauge", "Remaps by state.", by_state),
         _one("redirectd_remaps_stale", "Approved remaps past their review date.", status["stale"]),
+        _one("redirectd_remaps_ineffective", "Remaps in service whose old URI is still answered 301.",
+             (status["ineffective"] or {}).get("remaps")),
+        _one("redirectd_ineffective_calls", "301s of old URIs since their remaps went live.",
+             (status["ineffective"] or {}).get("calls")),
+        _one("redirectd_saved_redirects_per_day", "301s a day before, of the remaps in service that work.",
+             (status["saved"] or {}).get("calls_a_day")),
         _one("redirectd_quarantine", "Things that look like a 301 and could not be read.", status["quarantine"]),
         _many("redirectd_losses_total", "counter", "What the sources lost, by kind.", lost),
         _many("redirectd_generation", "gauge", "The newest generation of a node.",

@@ -15,7 +15,10 @@ from redirectd.store.database import Database
 _NOT_KNOWN: Document = {
     "remaps": None,
     "stale": None,
+    "ineffective": None,
+    "saved": None,
     "quarantine": None,
+    "quarantine_newest": [],
     "losses": [],
     "nodes": [],
     "database_bytes": None,

@@ -7,11 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
+from redirectd.sip.text import printable, to_text
+from redirectd.store import in_service
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import generation, loss, position, quarantine, remap, setting
 
 Document = dict[str, Any]
+
+_SHOWN, _SHOWN_BYTES = 5, 300
 
 
 def read_stored(database: Database, now: datetime) -> Document:
@@ -20,7 +24,10 @@ def read_stored(database: Database, now: datetime) -> Document:
         return {
             "remaps": _remaps(connection),
             "stale": count_stale(connection, now),
+            "ineffective": _ineffective(connection),
+            "saved": _saved(connection),
             "quarantine": _count(connection),
+            "quarantine_newest": _newest(connection),
             "losses": _losses(connection),
             "nodes": _nodes(connection),
             "database_bytes": _size(database, connection),
@@ -38,8 +45,43 @@ def count_stale(connection: Connection, now: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def _ineffective(connection: Connection) -> Document:
+    """Remaps in service whose old URI is still answered 301: how many, how often, and the worst by id."""
+    remaps, calls = in_service.count_ineffective(connection)
+    worst = list(dict.fromkeys(one.remap_id for one in in_service.ineffective(connection, 10))) if remaps else []
+    return {"remaps": remaps, "calls": calls, "worst": worst}
+
+
+def _saved(connection: Connection) -> Document:
+    """What the remaps that work save."""
+    found = in_service.saved(connection)
+    each = found.milliseconds_a_call
+    return {
+        "remaps": found.remaps,
+        "calls_a_day": round(found.calls_a_day, 3),
+        "milliseconds_a_call": None if each is None else round(each, 3),
+    }
+
+
 def _count(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
+
+
+def _newest(connection: Connection) -> list[Document]:
+    """The newest of what could not be read, with the beginning of its text."""
+    columns = quarantine.c
+    query = select(columns.source, columns.position, columns.dialect, columns.seen_at, columns.why, columns.content)
+    return [
+        {
+            "source": row.source,
+            "position": row.position,
+            "dialect": row.dialect,
+            "seen_at": row.seen_at,
+            "why": row.why,
+            "text": printable(to_text(row.content[:_SHOWN_BYTES]), _SHOWN_BYTES),
+        }
+        for row in connection.execute(query.order_by(columns.id.desc()).limit(_SHOWN))
+    ]
 
 
 def _losses(connection: Connection) -> list[Document]:

@@ -53,9 +53,10 @@ def list_command(
 def show_command(app: App, what: str, *, as_json: bool) -> None:
     """Show one remap with its evidence; an old URI shows all remaps of it."""
     from redirectd.cli.named import named
-    from redirectd.cli.remapview import entry_json, evidence_json, remap_json, show_one
+    from redirectd.cli.remapview import entry_json, evidence_json, remap_json, service_json, show_one
     from redirectd.review.attention import with_attention
-    from redirectd.store import audit, remaps
+    from redirectd.review.effect import effect
+    from redirectd.store import audit, in_service, remaps
 
     now = app.now()
     documents = []
@@ -63,14 +64,18 @@ def show_command(app: App, what: str, *, as_json: bool) -> None:
         for remap in with_attention(connection, named(connection, what, app.config.rules()), now=now):
             evidence = remaps.evidence_of(connection, remap.id)
             entries = audit.entries_of(connection, remap.id)
+            routed = in_service.services(connection, [remap.id]).get(remap.id, [])
+            wait_ms = in_service.wait_of(connection, remap.id)
             if not as_json:
-                show_one(remap, evidence, entries, now)
+                show_one(remap, evidence, entries, [effect(one, wait_ms) for one in routed], now)
                 continue
             details = [{"uri": one.uri, "q": one.q, "dropped": one.dropped, "raw": one.raw} for one in remap.contacts]
             documents.append(
                 remap_json(remap, now)
                 | {
                     "contact_details": details,
+                    "wait_ms": None if wait_ms is None else round(wait_ms, 3),
+                    "in_service": [service_json(one) for one in routed],
                     "evidence": [evidence_json(one) for one in evidence],
                     "audit": [entry_json(entry) for entry in entries],
                 }

@@ -91,8 +91,32 @@ def _show_database(document: dict[str, Any]) -> None:
     say("remaps: " + ", ".join(f"{count} {state}" for state, count in remaps.items() if count or state == "pending"))
     if document["stale"]:
         say(f"past their review date: {document['stale']}")
+    _show_effect(document["ineffective"], document["saved"])
     if document["quarantine"]:
-        say(f"looked like a 301 and could not be read: {document['quarantine']}")
+        say(
+            f"looked like a 301 and could not be read: {document['quarantine']} (after an upgrade: ingest --quarantine)"
+        )
+    for one in document.get("quarantine_newest", ()):
+        say(f"    {printable(one['source'])} at byte {one['position']:,}: {printable(one['why'])}: {one['text'][:100]}")
+
+
+def _show_effect(ineffective: dict[str, Any], saved: dict[str, Any]) -> None:
+    """The proof in the field: what the remaps in service save, and those that calls go past."""
+    if saved["remaps"]:
+        each = saved["milliseconds_a_call"]
+        wait = "" if each is None else f", for each of which a caller waited {each:.0f} ms"
+        say(
+            f"in service and working: {saved['remaps']}, saving {saved['calls_a_day']:.3g} redirected calls a day{wait}"
+        )
+    if ineffective["remaps"]:
+        from redirectd.review.effect import USUAL_REASONS
+
+        numbers = ", ".join(map(str, ineffective["worst"])) + (
+            ", ..." if ineffective["remaps"] > len(ineffective["worst"]) else ""
+        )
+        calls = ineffective["calls"]
+        say(f"in service, old URI still answered 301 ({calls:,} since): {ineffective['remaps']} remaps ({numbers})")
+        say(f"  usually {USUAL_REASONS}")
 
 
 def _held(node: dict[str, Any]) -> str:
