@@ -19,12 +19,13 @@ _MARK = re.compile(r"^ *<!-- (file|append|exit|operator) (\S+) -->$")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its first line's number, its language, the mark above it, its text without indentation."""
+    """A fenced block: its first line's number, language, mark, text without indentation, and ``##`` section."""
 
     line: int
     language: str
     mark: tuple[str, str]
     text: str
+    section: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def blocks(page: Path) -> list[Block]:
     found: list[Block] = []
     lines = page.read_text(encoding="utf-8").splitlines()
     begin: tuple[int, str, str] | None = None
+    section = ""
     for number, line in enumerate(lines, 1):
+        if begin is None and line.startswith("## "):
+            section = line[3:]
         fence = _FENCE.match(line)
         if fence is None:
             continue
@@ -57,7 +61,7 @@ def blocks(page: Path) -> list[Block]:
         first, indent, language = begin
         mark = _MARK.match(lines[first - 2]) if first > 1 else None
         inner = [text.removeprefix(indent) for text in lines[first : number - 1]]
-        found.append(Block(first, language, (mark[1], mark[2]) if mark else ("", ""), "\n".join(inner) + "\n"))
+        found.append(Block(first, language, (mark[1], mark[2]) if mark else ("", ""), "\n".join(inner) + "\n", section))
         begin = None
     assert begin is None, f"{page.name}:{begin}: the block has no end"
     return found

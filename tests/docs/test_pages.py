@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.elsewhere import ELSEWHERE, reason
-from tests.docs.host import CONFIG, Host, first_missing
+from tests.docs.host import Host, first_missing
 from tests.docs.page import LANGUAGES, ROOT, blocks, commands, pages
 from tests.peers.conftest import postgresql_server, postgresql_url  # noqa: F401 - fixtures
 
-BEGIN_WITH_NOTHING = {"tutorial-kamailio.md", "tutorial-asterisk.md", "README.md"}
-DATABASE_SERVER = "howto-several-nodes.md"
-ALONE = [page for page in pages() if page.name != DATABASE_SERVER]
+DATABASE_SERVER = ROOT / "docs" / "howto-several-nodes.md"
+
+
+def stories() -> Iterator[tuple[Path, str | None]]:
+    """What is run in one place: whole pages, and README.md section by section, since each begins anew."""
+    for page in pages():
+        if page.name == "README.md":
+            yield from ((page, section) for section in dict.fromkeys(block.section for block in blocks(page)))
+        elif page != DATABASE_SERVER:
+            yield page, None
 
 
 @pytest.fixture
 def host(tmp_path: Path, corpus: Path) -> Host:
     """A host with the logs of the corpus and both servers' folders."""
-    host = Host(tmp_path, corpus)
-    host.config.write_text(host.place(CONFIG))
-    return host
+    return Host(tmp_path, corpus)
 
 
-@pytest.mark.parametrize("page", ALONE, ids=lambda page: page.name)
-def test_commands_do_what_the_page_shows(page: Path, host: Host) -> None:
+@pytest.mark.parametrize(
+    ("page", "section"), list(stories()), ids=lambda value: value.name if isinstance(value, Path) else str(value)
+)
+def test_commands_do_what_the_page_shows(page: Path, section: str | None, host: Host) -> None:
     """The commands of a page run in its order, in one place, and show what the page shows."""
-    if page.name in BEGIN_WITH_NOTHING:
-        host.config.unlink()
-    ran = host.play(page)
-    planned = [item for block in blocks(page) if block.language == "console" for item in commands(block)]
-    assert ran == sum(reason(command.text) is None for command in planned)
+    parts = [block for block in blocks(page) if section in {None, block.section}]
+    planned = [item for block in parts if block.language == "console" for item in commands(block)]
+    assert host.play(parts, page.name) == sum(reason(command.text) is None for command in planned)
 
 
 @pytest.mark.peer("postgresql")
@@ -40,7 +46,7 @@ def test_commands_do_what_the_page_shows(page: Path, host: Host) -> None:
 def test_commands_with_a_database_server(host: Host, postgresql_url: str) -> None:  # noqa: F811 - the fixture
     """The page on several nodes, with a PostgreSQL of the test's own."""
     host.replaced = {"postgresql+psycopg://redirectd@db.example.net/redirectd": postgresql_url}
-    assert host.play(ROOT / "docs" / DATABASE_SERVER) > 0
+    assert host.play(blocks(DATABASE_SERVER), DATABASE_SERVER.name) > 0
 
 
 def test_commands_stand_in_console_blocks() -> None:
