@@ -85,6 +85,8 @@ def _read(entry: Entry, words: bytes, own: bytes, dialect: str) -> Record | Unre
     calls = set(_CALL_ID.findall(words))
     if not calls:
         return None
+    if _ends_early(entry) and _CALL_ID.search(words.rsplit(None, 1)[-1]):
+        return Unreadable(entry.start, entry.end, "a 301 in the author's own text, cut within its Call-ID", dialect)
     if len(calls) > 1:
         return Unreadable(entry.start, entry.end, "a 301 in the author's own text with two Call-IDs", dialect)
     method = _METHOD.search(own)
@@ -101,6 +103,11 @@ def _read(entry: Entry, words: bytes, own: bytes, dialect: str) -> Record | Unre
         stamp=entry.stamp,
         enough=False,
     )
+
+
+def _ends_early(entry: Entry) -> bool:
+    """Whether the line was cut, as far as it shows: its string or the line itself does not end."""
+    return entry.cut or not (entry.wrapping.is_json or entry.raw.endswith(b"\n"))
 
 
 def _peer(own: bytes, words: bytes) -> Peer | None:

@@ -82,6 +82,18 @@ def test_two_call_ids_are_not_guessed() -> None:
     assert isinstance(frame(line), Unreadable)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        HEAD + b"reply 301 Moved contact=<sip:a> ci=1-14",
+        b'{"message":" NOTICE: <script>: reply 301 M ci=c4',
+    ],
+)
+def test_half_a_call_id_names_no_call(line: bytes) -> None:
+    """R8: a line that is cut within its Call-ID is kept as unreadable: half of one would count a call anew."""
+    assert isinstance(frame(line), Unreadable)
+
+
 def test_a_line_still_being_written_waits() -> None:
     """The rest of a line can bring its Call-ID."""
     line = HEAD + b"reply 301 Moved contact=<sip:a"
