@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,8 +232,8 @@ def test_aors_move_with_their_gateway(start_asterisk: StartAsterisk) -> None:
     server = start_asterisk(Setup(""))
     target = AsteriskPjsipAor(base="/etc/asterisk/aors.base.conf")
     routes = [
-        replace(_route(1, "sip:127.0.0.5", "sip:127.0.0.15:5080;transport=tcp"), kind="gateway"),
-        replace(_route(2, "sip:127.0.0.6;transport=tcp", "sip:127.0.0.16"), kind="gateway"),
+        _route(1, "sip:127.0.0.5", "sip:127.0.0.15:5080;transport=tcp")._replace(kind="gateway"),
+        _route(2, "sip:127.0.0.6;transport=tcp", "sip:127.0.0.16")._replace(kind="gateway"),
     ]
     rendered = target.render(routes, AORS)
     assert dict(rendered.entries) == {
@@ -262,7 +261,7 @@ def test_aor_breakouts_change_addresses_only(start_asterisk: StartAsterisk) -> N
     old = _route(1, "sip:127.0.0.5", "sip:h").old
     files: dict[bytes, Rendered] = {}
     for item in breakouts("gateway"):
-        route = item.route if item.name.endswith("old host") else replace(item.route, old=old, key=route_key(old))
+        route = item.route if item.name.endswith("old host") else item.route._replace(old=old, key=route_key(old))
         rendered = target.render([route], AORS)
         changed = rendered.content.partition(b"\n")[2] != AORS
         assert [refusal.id for refusal in rendered.refused] == ([] if changed else [route.id]), item.name

@@ -7,7 +7,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +265,7 @@ def test_dispatcher_breakouts(start_kamailio: StartKamailio) -> None:
     old = SipUri("sip", None, None, "127.0.0.21", 5060)
     files: dict[bytes, Rendered] = {}
     for item in breakouts("gateway"):
-        route = item.route if item.name.endswith("old host") else replace(item.route, old=old, key=route_key(old))
+        route = item.route if item.name.endswith("old host") else item.route._replace(old=old, key=route_key(old))
         rendered = target.render([route], BASE)
         changed = rendered.content.partition(b"\n")[2] != BASE
         assert [refusal.id for refusal in rendered.refused] == ([] if changed else [route.id]), item.name
