@@ -79,6 +79,14 @@ class Servers:
             finally:
                 self._reloaded[control] = self._monotonic()
 
+    def preflight(self, control: str, timeout: float, question: Question) -> str | None:
+        """Give why the server would not read a file as it is meant; None also where it can't be asked."""
+        try:
+            with closing(self._open_channel(control, timeout=timeout)) as channel:
+                return _judged(channel, question)
+        except PeerError:
+            return None  # whether it is there, and what it reads then, the reload will tell
+
     def doubts(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
         """Give what the server's answers disprove; those that fail are asked again a little later."""
         left = list(questions)

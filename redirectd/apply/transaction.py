@@ -30,7 +30,7 @@ from redirectd.sip.text import printable
 from redirectd.store.generations import Generation, GenerationFile, Outcome, Stage
 from redirectd.store.holds import Hold
 from redirectd.store.target_states import Phase, TargetState
-from redirectd.targets.base import TargetError
+from redirectd.targets.base import Preflighted, TargetError
 
 Cause = Literal["apply", "schedule", "rollback"]
 
@@ -155,6 +155,16 @@ class Transaction:
                 "parsed back, the new file means something else than was intended",
                 "report this as a fault",
             )
+        self._preflight(work)
+
+    def _preflight(self, work: _Work) -> None:
+        """Have the server itself read the staged file where its channel can."""
+        target, control = work.spec.target, work.spec.control
+        if isinstance(target, Preflighted) and control.startswith(("ami:", "amis:")):
+            question = target.preflight(work.place.staged, work.plan.rendered)
+            doubt = self._servers.preflight(control, work.spec.timeout, question)
+            if doubt is not None:
+                raise InstallError(work.spec.path, doubt, "nothing was installed; report this as a fault")
 
     def _kept(self, work: _Work, before: TargetState | None) -> TargetState:
         """Keep the old file and give the state to write down; a file that was never proven is not worth keeping."""

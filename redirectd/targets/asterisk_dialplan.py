@@ -33,6 +33,7 @@ from redirectd.targets.base import (
     token_of,
 )
 from redirectd.targets.extensions_conf import read_returns
+from redirectd.targets.getconfig import reads
 from redirectd.targets.hosts import read_hosts, speaks_for
 from redirectd.targets.project import project
 from redirectd.targets.uritext import ASTERISK, checked, write_uri
@@ -140,6 +141,10 @@ class AsteriskDialplan:
     def reload(self) -> Sequence[Command]:
         """Load the dialplan again, and nothing but the dialplan."""
         return (Command("dialplan reload"),)
+
+    def preflight(self, path: str, rendered: Rendered) -> Question:
+        """Have Asterisk read the file: the sentinel stands last."""
+        return reads(path, self._prefix, "exten", [f"{SENTINEL},1,Return({rendered.token})"])
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the sentinel and for changed extensions one by one (all, or 200 of them)."""

@@ -21,6 +21,7 @@ from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.targets.base import Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
 from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
+from redirectd.targets.getconfig import reads
 
 _MAX_LINE = 8190
 _MAX_NAME = 400
@@ -71,6 +72,12 @@ class AsteriskPjsipAor:
     def reload(self) -> Sequence[Command]:
         """Load pjsip.conf again; ``pjsip reload`` is only an alias that not every system has."""
         return (Command("module reload res_pjsip.so"),)
+
+    def preflight(self, path: str, rendered: Rendered) -> Question:
+        """Have Asterisk read the file: its last AOR must have its contacts."""
+        last = list(rendered.entries)[-1].rpartition("/")[0]
+        contacts = [uri for key, uri in rendered.entries.items() if key.rpartition("/")[0] == last]
+        return reads(path, last, "contact", contacts)
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Compare the contacts of all AORs (200 of them at most, the changed ones first)."""

@@ -115,6 +115,15 @@ class LiveTarget(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class Preflighted(Protocol):
+    """A target whose server can read a file without taking it into service (Asterisk's manager interface)."""
+
+    def preflight(self, path: str, rendered: Rendered) -> Question:
+        """The question about the file at `path` that shows whether the server reads all of it as it is meant."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
     """What every target is told by its configuration, `[[target]]`; `extra` holds the kind's own keys."""

@@ -19,7 +19,7 @@ Message = Mapping[str, Sequence[str]]
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "Reload": ("Module",),
-    "GetConfig": ("Filename",),
+    "GetConfig": ("Filename", "Category"),
     "DBPut": ("Family", "Key", "Val"),
     "DBDel": ("Family", "Key"),
 }
