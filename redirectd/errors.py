@@ -32,9 +32,7 @@ class ConfigError(RedirectdError):
 
     exit_code = 2
 
-    def __init__(
-        self, where: str, why: str, what_to_do: str, faults: tuple[RedirectdError, ...] = ()
-    ) -> None:
+    def __init__(self, where: str, why: str, what_to_do: str, faults: tuple[RedirectdError, ...] = ()) -> None:
         super().__init__(where, why, what_to_do)
         self.faults = faults
 

@@ -22,7 +22,9 @@ CONTACT_UNREADABLE = "Kamailio could not read the Contact"
 _FIELD = re.compile(rb"([a-z][a-z0-9_]{0,15})=(\S*+)")
 _END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
 _LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
-_KNOWN = frozenset("v ev ts m ci cseq br src ouri buri nct ctlen ct tt ex rsn end".split())
+_KNOWN = frozenset(
+    {"v", "ev", "ts", "m", "ci", "cseq", "br", "src", "ouri", "buri", "nct", "ctlen", "ct", "tt", "ex", "rsn", "end"}
+)
 
 
 class KamailioRecord:
