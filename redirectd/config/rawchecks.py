@@ -19,7 +19,6 @@ _KIND_OF_KEY = {
     "units": "journal",
     "matches": "journal",
     "listen": "hep",
-    "transport": "hep",
     "allowed_senders": "hep",
 }
 

@@ -51,10 +51,9 @@ class SourceSection(Section):
     )
     listen: Listen | None = Field(
         default=None,
-        description="Address and port to receive on. For `hep` only, and needed there.",
+        description="Address and port to receive on, by UDP and TCP. For `hep` only, and needed there.",
         examples=["127.0.0.1:9060"],
     )
-    transport: Literal["udp", "tcp"] = Field(default="udp", description="What HEP comes over. For `hep` only.")
     allowed_senders: list[Net] = Field(
         default_factory=list,
         description="Addresses and networks that may send; loopback alone where empty. For `hep` only.",

@@ -45,7 +45,7 @@ def test_template_with_every_key_set_reads() -> None:
     active = [re.sub(r"^#(?=\S)", "", line) for line in lines]
     text = "\n".join(active)
     # One source can't be of all kinds, so the keys of other kinds and passwords' files go.
-    for foreign in ("units", "matches", "listen", "transport", "allowed_senders"):
+    for foreign in ("units", "matches", "listen", "allowed_senders"):
         text = re.sub(rf"(?m)^{foreign} = .*$", "", text, count=1)
     config = parse(text, FILE)
     assert config.source[0].name == "asterisk"

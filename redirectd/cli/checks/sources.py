@@ -39,7 +39,7 @@ def check_sources(config: Config) -> Iterator[Finding]:
         elif source.kind == "journal":
             yield _check_journal(where)
         else:
-            yield good(where, f"listens on {source.transport} {source.listen} while 'redirectd run' is running")
+            yield good(where, f"listens on {source.listen}, UDP and TCP, while 'redirectd run' is running")
         yield from _check_clock(where, source)
 
 
