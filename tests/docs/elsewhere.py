@@ -7,15 +7,12 @@ import re
 ELSEWHERE: dict[str, str] = {
     r"python3 -m venv .*pip install|/opt/redirectd/bin/pip ": "needs a package index; the wheel is built by hatchling",
     r"make (demo|test)$": "what runs these tests; CI runs both on a clean clone",
-    r"redirectd run$": "runs until it is stopped: tests/service and tests/systemd start it",
     r"systemctl |journalctl |systemd-creds |systemd-run ": "needs a running systemd: tests/systemd boots one",
     r"install -d -o |chgrp |usermod ": "needs root and the servers' own users: tests/systemd grants the rights",
     r"install -m 0600 /dev/stdin ": "asks the operator to type a secret",
-    r"kamailio -c|kamcmd ": "needs Kamailio: tests/peers checks and starts the same lines on a real one",
+    r"kamailio -c ": "needs Kamailio: tests/peers checks and starts the same lines on a real one",
     r"asterisk -rx ": "needs Asterisk: tests/peers loads the same lines into a real one",
     r"createuser |createdb |pg_dump ": "needs the database server's administrator",
-    r"ssh ": "needs another host",
-    r"tail -F ": "runs until it is stopped",
 }
 """Beginning of a command line (a regular expression) to the reason."""
 

@@ -57,7 +57,7 @@ def test_commands_stand_in_console_blocks() -> None:
             if block.language != "console":
                 assert not re.search(r"(?m)^\$ ", block.text), f"{page.name}:{block.line}"
         outside = re.sub(r"(?ms)^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"))
-        assert not re.search(r"(?m)^\s{4,}(redirectd|make|systemctl|\$) ", outside), page.name
+        assert not re.search(r"(?m)^ {4,}(redirectd|make|systemctl|\$) ", outside), page.name
 
 
 def test_the_table_of_commands_not_run_is_not_stale() -> None:
