@@ -30,7 +30,9 @@ def judge(answer: Answer, policy: Policy) -> Verdict | None:
         return Refused(answer=answer, rule="R7", reason=f"the request that was answered is not in the log{hint}")
     kind = KINDS.get(answer.method)
     if kind is None:
-        return _refused(answer, "R12", f"a 301 to {printable(answer.method, 30)} says nothing about routing")
+        return _refused(
+            answer, "R12", f"a 301 to {printable(answer.method, 30) or 'an unknown method'} says nothing about routing"
+        )
     if answer.in_dialog:
         return _refused(answer, "R10", "the request was within a dialog: its URI is a remote target, not an address")
     try:
