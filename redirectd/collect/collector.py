@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.reader import Reader, Reading
@@ -35,6 +37,30 @@ class Step:
     read: int = 0
 
 
+class Companion(Protocol):
+    """What else learns from the same bytes, and stores it with them (see `redirectd.review.follower`)."""
+
+    def refresh(self) -> None:
+        """Before a turn: looks at what it needs to know. Raises StoreError."""
+        ...
+
+    def read(self, segment: Segment, offset: int) -> bool:
+        """Takes what is read of a segment, from its start to `offset`; whether there is something to store."""
+        ...
+
+    def store(self, connection: Connection) -> None:
+        """Stores it in the transaction that holds the position."""
+        ...
+
+    def confirm(self) -> None:
+        """Says that it is committed."""
+        ...
+
+    def undo(self) -> None:
+        """Says that it is not, and will be read again."""
+        ...
+
+
 class Collector:
     """One source with everything behind it. Used by one thread."""
 
@@ -47,6 +73,7 @@ class Collector:
         node: str,
         clock: Callable[[], datetime],
         on_progress: Callable[[SessionProgress], None],
+        companion: Companion | None = None,
     ) -> None:
         """Goes on where the database says that this source was read to. Raises StoreError.
 
@@ -57,6 +84,7 @@ class Collector:
         self._node = node
         self._clock = clock
         self._on_progress = on_progress
+        self._companion = companion
         with database.read() as connection:
             stored = positions.load(connection, node, reading.source)
         self.source: Source[Any] = open_source(stored)
@@ -76,6 +104,8 @@ class Collector:
             self._begin(segment)
         reader = self._at(segment)
         batch = Batch(self._reading.source)
+        if self._companion is not None:
+            self._companion.refresh()
         turned_away = dict(self.source.turned_away())
         batch.losses = self._lost(segment, turned_away)
         bounded = False
@@ -84,17 +114,19 @@ class Collector:
         try:
             sightings = self._commit(segment, reader, batch)
         except BaseException:
-            reader.undo(segment.log, segment.start)
+            self._undo(segment, reader)
             raise
         if sightings is None:  # truncated while it was read: what was read may be mixed
-            reader.undo(segment.log, segment.start)
+            self._undo(segment, reader)
             return Step(more=True)
         reader.confirm()
+        if self._companion is not None:
+            self._companion.confirm()
         self._stored_away = turned_away
         for progress in batch.progress:
             self._on_progress(progress)
         moved = reader.offset != segment.start
-        return Step(moved, sightings, len(batch.progress), segment.gaps, batch.read)
+        return Step(moved, sightings, len(batch.progress) + batch.counted_progress, segment.gaps, batch.read)
 
     def trouble(self) -> RedirectdError | None:
         """What keeps the source from being read now."""
@@ -141,17 +173,26 @@ class Collector:
             self._reader.follow(segment.log, segment.start)
         return self._reader
 
+    def _undo(self, segment: Segment, reader: Reader) -> None:
+        reader.undo(segment.log, segment.start)
+        if self._companion is not None:
+            self._companion.undo()
+
     def _commit(self, segment: Segment, reader: Reader, batch: Batch) -> int | None:
         """Commits and confirms; the number of new sightings, None where the file changed under the reading."""
         position = self.source.position(segment, reader.offset)
         if position is None:
             return None
         sightings = 0
+        companion = self._companion
+        has_more = companion is not None and companion.read(segment, reader.offset)
         due = monotonic() - self._saved_at >= POSITION_SECONDS and reader.offset != segment.start
-        if not batch.is_empty or due:
+        if not batch.is_empty or has_more or due:
             now = self._clock()
             with self._database.begin() as connection:
                 sightings = record(connection, batch, node=self._node, now=now).sightings
+                if has_more and companion is not None:
+                    companion.store(connection)
                 positions.save(connection, self._node, self._reading.source, position.to_dict(), now)
             self._saved_at = monotonic()
             self._owed = None

@@ -22,6 +22,7 @@ from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
 from redirectd.dialects import hints, registry
 from redirectd.errors import RedirectdError
+from redirectd.review.follower import Follower
 from redirectd.service.reader import Feed
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep import HepListener
@@ -50,13 +51,15 @@ class SourceFeed:
     def __init__(self, source: SourceSection, config: Config, database: Database) -> None:
         """Raises StoreError without a database, SourceError for an address that can't be listened on."""
         path = config.resolve(source.path) if source.path is not None else None
+        reading = _reading(source, path, config)
         self._collector = Collector(
             lambda stored: _open_source(source, path, stored),
-            _reading(source, path, config),
+            reading,
             database,
             node=config.node,
-            clock=lambda: datetime.now(UTC),
+            clock=_now,
             on_progress=SessionProgressLog(source.name) if source.session_progress == "each" else _count_only,
+            companion=Follower(reading, database, clock=_now),
         )
         self._wake = Wake([path] if path is not None else [])
 
@@ -100,6 +103,10 @@ class SourceFeed:
             self._collector.close()
         finally:
             self._wake.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def open_feed(source: SourceSection, config: Config, database: Database) -> Feed:
