@@ -14,7 +14,10 @@ _ASTERISK_LOGS = ("var/log/asterisk/full", "var/log/asterisk/full.log")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Each path is None where there is no such thing. `can_own` tells if the system's folders are ours to write."""
+    """Each path is None where there is no such thing. `can_own` tells if the system's folders are ours to write.
+
+    `groups` are the system's groups.
+    """
 
     kamailio_folder: Path | None
     kamailio_log: Path | None
@@ -23,6 +26,7 @@ class Host:
     asterisk_folder: Path | None
     asterisk_log: Path | None
     can_own: bool
+    groups: frozenset[str] = frozenset()
 
 
 def look_around(root: Path = Path("/")) -> Host:
@@ -37,7 +41,21 @@ def look_around(root: Path = Path("/")) -> Host:
         asterisk_folder=asterisk,
         asterisk_log=_first(root, _ASTERISK_LOGS),
         can_own=os.access(root / "var/lib", os.W_OK),
+        groups=_groups(root / "etc/group"),
     )
+
+
+def _groups(file: Path) -> frozenset[str]:
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[0] for line in lines)
+
+
+def _readable_by(server: str, host: Host) -> dict[str, object]:
+    """New files are for their group only: that of the server, as its package names it, must be able to read them."""
+    return {"group": server} if server in host.groups else {}
 
 
 def _first(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -62,6 +80,7 @@ def values(host: Host) -> dict[str, object]:
                 "path": str(host.asterisk_folder / "extensions_redirectd.conf"),
                 "match": "request-uri",
                 "reload": "asterisk -rx",
+                **_readable_by("asterisk", host),
             }
         )
     found: dict[str, object] = {}
@@ -85,6 +104,7 @@ def _kamailio_targets(host: Host, folder: Path) -> list[dict[str, object]]:
             "path": str(folder / "redirectd" / "redirectd_htable"),
             "match": "request-uri",
             "reload": reload,
+            **_readable_by("kamailio", host),
         }
     ]
     if host.dispatcher_list:
@@ -96,6 +116,7 @@ def _kamailio_targets(host: Host, folder: Path) -> list[dict[str, object]]:
                 "path": str(folder / "redirectd" / "dispatcher.list"),
                 "base": str(host.dispatcher_list),
                 "reload": reload,
+                **_readable_by("kamailio", host),
             }
         )
     return targets

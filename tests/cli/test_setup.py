@@ -99,6 +99,7 @@ def test_init_finds_kamailio_and_asterisk(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     for file in ("etc/kamailio/dispatcher.list", "var/log/kamailio.log", "var/log/asterisk/full"):
         (tmp_path / file).touch()
+    (tmp_path / "etc/group").write_text("root:x:0:\nkamailio:x:105:\n")
     config = parse(template(values(look_around(tmp_path))), tmp_path / "redirectd.toml")
     assert [source.name for source in config.source] == ["kamailio", "asterisk"]
     assert {target.kind for target in config.target} == set(registry.kinds()) & {
@@ -109,6 +110,8 @@ def test_init_finds_kamailio_and_asterisk(tmp_path: Path) -> None:
     dispatcher = next(target for target in config.target if target.kind == "kamailio-dispatcher")
     assert dispatcher.base == tmp_path / "etc/kamailio/dispatcher.list"
     assert dispatcher.path != dispatcher.base
+    groups = {target.kind: target.group for target in config.target}
+    assert groups == {"kamailio-htable": "kamailio", "kamailio-dispatcher": "kamailio", "asterisk-dialplan": None}
 
 
 def test_init_on_a_bare_host() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from redirectd.apply.control import open_channel
 from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.readable import check_readable
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import RedirectdError
@@ -48,6 +49,7 @@ def _check_files(spec: TargetSpec) -> Iterator[Finding]:
         )
     else:
         yield from _check_content(where, path, spec)
+        yield from check_readable(where, path, spec)
     if spec.base is not None:
         yield _check_base(f"target {spec.name}, base {spec.base}", Path(spec.base))
 
