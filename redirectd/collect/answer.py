@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 
 from redirectd.dialects.extent import head_end
@@ -72,7 +73,7 @@ class Answer:
         """
         if self.rank == WEAK:
             return self.call_key
-        return _hash(f"{self.call_id}\0{self.cseq}\0{self.method}\0{self.fork}\0{self.status}")
+        return event_key(self.call_id, self.cseq, self.method, self.fork, self.status)
 
     @property
     def move_key(self) -> str:
@@ -84,6 +85,11 @@ class Answer:
         if self.rank == WEAK or self.request_uri is None:
             return self.event_key
         return _hash(f"{self.event_key}\0{_place(self.request_uri)}")
+
+
+def event_key(call_id: str, cseq: int | None, method: str, fork: str, status: int) -> str:
+    """See `Answer.event_key`."""
+    return _hash(f"{call_id}\0{cseq}\0{method}\0{fork}\0{status}")
 
 
 def _place(uri_text: str) -> str:
@@ -208,5 +214,6 @@ def _contacts_cut(frame: Frame, response: Response) -> bool:
     return frame.cut or not response.raw.endswith(b"\n")
 
 
+@lru_cache(maxsize=1024)  # each answer asks for its own several times
 def _hash(text: str) -> str:
     return blake2b(to_bytes(text), digest_size=16).hexdigest()

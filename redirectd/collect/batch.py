@@ -38,7 +38,8 @@ class SessionProgress:
 class Batch:
     """One stretch of one source. `verdicts` are by event key, the best telling of each (R8).
 
-    `retracted` are the move keys of answers that turned out to be relayed copies after they had been read (R8).
+    `counted_progress` are 183s of which no record was asked for. `retracted` are the move keys of answers that turned
+    out to be relayed copies after they had been read (R8).
     """
 
     source: str
@@ -46,6 +47,7 @@ class Batch:
     retracted: set[str] = field(default_factory=set)
     quarantined: list[Quarantined] = field(default_factory=list)
     progress: list[SessionProgress] = field(default_factory=list)
+    counted_progress: int = 0
     losses: dict[str, int] = field(default_factory=dict)
     read: int = 0
 

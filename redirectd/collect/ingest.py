@@ -69,7 +69,8 @@ def ingest(
     more = True
     while more:
         more = reader.read(batch, final=True)
-        summary.session_progress += len(batch.progress)
+        summary.session_progress += len(batch.progress) + batch.counted_progress
+        batch.counted_progress = 0
         for progress in batch.progress:
             if on_progress is not None:
                 on_progress(progress)

@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from redirectd.collect.answer import WEAK, WHOLE, Answer, from_messages, from_record
+from redirectd.collect.answer import (
+    UNPAIRED,
+    WEAK,
+    WHOLE,
+    Answer,
+    event_key,
+    fork_of,
+    from_messages,
+    from_record,
+)
 from redirectd.collect.batch import Batch, Quarantined, better, both
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.pair import find_request
@@ -20,7 +29,7 @@ from redirectd.collect.scan import Block, Scanner, Told
 from redirectd.collect.verdict import Refused
 from redirectd.config.policy import Policy
 from redirectd.dialects import hints
-from redirectd.dialects.frame import Dialect, Direction, Frame, Record, Unreadable
+from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, Record, Unreadable
 from redirectd.dialects.kamailio_record import LINE_CUT
 from redirectd.dialects.registry import literals
 from redirectd.dialects.stamps import parse_stamp
@@ -75,7 +84,10 @@ class Reader:
         self.log = log
         self._clock = clock
         searched = literals(reading.dialects, (301, 183))
-        self._scanner = Scanner(log, reading.dialects, searched, counted=reading.counted, offset=offset)
+        self._counting = reading.session_progress == "count" and observer is None
+        self._scanner = Scanner(
+            log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=self._counting
+        )
         self._tell = Teller(observer)
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._unconfirmed: list[tuple[str, int | None]] = []
@@ -121,9 +133,23 @@ class Reader:
             self._count_losses(batch, block)
         self._tell.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
-        for told, dialect in block.found:
-            self._take(block, told, dialect, batch, now)
+        for found in block.found:
+            if isinstance(found, Glimpse):
+                self._count(batch, found)
+            else:
+                self._take(block, *found, batch, now)
         return True
+
+    def _count(self, batch: Batch, glimpse: Glimpse) -> None:
+        """Counts a 183 once, whatever else tells of it (R3)."""
+        call_id, method = glimpse.call_id.decode(), glimpse.method.decode()
+        cseq = int(glimpse.cseq)
+        if self._relays.has_longer(call_id, cseq, method, 183):
+            return  # what was met nearer to the answering side is relayed here (R8)
+        key = event_key(call_id, cseq, method, fork_of(glimpse.branch.decode()), 183)
+        if key not in self._seen:
+            batch.counted_progress += 1
+            self._remember(key, UNPAIRED)
 
     def _count_losses(self, batch: Batch, block: Block) -> None:
         """What the log itself says that it has lost."""
@@ -153,7 +179,7 @@ class Reader:
     def _take_record(self, batch: Batch, spot: Spot, record: Record, seen_at: datetime | None) -> None:
         if record.status not in {301, 183}:
             return
-        text = _evidence(spot.block.window[record.start : record.end])
+        text = _evidence(spot.block.window[record.start : record.end]) if record.status == 301 else ""
         if LINE_CUT in record.faults:
             self._lost(batch, CUT_SHORT)
         self._add(batch, from_record(record, position=spot.position, seen_at=seen_at, text=text), spot)
@@ -188,7 +214,7 @@ class Reader:
         response: Response,
         seen_at: datetime | None,
     ) -> None:
-        text, position = _evidence(frame.payload), spot.position
+        text, position = _evidence(frame.payload) if response.status == 301 else "", spot.position
         unpaired = from_messages(frame, response, None, position=position, seen_at=seen_at, text=text)
         if self._relays.is_relayed(unpaired):
             self._tell.told(spot, Outcome.COPY, "R8", "the same answer, relayed further", unpaired)
@@ -245,6 +271,9 @@ class Reader:
 
     def _add_progress(self, batch: Batch, answer: Answer, spot: Spot, *, is_new: bool) -> None:
         key, by_message = answer.event_key, answer.response is not None
+        if self._counting:
+            batch.counted_progress += is_new
+            return
         at, known_by_message = self._progress.get(key, (-1, by_message))
         if is_new:
             self._progress[key] = (len(batch.progress), by_message)

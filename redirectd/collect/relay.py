@@ -36,7 +36,7 @@ class Relays:
     """
 
     def __init__(self) -> None:
-        self._copies: OrderedDict[str, list[Copy]] = OrderedDict()
+        self._copies: OrderedDict[tuple[str, int | None, str, int], list[Copy]] = OrderedDict()
         self._taken_back: list[tuple[list[Copy], Copy]] = []  # since the last commit
 
     def is_relayed(self, answer: Answer) -> bool:
@@ -49,6 +49,11 @@ class Relays:
         if known is None and len(copies) < MAX_COPIES:
             copies.append(copy)
         return False
+
+    def has_longer(self, call_id: str, cseq: int, method: str, status: int) -> bool:
+        """Whether an answer with a single Via is the relayed copy of a known one with more of them."""
+        copies = self._copies.get(_key(call_id, cseq, method, status), ())
+        return any(len(copy.vias) > 1 for copy in copies)
 
     def counted(self, answer: Answer) -> None:
         """Says as what the answer is counted, now that its request is known."""
@@ -78,12 +83,16 @@ class Relays:
         self._taken_back.clear()
 
     def _of(self, answer: Answer) -> list[Copy]:
-        key = f"{answer.call_key} {answer.cseq} {answer.method} {answer.status}"
+        key = _key(answer.call_id, answer.cseq, answer.method, answer.status)
         copies = self._copies.setdefault(key, [])
         self._copies.move_to_end(key)
         while len(self._copies) > REMEMBERED:
             self._copies.popitem(last=False)
         return copies
+
+
+def _key(call_id: str, cseq: int | None, method: str, status: int) -> tuple[str, int | None, str, int]:
+    return call_id, cseq, method, status
 
 
 def _copy(answer: Answer) -> Copy:

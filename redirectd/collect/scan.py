@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from redirectd.dialects.frame import Dialect, Frame, Incomplete, Record, Unreadable
+from redirectd.dialects.frame import Dialect, Frame, Glimpse, Glimpsing, Incomplete, Record, Unreadable
 from redirectd.dialects.window import REACH
 from redirectd.sources.log import Log
 
@@ -20,6 +20,8 @@ LEAD = 2 * REACH
 """Bytes before a block that its first records may reach back to."""
 
 Told = Frame | Record | Unreadable
+
+_PROGRESS = b"SIP/2.0 183"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Block:
 
     window: bytes
     base: int
-    found: tuple[tuple[Told, Dialect], ...]
+    found: tuple[tuple[Told, Dialect] | Glimpse, ...]
     counted: dict[bytes, list[int]]
     end: int
     at_end: bool
@@ -42,7 +44,8 @@ class Block:
 class Scanner:
     """Walks over a log block by block. `offset` is the first byte not dealt with yet: what a position is made of.
 
-    `literals` find records; `counted` are literals that are only counted (losses, hints).
+    `literals` find records; `counted` are literals that are only counted (losses, hints). `glimpsing`: 183s need only
+    their identity, where the dialect can tell it.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class Scanner:
         *,
         counted: Iterable[bytes] = (),
         offset: int = 0,
+        glimpsing: bool = False,
     ) -> None:
         self.log = log
         self.offset = offset
         self._dialects = list(dialects)
         self._literals = tuple(literals)
         self._counted = tuple(counted)
+        self._glimpsing = [one for one in dialects if isinstance(one, Glimpsing)] if glimpsing else []
         self._margin = max((len(one) for one in (*self._literals, *self._counted)), default=1) - 1
 
     def next_block(self, *, final: bool) -> Block | None:
@@ -75,11 +80,16 @@ class Scanner:
         at_end = filled < begin + BLOCK
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
-        found: list[tuple[Told, Dialect]] = []
+        found: list[tuple[Told, Dialect] | Glimpse] = []
         unframed: list[int] = []
         done = begin
         for at in self._hits(window, begin):
             if at < done:
+                continue
+            glimpse = self._glimpse(window, at)
+            if glimpse is not None:
+                found.append(glimpse)
+                done = glimpse.end
                 continue
             framed = self._frame(window, at, begin=begin, final=last, at_end=at_end)
             if isinstance(framed, Incomplete):
@@ -96,6 +106,13 @@ class Scanner:
             return None
         self.offset = base + end
         return Block(window, base, tuple(found), counted, self.offset, at_end, tuple(unframed))
+
+    def _glimpse(self, window: bytes, at: int) -> Glimpse | None:
+        if self._glimpsing and window.startswith(_PROGRESS, at):
+            for dialect in self._glimpsing:
+                if (glimpse := dialect.glimpse(window, at)) is not None:
+                    return glimpse
+        return None
 
     def _hits(self, window: bytes, begin: int) -> list[int]:
         hits: list[int] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from redirectd.dialects.frame import Framed
+from redirectd.dialects.frame import Framed, Glimpse
 from redirectd.dialects.linehead import line_head
+from redirectd.dialects.pjsip_glimpse import glimpse_183
 from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
 from redirectd.dialects.window import Window
 
@@ -27,6 +28,10 @@ class AsteriskPjsip:
         if b"VERBOSE[" not in lead or head.syslog:
             return None
         return frame_raw(window, at, RawBlock(header, line_start, head.stamp, self.name), final=final)
+
+    def glimpse(self, window: Window, at: int) -> Glimpse | None:
+        """See `Glimpsing.glimpse`."""
+        return glimpse_183(window, at)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from redirectd.dialects.extent import head_end
 from redirectd.dialects.window import REACH, Window
 
-_ANSWER_REACH, _OTHER_REACH = REACH, REACH // 4
+_ANSWER_REACH, _OTHER_REACH, _PROVISIONAL_REACH = REACH, REACH // 4, REACH // 16
 
 
 _LONG_BODY = re.compile(rb"\n(?i:content-length|l)[ \t]*:\s*(\d{3,9})")
@@ -31,10 +31,12 @@ H = TypeVar("H", bound=Positioned)
 def lowest(window: Window, message: int) -> int:
     """How far back an enclosing record of the message at `message` is looked for.
 
-    As far as a datagram can reach for a 301, which decides about routing; less for all others.
+    As far as a datagram can reach for a 301, which decides about routing; less for all others, least for a
+    provisional answer, which decides nothing.
     """
-    reach = _ANSWER_REACH if window.startswith(b"SIP/2.0 301", message) else _OTHER_REACH
-    return max(0, message - reach)
+    if window.startswith(b"SIP/2.0 301", message):
+        return max(0, message - _ANSWER_REACH)
+    return max(0, message - (_PROVISIONAL_REACH if window.startswith(b"SIP/2.0 1", message) else _OTHER_REACH))
 
 
 def outermost(nearest: H, marks: Iterable[int], read: Callable[[int], H | None], end: Callable[[H], int]) -> H:

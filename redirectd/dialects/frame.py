@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 
 class Direction(Enum):
@@ -101,6 +101,17 @@ class Unreadable:
     dialect: str
 
 
+class Glimpse(NamedTuple):
+    """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3)."""
+
+    start: int
+    end: int
+    call_id: bytes
+    cseq: bytes
+    method: bytes
+    branch: bytes
+
+
 Framed = Frame | Record | Incomplete | Unreadable | None
 
 
@@ -124,6 +135,15 @@ class Dialect(Protocol):
 
     def spell(self, text: bytes) -> bytes:
         r"""How `text` (a branch or Call-ID) stands in this log, e.g. `/` as `\/` in rsyslog's JSON."""
+        ...
+
+
+@runtime_checkable
+class Glimpsing(Protocol):
+    """A dialect that can tell a 183's identity without reading it."""
+
+    def glimpse(self, window: bytes | bytearray, at: int) -> Glimpse | None:
+        """The received 183 at a literal's position, or None for what only `Dialect.frame` can tell."""
         ...
 
 
