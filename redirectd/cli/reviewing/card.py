@@ -100,7 +100,7 @@ def _uris(case: Case, width: int) -> Iterator[str]:
     news = [uri for text in choices if isinstance(uri := parse_uri(text), SipUri)]
     yield from marked("old", pieces(old, news[0]), width) if news else told("old", printable(remap.old_uri), width)
     for number, new in enumerate(news, 1):
-        yield from marked("new" if remap.new_uri else f"Contact{number:2}", pieces(new, old), width)
+        yield from marked("new" if remap.new_uri else f"new {number}", pieces(new, old), width)
     dropped = [one for one in remap.contacts if one.dropped]
     for one in dropped:
         yield from told("dropped", f"{printable(one.dropped)} of {printable(one.uri)} (R16)", width)
