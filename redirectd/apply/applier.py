@@ -18,7 +18,7 @@ from redirectd.apply.servers import OpenChannel, Servers
 from redirectd.apply.transaction import Cause, Order, Transaction
 from redirectd.errors import RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
-from redirectd.plan.plan import Plan, make_plan, plan_contents
+from redirectd.plan.plan import SHORT_CHECKSUM, Plan, make_plan, plan_contents
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.spec import Installed, TargetSpec
 from redirectd.store.database import Database
@@ -45,8 +45,8 @@ class Request:
     """Who asks for what.
 
     `actor` is the person or service, `cause` what history shows; `force` goes past limits and hand edits;
-    `checksum` is of the only plan to apply; `only` names targets, None for all; `resume` ends a hold;
-    `wait` is how long another apply is waited for, in seconds.
+    `checksum` is of the only plan to apply (its first 12 digits will do); `only` names targets, None for all;
+    `resume` ends a hold; `wait` is how long another apply is waited for, in seconds.
     """
 
     actor: str
@@ -125,7 +125,9 @@ class Applier:
             chosen, contents = self._journal.contents_of(number)
             specs = self._chosen(request.only)
             plan = plan_contents(specs, self._installed(specs), contents)
-            hold = Hold(request.actor, self._tools.clock().isoformat(), f"rolled back to generation {chosen}")
+            hold = Hold(
+                request.actor, self._tools.clock().isoformat(timespec="seconds"), f"rolled back to generation {chosen}"
+            )
             try:
                 plan.raise_if_hand_edited(force=request.force, way_past=f"redirectd rollback {chosen} --force")
             except RefusedError as error:
@@ -206,7 +208,7 @@ class Applier:
 
 
 def _refusal(plan: Plan, request: Request) -> RefusedError | None:
-    if request.checksum is not None and request.checksum != plan.checksum:
+    if request.checksum is not None and not _names(request.checksum, plan):
         return RefusedError(
             "--plan",
             f"the plan is another one by now: {plan.checksum}",
@@ -218,6 +220,11 @@ def _refusal(plan: Plan, request: Request) -> RefusedError | None:
     except RefusedError as error:
         return error
     return None
+
+
+def _names(checksum: str, plan: Plan) -> bool:
+    """Say if a checksum as a person gives it is that of the plan; its beginning is enough, as it heads the Markdown."""
+    return len(checksum) >= SHORT_CHECKSUM and plan.checksum.startswith(checksum.lower())
 
 
 def _forced_past(plan: Plan, request: Request) -> tuple[str, ...]:

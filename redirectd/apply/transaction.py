@@ -25,7 +25,7 @@ from redirectd.apply.verdict import (
 from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.plan import Plan, TargetPlan, digest
 from redirectd.plan.report import to_json
-from redirectd.plan.spec import TargetSpec
+from redirectd.plan.spec import NO_RELOAD, TargetSpec
 from redirectd.sip.text import printable
 from redirectd.store.generations import Generation, GenerationFile, Outcome, Stage
 from redirectd.store.holds import Hold
@@ -292,6 +292,6 @@ def _stages(items: Sequence[Item], verdict: Verdict) -> list[Stage]:
             Stage("restore", name, "waiting" if name in verdict.unproven else "done", verdict.unproven.get(name, ""))
             for name in sorted(verdict.restored)
         ]
-    elif not verdict.down:
+    elif not verdict.down and any(item.spec.control != NO_RELOAD for item in items):
         stages.append(Stage("verify", "", "done"))
     return stages

@@ -26,7 +26,10 @@ def show_plan(plan: Plan) -> None:
         say("nothing to change")
     elif plan.limit.is_safe:
         say(f"checksum {plan.checksum}")
-        say("next: redirectd apply")
+        if plan.hand_edited:
+            say(f"next: keep what you need of the hand edit elsewhere, then {plan.way_past}")
+        else:
+            say("next: redirectd apply")
 
 
 def show_result(result: ApplyResult) -> None:

@@ -15,6 +15,9 @@ from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
 from redirectd.targets.base import Refusal, Rendered, Target, TargetError, token_of
 
+SHORT_CHECKSUM = 12
+"""Hex digits by which a person may name a plan; a change that nobody saw fits them by a chance of 1 in 10^14."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
@@ -64,6 +67,11 @@ class Plan:
     def changed(self) -> bool:
         """Say if any file would change."""
         return any(target.changed for target in self.targets)
+
+    @property
+    def hand_edited(self) -> bool:
+        """Say if an apply would overwrite what a person wrote."""
+        return any(target.hand_edit and target.changed for target in self.targets)
 
     @property
     def way_past(self) -> str:

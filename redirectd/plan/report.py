@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from redirectd.plan.limits import LimitReport
-from redirectd.plan.plan import Plan, TargetPlan
+from redirectd.plan.plan import SHORT_CHECKSUM, Plan, TargetPlan
 from redirectd.plan.route import Conflict
 from redirectd.sip.text import printable
 
@@ -40,7 +40,7 @@ def target_json(target: TargetPlan) -> dict[str, object]:
 
 def to_markdown(plan: Plan) -> str:
     """Give the plan as Markdown; what came from the network stands in code fences and spans that it can't close."""
-    lines = [f"# Plan {plan.checksum[:12]}", "", f"Checksum: `{plan.checksum}`", ""]
+    lines = [f"# Plan {plan.checksum[:SHORT_CHECKSUM]}", "", f"Checksum: `{plan.checksum}`", ""]
     lines += ["| target | kind | create | update | delete | unchanged | refused |", "|---|---|--:|--:|--:|--:|--:|"]
     for target in plan.targets:
         changes = target.changes

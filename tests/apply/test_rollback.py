@@ -17,6 +17,7 @@ from redirectd.store.generations import get_generation
 from redirectd.store.schema import audit as table
 from tests.apply.kill import Steps, copy_of, stepped_world
 from tests.apply.world import World, expected, moves, outcomes
+from tests.apply.world import table as moved
 
 FIRST, SECOND, THIRD = moves(3), moves(4, "second.test"), moves(5, "third.test")
 ME = Request(actor="ada", cause="rollback")
@@ -138,6 +139,16 @@ def test_decisions_on_applies_are_audited(tmp_path: Path) -> None:
     assert told[-1][2].endswith("by ada: rolled back to generation 2")
     with world.database.read() as connection:
         assert audit.broken_at(connection) is None
+
+
+def test_a_plan_is_named_by_the_beginning_of_its_checksum(tmp_path: Path) -> None:
+    """Twelve digits of what was seen are enough; fewer, or another plan's, are refused."""
+    world = _world(tmp_path)
+    seen = world.applier.plan(moved(SECOND)).checksum
+    for wrong in ("", seen[:11], "0" * 64):
+        result = world.apply(SECOND, checksum=wrong, force=True)
+        assert (outcomes(result), result.exit_code) == ({"users": "refused"}, 3)
+    assert outcomes(world.apply(SECOND, checksum=seen[:12].upper(), force=True)) == {"users": "verified"}
 
 
 def audited(world: World) -> list[audit.Entry]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, note, rfc3339, say, short_time, show_error, table
+from redirectd.cli.output import diff_text, emit_json, json_option, note, rfc3339, say, short_time, show_error, table
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
 
@@ -123,4 +123,16 @@ def _show_one(one: Generation, files: list[GenerationFile]) -> None:
         )
     for stage in one.stages:
         error = f": {printable(stage.error)}" if stage.error else ""
-        say(f"  {stage.stage} {stage.target} {stage.outcome}{error}")
+        say(f"  {' '.join(filter(None, (stage.stage, stage.target, stage.outcome)))}{error}")
+    for target in _targets(one):
+        if target.get("changed"):
+            say()
+            counted = ", ".join(f"{target.get(name, 0)} {name}" for name in ("create", "update", "delete", "unchanged"))
+            say(f"{target['name']}: {counted}")
+            diff_text(str(target.get("diff", "")))
+
+
+def _targets(one: Generation) -> list[dict[str, Any]]:
+    """The targets of the plan that was applied."""
+    found = one.plan.get("targets", [])
+    return list(found) if isinstance(found, list) else []
