@@ -17,6 +17,7 @@ from tests.peers.lab.process import wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, Reply, moved_to, place_call
 from tests.peers.lab.sipp import SippAnswerer, sipp_call
 from tests.peers.operator import Operator
+from tests.service.service import Service
 
 HTABLE = """
 [[target]]
@@ -260,3 +261,32 @@ def test_a_301_within_a_dialog_is_not_learnt_from(
     result = operator.json("ingest", log)
 
     assert (result["sightings"], result["refused"], result["remaps_new"]) == (1, 1, 0)
+
+
+@pytest.mark.peer("kamailio")
+def test_a_target_that_answers_404_after_the_approval_is_failing(
+    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+) -> None:
+    """The snippet's line also tells of a 404 at the new address: the service flags the remap with its figures."""
+    new = answering_side([Reply(404, "Not Found")])
+    old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    operator.configure()
+    record = _section(operator.run("snippet", "kamailio"), 1)
+    proxy = start_kamailio(
+        to_dispatcher_set(1, extra=record, before_relay=LOOK_UP_USER), dispatcher=f"1 sip:{old.address}:{old.port}\n"
+    )
+    source = '[daemon]\nsocket = "status.sock"\n'
+    source += f'[[source]]\nname = "proxy"\npath = "{proxy.log_file}"\n'
+    operator.configure(source, HTABLE.format(path=proxy.htable_file, match="request-uri", socket=proxy.rpc_socket))
+    place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
+    operator.run("ingest", _logged(proxy))
+    operator.run("approve", "1")
+    operator.run("apply")
+    with Service(operator.folder):
+        for _ in range(2):
+            assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 404
+        wait_until(lambda: any("failing" in one["flags"] for one in operator.pending()), "the flag")
+
+    assert operator.json("show", "1")["reasons"]["failing"].startswith("its target has answered 404 in 2 calls")
+    assert operator.json("ingest", str(proxy.log_file))["sightings"] == 0
+    assert "failing" in operator.run("pending")
