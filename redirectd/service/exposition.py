@@ -93,6 +93,10 @@ def _stored(status: _Document) -> list[Family]:
     return [
         _many("redirectd_remaps", "gauge", "Remaps by state.", by_state),
         _one("redirectd_remaps_stale", "Approved remaps past their review date.", status["stale"]),
+        _one("redirectd_remaps_failing", "Approved remaps whose target answers 404, 410, 604 or has moved on.",
+             (status.get("failing") or {}).get("remaps")),
+        _one("redirectd_failing_calls", "404, 410 and 604 of these targets since their approval, by distinct call.",
+             (status.get("failing") or {}).get("calls")),
         _one("redirectd_remaps_ineffective", "Remaps in service whose old URI is still answered 301.",
              (status["ineffective"] or {}).get("remaps")),
         _one("redirectd_ineffective_calls", "301s of old URIs since their remaps went live.",

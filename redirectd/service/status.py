@@ -15,6 +15,7 @@ from redirectd.store.database import Database
 _NOT_KNOWN: Document = {
     "remaps": None,
     "stale": None,
+    "failing": None,
     "ineffective": None,
     "saved": None,
     "quarantine": None,

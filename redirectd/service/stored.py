@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
+from redirectd.review.followup import failing
 from redirectd.sip.text import printable, to_text
 from redirectd.store import in_service
 from redirectd.store.database import Database
@@ -16,6 +17,7 @@ from redirectd.store.schema import generation, loss, position, quarantine, remap
 Document = dict[str, Any]
 
 _SHOWN, _SHOWN_BYTES = 5, 300
+_WORST = 10
 
 
 def read_stored(database: Database, now: datetime) -> Document:
@@ -24,6 +26,7 @@ def read_stored(database: Database, now: datetime) -> Document:
         return {
             "remaps": _remaps(connection),
             "stale": count_stale(connection, now),
+            "failing": _failing(connection),
             "ineffective": _ineffective(connection),
             "saved": _saved(connection),
             "quarantine": _count(connection),
@@ -43,6 +46,13 @@ def count_stale(connection: Connection, now: datetime) -> int:
     """Approved remaps past their review date (R36)."""
     query = select(func.count()).where(remap.c.state == State.APPROVED.value, remap.c.revalidate_after < now)
     return int(connection.execute(query).scalar_one())
+
+
+def _failing(connection: Connection) -> Document:
+    """Approved remaps whose target fails, and those with the most calls by id."""
+    found = failing(connection)
+    worst = sorted(found, key=lambda number: (-found[number].dead_calls, number))[:_WORST]
+    return {"remaps": len(found), "calls": sum(one.dead_calls for one in found.values()), "worst": worst}
 
 
 def _ineffective(connection: Connection) -> Document:

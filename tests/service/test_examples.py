@@ -29,6 +29,7 @@ STATUS: dict[str, Any] = {
     "database": {"ok": True, "bytes": 4096},
     "remaps": {"pending": 3, "approved": 5},
     "stale": 1,
+    "failing": {"remaps": 1, "calls": 6, "worst": [4]},
     "ineffective": {"remaps": 1, "calls": 2, "worst": [3]},
     "saved": {"remaps": 4, "calls_a_day": 5.5, "milliseconds_a_call": 120.0},
     "quarantine": 2,
@@ -86,7 +87,7 @@ def test_values_come_from_the_document() -> None:
 def test_nothing_is_said_of_a_database_that_is_away() -> None:
     """Without a database its numbers are absent, not zero: no alert must end and no graph must fall because of it."""
     gone = STATUS | {"database": {"ok": False, "bytes": None}, "remaps": None, "stale": None, "quarantine": None}
-    gone |= {"ineffective": None, "saved": None}
+    gone |= {"failing": None, "ineffective": None, "saved": None}
     shown = {family.name: family.samples for family in families(gone)}
     assert shown["redirectd_database_up"] == (Sample(0.0),)
     assert shown["redirectd_remaps"] == ()

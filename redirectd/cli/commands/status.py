@@ -89,6 +89,7 @@ def _show_database(document: dict[str, Any]) -> None:
     say(f"database: {printable(database['url'])}{size}")
     remaps = document["remaps"]
     say("remaps: " + ", ".join(f"{count} {state}" for state, count in remaps.items() if count or state == "pending"))
+    _show_failing(document.get("failing"))
     if document["stale"]:
         say(f"past their review date: {document['stale']}")
     _show_effect(document["ineffective"], document["saved"])
@@ -98,6 +99,14 @@ def _show_database(document: dict[str, Any]) -> None:
         )
     for one in document.get("quarantine_newest", ()):
         say(f"    {printable(one['source'])} at byte {one['position']:,}: {printable(one['why'])}: {one['text'][:100]}")
+
+
+def _show_failing(failing: dict[str, Any] | None) -> None:
+    if failing and failing["remaps"]:
+        worst = failing["worst"]
+        numbers = ", ".join(map(str, worst)) + (", ..." if failing["remaps"] > len(worst) else "")
+        say(f"approved, and the target fails: {failing['remaps']} remaps ({numbers})")
+        say("  why: redirectd show ID; decide on them: redirectd review")
 
 
 def _show_effect(ineffective: dict[str, Any], saved: dict[str, Any]) -> None:
