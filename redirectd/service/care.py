@@ -12,7 +12,16 @@ from sqlalchemy import Column, Connection, Table, delete, func, select
 from redirectd.errors import StoreError
 from redirectd.store.database import Database
 from redirectd.store.generations import Outcome
-from redirectd.store.schema import event, evidence, generation, generation_file, quarantine, refusal, target_state
+from redirectd.store.schema import (
+    event,
+    event_pack,
+    evidence,
+    generation,
+    generation_file,
+    quarantine,
+    refusal,
+    target_state,
+)
 
 ROWS_AT_ONCE = 5_000
 """Rows of one transaction, so that the readers wait for tenths of a second, not for minutes."""
@@ -54,7 +63,8 @@ def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> P
     old, old_quarantine = now - keep.evidence, now - keep.quarantine
     return Pruned(
         evidence=_drop(database, evidence, evidence.c.id, evidence.c.seen_at, old),
-        events=_drop(database, event, event.c.key, event.c.seen_at, old),
+        events=_drop(database, event, event.c.key, event.c.seen_at, old)
+        + _drop(database, event_pack, event_pack.c.seen_at, event_pack.c.seen_at, old),
         refusals=_drop(database, refusal, refusal.c.id, refusal.c.last_seen, old),
         quarantine=_drop(database, quarantine, quarantine.c.id, quarantine.c.seen_at, old_quarantine),
         generations=_in_parts(database, lambda connection: _drop_generations(connection, node, keep.generations)),

@@ -15,7 +15,7 @@ from redirectd.collect.answer import WHOLE
 from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.sip.text import printable
-from redirectd.store import audit, counting, evidence, in_service
+from redirectd.store import audit, counting, evidence, in_service, packed
 from redirectd.store.counting import Doubted
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
@@ -70,11 +70,12 @@ def _fresh(
 ) -> dict[str, Verdict]:
     """The verdicts not counted yet, by move key; a better telling of a counted answer takes the lesser one's place."""
     calls = counting.of_calls(connection, {one.answer.call_key for one in verdicts.values()})
+    packs = packed.counted(connection, verdicts.values())
     fresh: dict[str, Verdict] = {}
     for verdict in verdicts.values():
         answer = verdict.answer
         known = calls[answer.call_key]
-        if any(counting.covers(row, answer) for row in known):
+        if answer.move_key in packs or any(counting.covers(row, answer) for row in known):
             continue
         beaten = [row for row in known if counting.is_beaten(row, answer)]
         for row in beaten:
@@ -269,7 +270,7 @@ def _quarantine(
             one.answer.position,
             one.answer.dialect,
             one.reason,
-            one.content,
+            one.content or one.answer.text.encode(),
             one.answer.seen_at or now,
         )
         for one in refused

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from redirectd.collect.answer import WEAK, Answer
 from redirectd.collect.verdict import Learnt, Verdict
-from redirectd.store import evidence, in_service
+from redirectd.store import evidence, in_service, packed
 from redirectd.store.remap import State
 from redirectd.store.schema import event, refusal, remap, remap_method, remap_peer
 from redirectd.store.schema import evidence as evidence_table
@@ -53,6 +53,7 @@ def is_beaten(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `eve
 
 def count(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str, int], now: datetime) -> None:
     """Notes the answers as counted for their remaps and refusals; `ids` are by identity."""
+    kept_packed = packed.pack(connection, fresh, ids, now)
     rows = [
         {
             "key": key,
@@ -66,6 +67,7 @@ def count(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str
             "seen_at": one.answer.seen_at or now,
         }
         for key, one in fresh.items()
+        if key not in kept_packed
     ]
     if rows:
         connection.execute(event.insert(), rows)

@@ -172,6 +172,15 @@ event = Table(
     Column("seen_at", UtcDateTime, nullable=False, index=True),
 )
 
+event_pack = Table(
+    "event_pack",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),  # first hex digit of the keys
+    Column("content", Blob, nullable=False),  # the keys of a storm's answers, 16 bytes each, instead of rows of `event`
+    Column("seen_at", UtcDateTime, nullable=False, index=True),
+)
+
 evidence = Table(
     "evidence",
     metadata,

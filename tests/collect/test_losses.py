@@ -19,6 +19,7 @@ from redirectd.sources.file import open_log
 from redirectd.store import evidence, migrate
 from redirectd.store.database import Database
 from redirectd.store.schema import event, loss, quarantine, refusal, remap
+from redirectd.store.schema import evidence as evidence_table
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -157,5 +158,5 @@ def test_a_record_of_an_older_version_is_counted_anew(database: Database) -> Non
         connection.execute(quarantine.insert().values(**row))
     found, left = replay(database, reading, node="n", clock=lambda: NOW)
     assert (found.sightings, left, rows(database, quarantine)) == (1, 0, [])
-    (kept,) = rows(database, evidence.evidence)
+    (kept,) = rows(database, evidence_table)
     assert (kept.source, kept.position) == ("edge", 4711)
