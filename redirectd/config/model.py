@@ -76,6 +76,11 @@ class ScheduleSection(Section):
         description="When to apply, as in crontab(5): minute, hour, day of month, month, day of week (0 and 7 are "
         'Sunday). "" applies only by hand.',
     )
+    on_approval: bool = Field(
+        default=True,
+        description="Where nodes share a PostgreSQL, also apply within seconds of an approval or its end on any of "
+        "them, unless `apply` is empty or a `pause` is on.",
+    )
     timezone: Zone = Field(
         default="", description="The zone of `apply` and `pause`; empty is the system's.", examples=["Europe/Berlin"]
     )

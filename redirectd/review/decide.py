@@ -20,6 +20,7 @@ from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
+from redirectd.store.wake import tell_nodes
 
 TRANSITIONS: Mapping[str, tuple[frozenset[State], State]] = {
     "approve": (frozenset({State.PENDING}), State.APPROVED),
@@ -191,6 +192,8 @@ def _change(connection: Connection, found: Remap, action: str, decision: Decisio
         raise RedirectdError(
             f"remap {found.id}", "somebody else has just decided on it", f"look again: redirectd show {found.id}"
         )
+    if State.APPROVED in {found.state, state}:
+        tell_nodes(connection)
     audit.append(
         connection,
         audit.Entry(

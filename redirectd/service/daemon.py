@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from signal import SIGHUP, Signals
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -20,6 +20,7 @@ from redirectd.service.control import StatusServer
 from redirectd.service.exposition import families
 from redirectd.service.fleet import Fleet, ReaderSpec
 from redirectd.service.heartbeat import Heartbeats
+from redirectd.service.jobs import APPLY
 from redirectd.service.metrics import render
 from redirectd.service.metrics_http import MetricsServer
 from redirectd.service.notify import Notifier, watchdog_seconds
@@ -28,6 +29,9 @@ from redirectd.service.schedule import JobSpec, Schedule
 from redirectd.service.signals import SignalInbox
 from redirectd.service.status import job_part, shown, source_part
 from redirectd.service.stored import Document
+
+if TYPE_CHECKING:
+    from redirectd.service.listener import Listener
 
 _log = structlog.get_logger("redirectd.daemon")
 
@@ -47,6 +51,10 @@ class Plant(Protocol):
 
     def jobs(self, page: Callable[[], str]) -> Sequence[JobSpec]:
         """The schedule; `page` gives the metrics text for the job that writes it to a file."""
+        ...
+
+    def wake_url(self) -> str | None:
+        """The database to listen on for decisions made on other nodes; None where none are waited for."""
         ...
 
     def stored(self) -> Document:
@@ -114,6 +122,7 @@ class Daemon:
     _fleet: Fleet = field(init=False)
     _schedule: Schedule = field(init=False)
     _doors: _Doors = field(default_factory=_Doors)
+    _listener: Listener | None = None
     _heartbeats: Heartbeats = field(default_factory=Heartbeats)
     _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _refused: str | None = None
@@ -134,6 +143,7 @@ class Daemon:
                 self._doors.change_to(self._plant.config, self.document, self.page)
                 self._fleet.change_to(self._plant.readers())
                 self._schedule.start(self._plant.jobs(self.page))
+                self._listen()
                 self._doors.start()
                 notifier.send(READY=1, STATUS=self._say())
                 _log.info("started", version=redirectd.__version__, sources=len(self._plant.config.source))
@@ -156,6 +166,7 @@ class Daemon:
                     "configuration_error": self._refused,
                     "silent": list(self._silent),
                     "paused": self._plant.paused(),
+                    "listening": None if self._listener is None else self._listener.listening,
                 },
                 **self._plant.stored(),
                 "sources": source_part(self._fleet.reports()),
@@ -218,12 +229,29 @@ class Daemon:
             self._refused = None
             self._fleet.change_to(plant.readers())
             self._schedule.replace(plant.jobs(self.page), plant.zone)
+            self._listen()
             self._doors.start()
             _log.info("reloaded", sources=len(plant.config.source))
         notifier.send(READY=1, STATUS=self._say())
 
+    def _listen(self) -> None:
+        """Listens for decisions on the plant's database, and no longer on another one."""
+        url = self._plant.wake_url()
+        known = None if self._listener is None else self._listener.url
+        if url == known:
+            return
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+        if url is not None:
+            from redirectd.service.listener import Listener  # its driver is an extra
+
+            self._listener = Listener(url, lambda: self._schedule.run_now(APPLY))
+
     def _stop(self, notifier: Notifier) -> None:
         notifier.send(STOPPING=1, STATUS="stopping")
+        if self._listener is not None:
+            self._listener.stop()
         clean = self._fleet.stop()
         self._schedule.stop()
         self._doors.close()

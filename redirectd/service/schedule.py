@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from threading import Lock
@@ -20,6 +21,7 @@ from apscheduler.events import (
     JobExecutionEvent,
 )
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.combining import OrTrigger
@@ -31,6 +33,8 @@ from redirectd.service.cron import WEEKDAYS, Crontab
 from redirectd.service.heartbeat import Heartbeats
 
 _log = structlog.get_logger("redirectd.schedule")
+
+_ASK_AGAIN = timedelta(seconds=1)
 
 HEART = "heart"
 BEAT_NAME = "scheduler"
@@ -114,6 +118,7 @@ class Schedule:
     _lock: Lock = field(default_factory=Lock)
     _records: dict[str, JobRecord] = field(default_factory=dict)
     _running: dict[str, _Running] = field(default_factory=dict)
+    _wanted: set[str] = field(default_factory=set)
     _specs: tuple[JobSpec, ...] = ()
     _scheduler: BackgroundScheduler | None = None
 
@@ -150,11 +155,21 @@ class Schedule:
         self.heartbeats.forget(BEAT_NAME)
 
     def run_now(self, name: str) -> None:
-        """Makes a job due at once, after those already waiting; an unknown name (a job not configured) does nothing."""
+        """Makes a job due at once, after those already waiting; an unknown name (a job not configured) does nothing.
+
+        A run under way may have read what it needs before this call: another follows it.
+        """
         assert self._scheduler is not None, "started before"
-        job = self._scheduler.get_job(name)
-        if job is not None:
-            job.modify(next_run_time=datetime.now(self.zone))
+        with self._lock:
+            if name not in self._records:
+                return
+            self._wanted.add(name)
+        self._make_due(name, timedelta(0))
+
+    def _make_due(self, name: str, after: timedelta) -> None:
+        assert self._scheduler is not None, "started before"
+        with suppress(JobLookupError):  # a reload is exchanging the jobs: `_add` knows what is wanted
+            self._scheduler.modify_job(name, next_run_time=datetime.now(self.zone) + after)
 
     def records(self) -> Mapping[str, JobRecord]:
         """What became of each job, with its next time."""
@@ -183,7 +198,7 @@ class Schedule:
             self._scheduler.add_job(
                 self._timed(spec), spec.trigger, id=spec.name, misfire_grace_time=spec.grace_seconds, executor="default"
             )
-            if spec.at_start:
+            if spec.at_start or spec.name in self._wanted:
                 self.run_now(spec.name)
         heart = IntervalTrigger(seconds=self.beat_seconds, timezone=self.zone)
         self._scheduler.add_job(self._beat, heart, id=HEART, misfire_grace_time=None, executor=HEART)
@@ -198,6 +213,7 @@ class Schedule:
             threading.current_thread().name = "jobs"
             with self._lock:
                 self._running[spec.name] = _Running(started, spec.limit_seconds)
+                self._wanted.discard(spec.name)
             try:
                 spec.run()
             finally:
@@ -215,7 +231,10 @@ class Schedule:
             record = self._records.get(event.job_id)
             if record is None:
                 return
-            if event.code == EVENT_JOB_MISSED:
+            too_early = event.code == EVENT_JOB_MAX_INSTANCES and event.job_id in self._wanted
+            if too_early:
+                pass
+            elif event.code == EVENT_JOB_MISSED:
                 record.missed += 1
             elif event.code == EVENT_JOB_MAX_INSTANCES:
                 record.skipped += 1
@@ -226,7 +245,10 @@ class Schedule:
                 if isinstance(event, JobExecutionEvent) and event.exception is not None:
                     record.failures += 1
                     record.last_error = str(event.exception)
-        _tell(event)
+        if too_early:  # asked for during a run, which must not be missed
+            self._make_due(event.job_id, _ASK_AGAIN)
+        else:
+            _tell(event)
 
 
 def _tell(event: JobEvent) -> None:

@@ -79,6 +79,11 @@ class Site:
         """The schedule."""
         return make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, page=page)
 
+    def wake_url(self) -> str | None:
+        """The database to listen on for decisions made on other nodes; None where none are waited for."""
+        wanted = self.config.schedule.on_approval and self.config.schedule.apply
+        return self.store.url if wanted and self.store.url.startswith("postgresql+psycopg:") else None
+
     def stored(self) -> Document:
         """The database's part of the status document."""
         return stored_part(self.store.database, datetime.now(UTC))

@@ -151,3 +151,26 @@ def test_run_now(schedule: Schedule) -> None:
     schedule.run_now("nothing")
     schedule.run_now("apply")
     assert ran.wait(10)
+
+
+def test_a_run_asked_for_during_a_run_follows_it(schedule: Schedule) -> None:
+    """What was decided while an apply ran may have come too late for it: another runs after it, and none is missed."""
+    begun, go_on = Event(), Event()
+    runs: list[None] = []
+
+    def run() -> None:
+        runs.append(None)
+        begun.set()
+        assert go_on.wait(30)
+
+    with capture_logs() as logs:
+        schedule.start([JobSpec("apply", run, every(timedelta(days=1), UTC), 60, 60, at_start=True)])
+        assert begun.wait(30)
+        for _ in range(3):
+            schedule.run_now("apply")
+        go_on.set()
+        until(lambda: record(schedule, "apply").runs == 2)
+        schedule.run_now("nothing of that name")
+    assert len(runs) == 2, "asked three times, run once more"
+    assert record(schedule, "apply").skipped == 0
+    assert logs == []

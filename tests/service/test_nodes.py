@@ -1,0 +1,159 @@
+"""Two nodes that share a PostgreSQL: what is decided on one reaches the routing of both, whatever their schedules."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from redirectd.config.load import load
+from redirectd.review import decide
+from redirectd.review.decide import Decision
+from redirectd.store.database import Database
+from tests.service.service import Service, until
+
+pytestmark = pytest.mark.peer("postgresql")
+
+CONFIG = """
+node = "{node}"
+[database]
+url = "{url}"
+[daemon]
+socket = "status.sock"
+[schedule]
+apply = "0 0 29 2 *"
+{schedule}
+[limits]
+max_change_percent = 100
+[policy]
+trusted_peers = ["127.0.0.0/8"]
+allowed_target_networks = ["127.0.0.0/8"]
+[[target]]
+name = "moved"
+kind = "kamailio-htable"
+path = "moved.txt"
+reload = "none"
+"""
+
+
+def node(folder: Path, name: str, url: str, schedule: str = "") -> Service:
+    """A node with a target of its own and a schedule that comes once in four years."""
+    (folder / name).mkdir()
+    (folder / name / "redirectd.toml").write_text(CONFIG.format(node=name, url=url, schedule=schedule))
+    return Service(folder / name)
+
+
+def redirectd(service: Service, *words: str) -> dict[str, Any]:
+    """A command on a node, and what it answers as JSON."""
+    command = [sys.executable, "-m", "redirectd", "--config", str(service.config), *words, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def learn(service: Service, log: Path) -> list[dict[str, Any]]:
+    """Makes the tables and reads a log; gives the remaps that nothing holds."""
+    redirectd(service, "db", "upgrade")
+    redirectd(service, "ingest", str(log))
+    pending = redirectd(service, "pending")["remaps"]
+    return [one for one in pending if not one["flags"] and one["kind"] == "user"]
+
+
+def listening(document: dict[str, Any]) -> bool:
+    return bool(document["daemon"]["listening"])
+
+
+def generations(service: Service) -> dict[str, int | None]:
+    """What `status` on a node knows of all nodes."""
+    return {one["node"]: one["generation"] for one in redirectd(service, "status")["nodes"]}
+
+
+def test_r35_one_decision_reaches_every_node(tmp_path: Path, postgresql_url: str, corpus: Path) -> None:
+    """R35: approved on one node, it is in both nodes' files; revoked on the other, in neither; status tells of both."""
+    one, two = (node(tmp_path, name, postgresql_url) for name in ("one", "two"))
+    remap, kept = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]  # one stays: a table is never emptied
+    files = [service.folder / "moved.txt" for service in (one, two)]
+    user = remap["old_uri"].partition(":")[2].partition("@")[0]
+    with one, two:
+        for service in (one, two):
+            service.until_status(listening, "it listens")
+        redirectd(one, "approve", str(remap["id"]), str(kept["id"]))
+        until(lambda: all(file.exists() and user in file.read_text() for file in files), "both have it")
+        first = until(lambda: _whole(generations(two)), "both generations are told")
+        redirectd(two, "revoke", str(remap["id"]))
+        until(lambda: not any(user in file.read_text() for file in files), "neither has it")
+        later = until(lambda: _newer(generations(one), first), "both next generations are told")
+        assert set(later) == {"one", "two"}
+        assert [service.stop() for service in (one, two)] == [0, 0]
+
+
+def _whole(found: dict[str, int | None]) -> dict[str, int | None]:
+    return found if len(found) == 2 and all(found.values()) else {}
+
+
+def _newer(found: dict[str, int | None], before: dict[str, int | None]) -> dict[str, int | None]:
+    return found if all((found[name] or 0) > (before[name] or 0) for name in before) else {}
+
+
+def test_what_was_decided_while_a_node_was_deaf_is_applied(tmp_path: Path, postgresql_url: str, corpus: Path) -> None:
+    """The lost connection is told and made again, and with it comes what was missed."""
+    one = node(tmp_path, "one", postgresql_url)
+    remap = learn(one, corpus / "kamailio/snippet-all-cases.log")[0]
+    database = Database(postgresql_url)
+    with one:
+        one.until_status(listening, "it listens")
+        with database.begin() as kept:
+            kept.execute(text("SELECT 1"))
+        with closed_to_new_connections(postgresql_url):
+            with database.begin() as kept:
+                kept.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+            until(lambda: one.records("not_listening"), "it is told")
+            with database.begin() as kept:
+                decide.approve(kept, remap["id"], Decision(actor="eva", at=datetime.now(UTC)), load(one.config).rules())
+        until((one.folder / "moved.txt").exists, "it is applied")
+        one.until_status(listening, "it listens again")
+        assert len(one.records("not_listening")) == 1
+        one.stop()
+    database.close()
+
+
+@contextmanager
+def closed_to_new_connections(url: str) -> Iterator[None]:
+    """The database keeps the connections it has and takes no others."""
+    where = make_url(url)
+    engine = create_engine(where.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    try:
+        for allowed in (False, True):
+            with engine.connect() as connection:
+                connection.execute(text(f"ALTER DATABASE {where.database} ALLOW_CONNECTIONS {allowed}"))
+            if not allowed:
+                yield
+    finally:
+        engine.dispose()
+
+
+def test_listening_can_be_switched_off(tmp_path: Path, postgresql_url: str) -> None:
+    """With on_approval = false, or an empty apply, a node keeps to its schedule; a reload changes it."""
+    one = node(tmp_path, "one", postgresql_url, "on_approval = false")
+    redirectd(one, "db", "upgrade")
+    with one:
+        quiet = one.until_status(lambda document: document["database"]["ok"], "it runs")
+        assert quiet["daemon"]["listening"] is None
+        one.config.write_text(one.config.read_text().replace("on_approval = false", ""))
+        one.signal(signal.SIGHUP)
+        one.until_status(listening, "it listens")
+        one.config.write_text(one.config.read_text().replace("0 0 29 2 *", ""))
+        one.signal(signal.SIGHUP)
+        one.until_status(lambda document: document["daemon"]["listening"] is None, "it no longer listens")
+        one.stop()
