@@ -5,6 +5,7 @@ R12 (method), R26 (untrusted) and R27 (suspicious). The holds that one answer br
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
@@ -51,6 +52,18 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
     if reasons:
         flags["suspicious"] = "; ".join(reasons)
     return replace(remap, flags=flags)
+
+
+def is_suspicious(old_uri: str, new_uris: Iterable[str], policy: Policy) -> bool:
+    """Whether `with_holds` would hold it as suspicious (R27), told by its URIs alone."""
+    old = parse_uri(old_uri)
+    assert isinstance(old, SipUri)
+    for text in new_uris:
+        new = parse_uri(text)
+        assert isinstance(new, SipUri)
+        if "suspicious" in target_holds(new, old) or suspicion(old, new, policy):
+            return True
+    return False
 
 
 def is_trusted(peer: str, policy: Policy) -> bool:

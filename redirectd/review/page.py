@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, false, func, or_, select
 
 from redirectd.config.policy import Policy
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
-from redirectd.review.holds import is_trusted, with_holds
+from redirectd.review.holds import is_suspicious, is_trusted, with_holds
 from redirectd.store.remap import Remap, State
-from redirectd.store.remaps import RemapFilter, find, ids_of
+from redirectd.store.remaps import RemapFilter, find, ids_of, of_ids, uris_of
 from redirectd.store.schema import in_service, remap, remap_method, remap_peer
 
 CHUNK = 500
@@ -73,7 +73,7 @@ def matching(
     size = max(chunk, CHUNK) if query.flag else chunk
     wanted = replace(_filter(query), after_id=after, limit=size, also=_narrowing(connection, query, policy))
     while True:
-        part = find(connection, wanted)
+        part, after, more = _part(connection, wanted, policy, query.flag)
         flagged = [with_holds(one, policy) for one in part]
         if query.now is not None and flagged:
             from redirectd.review.attention import with_attention
@@ -82,9 +82,22 @@ def matching(
         for held in flagged:
             if _passes(held, query.flag):
                 yield held
-        if len(part) < size:
+        if not more:
             return
-        wanted = replace(wanted, after_id=part[-1].id)
+        wanted = replace(wanted, after_id=after)
+
+
+def _part(
+    connection: Connection, wanted: RemapFilter, policy: Policy, flag: str | None
+) -> tuple[list[Remap], int, bool]:
+    """The next remaps, the id behind which the next part begins, and whether there may be one."""
+    if flag != "suspicious":
+        part = find(connection, wanted)
+        return part, part[-1].id if part else 0, len(part) == wanted.limit
+    # No condition of a query tells it (R27), so the URIs alone are looked at, and few remaps are read whole.
+    rows = uris_of(connection, wanted)
+    suspects = [number for number, old, news in rows if is_suspicious(old, news, policy)]
+    return of_ids(connection, suspects), rows[-1][0] if rows else 0, len(rows) == wanted.limit
 
 
 def _passes(held: Remap, flag: str | None) -> bool:

@@ -68,6 +68,16 @@ def ids_of(connection: Connection, wanted: RemapFilter) -> list[int]:
     return [int(number) for number in connection.scalars(query)]
 
 
+def uris_of(connection: Connection, wanted: RemapFilter) -> list[tuple[int, str, tuple[str, ...]]]:
+    """Id, old URI and possible new URIs of a filter's remaps, oldest id first: a tenth of what whole ones cost."""
+    columns = (remap.c.id, remap.c.old_uri, remap.c.new_uri, remap.c.contacts)
+    query = _query(wanted).with_only_columns(*columns).order_by(remap.c.id).limit(wanted.limit)
+    return [
+        (row.id, row.old_uri, (row.new_uri,) if row.new_uri else tuple(one["uri"] for one in json.loads(row.contacts)))
+        for row in connection.execute(query)
+    ]
+
+
 def get(connection: Connection, number: int) -> Remap | None:
     """One remap, None where there is none of that id."""
     found = _complete(connection, connection.execute(select(remap).where(remap.c.id == number)).all())
