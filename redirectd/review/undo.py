@@ -9,6 +9,7 @@ from sqlalchemy import Connection, update
 
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
+from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision, approve, load, reject, reopen, revoke
 from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
@@ -18,7 +19,7 @@ from redirectd.store.schema import remap as table
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was done to one remap: `action` is approve, reject or note; `before` is the remap as it was.
+    """What was done to one remap: `action` is approve, reject, confirm or note; `before` is the remap as it was.
 
     `replaced` are the remaps that an approval superseded, as they were.
     """
@@ -47,6 +48,13 @@ def do_reject(connection: Connection, number: int, decision: Decision) -> tuple[
     return reject(connection, number, decision), Step("reject", before)
 
 
+def do_confirm(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+    """Keeps an approved one as it is, and gives what takes that back."""
+    take_turn(connection, audit.TURN)
+    before = load(connection, number)
+    return confirm(connection, number, decision, policy), Step("confirm", before)
+
+
 def set_note(connection: Connection, number: int, text: str, decision: Decision) -> tuple[Remap, Step]:
     """Writes a note on a remap, in place of the one it has."""
     take_turn(connection, audit.TURN)
@@ -72,7 +80,7 @@ def undo(connection: Connection, step: Step, decision: Decision, policy: Policy)
     by = replace(decision, reason=f"undo of {step.action}")
     if step.action == "note":
         return set_note(connection, number, step.before.note, by)[0]
-    expected = State.APPROVED if step.action == "approve" else State.REJECTED
+    expected = State.REJECTED if step.action == "reject" else State.APPROVED
     now = load(connection, number)
     if now.state is not expected:
         raise RedirectdError(
@@ -80,12 +88,31 @@ def undo(connection: Connection, step: Step, decision: Decision, policy: Policy)
             f"it is {now.state} by now, so the last step can't be taken back",
             f"look at it: redirectd show {number}",
         )
+    if step.action == "confirm":
+        return _as_decided_before(connection, step.before, by)
     if step.action == "approve":
         revoke(connection, number, by)
     found = reopen(connection, number, by)
     for one in step.replaced:
         _approve_again(connection, one, by, policy)
     return found
+
+
+def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Remap:
+    """Its decision and review date are what they were, so that it fails or is stale as before."""
+    dates = {"decided_at": was.decided_at, "decided_by": was.decided_by, "revalidate_after": was.revalidate_after}
+    connection.execute(update(table).where(table.c.id == was.id).values(**dates))
+    entry = audit.Entry(
+        at=by.at,
+        actor=by.actor,
+        action="unconfirm",
+        remap_id=was.id,
+        old_state=State.APPROVED,
+        new_state=State.APPROVED,
+        reason=by.reason,
+    )
+    audit.append(connection, entry)
+    return load(connection, was.id)
 
 
 def _approve_again(connection: Connection, was: Remap, by: Decision, policy: Policy) -> None:

@@ -12,6 +12,7 @@ from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision
 from redirectd.review.flags import FAILING, STALE
 from redirectd.review.followup import Watch, failing, suspend_failing
+from redirectd.review.undo import do_confirm, undo
 from redirectd.store import audit
 from redirectd.store.remap import Remap, State
 from tests.review.world import NOW, POLICY, World
@@ -160,3 +161,18 @@ def test_moving_on_never_suspends(world: World, approved: Remap) -> None:
     """A 301 of the target leaves the approved remap in force, as it leaves a pending one to a person."""
     world.told(NEW, "sip:alice@third.example", calls=50, first=1, last=2)
     assert suspend_failing(world.database, replace(POLICY, suspend_failing_after=1), now=hours(4)) == []
+
+
+def test_keeping_a_failing_remap_can_be_taken_back(world: World, approved: Remap) -> None:
+    """It fails again with the same figures, and the audit tells of both (R35)."""
+    answered(world, (404, NEW, 1))
+    before = reasons(world)
+    with world.database.begin() as connection:
+        _, step = do_confirm(connection, approved.id, BY, world.policy)
+    assert reasons(world) == {}
+    with world.database.begin() as connection:
+        undo(connection, step, BY, world.policy)
+        actions = [entry.action for entry in audit.entries_of(connection, approved.id)]
+    assert reasons(world) == before != {}
+    assert actions[-2:] == ["confirm", "unconfirm"]
+    assert world.get(approved.id).decided_at == approved.decided_at

@@ -23,11 +23,10 @@ from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.attention import attention
 from redirectd.review.case import Case, open_case
-from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision, revoke
 from redirectd.review.page import ids, page
 from redirectd.review.proposals import accept, decline, proposals
-from redirectd.review.undo import Step, do_approve, do_reject, set_note, undo
+from redirectd.review.undo import Step, do_approve, do_confirm, do_reject, set_note, undo
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.remap import State
@@ -183,10 +182,8 @@ class Sitting:
             return self._line("only an approved one can be kept; s skips")
         reason = self.keys.line("why (Enter: no reason): ")
         with self.database.begin() as connection:
-            confirm(connection, case.remap.id, self._decision(reason), self.policy)
-        self._count("kept")
-        self._line(f"remap {case.remap.id} is kept")
-        return "done"
+            _, step = do_confirm(connection, case.remap.id, self._decision(reason), self.policy)
+        return self._done([step], "kept", f"remap {case.remap.id} is kept")
 
     def _choose(self, case: Case, key: str) -> str:
         contacts = case.remap.contacts
@@ -221,14 +218,14 @@ class Sitting:
         with self.database.begin() as connection:
             for step in reversed(steps):
                 undo(connection, step, decision, self.policy)
-        words = {"approve": "approved", "reject": "rejected"}
+        words = {"approve": "approved", "reject": "rejected", "confirm": "kept"}
         for step in steps:
             if step.action in words:
                 self.counts[words[step.action]] -= 1
         if steps[0].action == "note":
             return self._line("the note is again what it was")
         back = [step.before.id for step in steps]
-        self._line(f"undone: {few(back)} pending again")
+        self._line(f"undone: {few(back)} {'to be looked at' if steps[0].action == 'confirm' else 'pending'} again")
         self._waiting = [*back[:PAGE], *(one for one in [number, *self._waiting] if one not in back)]
         return "done"
 
