@@ -89,6 +89,7 @@ def main(pending: int, approved: int) -> None:
             timed("a page by domain", first(replace(everything, domain="old3.example.com")))
             timed("a page by age", first(replace(everything, seen_before=NOW - timedelta(days=3))))
             timed("a page by flag untrusted", first(replace(everything, flag="untrusted")))
+            timed("a page by flag suspicious, which nobody has", first(replace(everything, flag="suspicious")))
             timed("a page by the one flag expiring", first(replace(everything, flag="expiring")))
             timed("a page by a flag nobody has", first(replace(everything, flag="registrar")))
             shown = replace(everything, now=NOW)
