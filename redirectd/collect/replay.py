@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
@@ -25,16 +25,21 @@ _AT_ONCE = 50
 
 
 def replay(
-    database: Database, reading_of: Callable[[str], Reading], *, node: str, clock: Callable[[], datetime]
+    database: Database,
+    reading_of: Callable[[str], Reading],
+    *,
+    node: str,
+    clock: Callable[[], datetime],
+    sources: Collection[str] | None = None,
 ) -> tuple[Summary, int]:
     """Reads each kept record by the ordinary reader; what came of it, and how many records stay.
 
-    `reading_of` gives the reading of a source by its name. A record that was counted as unreadable counts as what it is
-    now, once, as before (R8).
+    `reading_of` gives the reading of a source by its name; `sources` are those to read, None is all. A record that was
+    counted as unreadable counts as what it is now, once, as before (R8).
     """
     started = monotonic()
     summary, left = Summary(), 0
-    for row in _rows(database):
+    for row in _rows(database, sources):
         batch = _read_again(row, reading_of(row.source))
         summary.bytes += len(row.content)
         if batch is None:
@@ -50,12 +55,13 @@ def replay(
     return summary, left
 
 
-def _rows(database: Database) -> Iterator[Any]:
-    """All rows by number, a few in memory at a time."""
+def _rows(database: Database, sources: Collection[str] | None) -> Iterator[Any]:
+    """The rows by number, a few in memory at a time."""
+    wanted = () if sources is None else (quarantine.c.source.in_(sources),)
     last = 0
     while True:
         with database.read() as connection:
-            query = select(quarantine).where(quarantine.c.id > last).order_by(quarantine.c.id).limit(_AT_ONCE)
+            query = select(quarantine).where(quarantine.c.id > last, *wanted).order_by(quarantine.c.id).limit(_AT_ONCE)
             rows = connection.execute(query).all()
         if not rows:
             return

@@ -9,12 +9,16 @@ from pathlib import Path
 import structlog
 from apscheduler.triggers.base import BaseTrigger
 
+from redirectd.collect.reader import Reading
+from redirectd.collect.replay import replay
 from redirectd.config.model import Config
+from redirectd.dialects import registry
 from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
 from redirectd.service.care import Retention, prune, vacuum
 from redirectd.service.cron import parse_crontab
+from redirectd.service.feed import zone_of
 from redirectd.service.metrics import write_textfile
 from redirectd.service.schedule import JobSpec, cron_trigger, every
 from redirectd.service.stored import count_stale
@@ -59,6 +63,16 @@ def make_jobs(
         JobSpec("revalidation", lambda: _revalidate(ready()), at("0 6 * * *"), 12 * _HOUR, 10 * _MINUTE),
         # At night, apart from each other, and in the morning after a night the host slept through.
         JobSpec("retention", lambda: _prune(config, ready()), at("17 3 * * *", spread=600), 12 * _HOUR, 2 * _HOUR),
+        # A newer program may read what an older one could not: at the start, and by night for where the start had no
+        # database.
+        JobSpec(
+            "quarantine",
+            lambda: _replay(config, ready()),
+            at("37 4 * * *", spread=600),
+            12 * _HOUR,
+            _HOUR,
+            at_start=True,
+        ),
         JobSpec("vacuum", lambda: _vacuum(ready()), at("47 3 * * 0", spread=600), 12 * _HOUR, 2 * _HOUR),
     ]
     if config.policy.auto_approve is not None:
@@ -135,6 +149,25 @@ def _revalidate(database: Database) -> None:
         _log.warning(
             "remaps_stale", count=stale, what_to_do="see 'redirectd list', then revoke what is no longer right"
         )
+
+
+def _replay(config: Config, database: Database) -> None:
+    """Of this node's sources alone: of another node's neither the zone nor the policy is known here."""
+    readings = {
+        source.name: Reading(
+            source=source.name, dialects=registry.ALL, zone=zone_of(source.timezone), policy=config.rules()
+        )
+        for source in config.source
+    }
+    summary, left = replay(
+        database,
+        readings.__getitem__,
+        node=config.node,
+        clock=lambda: datetime.now(UTC),
+        sources=readings,
+    )
+    if summary.sightings or summary.refused:
+        _log.info("quarantine_read", sightings=summary.sightings, remaps_new=summary.remaps_new, left=left)
 
 
 def _prune(config: Config, database: Database) -> None:

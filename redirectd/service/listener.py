@@ -27,7 +27,7 @@ PAUSE_SECONDS = 5.0
 _JOIN_SECONDS = 5.0
 
 # Who only listens would not notice for hours that the server is gone without a word.
-_LIVELY = {"connect_timeout": 10, "keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
+_LIVELY = {"connect_timeout": "10", "keepalives_idle": "60", "keepalives_interval": "10", "keepalives_count": "3"}
 
 
 class Listener:
@@ -61,7 +61,7 @@ class Listener:
         retrying, outage = Backoff(), Outage()
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(_conninfo(self.url), autocommit=True, **_LIVELY) as connection:
+                with psycopg.connect(_conninfo(self.url), autocommit=True) as connection:
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     self._listening = True
                     retrying.reset()
@@ -91,4 +91,5 @@ class Listener:
 
 def _conninfo(url: str) -> str:
     """What libpq takes, from SQLAlchemy's URL."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    known = make_url(url).set(drivername="postgresql")
+    return known.set(query={**_LIVELY, **known.query}).render_as_string(hide_password=False)

@@ -7,13 +7,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from redirectd.config.load import parse
 from redirectd.errors import StoreError
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.schedule import JobSpec
+from redirectd.store import migrate
 from redirectd.store.database import Database
+from redirectd.store.schema import quarantine, remap
 
 
 def jobs(text: str, applied: list[str]) -> dict[str, JobSpec]:
@@ -51,7 +54,7 @@ def test_apply_by_hand_alone() -> None:
     """An empty schedule leaves the apply out and the care of the database in."""
     names = set(jobs('[schedule]\napply = ""\n', []))
     assert "apply" not in names
-    assert {"expiry", "revalidation", "retention", "vacuum"} <= names
+    assert {"expiry", "revalidation", "retention", "quarantine", "vacuum"} <= names
 
 
 def test_every_job_may_start_later_than_a_second() -> None:
@@ -60,11 +63,38 @@ def test_every_job_may_start_later_than_a_second() -> None:
         assert job.grace_seconds >= 60, job.name
 
 
-@pytest.mark.parametrize("name", ["expiry", "revalidation", "retention", "vacuum"])
+@pytest.mark.parametrize("name", ["expiry", "revalidation", "retention", "quarantine", "vacuum"])
 def test_care_without_a_database_fails_its_run_alone(name: str) -> None:
     """The error goes to the scheduler, which counts and tells it; nothing else comes of it."""
     with pytest.raises(StoreError, match="it is gone"):
         jobs("", [])[name].run()
+
+
+READABLE = (
+    b"Nov 22 16:37:35 vm kamailio[14390]: NOTICE: <script>: REDIRECTD v=1 ev=301 ts=1795369921.5 m=INVITE ci=c1%40h "
+    b"cseq=1 br=0 src=udp/192.0.2.9/5060 ouri=sip%3aa%40b.example buri=sip%3aa%40b.example nct=1 ctlen=19 "
+    b"ct=%3csip%3anew%40c.ex%3e end=1\n"
+)
+
+
+def test_what_a_newer_program_can_read_leaves_the_quarantine(tmp_path: Path) -> None:
+    """R8: the job reads what was kept of this node's sources again; what is another node's stays for that one."""
+    database = Database(f"sqlite:///{tmp_path}/redirectd.db")
+    migrate.upgrade(database)
+    config = parse('[[source]]\nname = "ours"\npath = "/var/log/x"\n', tmp_path / "redirectd.toml")
+    kept = {"position": 0, "dialect": "kamailio", "seen_at": datetime(2026, 11, 22, tzinfo=UTC), "why": "cut"}
+    with database.begin() as connection:
+        for source in ("ours", "theirs"):
+            connection.execute(quarantine.insert().values(identity=source, source=source, content=READABLE, **kept))
+    made = {job.name: job for job in make_jobs(config, UTC, lambda: database, apply=int, page=str)}
+    assert made["quarantine"].at_start
+    with capture_logs() as logs:
+        made["quarantine"].run()
+    assert [(entry["event"], entry["sightings"], entry["left"]) for entry in logs] == [("quarantine_read", 1, 0)]
+    with database.read() as connection:
+        assert connection.scalars(select(quarantine.c.source)).all() == ["theirs"]
+        assert connection.scalars(select(remap.c.new_uri)).all() == ["sip:new@c.ex"]
+    database.close()
 
 
 def test_jitter_spreads_the_applies_of_many_nodes() -> None:
