@@ -6,6 +6,9 @@ conflict (R24).
 
 A reload that says Ok proves nothing: db_text re-reads a table only if its mtime, in whole seconds, is later
 than the one it knows, and only with ``db_mode=1``. So a sentinel row holds the content's token and is asked for.
+
+With ``live = N`` up to N changes are put into the running table one by one, where a reload would take seconds and three
+times the memory; the file is written all the same, since a restart of Kamailio reads that.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ COLUMNS = (
     dbtext.Column("key_value", "string"),
     dbtext.Column("expires", "int"),
 )
+MAX_LIVE = 10_000
+"""Most changes put live: each is a question and an answer, and a reload of the whole table is quicker by then."""
+
 MAX_KEY = 512
 """Longest key written, in characters; no user of a phone network comes near it."""
 
@@ -68,16 +74,19 @@ def user_at_host(uri: SipUri) -> Collection[str]:
 
 
 class KamailioHtable:
-    """Writes one db_text table; `table` is the name of the htable in kamailio.cfg."""
+    """Writes one db_text table; `table` names the htable in kamailio.cfg, `live` how many changes need no reload."""
 
     kind: ClassVar[str] = "kamailio-htable"
     mtime_step: ClassVar[bool] = True
 
-    def __init__(self, *, match: str = "request-uri", table: str = "redir") -> None:
+    def __init__(self, *, match: str = "request-uri", table: str = "redir", live: int = 0) -> None:
         if not _NAME.fullmatch(table):
             raise ValueError(f"table {table!r} is no name of an htable")
+        if not 0 <= live <= MAX_LIVE:
+            raise ValueError(f"live = {live} is not from 0 to {MAX_LIVE}")
         self._match = match
         self._table = table
+        self._live = live
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order. All ids are 0, so that diffs stay small."""
@@ -107,6 +116,21 @@ class KamailioHtable:
     def reload(self) -> Sequence[Command]:
         """Load the table again."""
         return (Command("htable.reload", (self._table,)),)
+
+    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
+        """Put and delete up to `live` changed keys, the token last; the whole table anew for more.
+
+        A key is put before it is deleted, since after an interrupted load nobody knows if it is there.
+        """
+        if len(changed) > self._live:
+            return self.reload()
+        commands: list[Command] = []
+        for key in changed:
+            commands.append(Command("htable.sets", (self._table, key, entries.get(key, "-"))))
+            if key not in entries:
+                commands.append(Command("htable.delete", (self._table, key)))
+        commands.append(Command("htable.sets", (self._table, SENTINEL, token_of(entries))))
+        return commands
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the sentinel, the number of entries, and changed entries one by one (all, or 200 of them)."""

@@ -45,7 +45,11 @@ _KINDS: dict[str, _Kind] = {
         needs_base=True,
     ),
     "kamailio-htable": _Kind(
-        KamailioHtable, {"table": _Option("name of the htable in kamailio.cfg (default redir)", str)}
+        KamailioHtable,
+        {
+            "table": _Option("name of the htable in kamailio.cfg (default redir)", str),
+            "live": _Option("up to so many changes are put in one by one, without a reload (default 0)", int),
+        },
     ),
     "kamailio-dialplan": _Kind(KamailioDialplan, {"dpid": _Option("dialplan id of the rules (default 1)", int)}),
     "kamailio-alias_db": _Kind(KamailioAliasDb, {}),

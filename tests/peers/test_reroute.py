@@ -84,6 +84,39 @@ def test_a_moved_user_is_rerouted_by_kamailio(
     assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
 
 
+@pytest.mark.peer("kamailio")
+@pytest.mark.parametrize("control", ["jsonrpc:unix:{rpc_socket}", "binrpc:unix:{ctl_socket}"])
+def test_moves_are_put_live_and_outlive_a_restart(
+    control: str,
+    operator: Operator,
+    start_kamailio: StartKamailio,
+    answering_side: Answer,
+    loopback_address: str,
+) -> None:
+    """With `live` a change is in force without a reload, a revoke takes it back, and a restart reads the same file."""
+    new = answering_side(RINGS_AND_ANSWERS)
+    old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    script = to_dispatcher_set(1, before_relay=LOOK_UP_USER)
+    proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
+    reload = control.format(rpc_socket=proxy.rpc_socket, ctl_socket=proxy.ctl_socket)
+    table = HTABLE.format(path=proxy.htable_file, match="request-uri", socket="").replace("jsonrpc:unix:", reload)
+    operator.configure(table + "live = 10\n")
+    operator.run("apply")
+    place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
+    operator.run("ingest", _logged(proxy))
+    [remap] = operator.pending()
+    operator.run("approve", str(remap["id"]))
+
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 200
+    proxy.restart()
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 200
+    operator.run("revoke", str(remap["id"]))
+    operator.run("apply", "--force")
+    assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
+
+
 @pytest.mark.peer("kamailio", "sipp")
 def test_a_moved_gateway_is_rerouted_with_sipp_on_both_ends(
     operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, short_folder: Path

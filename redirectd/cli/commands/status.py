@@ -22,7 +22,7 @@ def status_command(app: App, *, as_json: bool) -> None:
     """
     from redirectd.service.run import status_document
 
-    document = status_document(lambda: app.config, lambda: app.unchecked_database(), app.config_file)
+    document = status_document(lambda: app.config, app.unchecked_database, app.config_file)
     if as_json:
         emit_json(document)
     else:
