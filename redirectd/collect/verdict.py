@@ -31,7 +31,7 @@ class Learnt:
 
     `kind` is user, gateway or registrar (R12); `old_key` is the route key (R24). `flags` hold it for review, by name
     with a reason; `facts` strengthen or explain it (R23). `lifetime` is how long it lasts by its own word, in seconds
-    from when it was seen (R18); None for good.
+    from when it was seen (R18); None for good. `identity` names kind, old key and target: one remap each (R30).
     """
 
     answer: Answer
@@ -43,6 +43,11 @@ class Learnt:
     facts: Mapping[str, str] = field(default_factory=dict)
     lifetime: int | None = None
     incoming: str | None = None
+    identity: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = sorted({candidate.key for candidate in self.candidates})
+        object.__setattr__(self, "identity", digest(self.kind, self.old_key, *places))
 
     def deadline(self, now: datetime) -> datetime | None:
         """When it ends by itself (R18); `now` stands in where the log has no time."""
@@ -59,11 +64,6 @@ class Learnt:
     def old_hash(self) -> str:
         """Names kind and old key."""
         return digest(self.kind, self.old_key)
-
-    @property
-    def identity(self) -> str:
-        """Names kind, old key and target: one remap each (R30)."""
-        return digest(self.kind, self.old_key, *sorted({candidate.key for candidate in self.candidates}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
 
-from redirectd.collect.answer import WHOLE
 from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.sip.text import printable
-from redirectd.store import audit, counting, evidence, in_service, packed
+from redirectd.store import counting, evidence, in_service, packed
+from redirectd.store.adding import Tellings, count_calls, see_again
 from redirectd.store.counting import Doubted
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
-
-ACTOR = "redirectd"
-"""Who the audit names for what no person decided."""
 
 MAX_QUARANTINED = 10_000
 """Unreadable records that are kept; more are counted as lost."""
@@ -98,8 +95,9 @@ def _remaps(connection: Connection, learnt: Iterable[Learnt], now: datetime, res
     rows = [_new_row(groups[identity], now) for identity in missing]
     insert_missing(connection, remap, rows, ["identity"])
     ids = {**known, **_ids(connection, remap, missing)}
-    for identity, ones in groups.items():
-        _add(connection, ids[identity], ones, now, is_new=identity not in known)
+    told = {identity: Tellings(ids[identity], ones, *_times(ones, now)) for identity, ones in groups.items()}
+    count_calls(connection, told.values())
+    see_again(connection, [told[identity] for identity in known], now)
     result.remaps_new += len(missing)
     result.remaps_updated += len(known)
     _children(connection, ids, groups, now)
@@ -143,56 +141,6 @@ def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
         "note": "",
         "expires_at": one.deadline(now),
     }
-
-
-def _add(connection: Connection, number: int, ones: list[Learnt], now: datetime, *, is_new: bool) -> None:
-    first, last = _times(ones, now)
-    columns = remap.c
-    connection.execute(update(remap).where(columns.id == number).values(calls=columns.calls + len(ones)))
-    if is_new:
-        return
-    _put_back(connection, number, last, now)
-    whole = [one for one in ones if one.answer.rank == WHOLE]
-    if whole:
-        _renew(connection, number, max(whole, key=lambda one: one.answer.seen_at or now), now)
-    connection.execute(update(remap).where(columns.id == number, columns.first_seen > first).values(first_seen=first))
-    connection.execute(update(remap).where(columns.id == number, columns.last_seen < last).values(last_seen=last))
-
-
-def _renew(connection: Connection, number: int, newest: Learnt, now: datetime) -> None:
-    """Takes the newest whole answer's holds and lifetime over, as long as nobody has decided.
-
-    What is approved keeps what it was approved with: no answer shortens or lengthens it.
-    """
-    values: dict[str, Any] = {"flags": json.dumps(dict(newest.flags)), "expires_at": newest.deadline(now)}
-    if newest.facts:
-        values["facts"] = json.dumps(dict(newest.facts))
-    pending = (remap.c.id == number) & (remap.c.state == State.PENDING)
-    seen_at = newest.answer.seen_at or now
-    connection.execute(update(remap).where(pending, remap.c.last_seen <= seen_at).values(**values))
-
-
-def _put_back(connection: Connection, number: int, last: datetime, now: datetime) -> None:
-    """A remap that was superseded or has expired waits for review again when it is told anew (R18, R30)."""
-    again = [State.SUPERSEDED, State.EXPIRED]
-    query = select(remap).where(remap.c.id == number, remap.c.state.in_(again), remap.c.decided_at < last)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return
-    choice = None if "ambiguous" in json.loads(row.flags) else row.new_uri
-    values = {"state": State.PENDING, "new_uri": choice, "replaces": None, "decided_at": now, "decided_by": ACTOR}
-    connection.execute(update(remap).where(remap.c.id == number).values(**values))
-    entry = audit.Entry(
-        at=now,
-        actor=ACTOR,
-        action="reopen",
-        remap_id=number,
-        old_state=row.state,
-        new_state=State.PENDING,
-        reason="it was seen again",
-        detail={"old_uri": row.old_uri, "new_uri": row.new_uri},
-    )
-    audit.append(connection, entry)
 
 
 def _children(
