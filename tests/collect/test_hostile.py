@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import MAX_EVIDENCE, MAX_QUARANTINE, Reader
+from redirectd.collect.observer import MAX_QUARANTINE
+from redirectd.collect.reader import MAX_EVIDENCE, Reader
 from tests.collect.logs import NOW, MemoryLog, call, read, reading, received, record, request, response, sent
 
 GOOD_ASTERISK = call(
