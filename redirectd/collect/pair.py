@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from redirectd.collect.branches import Branches
 from redirectd.collect.scan import Block
 from redirectd.dialects.frame import Dialect, Direction, Frame
 from redirectd.dialects.window import REACH
@@ -53,15 +54,20 @@ class Asked:
         return bytes(self.window[self.frame.start : self.frame.end])
 
 
-def find_request(log: Log, block: Block, frame: Frame, response: Response, dialect: Dialect) -> Asked | None:
-    """The request that `response` answers, or None where the bounded stretch does not hold it (R7)."""
+def find_request(
+    log: Log, block: Block, frame: Frame, response: Response, dialect: Dialect, branches: Branches | None = None
+) -> Asked | None:
+    """The request that `response` answers, or None where the bounded stretch does not hold it (R7).
+
+    `branches` remembers what stands in that stretch, for logs in which many requests are not to be found.
+    """
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
         return None
     branch = via.branch if via else None
     text = branch if branch and len(branch) >= _SURE_BRANCH else call_id
     needle = dialect.spell(to_bytes(text))
-    for window, base, at in islice(_places(log, block, frame, needle), MAX_TRIES):
+    for window, base, at in islice(_places(log, block, frame, needle, branches or Branches()), MAX_TRIES):
         asked = _request_at(window, base, at, dialect)
         if asked is not None and answers(response, asked.request):
             return asked
@@ -94,7 +100,7 @@ _Place = tuple[bytes, int | None, int]
 """A window, its offset in the log of the answer (None: it is of an older file), and a position in it."""
 
 
-def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[_Place]:
+def _places(log: Log, block: Block, frame: Frame, needle: bytes, branches: Branches) -> Iterator[_Place]:
     """Where the needle stands: backwards from the response, nearest first, then ahead of it in the block.
 
     Writers of several threads can log a request behind its answer, hence the look ahead.
@@ -107,23 +113,25 @@ def _places(log: Log, block: Block, frame: Frame, needle: bytes) -> Iterator[_Pl
         yield window, block.base, at
         at = window.rfind(needle, low, at)
     lowest = block.base + frame.start - LOOK_BACK
-    yield from _further_back(log, block.base + low, lowest, needle)
-    yield from _in_older(log, -lowest, needle)
+    if branches.may_hold(log, max(lowest, log.start), block.base + low, needle):
+        yield from _further_back(log, block.base + low, lowest, needle)
+    yield from _in_older(log, -lowest, needle, branches)
     at = window.find(needle, frame.end, frame.end + REACH)
     while at >= 0:
         yield window, block.base, at
         at = window.find(needle, at + 1, frame.end + REACH)
 
 
-def _in_older(log: Log, left: int, needle: bytes) -> Iterator[_Place]:
+def _in_older(log: Log, left: int, needle: bytes, branches: Branches) -> Iterator[_Place]:
     """In the last `left` bytes before `log`, through short rotated files that lie between a request and its answer."""
     for _ in range(MAX_OLDER):
         older = log.previous() if left > 0 else None
         if older is None:
             return
         end = older.end()
-        for window, _, at in _further_back(older, end, end - left, needle):
-            yield window, None, at
+        if branches.may_hold(older, max(end - left, older.start), end, needle):
+            for window, _, at in _further_back(older, end, end - left, needle):
+                yield window, None, at
         left -= end
         log = older
 

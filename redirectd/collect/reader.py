@@ -20,6 +20,7 @@ from redirectd.collect.answer import (
     from_record,
 )
 from redirectd.collect.batch import Batch, Quarantined, better, both
+from redirectd.collect.branches import Branches
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.pair import find_request
 from redirectd.collect.progress import session_progress
@@ -92,6 +93,7 @@ class Reader:
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._unconfirmed: list[tuple[str, int | None]] = []
         self._relays = Relays()
+        self._branches = Branches()
         self._progress: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, told by a message
 
     @property
@@ -101,6 +103,7 @@ class Reader:
 
     def follow(self, log: Log, offset: int) -> None:
         """Goes on in another file of the same source; what was seen stays remembered."""
+        self._branches.forget()
         self.log = log
         self._scanner.log = log
         self._scanner.offset = offset
@@ -231,7 +234,7 @@ class Reader:
             self._add(batch, unpaired, spot)
             return
         answer = unpaired
-        asked = spot.asked = find_request(self.log, spot.block, frame, response, dialect)
+        asked = spot.asked = find_request(self.log, spot.block, frame, response, dialect, self._branches)
         if asked is not None:
             asked_at = self._time(asked.stamp)
             answer = from_messages(

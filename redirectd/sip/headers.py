@@ -1,6 +1,7 @@
 """Header names, and the two headers that name a transaction: CSeq and Via (RFC 3261 17.1.3)."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from redirectd.sip.address import header_params, split_commas
@@ -67,6 +68,7 @@ def full_name(name: str) -> str:
     return COMPACT_NAMES.get(name, name)
 
 
+@lru_cache(maxsize=256)  # an answer is asked for it several times, and its request has the same
 def parse_cseq(value: str) -> CSeq | None:
     """Read a CSeq; None where it is none."""
     words = value.split(None, 1)
@@ -79,6 +81,7 @@ def parse_cseq(value: str) -> CSeq | None:
     return CSeq(sequence, method) if sequence < 2**32 else None
 
 
+@lru_cache(maxsize=256)
 def parse_via(entry: str) -> Via | None:
     """Read one Via (no commas), with or without blanks around ``/ : ; =``; None where it is none."""
     head, _, rest = entry.partition(";")
