@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 _COLUMNS = ["old_uri", "new_uri"]
 
 
-class _Listing:
+class _Listing(ABC):
     """User and gateway moves under the whole route key, port and transport included."""
 
     mtime_step: ClassVar[bool] = False
@@ -51,11 +52,11 @@ class _Listing:
         """Nothing: no server is known."""
         return ()
 
-    def _write(self, entries: Mapping[str, str]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, entries: Mapping[str, str]) -> str: ...
 
-    def _read(self, text: str) -> list[tuple[str, str]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, text: str) -> list[tuple[str, str]]: ...
 
 
 class CsvListing(_Listing):
