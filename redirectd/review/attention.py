@@ -13,7 +13,6 @@ from redirectd.review.effect import ineffective_reason
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import Failing, failing
 from redirectd.review.holds import with_holds
-from redirectd.review.proposals import covered_by_gateways
 from redirectd.store.in_service import services
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import of_ids
@@ -45,7 +44,11 @@ def with_attention(connection: Connection, remaps: Iterable[Remap], *, now: date
     routed = services(connection, approved)
     ineffective = {number: ineffective_reason(where) for number, where in routed.items()}
     waiting = [one for one in given if one.state is State.PENDING]
-    covered = covered_by_gateways(connection, waiting) if waiting else {}
+    covered: dict[int, int] = {}
+    if waiting:
+        from redirectd.review.proposals import covered_by_gateways
+
+        covered = covered_by_gateways(connection, waiting)
     return [_flagged(one, fails.get(one.id), ineffective.get(one.id), covered.get(one.id), now) for one in given]
 
 

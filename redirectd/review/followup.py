@@ -16,9 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from redirectd.collect.verdict import digest
 from redirectd.config.policy import Policy
 from redirectd.plan.table import matching_key
-from redirectd.review.auto import ACTOR
 from redirectd.review.chain import sip
-from redirectd.review.decide import Decision, revoke
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.store.database import Database
@@ -217,6 +215,11 @@ def suspend_failing(database: Database, policy: Policy, *, now: datetime) -> lis
         return []
     with database.read() as connection:
         found = {number: one for number, one in failing(connection).items() if one.dead_calls >= after}
+    if not found:
+        return []
+    from redirectd.review.auto import ACTOR
+    from redirectd.review.decide import Decision, revoke
+
     for number, one in found.items():
         by = Decision(actor=ACTOR, at=now, reason=f"policy.suspend_failing_after = {after}: {one.reason}")
         with database.begin() as connection:
