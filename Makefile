@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit peers campaign bench docs pins clean
+.PHONY: help demo test check unit peers campaign bench docs deb pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,9 +37,13 @@ bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs;
 docs: $(VENV)/test.stamp ## makes the reference pages, man pages and completions anew from the program
 	$(BIN)/python -m redirectd.cli.manual docs
 
+deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual environment (on Debian 12)
+	packaging/deb/build dist
+
 pins: $(VENV)/test.stamp ## works the pinned requirements out anew
 	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) -o .ci/demo.txt pyproject.toml .ci/demo.in
 	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) --all-extras -o .ci/test.txt pyproject.toml .ci/test.in
+	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) --all-extras -c .ci/test.txt -o packaging/deb/requirements.txt pyproject.toml
 PIN_FLAGS := --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--strip-extras --allow-unsafe --no-header
 
