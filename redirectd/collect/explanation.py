@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redirectd.collect.answer import WEAK
 from redirectd.collect.loops import Move, Way, ways
 from redirectd.collect.observer import Finding, Outcome
+from redirectd.collect.orphan import orphan
 from redirectd.collect.progress import session_progress
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects.hints import Hint, hints
@@ -61,6 +62,8 @@ class Explanation:
         for literal, places in block.counted.items():
             self._counts[literal] += len(places)
         for at in block.unframed:
+            if orphan(block.window, at) is not None:
+                continue  # it is quarantined, and told as such
             status = 183 if b"183" in block.window[at : at + 24] else 301
             self.found(
                 Finding(

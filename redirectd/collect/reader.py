@@ -22,6 +22,7 @@ from redirectd.collect.answer import (
 from redirectd.collect.batch import Batch, Quarantined, better, both
 from redirectd.collect.branches import Branches
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
+from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
 from redirectd.collect.progress import session_progress
 from redirectd.collect.relay import Copy, Relays
@@ -141,6 +142,9 @@ class Reader:
                 self._count(batch, found)
             else:
                 self._take(block, *found, batch, now)
+        for at in block.unframed:
+            if (lost := orphan(block.window, at)) is not None:
+                self._quarantine(batch, Spot(block, lost), lost.why)
         return True
 
     def _count(self, batch: Batch, glimpse: Glimpse) -> None:

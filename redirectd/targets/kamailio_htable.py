@@ -122,7 +122,7 @@ class KamailioHtable:
 
         A key is put before it is deleted, since after an interrupted load nobody knows if it is there.
         """
-        if len(changed) > self._live:
+        if not 0 < len(changed) <= self._live:
             return self.reload()
         commands: list[Command] = []
         for key in changed:

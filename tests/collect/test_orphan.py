@@ -1,0 +1,27 @@
+"""A 301 in a form that no dialect knows is kept and counted, never lost silently."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.collect.logs import read
+
+ANSWER = (
+    b"SIP/2.0 301 Moved Permanently\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKabcdefghijk\r\n"
+    b"Call-ID: x@y\r\nCSeq: 1 INVITE\r\nContact: <sip:a@b.test>\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("lead", [b"", b"some tool <<<\n", b"some tool #012"])
+def test_an_unknown_frame_around_a_301_is_quarantined_with_its_bytes(lead: bytes) -> None:
+    """What begins a line with a 301's status line looks like one, whoever wrote it."""
+    batch = read(lead + ANSWER + b">>>\n").batch
+    assert [one.position for one in batch.quarantined] == [len(lead)]
+    assert batch.quarantined[0].content.startswith(b"SIP/2.0 301 Moved Permanently")
+    assert not batch.verdicts
+
+
+@pytest.mark.parametrize("text", [b"%% got SIP/2.0 301 back\n", b"x\nSIP/2.0 3012 Nothing\r\n\r\n"])
+def test_text_that_only_speaks_of_a_301_is_none(text: bytes) -> None:
+    """Neither a mention within a line nor a longer status is kept (R2)."""
+    assert read(text).batch.quarantined == []
