@@ -19,7 +19,8 @@ _RECORD = "Kamailio: log the one-line record that `redirectd snippet kamailio` p
 class Mark:
     """Something that a log without (enough) answers shows.
 
-    Count the places where any of `literals` stands. `unless` names a mark that makes this one pointless.
+    Count the places where any of `literals` stands. `unless` names marks that make this one pointless, a `silent`
+    one does only that.
     `loss` says that each place stands for something the log no longer has, and `writer` which server tells so.
     """
 
@@ -28,7 +29,8 @@ class Mark:
     says: str
     setting: str
     loss: bool = False
-    unless: str = ""
+    unless: tuple[str, ...] = ()
+    silent: bool = False
     writer: str = ""
 
 
@@ -67,7 +69,7 @@ MARKS: tuple[Mark, ...] = (
         (b";code=301;",),
         "accounting lines with code 301 and without the URI that was asked",
         f"{_RECORD}; acc's log_extra with ouri=$ou;ruri=$ru only helps a person who reads the log",
-        unless="kamailio-acc-uri",
+        unless=("kamailio-acc-uri",),
     ),
     Mark(
         "kamailio-acc-uri",
@@ -75,6 +77,14 @@ MARKS: tuple[Mark, ...] = (
         "accounting lines with URIs: values are not escaped, and forks get the wrong Contact",
         _RECORD,
     ),
+    Mark(
+        "asterisk-no-sip",
+        (b"] NOTICE[", b"] WARNING["),
+        "an Asterisk log of notices and warnings alone, as `messages` is: no SIP message stands in it",
+        _PJSIP_LOGGER,
+        unless=("asterisk-verbose", "asterisk-forwarding"),
+    ),
+    Mark("asterisk-verbose", (b"] VERBOSE[",), "", "", silent=True),
     Mark(
         "operator-text",
         (b"rs=301 ", b"reply 301 "),
@@ -147,7 +157,7 @@ def hints(counts: Mapping[bytes, int]) -> tuple[Hint, ...]:
     told = [
         Hint(mark.name, seen[mark.name], mark.says, mark.setting, mark.loss)
         for mark in MARKS
-        if seen[mark.name] and not seen.get(mark.unless, 0)
+        if seen[mark.name] and not mark.silent and not any(seen[other] for other in mark.unless)
     ]
     return tuple(sorted(told, key=lambda hint: not hint.loss))
 
