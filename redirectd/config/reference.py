@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,7 +115,7 @@ def _reference_section(name: str, field: FieldInfo) -> Iterator[str]:
     if section is None:
         return
     yield from ("", f"## `[[{name}]]`" if is_list(field) else f"## `[{name}]`", "")
-    yield from (textwrap.dedent(section.__doc__ or "").strip(), "")
+    yield from (inspect.cleandoc(section.__doc__ or ""), "")
     yield from _rows(section)
     if section is TargetSection:
         yield from _kinds()
