@@ -75,6 +75,8 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         say(f"a newer configuration was refused: {printable(daemon['configuration_error'])}")
     for name in daemon["silent"]:
         say(f"no progress: {printable(name)}")
+    if daemon["listening"] is False:
+        say("decisions made on other nodes are not heard now; the schedule applies them")
     if daemon["paused"]:
         say("applies are paused by schedule.pause")
 
