@@ -41,11 +41,9 @@ deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual envi
 	packaging/deb/build dist
 
 pins: $(VENV)/test.stamp ## works the pinned requirements out anew
-	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) -o .ci/demo.txt pyproject.toml .ci/demo.in
-	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) --all-extras -o .ci/test.txt pyproject.toml .ci/test.in
-	$(BIN)/pip-compile -q --upgrade $(PIN_FLAGS) --all-extras -c .ci/test.txt -o packaging/deb/requirements.txt pyproject.toml
-PIN_FLAGS := --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	--strip-extras --allow-unsafe --no-header
+	$(BIN)/pip-compile -q --upgrade -o .ci/demo.txt pyproject.toml .ci/demo.in
+	$(BIN)/pip-compile -q --upgrade --all-extras -o .ci/test.txt pyproject.toml .ci/test.in
+	$(BIN)/pip-compile -q --upgrade --all-extras -c .ci/test.txt -o packaging/deb/requirements.txt pyproject.toml
 
 clean: ## removes what was made
 	rm -rf $(VENV) redirectd-demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
