@@ -138,6 +138,8 @@ class FollowedFile:
                 return self._segment(final=self._current.packed or upcoming is not None)
             if upcoming is None:
                 return None
+            if self._late is not None and self._late.log.end() > self._before[0].offset:
+                return Segment(self._late.log, self._before[0].offset, self._late.log.end(), final=True)
             self._leave()
             self._take(upcoming)
 

@@ -42,35 +42,42 @@ class Shelf:
     def find(self, mark: Mark) -> OpenFile | None:
         """The file that holds `mark`, by inode first.
 
-        Raises `PermissionError` where none does, but one that can't be opened now might.
+        Raises `OSError` where none does, but one that was renamed, packed or closed to us meanwhile might.
         """
         live = self.live()
-        denied: PermissionError | None = None
+        missed: OSError | None = None
         same_inode = neighbours(self.path, mark.device, mark.inode)
         for place in (*same_inode, *([live] if live else []), *reversed(rotated_places(self.path))):
             try:
                 file = self.open(place)
-            except FileNotFoundError:
-                continue
-            except PermissionError as error:
-                denied = error
+            except (FileNotFoundError, PermissionError) as error:
+                missed = error
                 continue
             if file.holds(mark):
                 return file
             file.close()
-        if denied is not None:
-            raise denied
+        if missed is not None:
+            raise missed
         return None
 
     def find_same(self, mark: Mark) -> OpenFile | None:
         """The plain file of that very inode that holds `mark`, if it is not the live one."""
         live = self.live()
-        for place in neighbours(self.path, mark.device, mark.inode):
-            if live is not None and (live.device, live.inode) == (place.device, place.inode):
+        for _ in range(_TRIES):
+            found = neighbours(self.path, mark.device, mark.inode)
+            if live is not None and any((live.device, live.inode) == (place.device, place.inode) for place in found):
                 return None
             try:
+                return self._plain_with(mark, found)
+            except FileNotFoundError:  # renamed between looking and opening
+                continue
+        return None
+
+    def _plain_with(self, mark: Mark, places: list[Place]) -> OpenFile | None:
+        for place in places:
+            try:
                 file = self.open(place)
-            except (FileNotFoundError, PermissionError):
+            except PermissionError:
                 continue
             if not file.packed and file.holds(mark):
                 return file

@@ -38,7 +38,10 @@ EXEC_EVERY = 10
 
 @dataclass(slots=True)
 class Outcome:
-    """What a campaign came to. `lost` and `doubled` count sightings; `gaps` are losses that redirectd itself told."""
+    """What a campaign came to. `lost` and `doubled` count sightings; `gaps` are losses that redirectd itself told.
+
+    `told` holds what its log said of them.
+    """
 
     trials: int = 0
     early: int = 0
@@ -48,6 +51,7 @@ class Outcome:
     doubled: int = 0
     foreign: int = 0
     gaps: int = 0
+    told: list[str] = field(default_factory=list)
     rotations: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -59,7 +63,7 @@ class Outcome:
     def lines(self) -> str:
         """What happened, and the verdict as the last line."""
         styles = ", ".join(f"{style} {count}" for style, count in sorted(self.rotations.items()))
-        return (
+        return "".join(self.told) + (
             f"{self.early} of the kills before the log was first read, {self.repeated} repeated 301s, "
             f"{self.foreign} moves that nobody wrote, {self.gaps} gaps told, {self.seconds:.0f} s\n"
             f"rotations: {styles}\n"
@@ -200,7 +204,9 @@ class Campaign:
         outcome.foreign = sum(calls for move, calls in counted.items() if move not in written)
         outcome.foreign += self._number("SELECT SUM(calls) FROM refusal")
         outcome.foreign += self._number("SELECT COUNT(*) FROM quarantine")
-        outcome.gaps = self._number("SELECT SUM(count) FROM loss")
+        outcome.gaps = self._number("SELECT SUM(count) FROM loss WHERE kind <> 'gap-bytes'")
+        with (self._folder / "stderr").open() as log:
+            outcome.told = [line for line in log if '"event": "lost"' in line]
 
     def _counted(self) -> Counter[tuple[str, str]]:
         engine = create_engine(self._url)

@@ -12,7 +12,9 @@ import pytest
 
 from redirectd.errors import SourceError
 from redirectd.sources.follow import FollowedFile
+from redirectd.sources.place import OpenFile, Place
 from redirectd.sources.position import Position
+from redirectd.sources.shelf import Shelf
 from tests.sources.rotator import Reader, Writer
 
 if TYPE_CHECKING:
@@ -291,6 +293,48 @@ def test_writer_that_keeps_the_renamed_file(writer: Writer, reader: Reader, log:
         held.write(writer.line(3))
         writer.write(1)
         assert reader.drain() == [3, 5]
+    assert reader.gaps == []
+
+
+def test_half_line_left_in_a_renamed_file(writer: Writer, reader: Reader, log: Path) -> None:
+    """What a renamed file still owes is read to its last byte before the next rotation, and no loss is told."""
+    writer.write(2)
+    reader.drain()
+    with log.open("ab", buffering=0) as held:
+        writer.rename()
+        writer.write(1)
+        assert reader.drain() == [2]
+        held.write(b"half a line")
+        reader.drain()
+        writer.rename()
+        writer.write(1)
+        assert reader.drain() == [3]
+    assert reader.gaps == []
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["live", "down"])
+def test_file_renamed_between_looking_and_opening(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch, down: bool
+) -> None:
+    """A copy that is compressed in the moment it is looked for is looked for again, not told as lost."""
+    writer.write(3)
+    reader.drain()
+    writer.write(2)
+    copy = writer.copytruncate()
+    writer.write(1)
+    opened = Shelf.open
+
+    def packed_before(shelf: Shelf, place: Place) -> OpenFile:
+        if place.path == copy and copy.exists():
+            writer.pack(copy)
+        return opened(shelf, place)
+
+    monkeypatch.setattr(Shelf, "open", packed_before)
+    if down:
+        reader.restart()
+    reader.drain()
+    assert not copy.exists()
+    assert reader.delivered == list(range(6))
     assert reader.gaps == []
 
 
