@@ -92,6 +92,7 @@ class Collector:
         self._reader: Reader | None = None
         self._saved_at = monotonic()
         self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
+        self._held = 0  # bytes at the end that were looked at and wait for what may follow them
         self._losses: dict[str, int] = {}
         self._stored_away: dict[str, int] = {}  # what was turned away, as far as the database knows
 
@@ -108,6 +109,7 @@ class Collector:
             self._companion.refresh()
         turned_away = dict(self.source.turned_away())
         batch.losses = self._lost(segment, turned_away)
+        self._held = 0
         bounded = False
         while not bounded and reader.read(batch, final=segment.final):
             bounded = batch.read >= STEP_BYTES or batch.weight >= STEP_WEIGHT
@@ -120,6 +122,7 @@ class Collector:
             self._undo(segment, reader)
             return Step(more=True)
         reader.confirm()
+        self._held = 0 if bounded else reader.held
         if self._companion is not None:
             self._companion.confirm()
         self._stored_away = turned_away
@@ -133,8 +136,8 @@ class Collector:
         return self.source.trouble
 
     def lag_bytes(self) -> int:
-        """Bytes that are there and not read yet."""
-        return self.source.unread()
+        """Bytes that are there and were not looked at yet: none where all is read, though a record may still go on."""
+        return max(0, self.source.unread() - self._held)
 
     def losses(self) -> Mapping[str, int]:
         """What was lost since it was opened, by kind: gaps, the bytes known to be in them, what was turned away."""

@@ -102,12 +102,17 @@ class Reader:
         """First byte not dealt with yet."""
         return self._scanner.offset
 
+    @property
+    def held(self) -> int:
+        """Bytes from there on that were looked at and wait for more, since what stands there may go on."""
+        return self._scanner.seen - self._scanner.offset
+
     def follow(self, log: Log, offset: int) -> None:
         """Goes on in another file of the same source; what was seen stays remembered."""
         self._branches.forget()
         self.log = log
         self._scanner.log = log
-        self._scanner.offset = offset
+        self._scanner.offset = self._scanner.seen = offset
 
     def confirm(self) -> None:
         """Says that everything read so far is committed."""

@@ -44,6 +44,8 @@ class Block:
 class Scanner:
     """Walks over a log block by block. `offset` is the first byte not dealt with yet: what a position is made of.
 
+    What lies between it and `seen` was looked at and waits for more: a literal or a record may go on.
+
     `literals` find records; `counted` are literals that are only counted (losses, hints). `glimpsing`: 183s need only
     their identity, where the dialect can tell it.
     """
@@ -60,6 +62,7 @@ class Scanner:
     ) -> None:
         self.log = log
         self.offset = offset
+        self.seen = offset
         self._dialects = list(dialects)
         self._literals = tuple(literals)
         self._counted = tuple(counted)
@@ -75,6 +78,7 @@ class Scanner:
         begin = self.offset - base
         window = self.log.read(base, begin + BLOCK)
         filled = len(window)
+        self.seen = base + filled
         if filled <= begin:
             return None
         at_end = filled < begin + BLOCK

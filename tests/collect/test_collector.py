@@ -197,6 +197,21 @@ def test_the_dialect_is_told_later_from_a_log_that_was_empty(site: Site, corpus:
     assert expected.sightings > 0
 
 
+def test_nothing_lags_when_all_is_read(site: Site) -> None:
+    """What the end of the log may still complete is held back, and is no lag; what comes after it is."""
+    begun = call(2)[1][:-20]
+    site.write(*call(1), b"the beginning of a line that says nothing")
+    collector = site.start()
+    drain(collector)
+    assert collector.lag_bytes() == 0
+    site.write(begun)
+    assert collector.lag_bytes() == len(begun)
+    drain(collector)
+    assert collector.lag_bytes() == 0
+    site.write(b"x")
+    assert collector.lag_bytes() == 1
+
+
 def test_a_database_that_does_not_take_it_costs_nothing(site: Site) -> None:
     """A commit that fails is tried again from the same place: what it held is counted once."""
     site.write(*call(1), call(1)[1])
