@@ -37,7 +37,7 @@ def lookup(approved: Iterable[Approved], uri: SipUri) -> Lookup:
             continue
         key = matching_key(kind, uri)
         for route in table.routes:
-            if route.kind == kind and route.key == key:
+            if route.kind == kind and matching_key(kind, route.old) == key:
                 return Lookup(uri, route.new, tuple(by_id[hop] for hop in route.ids))
         found = [each for each in remaps if each.kind == kind and matching_key(kind, each.old) == key]
         if found:

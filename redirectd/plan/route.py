@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from redirectd.sip.routekey import RouteKey
 from redirectd.sip.uri import SipUri
 
 RouteKind = Literal["user", "gateway"]
@@ -35,7 +35,6 @@ class Route(NamedTuple):
 
     ids: tuple[int, ...]
     kind: RouteKind
-    key: RouteKey
     old: SipUri
     new: SipUri
     incoming: tuple[SipUri, ...] = ()
@@ -58,13 +57,13 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveTable:
-    """The routes of all approved remaps, with what had to be left out and why.
+    """The routes of all approved remaps by ascending id, with what had to be left out and why.
 
     `cycles` are the remap ids of each cycle in hop order (R34);
     `too_deep` are first-hop ids of chains over the bound (R33).
     """
 
-    routes: tuple[Route, ...]
+    routes: Sequence[Route]
     conflicts: tuple[Conflict, ...] = ()
     cycles: tuple[tuple[int, ...], ...] = ()
     too_deep: tuple[int, ...] = ()

@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
+from typing import overload
 
 from redirectd.plan.route import Approved, Conflict, EffectiveTable, Route, RouteKind
 from redirectd.sip.compare import equal
 from redirectd.sip.routekey import RouteKey, route_key
-from redirectd.sip.text import printable
-from redirectd.sip.uri import SipUri
+from redirectd.sip.text import normalize_escapes, printable
+from redirectd.sip.uri import Params, SipUri
 
 MAX_DEPTH = 10
 """Hops of the longest chain that is flattened (R33)."""
 
 _NOWHERE = -1
 
+_Place = tuple[str | None, RouteKey]
+"""A `matching_key` in two parts, user and all else: a million users share a handful of the latter."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
     """Remaps by ascending id, one a key; `following[i]` is the index of the next hop, or `_NOWHERE`."""
 
-    remaps: list[Approved]
-    keys: list[RouteKey]
-    following: list[int]
+    remaps: Sequence[Approved]
+    following: array[int]
     conflicts: list[Conflict]
+
+
+class _Routes(Sequence[Route]):
+    """The routes from `heads`, each made when it is asked for: a million of them would take 250 MB."""
+
+    def __init__(self, graph: _Graph, heads: array[int]) -> None:
+        self._remaps = graph.remaps
+        self._following = graph.following
+        self._heads = heads
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    @overload
+    def __getitem__(self, at: int) -> Route: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Route]: ...
+
+    def __getitem__(self, at: int | slice) -> Route | Sequence[Route]:
+        if isinstance(at, slice):
+            return [self._route(head) for head in self._heads[at]]
+        return self._route(self._heads[at])
+
+    def __iter__(self) -> Iterator[Route]:
+        return map(self._route, self._heads)
+
+    def _route(self, head: int) -> Route:
+        first = self._remaps[head]
+        at = self._following[head]
+        if at == _NOWHERE:
+            return Route((first.id,), first.kind, first.old, first.new, first.incoming, first.incoming_forked)
+        hops = [first]
+        while at != _NOWHERE:
+            hops.append(self._remaps[at])
+            at = self._following[at]
+        ids = tuple(hop.id for hop in hops)
+        return Route(ids, first.kind, first.old, hops[-1].new, first.incoming, first.incoming_forked)
 
 
 def matching_key(kind: RouteKind, uri: SipUri) -> RouteKey:
@@ -41,73 +85,85 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
     and chains of more than `max_depth` hops. Linear in the number of remaps; routes come by ascending id.
     """
     graph = _graph(approved)
-    cycles, lost = _cycles(graph.following)
-    routes: list[Route] = []
+    remaps, following = graph.remaps, graph.following
+    cycles, lost = _cycles(following)
+    heads = array("l")
     too_deep: list[int] = []
     conflicts = graph.conflicts
     in_cycle = {index for cycle in cycles for index in cycle}
-    for index, first in enumerate(graph.remaps):
-        if lost[index]:
+    for index, onward in enumerate(following):
+        if onward == _NOWHERE:
+            heads.append(index)
+        elif lost[index]:
             if index not in in_cycle:
-                conflicts.append(Conflict(str(graph.keys[index]), (first.id,), "leads into a cycle of approved remaps"))
-            continue
-        hops = _hops(graph.following, index, max_depth)
-        if len(hops) > max_depth:
-            too_deep.append(first.id)
-            continue
-        routes.append(_route(graph, hops))
+                first = remaps[index]
+                where = str(matching_key(first.kind, first.old))
+                conflicts.append(Conflict(where, (first.id,), "leads into a cycle of approved remaps"))
+        elif _is_deep(following, index, max_depth):
+            too_deep.append(remaps[index].id)
+        else:
+            heads.append(index)
     return EffectiveTable(
-        routes=tuple(routes),
+        routes=_Routes(graph, heads),
         conflicts=tuple(conflicts),
-        cycles=tuple(tuple(graph.remaps[index].id for index in cycle) for cycle in cycles),
+        cycles=tuple(tuple(remaps[index].id for index in cycle) for cycle in cycles),
         too_deep=tuple(too_deep),
     )
 
 
 def _graph(approved: Iterable[Approved]) -> _Graph:
-    places: dict[RouteKind, dict[RouteKey, int]] = {"user": {}, "gateway": {}}
+    places: dict[RouteKind, dict[_Place, int]] = {"user": {}, "gateway": {}}
     rivals: dict[int, list[Approved]] = {}
     remaps: list[Approved] = []
-    keys: list[RouteKey] = []
-    for remap in sorted(approved, key=lambda each: each.id):
-        key = matching_key(remap.kind, remap.old)
-        place = places[remap.kind].setdefault(key, len(remaps))
+    for remap in sorted(approved, key=attrgetter("id")):
+        place = places[remap.kind].setdefault(_place(remap.kind, remap.old), len(remaps))
         if place == len(remaps):
             remaps.append(remap)
-            keys.append(key)
         elif not equal(remaps[place].new, remap.new):
             rivals.setdefault(place, [remaps[place]]).append(remap)
-    conflicts = [_rivalry(keys[place], remaps_of_key) for place, remaps_of_key in rivals.items()]
-    following = [places[remap.kind].get(matching_key(remap.kind, remap.new), _NOWHERE) for remap in remaps]
-    return _without(_Graph(remaps, keys, following, conflicts), rivals)
+    following = array("l", (places[each.kind].get(_place(each.kind, each.new), _NOWHERE) for each in remaps))
+    return _without(_Graph(remaps, following, [_rivalry(found) for found in rivals.values()]), rivals)
 
 
-def _without(graph: _Graph, places: Iterable[int]) -> _Graph:
-    gone = set(places)
-    if not gone:
+def _place(kind: RouteKind, uri: SipUri) -> _Place:
+    user = uri.user
+    if user is None or kind == "gateway":
+        return None, _address(uri.scheme, uri.host, uri.port, uri.params)
+    return normalize_escapes(user), _address(uri.scheme, uri.host, uri.port, uri.params)
+
+
+@lru_cache(maxsize=4096)  # gateways and domains are few, and each is met often
+def _address(scheme: str, host: str, port: int | None, params: Params) -> RouteKey:
+    return route_key(SipUri(scheme, None, None, host, port, params))
+
+
+def _without(graph: _Graph, places: Collection[int]) -> _Graph:
+    if not places:
         return graph
-    kept = [index for index in range(len(graph.remaps)) if index not in gone]
+    kept = [index for index in range(len(graph.remaps)) if index not in places]
     moved = {old: new for new, old in enumerate(kept)}
     return _Graph(
         [graph.remaps[index] for index in kept],
-        [graph.keys[index] for index in kept],
-        [moved.get(graph.following[index], _NOWHERE) for index in kept],
+        array("l", (moved.get(graph.following[index], _NOWHERE) for index in kept)),
         graph.conflicts,
     )
 
 
-def _rivalry(key: RouteKey, remaps: list[Approved]) -> Conflict:
+def _rivalry(remaps: list[Approved]) -> Conflict:
+    key = matching_key(remaps[0].kind, remaps[0].old)
     results = ", ".join(printable(str(remap.new), 200) for remap in remaps[:5])
     return Conflict(str(key), tuple(remap.id for remap in remaps), f"approved with different new URIs: {results}")
 
 
-def _cycles(following: list[int]) -> tuple[list[list[int]], bytearray]:
+def _cycles(following: Sequence[int]) -> tuple[list[list[int]], bytearray]:
     """Find each cycle once, from its lowest index on, and which indexes are in or lead into one."""
     unseen, walking, done = 0, 1, 2
     state = bytearray(len(following))
     lost = bytearray(len(following))
     cycles = []
-    for start in range(len(following)):
+    for start, onward in enumerate(following):
+        if onward == _NOWHERE or state[start] == done:
+            continue
         walk = []
         at = start
         while at != _NOWHERE and state[at] == unseen:
@@ -125,24 +181,11 @@ def _cycles(following: list[int]) -> tuple[list[list[int]], bytearray]:
     return cycles, lost
 
 
-def _hops(following: list[int], start: int, max_depth: int) -> list[int]:
-    """Walk to the chain's end, or one hop further than allowed."""
-    hops = [start]
-    at = following[start]
-    while at != _NOWHERE and len(hops) <= max_depth:
-        hops.append(at)
+def _is_deep(following: Sequence[int], start: int, max_depth: int) -> bool:
+    """Say if a chain has more than `max_depth` hops, walking no further than that."""
+    at = start
+    for _ in range(max_depth):
         at = following[at]
-    return hops
-
-
-def _route(graph: _Graph, hops: list[int]) -> Route:
-    first = graph.remaps[hops[0]]
-    return Route(
-        tuple(graph.remaps[index].id for index in hops) if len(hops) > 1 else (first.id,),
-        first.kind,
-        graph.keys[hops[0]],
-        first.old,
-        graph.remaps[hops[-1]].new,
-        first.incoming,
-        first.incoming_forked,
-    )
+        if at == _NOWHERE:
+            return False
+    return True

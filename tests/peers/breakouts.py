@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from redirectd.plan.route import Route, RouteKind
-from redirectd.sip.routekey import RouteKey
 from redirectd.sip.uri import SipUri
 
 HARMLESS = SipUri("sip", "moved", None, "new.test", 5070, (("user", "phone"),))
@@ -101,8 +100,7 @@ def breakouts(kind: RouteKind = "user") -> list[Breakout]:
         for form, text in forms:
             for place, old, new in _places(kind, text, 20 * len(found)):
                 number = len(found) + 1
-                key = RouteKey(old.scheme, old.user, old.host.lower(), old.port, None)
-                found.append(Breakout(f"{name}, {form}, {place}", Route((number,), kind, key, old, new)))
+                found.append(Breakout(f"{name}, {form}, {place}", Route((number,), kind, old, new)))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from redirectd.plan.route import Route
-from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_astdb import SENTINEL, AsteriskAstdb
 from redirectd.targets.base import Command, LiveTarget, TargetError
@@ -18,7 +17,7 @@ def _sip(text: str) -> SipUri:
 
 
 def _route(number: int, old: str, new: str) -> Route:
-    return Route((number,), "user", route_key(_sip(old)), _sip(old), _sip(new))
+    return Route((number,), "user", _sip(old), _sip(new))
 
 
 def test_the_file_is_read_back_to_the_entries() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from redirectd.plan.route import Route, RouteKind
-from redirectd.sip.routekey import RouteKey, route_key
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 
 _LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
@@ -64,11 +63,7 @@ URIS = st.one_of(PROPER, HOSTILE)
 
 def route(number: int, old: SipUri | str, new: SipUri | str, kind: RouteKind = "user", **extra: object) -> Route:
     """Make a route; texts are parsed."""
-    old, new = _uri(old), _uri(new)
-    key = RouteKey(old.scheme, old.user, old.host, old.port)
-    if _grammatical(old):
-        key = route_key(old)
-    return Route((number,), kind, key, old, new, **extra)  # type: ignore[arg-type] # incoming, incoming_forked
+    return Route((number,), kind, _uri(old), _uri(new), **extra)  # type: ignore[arg-type] # incoming, incoming_forked
 
 
 def _uri(text: SipUri | str) -> SipUri:
