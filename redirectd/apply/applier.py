@@ -110,7 +110,7 @@ class Applier:
             order = Order(request.actor, request.cause, forced_past=_forced_past(plan, request))
             result = self._transaction.run(plan, self._chosen(request.only), order, waiting)
             if result.error is None:
-                carried = frozenset[int]().union(*(target.rendered.carried for target in plan.targets))
+                carried = {number for target in plan.targets for number in target.rendered.carried}
                 self._journal.put_in_service(carried, self._tools.clock(), everything=request.only is None)
             return result
 

@@ -146,7 +146,7 @@ class Transaction:
         if staged != rendered.content:
             raise InstallError(work.place.staged, "the disk gave back other bytes than were written", "check that disk")
         try:
-            meaning = work.spec.target.parse(staged)
+            meaning = work.spec.target.parse(staged, rendered.entries)
         except TargetError as error:
             raise InstallError(work.spec.path, printable(str(error), 300), "report this as a fault") from error
         if meaning != rendered.entries:

@@ -142,7 +142,7 @@ def _readable(spec: TargetSpec, content: bytes | None, before: bytes | None) -> 
     entries, fault = understood(spec.target, content)
     if content is None or fault is not None:
         return None, ()
-    gone = understood(spec.target, before)[0].keys() - entries.keys()
+    gone = understood(spec.target, before, entries)[0].keys() - entries.keys()
     return Rendered(content, entries, token=token_of(entries)), (*entries, *sorted(gone))
 
 

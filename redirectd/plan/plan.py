@@ -13,7 +13,7 @@ from redirectd.plan.route import Conflict, EffectiveTable
 from redirectd.plan.spec import Installed, TargetSpec
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
-from redirectd.targets.base import Refusal, Rendered, Target, TargetError, token_of
+from redirectd.targets.base import NOTHING, Refusal, Rendered, Target, TargetError, token_of
 
 SHORT_CHECKSUM = 12
 """Hex digits by which a person may name a plan; a change that nobody saw fits them by a chance of 1 in 10^14."""
@@ -150,12 +150,17 @@ def digest(content: bytes | None) -> str:
     return "" if content is None else sha256(content).hexdigest()
 
 
-def understood(target: Target, content: bytes | None) -> tuple[Mapping[str, str], str | None]:
-    """Give the entries of a file that may be anything, and why it couldn't be read (then there are none)."""
+def understood(
+    target: Target, content: bytes | None, like: Mapping[str, str] = NOTHING
+) -> tuple[Mapping[str, str], str | None]:
+    """Give the entries of a file that may be anything, and why it couldn't be read (then there are none).
+
+    `like` are entries that it likely has, as `Target.parse` takes them.
+    """
     if content is None:
         return {}, None
     try:
-        return target.parse(content), None
+        return target.parse(content, like), None
     except TargetError as error:
         return {}, printable(str(error), 300)
 
@@ -169,7 +174,9 @@ def _render(table: EffectiveTable, spec: TargetSpec, base: bytes | None) -> Rend
 
 
 def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> TargetPlan:
-    entries, fault = understood(spec.target, there.content)
+    entries, fault = rendered.entries, None
+    if there.content != rendered.content:
+        entries, fault = understood(spec.target, there.content, rendered.entries)
     return TargetPlan(
         name=spec.name,
         kind=spec.kind,

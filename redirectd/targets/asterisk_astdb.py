@@ -10,15 +10,27 @@ The operator's lookup is one line: ``exten => s,1,Return(${DB(redirectd/${ARG1})
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
 from redirectd.sip.uri import SipUri
 from redirectd.targets.asterisk_dialplan import MAX_VALUE, extension_of
-from redirectd.targets.base import Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
-from redirectd.targets.dbtext import text_lines
+from redirectd.targets.base import (
+    NOTHING,
+    Command,
+    Fault,
+    Question,
+    Rendered,
+    Reply,
+    TargetError,
+    gather,
+    sample,
+    token_of,
+)
 from redirectd.targets.hosts import read_hosts, speaks_for
+from redirectd.targets.lines import text_lines, write_lines
 from redirectd.targets.project import project
 from redirectd.targets.uritext import ASTERISK, write_uri
 
@@ -47,8 +59,8 @@ class AsteriskAstdb:
         """Write the entries in the order of their users, the token last."""
         found = project(routes, "user", self._match, self._users, _value)
         token = token_of(found.entries)
-        lines = [_HEAD, *(f"{user} {uri}" for user, uri in found.entries.items()), f"{SENTINEL} {token}"]
-        content = "".join(f"{line}\n" for line in lines).encode("ascii")
+        rows = chain(found.entries.items(), [(SENTINEL, token)])
+        content = write_lines(_HEAD, (f"{user} {uri}" for user, uri in rows))
         return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def _users(self, uri: SipUri) -> Collection[str]:
@@ -56,18 +68,9 @@ class AsteriskAstdb:
             return ()
         return (extension_of(uri),)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the file back: one user a line, none twice, the token true."""
-        entries: dict[str, str] = {}
-        for number, line in enumerate(text_lines(content), 1):
-            found = _LINE.fullmatch(line)
-            if line.startswith("#"):
-                continue
-            if found is None:
-                raise TargetError(f"line {number}: not a user and a URI")
-            if found[1] in entries:
-                raise TargetError(f"line {number}: the user stands there twice")
-            entries[found[1]] = found[2]
+        entries = gather(_rows(content), like, "the user")
         token = entries.pop(SENTINEL, None)
         if token != token_of(entries) and (entries or token is not None):
             raise TargetError(f"the line {SENTINEL} does not name this content")
@@ -92,11 +95,18 @@ class AsteriskAstdb:
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the token and for changed users one by one (all, or 200 of them)."""
-        wanted = {SENTINEL: rendered.token, **rendered.entries}
-        return [
-            Question(Command(f"database get {self._family} {key}"), _judge(key, wanted.get(key, "")))
-            for key in [SENTINEL, *sample(changed)]
-        ]
+        asked = [(SENTINEL, rendered.token), *((key, rendered.entries.get(key, "")) for key in sample(changed))]
+        return [Question(Command(f"database get {self._family} {key}"), _judge(key, wanted)) for key, wanted in asked]
+
+
+def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(text_lines(content), 1):
+        if line.startswith("#"):
+            continue
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise TargetError(f"line {number}: not a user and a URI")
+        yield number, found[1], found[2]
 
 
 def _value(uri: SipUri) -> str:

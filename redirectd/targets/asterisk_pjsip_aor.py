@@ -19,7 +19,7 @@ from typing import ClassVar
 from redirectd.plan.route import Route
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
-from redirectd.targets.base import Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
+from redirectd.targets.base import NOTHING, Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
 from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
 from redirectd.targets.getconfig import reads
 
@@ -55,10 +55,11 @@ class AsteriskPjsipAor:
         content = self._header + moved
         entries = self.parse(content)
         refused = (*found.refused, *refusals(routes, unmoved))
-        carried = found.carried.difference(each.id for each in refused)
+        left_out = {each.id for each in refused}
+        carried = [number for number in found.carried if number not in left_out]
         return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the sections as Asterisk does: ``AOR/position`` to the contact's URI."""
         entries: dict[str, str] = {}
         counts: Counter[str] = Counter()

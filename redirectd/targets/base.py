@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
+from types import MappingProxyType
 from typing import ClassVar, Protocol, runtime_checkable
 
 from redirectd.plan.route import Conflict, Route
@@ -41,7 +43,7 @@ class Rendered:
     refused: tuple[Refusal, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     token: str = ""
-    carried: frozenset[int] = frozenset()
+    carried: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class Question:
     judge: Callable[[Reply | Fault], str | None]
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+"""No entries."""
+
+
 class Target(Protocol):
     """One kind of generated file. Built from its configuration; pure."""
 
@@ -90,8 +96,11 @@ class Target(Protocol):
         """
         ...
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
-        """What the server would understand from `content`: the entries. Raises TargetError on anything else."""
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
+        """What the server would understand from `content`: the entries. Raises TargetError on anything else.
+
+        `like` are entries of which most are expected to be found: a target of many can share their texts (`gather`).
+        """
         ...
 
     def reload(self) -> Sequence[Command]:
@@ -144,9 +153,33 @@ def sample(changed: Sequence[str], most: int = SAMPLE) -> Sequence[str]:
     return [changed[i * len(changed) // most] for i in range(most)]
 
 
+def gather(rows: Iterable[tuple[int, str, str]], like: Mapping[str, str], what: str) -> dict[str, str]:
+    """Make the entries of rows that were read: each a line's number, a key and what it gives.
+
+    Texts that `like` has, too, are shared with it; a second copy of a million entries would take 150 MB.
+    Raises TargetError where `what`, the name of a key, stands there twice.
+    """
+    missing = set(like)
+    others: dict[str, str] = {}
+    for number, key, value in rows:
+        if key in missing:
+            missing.discard(key)
+            if like[key] != value:
+                others[key] = value
+        elif key in like or key in others:
+            raise TargetError(f"line {number}: {what} stands there twice")
+        else:
+            others[key] = value
+    return {key: value for key, value in like.items() if key not in missing} | others
+
+
+_AT_ONCE = 4096
+
+
 def token_of(entries: Mapping[str, str]) -> str:
     """Name the entries: 16 hex digits of the SHA-256 over all of them, in key order."""
     digest = sha256()
-    for key in sorted(entries):
-        digest.update(f"{key}\0{entries[key]}\n".encode("utf-8", "surrogateescape"))
+    keys = iter(sorted(entries))
+    while some := [f"{key}\0{entries[key]}\n" for key in islice(keys, _AT_ONCE)]:
+        digest.update("".join(some).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

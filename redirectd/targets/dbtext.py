@@ -8,16 +8,18 @@ field is NULL; there are no comments. One malformed row makes the whole table un
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from redirectd.targets.base import TargetError
+from redirectd.targets.lines import text_lines, write_lines
 
 _COLUMN = re.compile(r"([a-z_]{1,64})\((int|string)(,auto|,null)?\)")
 _FIELD = re.compile(r"(?:[^\\:]|\\[nrt\\0:])*+")
 _ESCAPE = re.compile(r"\\([nrt\\0:])")
 _MEANING = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "0": "\0", ":": ":"}
 _INTEGER = re.compile(r"-?[0-9]{1,10}")
+_VALUE = r"((?!:)[^\\:]*+(?:\\[nrt\\0:][^\\:]*+)*+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,42 +34,67 @@ class Column:
         return f"{self.name}({self.kind}{',' if self.option else ''}{self.option})"
 
 
-def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str | int]]) -> bytes:
-    """Write a table; values are printable ASCII by the caller's allow-list, or ValueError is raised."""
-    lines = [" ".join(map(str, columns))]
-    lines += [":".join(map(_field, row)) for row in rows]
-    return "".join(f"{line}\n" for line in lines).encode("ascii")
+class Table:
+    """A table of which some columns are the same in all rows, and the others, strings all, are what a row is about.
 
-
-def _field(value: str | int) -> str:
-    text = str(value)
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError("a db_text field is printable ASCII")
-    return text.replace("\\", "\\\\").replace(":", "\\:")
-
-
-def read_table(content: bytes, columns: Sequence[Column]) -> list[list[str | int | None]]:
-    """Read a table as Kamailio does; TargetError names the line of anything Kamailio would refuse or guess at.
-
-    Stricter than Kamailio in one way: every byte must be printable ASCII or a line feed, and the last line complete.
+    The column ``auto`` is Kamailio's own number of a row: 0 is written, so that diffs stay small, and any is read.
     """
-    lines = text_lines(content)
-    found = [_column(name) for name in lines[0].split(" ")]
-    if found != list(columns):
-        raise TargetError(f"line 1: the columns are not {' '.join(map(str, columns))}")
-    return [_row(number, line, columns) for number, line in enumerate(lines[1:], 2)]
+
+    def __init__(self, columns: Sequence[Column], same: Mapping[str, str | int]) -> None:
+        self._columns = columns
+        self._same = same
+        self._head = " ".join(map(str, columns))
+        fixed = {name: _escaped(str(value)) for name, value in same.items()}
+        automatic = {column.name for column in columns if column.option == "auto"}
+        self._shape = ":".join("0" if name in automatic else fixed.get(name, "%s") for name in self._names)
+        patterns = {name: re.escape(text) for name, text in fixed.items()} | dict.fromkeys(automatic, r"[0-9]{1,9}")
+        self._usual = re.compile(":".join(patterns.get(name, _VALUE) for name in self._names))
+
+    @property
+    def _names(self) -> Iterator[str]:
+        return (column.name for column in self._columns)
+
+    def write(self, rows: Iterable[tuple[str, ...]]) -> bytes:
+        """Write rows; values are printable ASCII by the caller's allow-list, or ValueError is raised."""
+        return write_lines(self._head, (self._shape % tuple(map(_escaped, row)) for row in rows))
+
+    def read(self, content: bytes) -> Iterator[tuple[int, Sequence[str]]]:
+        """Give each row's line and values as Kamailio reads them.
+
+        TargetError names the line of anything Kamailio would refuse or guess at, of another value where all rows are
+        the same, and of an empty field. Stricter than Kamailio in one way: every byte must be printable ASCII or a
+        line feed, and the last line complete.
+        """
+        lines = text_lines(content)
+        if [_column(name) for name in next(lines).split(" ")] != list(self._columns):
+            raise TargetError(f"line 1: the columns are not {self._head}")
+        for number, line in enumerate(lines, 2):
+            usual = self._usual.fullmatch(line)
+            yield number, list(map(_meaning, usual.groups())) if usual else self._unusual(number, line)
+
+    def _unusual(self, number: int, line: str) -> list[str]:
+        """Read a row the long way, which tells what is wrong with it."""
+        values: list[str] = []
+        for column, value in zip(self._columns, _row(number, line, self._columns), strict=True):
+            if column.name in self._same:
+                if value != self._same[column.name]:
+                    raise TargetError(f"line {number}: {column.name} is not {self._same[column.name]}")
+            elif isinstance(value, str):
+                values.append(value)
+            elif column.option != "auto":
+                raise TargetError(f"line {number}: {column.name} is empty")
+        return values
 
 
-def text_lines(content: bytes) -> list[str]:
-    """Split a file of printable ASCII into its lines; TargetError names the line of any other byte."""
-    text = content.decode("latin-1")
-    if not text.endswith("\n"):
-        raise TargetError("the last line is not complete")
-    lines = text[:-1].split("\n")
-    for number, line in enumerate(lines, 1):
-        if not (line.isascii() and (line.isprintable())):
-            raise TargetError(f"line {number}: a byte that is not printable ASCII")
-    return lines
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _meaning(text: str) -> str:
+    if "\\" not in text:
+        return text
+    plain = text.replace("\\:", ":")
+    return plain if "\\" not in plain else _ESCAPE.sub(lambda found: _MEANING[found[1]], text)
 
 
 def _column(text: str) -> Column | None:
@@ -93,7 +120,7 @@ def _value(number: int, text: str, column: Column) -> str | int | None:
     if not text:
         return None
     if column.kind == "string":
-        return _ESCAPE.sub(lambda found: _MEANING[found[1]], text)
+        return _meaning(text)
     if not _INTEGER.fullmatch(text) or not -(2**31) <= int(text) < 2**31:
         raise TargetError(f"line {number}: {column.name} is no 32-bit number")
     return int(text)

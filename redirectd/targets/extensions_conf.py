@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from redirectd.targets.base import TargetError
-from redirectd.targets.dbtext import text_lines
+from redirectd.targets.lines import text_lines
 
 MAX_LINE = 8190
 """Longest line, in bytes: Asterisk reads into a buffer of 8,192 and skips what is longer."""

@@ -9,23 +9,26 @@ mtime, in whole seconds, is later. There is no way to ask Kamailio either, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from redirectd.plan.route import Route
 from redirectd.sip.uri import SipUri
 from redirectd.targets import dbtext
-from redirectd.targets.base import CannotCarryError, Command, Question, Rendered, TargetError, token_of
+from redirectd.targets.base import NOTHING, CannotCarryError, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.targets.kamailio_htable import user_at_host
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, write_uri
 
-COLUMNS = (
-    dbtext.Column("id", "int", "auto"),
-    dbtext.Column("alias_username", "string"),
-    dbtext.Column("alias_domain", "string"),
-    dbtext.Column("username", "string"),
-    dbtext.Column("domain", "string"),
+_TABLE = dbtext.Table(
+    (
+        dbtext.Column("id", "int", "auto"),
+        dbtext.Column("alias_username", "string"),
+        dbtext.Column("alias_domain", "string"),
+        dbtext.Column("username", "string"),
+        dbtext.Column("domain", "string"),
+    ),
+    {},
 )
 _MAX = 255
 """Longest whole URI that alias_db can put together: its buffer is of 256 bytes."""
@@ -43,22 +46,13 @@ class KamailioAliasDb:
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the table in key order."""
         found = project(routes, "user", self._match, user_at_host, _value)
-        rows = ((0, *_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
-        content = dbtext.write_table(COLUMNS, rows)
+        rows = ((*_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
+        content = _TABLE.write(rows)
         return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as alias_db asks it: alias user and domain to user and domain, none twice."""
-        entries: dict[str, str] = {}
-        for number, row in enumerate(dbtext.read_table(content, COLUMNS), 2):
-            parts = [part for part in row[1:] if isinstance(part, str) and "@" not in part]
-            if len(parts) != 4:
-                raise TargetError(f"line {number}: a user or domain is empty or holds an @")
-            key = f"{parts[0]}@{parts[1]}"
-            if key in entries:
-                raise TargetError(f"line {number}: an alias stands there twice")
-            entries[key] = f"sip:{parts[2]}@{parts[3]}"
-        return entries
+        return gather(_rows(content), like, "an alias")
 
     def reload(self) -> Sequence[Command]:
         """Nothing: the table is read for each request."""
@@ -67,6 +61,14 @@ class KamailioAliasDb:
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Nothing: alias_db has no command that looks an alias up."""
         return ()
+
+
+def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
+    for number, values in _TABLE.read(content):
+        if any("@" in value for value in values):
+            raise TargetError(f"line {number}: a user or domain holds an @")
+        alias_user, alias_domain, user, domain = values
+        yield number, f"{alias_user}@{alias_domain}", f"sip:{user}@{domain}"
 
 
 def _value(uri: SipUri) -> str:

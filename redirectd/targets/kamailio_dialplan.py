@@ -9,13 +9,15 @@ input, and ``$`` is kept out of it and of the keys, because dp_translate() would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
 from redirectd.targets.base import (
+    NOTHING,
     CannotCarryError,
     Command,
     Fault,
@@ -23,6 +25,7 @@ from redirectd.targets.base import (
     Rendered,
     Reply,
     TargetError,
+    gather,
     sample,
     token_of,
 )
@@ -30,7 +33,7 @@ from redirectd.targets.kamailio_htable import SENTINEL, user_at_host
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, Alphabet, write_uri
 
-COLUMNS = (
+_COLUMNS = (
     dbtext.Column("id", "int", "auto"),
     dbtext.Column("dpid", "int"),
     dbtext.Column("pr", "int"),
@@ -43,6 +46,7 @@ COLUMNS = (
 )
 _WHOLE = "^.*$"
 _ATTRS = "redirectd"
+_SAME: dict[str, str | int] = {"pr": 1, "match_op": 0, "match_len": 0, "subst_exp": _WHOLE, "attrs": _ATTRS}
 _ALPHABET = Alphabet(KAMAILIO.user - {"$"}, KAMAILIO.params - {"$"})
 
 
@@ -57,34 +61,35 @@ class KamailioDialplan:
             raise ValueError(f"dpid {dpid} is no dialplan id")
         self._match = match
         self._dpid = dpid
+        same: dict[str, str | int] = {
+            "dpid": dpid,
+            "pr": 1,
+            "match_op": 0,
+            "match_len": 0,
+            "subst_exp": _WHOLE,
+            "attrs": _ATTRS,
+        }
+        self._rules = dbtext.Table(_COLUMNS, same)
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
         found = project(routes, "user", self._match, _keys, lambda uri: write_uri(uri, _ALPHABET))
         token = token_of(found.entries)
-        rows = [(SENTINEL, token), *found.entries.items()]
-        content = dbtext.write_table(
-            COLUMNS, ((0, self._dpid, 1, 0, key, 0, _WHOLE, value, _ATTRS) for key, value in rows)
-        )
+        content = self._rules.write(chain([(SENTINEL, token)], found.entries.items()))
         return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""
-        entries: dict[str, str] = {}
-        for number, row in enumerate(dbtext.read_table(content, COLUMNS), 2):
-            _, dpid, priority, match_op, key, length, subst, value, attrs = row
-            if (dpid, priority, match_op, length, subst, attrs) != (self._dpid, 1, 0, 0, _WHOLE, _ATTRS):
-                raise TargetError(f"line {number}: not a rule for one equal URI in dialplan {self._dpid}")
-            if not isinstance(key, str) or not isinstance(value, str):
-                raise TargetError(f"line {number}: a URI is empty")
-            if "$" in key + value or "\\" in value:
-                raise TargetError(f"line {number}: a variable or a back-reference")
-            if key in entries:
-                raise TargetError(f"line {number}: a URI stands there twice")
-            entries[key] = value
+        entries = gather(self._read(content), like, "a URI")
         if entries.pop(SENTINEL, None) != token_of(entries):
             raise TargetError(f"the rule for {SENTINEL} does not name this content")
         return entries
+
+    def _read(self, content: bytes) -> Iterator[tuple[int, str, str]]:
+        for number, (key, value) in self._rules.read(content):
+            if "$" in key or "$" in value or "\\" in value:
+                raise TargetError(f"line {number}: a variable or a back-reference")
+            yield number, key, value
 
     def reload(self) -> Sequence[Command]:
         """Load the rules again; Kamailio takes one reload in five seconds."""
@@ -92,15 +97,14 @@ class KamailioDialplan:
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Translate the sentinel and changed URIs, all or 200 of them."""
-        wanted = {SENTINEL: rendered.token, **rendered.entries}
+        asked = [(SENTINEL, rendered.token), *((key, rendered.entries.get(key)) for key in sample(changed))]
         return [
-            Question(Command("dialplan.translate", (self._dpid, key)), _judge(key, wanted.get(key)))
-            for key in (SENTINEL, *sample(changed))
+            Question(Command("dialplan.translate", (self._dpid, key)), _judge(key, wanted)) for key, wanted in asked
         ]
 
 
 def _keys(uri: SipUri) -> Collection[str]:
-    keys = {f"sip:{key}" for key in user_at_host(uri)}
+    keys = [f"sip:{key}" for key in user_at_host(uri)]
     if any("$" in key for key in keys):
         raise CannotCarryError("the old user holds $, where the dialplan module would read a variable")
     return keys

@@ -20,6 +20,7 @@ from redirectd.plan.route import Route
 from redirectd.sip.text import printable
 from redirectd.targets import answers
 from redirectd.targets.base import (
+    NOTHING,
     Command,
     Fault,
     Question,
@@ -58,10 +59,11 @@ class KamailioDispatcher:
         content = self._header + moved
         entries = self.parse(content)
         refused = (*found.refused, *refusals(routes, unmoved))
-        carried = found.carried.difference(each.id for each in refused)
+        left_out = {each.id for each in refused}
+        carried = [number for number in found.carried if number not in left_out]
         return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a list as Kamailio does: ``set/position`` to ``URI flags priority attrs``."""
         entries: dict[str, str] = {}
         counts: Counter[int] = Counter()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
@@ -23,6 +24,7 @@ from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
 from redirectd.targets.base import (
+    NOTHING,
     CannotCarryError,
     Command,
     Fault,
@@ -30,6 +32,7 @@ from redirectd.targets.base import (
     Rendered,
     Reply,
     TargetError,
+    gather,
     sample,
     token_of,
 )
@@ -39,13 +42,16 @@ from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 SENTINEL = "__gen__"
 """Key of the row that names the content. It has no ``@``, so no user can have it."""
 
-COLUMNS = (
-    dbtext.Column("id", "int", "auto"),
-    dbtext.Column("key_name", "string"),
-    dbtext.Column("key_type", "int"),
-    dbtext.Column("value_type", "int"),
-    dbtext.Column("key_value", "string"),
-    dbtext.Column("expires", "int"),
+_TABLE = dbtext.Table(
+    (
+        dbtext.Column("id", "int", "auto"),
+        dbtext.Column("key_name", "string"),
+        dbtext.Column("key_type", "int"),
+        dbtext.Column("value_type", "int"),
+        dbtext.Column("key_value", "string"),
+        dbtext.Column("expires", "int"),
+    ),
+    {"key_type": 0, "value_type": 0, "expires": 0},  # a plain string entry, for good
 )
 MAX_LIVE = 10_000
 """Most changes put live: each is a question and an answer, and a reload of the whole table is quicker by then."""
@@ -63,11 +69,13 @@ def user_at_host(uri: SipUri) -> Collection[str]:
     Kamailio's ``$rU`` is the user as the caller escaped it, so both spellings are written where they differ.
     Raises CannotCarryError for a URI without user, and for what `checked` refuses.
     """
-    checked(uri)
-    if uri.user is None:
+    user = checked(uri).user
+    if user is None:
         raise CannotCarryError("the old URI has no user, and this target matches on user and host")
     host = canonical_host(uri.host)
-    keys = {f"{user}@{host}" for user in (uri.user, normalize_escapes(uri.user))}
+    keys = [f"{user}@{host}"]
+    if "%" in user and (canonical := normalize_escapes(user)) != user:
+        keys.append(f"{canonical}@{host}")
     if max(map(len, keys)) > MAX_KEY:
         raise CannotCarryError(f"the old URI is longer than the {MAX_KEY} characters a key can have")
     return keys
@@ -89,25 +97,16 @@ class KamailioHtable:
         self._live = live
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
-        """Write the table: sentinel first, then the moves in key order. All ids are 0, so that diffs stay small."""
+        """Write the table: sentinel first, then the moves in key order."""
         found = project(routes, "user", self._match, user_at_host, lambda uri: write_uri(uri, KAMAILIO))
         token = token_of(found.entries)
-        rows = [(SENTINEL, token), *found.entries.items()]
-        content = dbtext.write_table(COLUMNS, ((0, key, 0, 0, value, 0) for key, value in rows))
+        content = _TABLE.write(chain([(SENTINEL, token)], found.entries.items()))
         return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""
-        entries: dict[str, str] = {}
-        for number, row in enumerate(dbtext.read_table(content, COLUMNS), 2):
-            _, key, key_type, value_type, value, expires = row
-            if not isinstance(key, str) or not isinstance(value, str):
-                raise TargetError(f"line {number}: a key or value is empty")
-            if (key_type, value_type, expires) != (0, 0, 0):
-                raise TargetError(f"line {number}: not a plain string entry without expiry")
-            if key in entries:
-                raise TargetError(f"line {number}: a key stands there twice")
-            entries[key] = value
+        rows = ((number, key, value) for number, (key, value) in _TABLE.read(content))
+        entries = gather(rows, like, "a key")
         token = entries.pop(SENTINEL, None)
         if token != token_of(entries) and (entries or token is not None):  # an operator's new table has no row at all
             raise TargetError(f"the row {SENTINEL} does not name this content")
@@ -134,11 +133,13 @@ class KamailioHtable:
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the sentinel, the number of entries, and changed entries one by one (all, or 200 of them)."""
-        wanted = {SENTINEL: rendered.token, **rendered.entries}
-        keys = [SENTINEL, *sample(changed)]
-        asked = [Question(Command("htable.get", (self._table, key)), _judge(key, wanted.get(key))) for key in keys]
-        count = Question(Command("htable.stats"), lambda reply: self._judge_count(reply, len(wanted)))
-        return (asked[0], count, *asked[1:])
+        wanted = rendered.entries
+        count = Question(Command("htable.stats"), lambda reply: self._judge_count(reply, len(wanted) + 1))
+        changes = [self._get(key, wanted.get(key)) for key in sample(changed)]
+        return (self._get(SENTINEL, rendered.token), count, *changes)
+
+    def _get(self, key: str, wanted: str | None) -> Question:
+        return Question(Command("htable.get", (self._table, key)), _judge(key, wanted))
 
     def _judge_count(self, reply: Reply, wanted: int) -> str | None:
         for table in answers.structs(reply):

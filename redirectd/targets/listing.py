@@ -6,13 +6,14 @@ import csv
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from redirectd.plan.route import Route
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri
-from redirectd.targets.base import Command, Question, Rendered, TargetError, token_of
+from redirectd.targets.base import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
+from redirectd.targets.lines import write_lines
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 
@@ -30,19 +31,18 @@ class _Listing(ABC):
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write all routes in key order."""
         found = project(routes, None, self._match, _keys, lambda uri: write_uri(uri, KAMAILIO))
-        content = self._write(found.entries).encode("ascii")
+        content = self._write(found.entries)
         return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the pairs back; TargetError where the file is not of this form or an old URI stands there twice."""
         try:
-            pairs = self._read(content.decode("ascii"))
+            rows = ((number, old, new) for number, (old, new) in enumerate(self._read(content.decode("ascii")), 1))
+            return gather(rows, like, "an old URI")
+        except TargetError:
+            raise
         except (ValueError, csv.Error) as error:
             raise TargetError(f"not the form of this target: {error}") from None
-        entries = dict(pairs)
-        if len(entries) != len(pairs):
-            raise TargetError("an old URI stands there twice")
-        return entries
 
     def reload(self) -> Sequence[Command]:
         """Nothing: no server is known."""
@@ -53,10 +53,10 @@ class _Listing(ABC):
         return ()
 
     @abstractmethod
-    def _write(self, entries: Mapping[str, str]) -> str: ...
+    def _write(self, entries: Mapping[str, str]) -> bytes: ...
 
     @abstractmethod
-    def _read(self, text: str) -> list[tuple[str, str]]: ...
+    def _read(self, text: str) -> Iterable[tuple[str, str]]: ...
 
 
 class CsvListing(_Listing):
@@ -64,16 +64,23 @@ class CsvListing(_Listing):
 
     kind: ClassVar[str] = "csv"
 
-    def _write(self, entries: Mapping[str, str]) -> str:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *entries.items()])
-        return text.getvalue()
+    def _write(self, entries: Mapping[str, str]) -> bytes:
+        content = io.BytesIO()
+        with io.TextIOWrapper(content, encoding="ascii", newline="") as text:
+            rows = csv.writer(text, lineterminator="\n")
+            rows.writerow(_COLUMNS)
+            rows.writerows(entries.items())
+            text.flush()
+            return content.getvalue()
 
-    def _read(self, text: str) -> list[tuple[str, str]]:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-        if not rows or rows[0] != _COLUMNS or any(len(row) != 2 for row in rows):
-            raise ValueError("not rows of old_uri,new_uri")
-        return [(old, new) for old, new in rows[1:]]
+    def _read(self, text: str) -> Iterator[tuple[str, str]]:
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if next(rows, None) != _COLUMNS:
+            raise ValueError("its first row is not old_uri,new_uri")
+        for row in rows:
+            if len(row) != 2:
+                raise ValueError("not rows of old_uri,new_uri")
+            yield row[0], row[1]
 
 
 class JsonListing(_Listing):
@@ -81,20 +88,41 @@ class JsonListing(_Listing):
 
     kind: ClassVar[str] = "json"
 
-    def _write(self, entries: Mapping[str, str]) -> str:
-        routes = [{"old_uri": old, "new_uri": new} for old, new in entries.items()]
-        return json.dumps({"routes": routes}, indent=1) + "\n"
+    def _write(self, entries: Mapping[str, str]) -> bytes:
+        return write_lines("{", _json_lines(entries))
 
     def _read(self, text: str) -> list[tuple[str, str]]:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object)
         if not isinstance(document, dict) or list(document) != ["routes"] or not isinstance(document["routes"], list):
             raise ValueError("not an object with routes")
         return [_pair(item) for item in document["routes"]]
 
 
+def _json_lines(entries: Mapping[str, str]) -> Iterator[str]:
+    """Write what json.dumps would with an indent of 1; that takes 300 MB for a million routes."""
+    if not entries:
+        yield ' "routes": []'
+    else:
+        yield ' "routes": ['
+        for number, (old, new) in enumerate(entries.items(), 1):
+            yield "  {"
+            yield f'   "old_uri": {json.dumps(old)},'
+            yield f'   "new_uri": {json.dumps(new)}'
+            yield "  }," if number < len(entries) else "  }"
+        yield " ]"
+    yield "}"
+
+
+def _object(pairs: list[tuple[str, object]]) -> object:
+    """Make a route its pair at once: a million of them as dicts would take 300 MB."""
+    found = dict(pairs)
+    return (found["old_uri"], found["new_uri"]) if found.keys() == set(_COLUMNS) else found
+
+
 def _pair(item: object) -> tuple[str, str]:
-    match item:
-        case {"old_uri": str(old), "new_uri": str(new), **rest} if not rest:
+    if isinstance(item, tuple):
+        old, new = item
+        if isinstance(old, str) and isinstance(new, str):
             return old, new
     raise ValueError("a route that is not old_uri and new_uri")
 

@@ -1,32 +1,69 @@
-"""Putting routes under the keys a server can match on, and finding where two of them disagree (R24, R5)."""
+"""Putting routes under the keys a server can match on, and finding where they contradict each other (R24, R5, R34)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from redirectd.plan.route import Conflict, Route, RouteKind
 from redirectd.sip.uri import SipUri
 from redirectd.targets.base import CannotCarryError, Refusal
 
+_SHOWN = 6
+"""Keys of a circle that are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Projection:
     """What can be written: `entries` in key order, and what can't be, with the reasons.
 
-    `carried` are the remaps that the entries speak for.
+    `carried` are the remaps that the entries speak for, each once.
     """
 
     entries: dict[str, str]
     refused: tuple[Refusal, ...]
     conflicts: tuple[Conflict, ...]
-    carried: frozenset[int] = frozenset()
+    carried: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    id: int
-    value: str | None  # None: approved, and this target can't write it
+class _View:
+    """The routes as one target sees them; `keys_of` gives what the server matches on for a URI."""
+
+    routes: Sequence[Route]
+    kind: RouteKind | None
+    match: str
+    keys_of: Callable[[SipUri], Collection[str]]
+
+    def __iter__(self) -> Iterator[Route]:
+        return (route for route in self.routes if self.kind is None or route.kind == self.kind)
+
+    def forked(self, route: Route) -> bool:
+        """Say if the request forked, where the URI it came with is the key (R5)."""
+        return self.match == "incoming" and route.incoming_forked
+
+    def keys(self, route: Route) -> tuple[Collection[str], str | None]:
+        """Give the keys a route claims, and why one of them can't be written."""
+        asked = route.incoming if self.match == "incoming" else (route.old,)
+        if not asked:
+            return (), 'match = "incoming" needs the URI this proxy was asked for, and no log told it'
+        keys: Collection[str] = ()
+        reason = None
+        for uri in asked:
+            try:
+                found = self.keys_of(uri)
+            except CannotCarryError as error:
+                reason = str(error)
+            else:
+                keys = {*keys, *found} if keys else found
+        return keys, reason
+
+    def onward(self, route: Route, entries: Mapping[str, str]) -> str | None:
+        """Give the entry that a call to the route's new URI would meet, if there is one."""
+        try:
+            return next((key for key in self.keys_of(route.new) if key in entries), None)
+        except CannotCarryError:
+            return None  # nobody can ask for it by a key
 
 
 def project(
@@ -38,61 +75,93 @@ def project(
 ) -> Projection:
     """Write the routes of one kind (of both for None) under their keys.
 
-    `keys_of` gives what the server matches on for an old URI (none where the target doesn't speak for it) and
+    `keys_of` gives what the server matches on for a URI (none where the target doesn't speak for it) and
     `value_of` what it shall give for a new one; both raise CannotCarryError. A key that two routes claim with
     different results is a conflict and is not written, and a route that can't be written claims its keys too:
-    or else its calls would follow another route's move.
+    or else its calls would follow another route's move. Nor are keys written that lead round in a circle (R34).
     """
-    claims: dict[str, list[_Claim]] = {}
+    view = _View(routes, kind, match, keys_of)
+    claims: dict[str, str | None] = {}  # None: approved, and this target can't write it
+    disputed: set[str] = set()
     refused: list[Refusal] = []
     conflicts: list[Conflict] = []
-    for route in routes:
-        if kind is not None and route.kind != kind:
-            continue
-        if match == "incoming" and route.incoming_forked:
+    spoken: list[int] = []
+    for route in view:
+        if view.forked(route):
             conflicts.append(_forked(route))
             continue
-        keys, value, reason = _claim(route, match, keys_of, value_of)
+        keys, reason = view.keys(route)
+        value = None
+        if keys and reason is None:
+            try:
+                value = value_of(route.new)
+                spoken.append(route.id)
+            except CannotCarryError as error:
+                reason = str(error)
         if reason:
             refused.append(Refusal(route.id, reason))
         for key in keys:
-            claims.setdefault(key, []).append(_Claim(route.id, value))
-    entries: dict[str, str] = {}
-    carried: set[int] = set()
-    for key in sorted(claims):
-        values = {claim.value for claim in claims[key]}
-        if len(values) > 1:
-            conflicts.append(_disagreeing(key, claims[key]))
-        elif (only := values.pop()) is not None:
-            entries[key] = only
-            carried.update(claim.id for claim in claims[key])
-    return Projection(entries, tuple(refused), tuple(conflicts), frozenset(carried))
+            if claims.setdefault(key, value) != value:
+                disputed.add(key)
+    entries = {key: value for key in sorted(claims) if (value := claims[key]) is not None and key not in disputed}
+    circles = _circles(_steps(view, entries))
+    held = disputed.union(*circles)
+    owners, silent = _owners(view, held)
+    for key in held & entries.keys():
+        del entries[key]
+    conflicts += [_disagreeing(key, owners[key]) for key in sorted(disputed)]
+    conflicts += [_circling(circle, owners) for circle in circles]
+    carried = tuple(number for number in spoken if number not in silent)
+    return Projection(entries, tuple(refused), tuple(conflicts), carried)
 
 
-def _claim(
-    route: Route,
-    match: str,
-    keys_of: Callable[[SipUri], Collection[str]],
-    value_of: Callable[[SipUri], str],
-) -> tuple[Collection[str], str | None, str | None]:
-    """Give the keys a route claims, its value, and why it can't be written."""
-    asked = route.incoming if match == "incoming" else (route.old,)
-    if not asked:
-        return (), None, 'match = "incoming" needs the URI this proxy was asked for, and no log told it'
-    keys: set[str] = set()
-    value: str | None = None
-    reason: str | None = None
-    for uri in asked:
-        try:
-            keys.update(keys_of(uri))
-        except CannotCarryError as error:
-            reason = str(error)
-    if keys and reason is None:
-        try:
-            value = value_of(route.new)
-        except CannotCarryError as error:
-            reason = str(error)
-    return sorted(keys), value, reason
+def _steps(view: _View, entries: Mapping[str, str]) -> dict[str, str]:
+    """Give, by key, the other key whose turn comes next: where a new URI is itself looked up here.
+
+    Remaps that differ in their ports alone are no chain, but they are one for a server that matches without ports.
+    A key that gives itself is none of them: the same user at another port or host has moved for good (R17), and to
+    look that up once more changes nothing.
+    """
+    steps: dict[str, str] = {}
+    for route in view:
+        onward = view.onward(route, entries)
+        if onward is not None and not view.forked(route):
+            keys, _ = view.keys(route)
+            if onward not in keys:
+                steps.update((key, onward) for key in keys if key in entries)
+    return steps
+
+
+def _circles(steps: Mapping[str, str]) -> list[list[str]]:
+    """Give each circle once, from its lowest key on."""
+    circles: list[list[str]] = []
+    met: dict[str, str] = {}  # key to the start of the walk that met it first
+    for start in sorted(steps):
+        at = start
+        while at in steps and at not in met:
+            met[at] = start
+            at = steps[at]
+        if met.get(at) == start:
+            circle = [at]
+            while (at := steps[at]) != circle[0]:
+                circle.append(at)
+            lowest = circle.index(min(circle))
+            circles.append(circle[lowest:] + circle[:lowest])
+    return circles
+
+
+def _owners(view: _View, held: Collection[str]) -> tuple[dict[str, list[int]], set[int]]:
+    """Give the remaps that claim each held key, and those that claim no other."""
+    owners: dict[str, list[int]] = {key: [] for key in held}
+    silent: set[int] = set()
+    for route in view if held else ():
+        keys = () if view.forked(route) else view.keys(route)[0]
+        for key in keys:
+            if key in owners:
+                owners[key].append(route.id)
+        if all(key in owners for key in keys):
+            silent.add(route.id)
+    return owners, silent
 
 
 def _forked(route: Route) -> Conflict:
@@ -100,6 +169,13 @@ def _forked(route: Route) -> Conflict:
     return Conflict(where, (route.id,), "the request forked, so its incoming URI does not stand for this one branch")
 
 
-def _disagreeing(key: str, claims: Sequence[_Claim]) -> Conflict:
-    ids = tuple(sorted({claim.id for claim in claims}))
+def _disagreeing(key: str, owners: Iterable[int]) -> Conflict:
+    ids = tuple(sorted(owners))
     return Conflict(key, ids, "these remaps fall on one key of this target and have different results")
+
+
+def _circling(circle: Sequence[str], owners: Mapping[str, Iterable[int]]) -> Conflict:
+    ids = tuple(sorted({number for key in circle for number in owners[key]}))
+    shown = [*circle[:_SHOWN], *(["..."] if len(circle) > _SHOWN else []), circle[0]]
+    reason = f"in the keys of this target these remaps are a cycle: {' -> '.join(shown)}"
+    return Conflict(circle[0], ids, reason)

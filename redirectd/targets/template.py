@@ -11,12 +11,12 @@ Templates run in Jinja2's sandbox, without files, includes or Python: only text 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.targets.base import Command, Question, Rendered, TargetError, token_of
+from redirectd.targets.base import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_htable import user_at_host
 from redirectd.targets.project import project
@@ -73,7 +73,7 @@ class Template:
         content = self._text(base, found.entries, token).encode("utf-8")
         if len(content) > MAX_SIZE:
             raise TargetError(f"the template makes over {MAX_SIZE} bytes")
-        if self.parse(content) != found.entries:
+        if self.parse(content, found.entries) != found.entries:
             raise TargetError("what the template writes is not read back by `entry` and `escape` as it was meant")
         return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
@@ -84,18 +84,19 @@ class Template:
         except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
             raise TargetError(f"the template fails: {error}") from None
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the entries back by `entry`; TargetError where one stands there twice."""
-        entries: dict[str, str] = {}
         try:
-            for found in self._entry.finditer(content.decode("utf-8")):
-                old = self._unescape(found["old"])
-                if old in entries:
-                    raise TargetError("an old URI stands there twice")
-                entries[old] = self._unescape(found["new"])
+            text = content.decode("utf-8")
         except UnicodeDecodeError:
             raise TargetError("the file is not UTF-8") from None
-        return entries
+        return gather(self._rows(text), like, "an old URI")
+
+    def _rows(self, text: str) -> Iterator[tuple[int, str, str]]:
+        line, at = 1, 0
+        for found in self._entry.finditer(text):
+            line, at = line + text.count("\n", at, found.start()), found.start()
+            yield line, self._unescape(found["old"]), self._unescape(found["new"])
 
     def reload(self) -> Sequence[Command]:
         """Nothing: no server is known."""

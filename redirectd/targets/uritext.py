@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from string import ascii_letters, digits
 
 from redirectd.sip.host import canonical_host, host_fault
 from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import SipUri, UriError, param_name, params_text, parse_uri
+from redirectd.sip.uri import Params, SipUri, UriError, param_name, params_text, parse_uri
 from redirectd.targets.base import CannotCarryError
 
 MAX_WRITTEN = 1000
@@ -53,7 +54,7 @@ def checked(uri: SipUri) -> SipUri:
     Raises CannotCarryError for anything else. A `SipUri` need not come from `parse_uri`, and a remap may be
     years old, so this asks the grammar again, unless nothing in its parts could separate them.
     """
-    if _is_plain(uri):
+    if is_plain(uri):
         return uri
     try:
         again = parse_uri(str(uri))
@@ -66,16 +67,26 @@ def checked(uri: SipUri) -> SipUri:
     return uri
 
 
-def _is_plain(uri: SipUri) -> bool:
-    """Whether the URI is of the kind that nearly all are, with no character that means anything to any reader."""
+def is_plain(uri: SipUri) -> bool:
+    """Whether the URI is of the kind that nearly all are, with no character that means anything to any reader.
+
+    Its user has no escape and no character that any target's file would have to escape.
+    """
     return (
-        uri.scheme in _SCHEMES
-        and (uri.user is None or _PLAIN_USER.fullmatch(uri.user) is not None)
+        (uri.user is None or _PLAIN_USER.fullmatch(uri.user) is not None)
         and uri.password is None
         and uri.headers is None
-        and host_fault(uri.host) is None
-        and (uri.port is None or 1 <= uri.port <= 65535)
-        and (not uri.params or uri.params in _PLAIN_PARAMS)
+        and _is_plain_address(uri.scheme, uri.host, uri.port, uri.params)
+    )
+
+
+@lru_cache(maxsize=4096)  # gateways and domains are few, and each is met often
+def _is_plain_address(scheme: str, host: str, port: int | None, params: Params) -> bool:
+    return (
+        scheme in _SCHEMES
+        and host_fault(host) is None
+        and (port is None or 1 <= port <= 65535)
+        and (not params or params in _PLAIN_PARAMS)
     )
 
 
@@ -86,15 +97,27 @@ def write_uri(uri: SipUri, alphabet: Alphabet, *, limit: int = MAX_WRITTEN) -> s
     CannotCarryError are a password, `maddr` and `ttl` (they send the call elsewhere than to the host that was
     approved), transports nothing can send by, escapes of control or non-ASCII bytes, and what is over `limit`.
     """
-    checked(uri)
+    if is_plain(uri):
+        user = "" if uri.user is None else f"{uri.user}@"
+        text = f"{uri.scheme}:{user}{_plain_end(uri.host, uri.port, uri.params)}"
+    else:
+        text = _written(checked(uri), alphabet)
+    if len(text) > limit:
+        raise CannotCarryError(f"the new URI has {len(text)} characters; {limit} can be carried")
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _plain_end(host: str, port: int | None, params: Params) -> str:
+    return f"{canonical_host(host)}{'' if port is None else f':{port}'}{params_text(params)}"
+
+
+def _written(uri: SipUri, alphabet: Alphabet) -> str:
     if uri.password is not None:
         raise CannotCarryError("the new URI has a password, which does not belong into a routing file")
     user = "" if uri.user is None else _escape(uri.user, alphabet.user) + "@"
     port = "" if uri.port is None else f":{uri.port}"
-    text = f"{uri.scheme}:{user}{canonical_host(uri.host)}{port}{_params(uri, alphabet)}"
-    if len(text) > limit:
-        raise CannotCarryError(f"the new URI has {len(text)} characters; {limit} can be carried")
-    return text
+    return f"{uri.scheme}:{user}{canonical_host(uri.host)}{port}{_params(uri, alphabet)}"
 
 
 def _params(uri: SipUri, alphabet: Alphabet) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from redirectd.plan.route import Approved, Route, RouteKind
 from redirectd.sip.uri import SipUri, parse_uri
-from redirectd.targets.base import Command, Question, Refusal, Rendered, TargetError
+from redirectd.targets.base import NOTHING, Command, Question, Refusal, Rendered, TargetError
 
 
 def sip(text: str) -> SipUri:
@@ -44,7 +44,7 @@ class LineTarget:
         text = "".join(f"{old} {new}\n" for old, new in sorted(entries.items()))
         return Rendered(text.encode(), entries, tuple(refused))
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the lines."""
         entries = {}
         for number, line in enumerate(content.decode().splitlines(), 1):
