@@ -65,10 +65,10 @@ def extension_of(uri: SipUri) -> str:
 
     Raises CannotCarryError for what can't stand as a plain extension with no other meaning.
     """
-    checked(uri)
-    if uri.user is None:
+    user = checked(uri).user
+    if user is None:
         raise CannotCarryError("the old URI has no user, and an extension is a user")
-    extension = unescape_percent(uri.user)
+    extension = unescape_percent(user)
     found = _EXTENSION.match(extension)
     if found is None or found.end() != len(extension):
         bad = extension[found.end() if found else 0]

@@ -16,6 +16,12 @@ from redirectd.targets.lines import text_lines
 MAX_LINE = 8190
 """Longest line, in bytes: Asterisk reads into a buffer of 8,192 and skips what is longer."""
 
+_USUAL = re.compile(r"exten => ([A-Za-z0-9+*#.~_\-]++),1,Return\(((?:[A-Za-z0-9+*#.~_\-%=@:\[\]]|\\;)++)\)")
+"""A row as it is nearly always written; any other is read the long way."""
+
+_READ = re.compile(r"[()&|\"'<>{}, \t]")
+"""Characters that the dialplan or Return() would read."""
+
 _SECTION = re.compile(r"\[([A-Za-z0-9_\-]{1,79})\]")
 
 
@@ -25,6 +31,10 @@ def read_returns(content: bytes) -> Iterator[tuple[int, str, str, str]]:
     for number, line in enumerate(text_lines(content), 1):
         if len(line) > MAX_LINE:
             raise TargetError(f"line {number}: over {MAX_LINE} bytes, and Asterisk would skip it")
+        usual = _USUAL.fullmatch(line) if context is not None else None
+        if usual is not None and context is not None:
+            yield number, context, usual[1], usual[2].replace("\\;", ";")
+            continue
         text = _uncommented(number, line).strip(" \t")
         if not text:
             continue
@@ -72,6 +82,6 @@ def _row(number: int, text: str) -> tuple[str, str]:
     if name != "Return" or not opening or not data.endswith(")"):
         raise TargetError(f"line {number}: not an application Return with its value")
     value = data[:-1]
-    if any(char in extension + value for char in "()&|\"'<>{}, \t") or "$" in text or not value:
+    if _READ.search(extension + value) or "$" in text or not value:
         raise TargetError(f"line {number}: a character that the dialplan would read")
     return extension, value

@@ -58,12 +58,15 @@ class _View:
                 keys = {*keys, *found} if keys else found
         return keys, reason
 
-    def onward(self, route: Route, entries: Mapping[str, str]) -> str | None:
-        """Give the entry that a call to the route's new URI would meet, if there is one."""
+    def onward(self, route: Route, keys: Collection[str], entries: Collection[str]) -> str | None:
+        """Give the entry, other than the route's own `keys`, that a call to its new URI would meet; None for none."""
         try:
-            return next((key for key in self.keys_of(route.new) if key in entries), None)
+            for key in self.keys_of(route.new):
+                if key in entries and key not in keys:
+                    return key
         except CannotCarryError:
-            return None  # nobody can ask for it by a key
+            pass  # nobody can ask for it by a key
+        return None
 
 
 def project(
@@ -86,6 +89,7 @@ def project(
     refused: list[Refusal] = []
     conflicts: list[Conflict] = []
     spoken: list[int] = []
+    goes_on = False
     for route in view:
         if view.forked(route):
             conflicts.append(_forked(route))
@@ -103,8 +107,10 @@ def project(
         for key in keys:
             if claims.setdefault(key, value) != value:
                 disputed.add(key)
+        # Of a circle's keys the one that comes last leads to one that is there already.
+        goes_on = goes_on or view.onward(route, keys, claims) is not None
     entries = {key: value for key in sorted(claims) if (value := claims[key]) is not None and key not in disputed}
-    circles = _circles(_steps(view, entries))
+    circles = _circles(_steps(view, entries)) if goes_on else []
     held = disputed.union(*circles)
     owners, silent = _owners(view, held)
     for key in held & entries.keys():
@@ -124,10 +130,10 @@ def _steps(view: _View, entries: Mapping[str, str]) -> dict[str, str]:
     """
     steps: dict[str, str] = {}
     for route in view:
-        onward = view.onward(route, entries)
-        if onward is not None and not view.forked(route):
+        if not view.forked(route):
             keys, _ = view.keys(route)
-            if onward not in keys:
+            onward = view.onward(route, keys, entries)
+            if onward is not None:
                 steps.update((key, onward) for key in keys if key in entries)
     return steps
 
