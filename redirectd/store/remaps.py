@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
@@ -17,6 +19,9 @@ from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State, Target
 from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.upsert import chunks
+
+_AT_ONCE = 10_000
+_PLAIN = re.compile(r"sip:[A-Za-z0-9_.+\-]{1,64}")
 
 KINDS = ("user", "gateway", "registrar")
 """What can have moved (R12)."""
@@ -125,20 +130,34 @@ def approved(connection: Connection, *, now: datetime) -> list[Approved]:
     in_force = select(remap.c.id).where(remap.c.state == State.APPROVED)
     for row in connection.execute(select(remap_incoming).where(remap_incoming.c.remap_id.in_(in_force))):
         incoming[row.remap_id].append((row.uri, row.forked))
+    rows = connection.execute(query.order_by(remap.c.id).execution_options(yield_per=_AT_ONCE))
     return [
-        Approved(
-            id=row.id,
-            kind=row.kind,
-            old=_sip(row.old_uri),
-            new=_sip(row.new_uri),
-            incoming=tuple(_sip(uri) for uri, _ in sorted(incoming.get(row.id, ()))),
-            incoming_forked=any(forked for _, forked in incoming.get(row.id, ())),
-        )
-        for row in connection.execute(query.order_by(remap.c.id))
+        Approved(number, kind, _sip(old), _sip(new), *_asked(incoming.get(number, ())))
+        for number, kind, old, new in rows
     ]
 
 
+def _asked(incoming: Iterable[tuple[str, bool]]) -> tuple[tuple[SipUri, ...], bool]:
+    if not incoming:
+        return (), False
+    return tuple(_sip(uri) for uri, _ in sorted(incoming)), any(forked for _, forked in incoming)
+
+
 def _sip(text: str) -> SipUri:
+    """Read a stored URI; those that are a plain user at a host met before are not parsed again."""
+    user, at, address = text.partition("@")
+    if not _PLAIN.fullmatch(user) or not at or "@" in address:
+        return _parsed(text)
+    place = _address(address)
+    return SipUri(place.scheme, user[len("sip:") :], None, place.host, place.port, place.params, place.headers)
+
+
+@lru_cache(maxsize=4096)  # of a million URIs nearly all are users of a few hosts
+def _address(text: str) -> SipUri:
+    return _parsed(f"sip:{text}")
+
+
+def _parsed(text: str) -> SipUri:
     uri = parse_uri(text)
     assert isinstance(uri, SipUri), "only SIP URIs are stored on either side of a remap"
     return uri

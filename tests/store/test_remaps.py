@@ -1,0 +1,98 @@
+"""The approved remaps as the plan takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, insert
+
+from redirectd.plan.route import Approved
+from redirectd.sip.uri import SipUri
+from redirectd.store import remaps
+from redirectd.store.database import Database
+from redirectd.store.schema import metadata, remap, remap_incoming
+from tests.targets.uris import PROPER
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+PLAIN = st.from_regex(r"sip:[A-Za-z0-9_.+\-]{1,12}@[a-z]{1,5}\.test(:5080)?(;transport=tcp)?", fullmatch=True)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    """A database in memory: what is written in a test is rolled back."""
+    found = Database("sqlite://")
+    metadata.create_all(found.engine)
+    yield found
+    found.close()
+
+
+def _put(connection: Connection, number: int, old: str, new: str | None, **extra: object) -> None:
+    row = {
+        "id": number,
+        "identity": f"i{number}",
+        "old_hash": f"o{number}",
+        "state": "approved",
+        "kind": "user",
+        "old_key": old,
+        "old_uri": old,
+        "new_uri": new,
+        "contacts": "[]",
+        "flags": "{}",
+        "facts": "{}",
+        "calls": 1,
+        "first_seen": NOW,
+        "last_seen": NOW,
+        "note": "",
+    }
+    connection.execute(insert(remap).values(**row | extra))
+
+
+@given(st.lists(st.tuples(st.one_of(PLAIN, PROPER.map(str)), st.one_of(PLAIN, PROPER.map(str))), max_size=5))
+def test_uris_are_read_as_they_were_written(database: Database, pairs: list[tuple[str, str]]) -> None:
+    """Whatever the grammar allows comes back spelled as it is stored, part by part, by ascending id."""
+    with database.read() as connection:
+        for number, (old, new) in enumerate(pairs, 1):
+            _put(connection, number, old, new)
+        found = remaps.approved(connection, now=NOW)
+        connection.rollback()
+    assert [(each.id, str(each.old), str(each.new)) for each in found] == [
+        (i, *pair) for i, pair in enumerate(pairs, 1)
+    ]
+    for each in found:
+        for uri in (each.old, each.new):
+            assert uri.port is None or f":{uri.port}" in str(uri)
+            assert "@" not in uri.host
+            assert all("@" not in (value or "") for _, value in uri.params)
+
+
+def test_r18_r5_only_what_routes_is_given_with_what_it_was_asked_as(database: Database) -> None:
+    """R18, R5: pending, run out, chosen by nobody and registrars stay out; incoming URIs come sorted, forks told."""
+    with database.read() as connection:
+        _put(connection, 1, "sip:a@h", "sip:b@h")
+        _put(connection, 2, "sip:c@h", "sip:d@h", state="pending")
+        _put(connection, 3, "sip:e@h", "sip:f@h", expires_at=NOW - timedelta(seconds=1))
+        _put(connection, 4, "sip:g@h", None)
+        _put(connection, 5, "sip:h@h", "sip:i@h", kind="registrar")
+        _put(connection, 6, "sip:192.0.2.1", "sip:192.0.2.2:5070", kind="gateway", expires_at=NOW + timedelta(days=1))
+        for name, forked in (("z", False), ("y", True)):
+            row = {"remap_id": 1, "hash": name, "uri": f"sip:{name}@own", "forked": forked, "calls": 1}
+            connection.execute(insert(remap_incoming).values(**row))
+        found = remaps.approved(connection, now=NOW)
+        connection.rollback()
+    assert found == [
+        Approved(1, "user", _user("a"), _user("b"), (_user("y", "own"), _user("z", "own")), incoming_forked=True),
+        Approved(
+            6,
+            "gateway",
+            SipUri("sip", None, None, "192.0.2.1", None),
+            SipUri("sip", None, None, "192.0.2.2", 5070),
+        ),
+    ]
+
+
+def _user(name: str, host: str = "h") -> SipUri:
+    return SipUri("sip", name, None, host, None)
