@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from redirectd.collect.targets import target_holds
@@ -88,10 +89,7 @@ def address_of(peer: str) -> Address | None:
 def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
     """R27: why the target looks like somebody steering calls, or None."""
     host, old_host = route_key(new).host, route_key(old).host
-    try:
-        address: Address | None = ip_address(host.strip("[]"))
-    except ValueError:
-        address = None
+    address = _address(host)
     if address is not None:
         if reason := _address_hold(address, policy):
             return reason
@@ -102,6 +100,14 @@ def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
     if in_domains(host, policy.own_domains) and not in_domains(old_host, policy.own_domains):
         return f"{host} is one of our own domains, and the old URI is not"
     return number_hold(old, new, policy)
+
+
+@lru_cache(maxsize=4096)  # hosts are few, and each is met often
+def _address(host: str) -> Address | None:
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return None
 
 
 _THIS_HOST = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "localdomain"})

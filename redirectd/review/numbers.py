@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from redirectd.config.policy import Policy
 from redirectd.sip.text import normalize_escapes
@@ -11,29 +12,35 @@ from redirectd.sip.uri import VISUAL_SEPARATORS, SipUri
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
+_REMEMBERED = 32_768
+"""Numbers whose reading is kept: the library takes 20 µs for one, and each page of a filter asks for the same ones."""
+
+
+class _Number(NamedTuple):
+    """What the library says of a number: its country calling code, the form with `+`, and whether it costs extra."""
+
+    country_code: int
+    international: str
+    is_premium: bool
+
 
 def number_hold(old: SipUri, new: SipUri, policy: Policy) -> str | None:
     """Why the new number is suspicious, or None; also None where the new user part is no phone number."""
     digits = _digits(new)
     if digits is None:
         return None
+    number = _read(digits, policy.region)
     for prefix in policy.denied_prefixes:
-        if _international(digits, policy).startswith(prefix) or digits.startswith(prefix):
+        if digits.startswith(prefix) or (number is not None and number.international.startswith(prefix)):
             return f"the number {digits} has the denied prefix {prefix}"
-    number = _parse(digits, policy)
     if number is None:
         return None
-    import phonenumbers as library  # 0.2 s to load, and most remaps carry no number
-
-    library.truncate_too_long_number(number)  # networks ignore digits dialled beyond a whole number
-    if not policy.allow_premium and library.number_type(number) in {
-        library.PhoneNumberType.PREMIUM_RATE,
-        library.PhoneNumberType.SHARED_COST,
-    }:
+    if number.is_premium and not policy.allow_premium:
         return f"the number {digits} is of a premium rate"
     if policy.allow_foreign:
         return None
-    before = _parse(_digits(old) or "", policy)
+    was = _digits(old)
+    before = _read(was, policy.region) if was is not None else None
     home = before.country_code if before else _home(policy)
     if home is not None and number.country_code != home:
         return f"the number {digits} is of country +{number.country_code}, the old one of +{home}"
@@ -47,23 +54,32 @@ def _digits(uri: SipUri) -> str | None:
     return user if 3 <= len(bare) <= 20 and bare.isascii() and bare.isdigit() else None
 
 
-def _international(digits: str, policy: Policy) -> str:
-    number = _parse(digits, policy)
-    return f"+{number.country_code}{number.national_number}" if number else digits
-
-
-def _parse(digits: str, policy: Policy) -> PhoneNumber | None:
+@lru_cache(maxsize=_REMEMBERED)
+def _read(digits: str, region: str | None) -> _Number | None:
     """The number as the library reads it; without a region only the forms with `+` and 00 say its country."""
-    if policy.region is None and digits.startswith("00"):
+    if region is None and digits.startswith("00"):
         digits = f"+{digits[2:]}"  # ITU-T E.164's own recommendation
-    if not digits or (not digits.startswith("+") and policy.region is None):
+    if not digits.startswith("+") and region is None:
         return None
-    import phonenumbers as library
+    import phonenumbers as library  # 0.2 s to load, and most remaps carry no number
 
     try:
-        return library.parse(digits, policy.region)
+        number = library.parse(digits, region)
     except library.NumberParseException:
         return None
+    # With the leading zero that some countries' numbers keep abroad (Italy).
+    international = f"+{number.country_code}{library.national_significant_number(number)}"
+    return _Number(number.country_code or 0, international, _is_premium(number))
+
+
+def _is_premium(number: PhoneNumber) -> bool:
+    import phonenumbers as library
+
+    kind = library.number_type(number)
+    if kind == library.PhoneNumberType.UNKNOWN:  # rare, and it takes as long again
+        library.truncate_too_long_number(number)  # networks ignore digits dialled beyond a whole number
+        kind = library.number_type(number)
+    return kind in {library.PhoneNumberType.PREMIUM_RATE, library.PhoneNumberType.SHARED_COST}
 
 
 def _home(policy: Policy) -> int | None:

@@ -21,7 +21,7 @@ STRICT = replace(
     OWN,
     denied_domains=frozenset({"*.bad.test", "bad.test"}),
     denied_networks=(ip_network("198.51.100.0/24"), ip_network("45.0.0.0/8")),
-    denied_prefixes=("+882", "+37127"),
+    denied_prefixes=("+882", "+37127", "+39069"),
     region="DE",
 )
 
@@ -79,6 +79,7 @@ def test_r27_what_is_allowed_is_allowed(host: str) -> None:
         ("sip:0088213000@place.test", "denied prefix"),
         ("sip:+371-27-000-000@place.test", "denied prefix"),
         ("sip:%2B37127000000@place.test", "denied prefix"),
+        ("sip:0039069123456@place.test", "denied prefix"),
         ("sip:+4990012345678@place.test", "premium"),
         ("sip:090012345678@place.test", "premium"),
         ("sip:+33123456789@place.test", "country +33"),
