@@ -1,17 +1,19 @@
 """A unified diff of two files' bytes as text that is safe to print, in bounded time and size.
 
 Not `difflib` alone: its time is quadratic where many lines differ, and these files have up to a million.
-Lines that stand once on both sides are paired first (they are nearly all of a routing file),
-and only the short gaps between them are left to `difflib`.
+What is equal is passed over as bytes. Where lines differ, a window of lines that grows until it holds lines which
+stand once on both sides is paired by those, and only the short gaps between them are left to `difflib`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
+from io import BytesIO
+from itertools import accumulate, islice
 
 from redirectd.sip.text import printable, to_text
 
@@ -23,15 +25,40 @@ MAX_LINE = 400
 
 _CONTEXT = 3
 _SMALL_GAP = 250
+_WINDOWS = (64, 1024, 16_384)
+_SAMPLE = 64
 
 _Block = tuple[int, int, int, int]
 """A difference: old lines [a, b) became new lines [c, d)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    old: list[bytes]
-    new: list[bytes]
+class _Lines:
+    """The lines of a file, each cut out when it is asked for: a million of them would take 100 MB."""
+
+    def __init__(self, content: bytes | None) -> None:
+        self.content = content or b""
+        self.starts = array("Q", accumulate(map(len, BytesIO(self.content)), initial=0))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, at: int) -> bytes:
+        return self.content[self.starts[at] : self.starts[at + 1]]
+
+    @property
+    def is_cut(self) -> bool:
+        """Say if the last line has no end."""
+        return not self.content.endswith(b"\n")
+
+    def some(self, start: int, end: int) -> list[bytes]:
+        """Give the lines [start, end)."""
+        return [self[at] for at in range(start, min(end, len(self)))]
+
+    def onward(self, start: int) -> Iterator[bytes]:
+        """Give all lines from `start` on."""
+        rest = BytesIO(self.content)
+        rest.seek(self.starts[start])
+        return iter(rest)
 
 
 def unified_diff(old: bytes | None, new: bytes | None, path: str) -> str:
@@ -42,65 +69,104 @@ def unified_diff(old: bytes | None, new: bytes | None, path: str) -> str:
     """
     if old == new:
         return ""
-    texts = _Texts(_lines(old), _lines(new))
+    before, after = _Lines(old), _Lines(new)
     name = printable(path, MAX_LINE)
     head = [f"--- {name if old is not None else '/dev/null'}", f"+++ {name if new is not None else '/dev/null'}"]
     shown: list[str] = []
     left_out = 0
-    for hunk in _hunks(_differences(texts.old, texts.new)):
-        for line in _hunk_lines(texts, hunk):
-            if len(shown) < MAX_LINES:
-                shown.append(line)
-            else:
-                left_out += 1
+    for hunk in _hunks(_joined(_differences(before, after))):
+        some = list(islice(_hunk_lines(before, after, hunk), MAX_LINES - len(shown)))
+        left_out += _length(before, after, hunk) - len(some)
+        shown += some
     if left_out:
         shown.append(f"... {left_out} more lines of difference are not shown")
     return "\n".join([*head, *shown]) + "\n"
 
 
-def _lines(content: bytes | None) -> list[bytes]:
-    if not content:
-        return []
-    lines = content.split(b"\n")
-    last = lines.pop()
-    lines = [line + b"\n" for line in lines]
-    return [*lines, last] if last else lines
-
-
-def _differences(old: list[bytes], new: list[bytes]) -> list[_Block]:
-    """Give the blocks that differ, in order, none touching another."""
-    blocks: list[_Block] = []
+def _differences(old: _Lines, new: _Lines) -> Iterator[_Block]:
+    """Give the blocks that differ, in order."""
     a = c = 0
-    for x, y in [*_anchors(old, new), (len(old), len(new))]:
-        for block in _gap(old, new, (a, x, c, y)):
-            if blocks and blocks[-1][1] == block[0] and blocks[-1][3] == block[2]:
-                blocks[-1] = (blocks[-1][0], block[1], blocks[-1][2], block[3])
-            else:
-                blocks.append(block)
-        a, c = x + 1, y + 1
-    return blocks
+    while True:
+        same = _same(old, new, a, c)
+        a, c = a + same, c + same
+        if a == len(old) and c == len(new):
+            return
+        x = y = 0
+        for x, y in _meetings(old, new, a, c):
+            yield from _gap(old, new, (a, x, c, y))
+            a, c = x + 1, y + 1
+        a, c = x, y
 
 
-def _anchors(old: list[bytes], new: list[bytes]) -> list[tuple[int, int]]:
-    """Pair equal lines in rising order: the equal ends, and between them what is unique on both sides."""
-    shorter = min(len(old), len(new))
-    head = 0
-    while head < shorter and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    middle = _unique_pairs(old, new, head, tail)
-    ends = ((len(old) - back, len(new) - back) for back in range(tail, 0, -1))
-    return [*((index, index) for index in range(head)), *middle, *ends]
+def _joined(blocks: Iterable[_Block]) -> Iterator[_Block]:
+    """Make one of blocks that touch."""
+    last: _Block | None = None
+    for block in blocks:
+        if last is not None and (last[1], last[3]) == (block[0], block[2]):
+            last = (last[0], block[1], last[2], block[3])
+        else:
+            if last is not None:
+                yield last
+            last = block
+    if last is not None:
+        yield last
 
 
-def _unique_pairs(old: list[bytes], new: list[bytes], head: int, tail: int) -> list[tuple[int, int]]:
-    old_counts = Counter(old[head : len(old) - tail])
-    new_counts = Counter(new[head : len(new) - tail])
-    places = {new[y]: y for y in range(head, len(new) - tail) if new_counts[new[y]] == 1}
-    pairs = [(x, places[old[x]]) for x in range(head, len(old) - tail) if old_counts[old[x]] == 1 and old[x] in places]
-    return _longest_rising(pairs)
+def _same(old: _Lines, new: _Lines, a: int, c: int) -> int:
+    """Count the equal lines from old line `a` and new line `c` on, by comparing ever larger pieces of bytes."""
+    start, other = old.starts[a], new.starts[c]
+    found, size = 0, 256
+    while (piece := old.content[start + found : start + found + size]) and piece == new.content[
+        other + found : other + found + size
+    ]:
+        found += len(piece)
+        size = min(2 * size, 1 << 16)
+    while size:  # of the piece that differs, by halves, what is equal yet
+        piece = old.content[start + found : start + found + size]
+        if piece == new.content[other + found : other + found + size]:
+            found += len(piece)
+        size //= 2
+    return min(
+        bisect_right(old.starts, start + found, a) - 1 - a,
+        bisect_right(new.starts, other + found, c) - 1 - c,
+    )
+
+
+def _meetings(old: _Lines, new: _Lines, a: int, c: int) -> list[tuple[int, int]]:
+    """Pair the next equal lines behind old line `a` and new line `c`, in rising order; the ends, where there are none.
+
+    The end of both files counts as equal.
+    """
+    ends = len(old), len(new)
+    for size in _WINDOWS:
+        pairs = _unique_pairs(old.some(a, a + size), new.some(c, c + size))
+        found = [(a + x, c + y) for x, y in pairs]
+        if a + size >= ends[0] and c + size >= ends[1]:
+            return [*found, ends]
+        if found:
+            return found
+    samples = {old[at]: at for at in reversed(range(a, len(old), _SAMPLE))}
+    for y, line in enumerate(new.onward(c), c):
+        if line in samples:
+            return [_first_of_run(old, new, (a, samples[line], c, y))]
+    return [ends]
+
+
+def _first_of_run(old: _Lines, new: _Lines, gap: _Block) -> tuple[int, int]:
+    """Go back from equal lines, the ends of a gap, to the first ones of their run."""
+    a, x, c, y = gap
+    while x > a and y > c and old[x - 1] == new[y - 1]:
+        x, y = x - 1, y - 1
+    return x, y
+
+
+def _unique_pairs(old: Sequence[bytes], new: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Pair the lines that stand once on both sides."""
+    old_counts, new_counts = Counter(old), Counter(new)
+    places = {line: y for y, line in enumerate(new) if new_counts[line] == 1}
+    return _longest_rising(
+        [(x, places[line]) for x, line in enumerate(old) if old_counts[line] == 1 and line in places]
+    )
 
 
 def _longest_rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -125,20 +191,20 @@ def _longest_rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return kept[::-1]
 
 
-def _gap(old: list[bytes], new: list[bytes], gap: _Block) -> Iterator[_Block]:
+def _gap(old: _Lines, new: _Lines, gap: _Block) -> Iterator[_Block]:
     a, b, c, d = gap
     if a == b and c == d:
         return
     if a == b or c == d or b - a > _SMALL_GAP or d - c > _SMALL_GAP:
         yield gap
         return
-    matcher = SequenceMatcher(None, old[a:b], new[c:d], autojunk=False)
+    matcher = SequenceMatcher(None, old.some(a, b), new.some(c, d), autojunk=False)
     for tag, i, j, k, m in matcher.get_opcodes():
         if tag != "equal":
             yield a + i, a + j, c + k, c + m
 
 
-def _hunks(blocks: list[_Block]) -> Iterator[list[_Block]]:
+def _hunks(blocks: Iterable[_Block]) -> Iterator[list[_Block]]:
     """Group differences whose context would meet."""
     group: list[_Block] = []
     for block in blocks:
@@ -150,20 +216,33 @@ def _hunks(blocks: list[_Block]) -> Iterator[list[_Block]]:
         yield group
 
 
-def _hunk_lines(texts: _Texts, hunk: list[_Block]) -> Iterator[str]:
+def _span(old: _Lines, hunk: list[_Block]) -> _Block:
+    """Give the old and the new lines of a hunk with its context."""
     first, last = hunk[0], hunk[-1]
     lead = min(_CONTEXT, first[0])
-    trail = min(_CONTEXT, len(texts.old) - last[1])
-    a, b = first[0] - lead, last[1] + trail
-    c, d = first[2] - lead, last[3] + trail
+    trail = min(_CONTEXT, len(old) - last[1])
+    return first[0] - lead, last[1] + trail, first[2] - lead, last[3] + trail
+
+
+def _hunk_lines(old: _Lines, new: _Lines, hunk: list[_Block]) -> Iterator[str]:
+    a, b, c, d = _span(old, hunk)
     yield f"@@ -{_range(a, b)} +{_range(c, d)} @@"
     at = a
     for start, end, new_start, new_end in hunk:
-        yield from _marked(" ", texts.old, at, start)
-        yield from _marked("-", texts.old, start, end)
-        yield from _marked("+", texts.new, new_start, new_end)
+        yield from _marked(" ", old, at, start)
+        yield from _marked("-", old, start, end)
+        yield from _marked("+", new, new_start, new_end)
         at = end
-    yield from _marked(" ", texts.old, at, b)
+    yield from _marked(" ", old, at, b)
+
+
+def _length(old: _Lines, new: _Lines, hunk: list[_Block]) -> int:
+    """Count what `_hunk_lines` gives."""
+    a, b, _, _ = _span(old, hunk)
+    added = sum(new_end - new_start for _, _, new_start, new_end in hunk)
+    _, _, new_start, new_end = hunk[-1]
+    ends = (b == len(old) > 0 and old.is_cut) + (new_start < new_end == len(new) and new.is_cut)
+    return 1 + b - a + added + ends
 
 
 def _range(start: int, end: int) -> str:
@@ -174,9 +253,8 @@ def _range(start: int, end: int) -> str:
     return f"{start + 1 if length else start},{length}"
 
 
-def _marked(mark: str, lines: list[bytes], start: int, end: int) -> Iterator[str]:
+def _marked(mark: str, lines: _Lines, start: int, end: int) -> Iterator[str]:
     for index in range(start, end):
-        line = lines[index]
-        yield mark + printable(to_text(line.removesuffix(b"\n")), MAX_LINE)
-        if not line.endswith(b"\n"):
-            yield "\\ No newline at end of file"
+        yield mark + printable(to_text(lines[index].removesuffix(b"\n")), MAX_LINE)
+    if start < end == len(lines) and lines.is_cut:
+        yield "\\ No newline at end of file"

@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from redirectd.plan import textdiff
 from redirectd.plan.textdiff import MAX_LINES, unified_diff
 
 _LINES = st.lists(st.sampled_from(["a", "b", "c", "dd", "", "ee"]), max_size=30).map("\n".join)
@@ -67,6 +69,16 @@ def test_diff_applied_by_patch_gives_the_new_file(old: str, new: str) -> None:
         assert _patched(old, diff) == new
 
 
+@given(_LINES, _LINES)
+@settings(max_examples=400)
+def test_diff_is_the_whole_difference_also_where_windows_are_passed(old: str, new: str) -> None:
+    """Where nothing equal stands within the windows, and a sample of lines is looked for, nothing gets lost."""
+    with patch.object(textdiff, "_WINDOWS", (1, 2)), patch.object(textdiff, "_SAMPLE", 3):
+        diff = unified_diff(old.encode(), new.encode(), "f")
+    if old and new and old != new:
+        assert _patched(old, diff) == new
+
+
 @pytest.mark.skipif(shutil.which("patch") is None, reason="patch is not installed")
 @pytest.mark.parametrize(
     ("old", "new"),
@@ -113,3 +125,16 @@ def test_diff_of_many_scattered_changes_stays_exact() -> None:
     lines = unified_diff("".join(old).encode(), "".join(new).encode(), "f").splitlines()
     assert sum(line.startswith("@@") for line in lines) == 20
     assert sum(line.startswith("+changed") for line in lines) == 20
+
+
+@pytest.mark.parametrize("at", [0, 20_011, 40_000])
+@pytest.mark.parametrize("comes", [True, False])
+def test_diff_of_many_lines_that_come_or_go_together_is_those_lines(at: int, *, comes: bool) -> None:
+    """A run of 30,000 lines, longer than any window, is told as what came or went, and nothing else."""
+    rows = [b"row %d\n" % number for number in range(40_000)]
+    more = [b"other %d\n" % number for number in range(30_000)]
+    few, many = b"".join(rows), b"".join([*rows[:at], *more, *rows[at:]])
+    lines = unified_diff(*((few, many) if comes else (many, few)), "f").splitlines()
+    context = min(3, at) + min(3, len(rows) - at)
+    assert lines[-1] == f"... {1 + context + 30_000 - MAX_LINES} more lines of difference are not shown"
+    assert {line[0] for line in lines[3:-1]} <= {" ", "+" if comes else "-"}
