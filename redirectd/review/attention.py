@@ -28,9 +28,9 @@ def attention(connection: Connection, *, now: datetime) -> list[int]:
     return first + [int(number) for number in stale if number not in known]
 
 
-def due(connection: Connection, policy: Policy, *, now: datetime) -> list[Remap]:
-    """The same remaps themselves, in that order, with all their flags."""
-    numbers = attention(connection, now=now)
+def due(connection: Connection, policy: Policy, *, now: datetime, limit: int | None = None) -> list[Remap]:
+    """The same remaps themselves, in that order, with all their flags; the first `limit` of them."""
+    numbers = attention(connection, now=now)[:limit]
     held = [with_holds(one, policy) for one in of_ids(connection, numbers)]
     by_id = {one.id: one for one in with_attention(connection, held, now=now)}
     return [by_id[number] for number in numbers if number in by_id]

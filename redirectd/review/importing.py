@@ -21,6 +21,7 @@ from redirectd.sip.text import printable
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.remap import State, Target
+from redirectd.store.remaps import leading_to
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
 
 _METHODS = {"user": "INVITE", "gateway": "OPTIONS", "registrar": "REGISTER"}
@@ -182,6 +183,7 @@ def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Dec
     last = max(one.last_seen or first, first)
     told = {target.uri: target for target in one.contacts}
     contacts = [told.get(c.uri, Target(c.uri, c.q, c.raw, c.dropped)) for c in learnt.candidates]
+    sole = contacts[0].uri if len(contacts) == 1 and not learnt.flags.get("ambiguous") else None
     key = connection.execute(
         insert(remap).values(
             identity=learnt.identity,
@@ -190,8 +192,7 @@ def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Dec
             kind=learnt.kind,
             old_key=learnt.old_key,
             old_uri=learnt.old_uri,
-            new_uri=one.new_uri
-            or (contacts[0].uri if len(contacts) == 1 and not learnt.flags.get("ambiguous") else None),
+            **leading_to(learnt.kind, one.new_uri or sole),
             contacts=json.dumps([{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": c.dropped} for c in contacts]),
             flags=json.dumps({**learnt.flags, **one.held}),
             facts=json.dumps({**learnt.facts, **one.facts}),

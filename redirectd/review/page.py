@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, exists, false, not_, or_, select
 
 from redirectd.config.policy import Policy
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
-from redirectd.review.holds import is_suspicious, is_trusted, with_holds
+from redirectd.review.holds import is_trusted, with_holds
+from redirectd.review.screening import suspects
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import RemapFilter, find, ids_of, of_ids, uris_of
 from redirectd.store.schema import in_service, remap, remap_method, remap_peer
@@ -73,7 +74,7 @@ def matching(
     size = max(chunk, CHUNK) if query.flag else chunk
     wanted = replace(_filter(query), after_id=after, limit=size, also=_narrowing(connection, query, policy))
     while True:
-        part, after, more = _part(connection, wanted, policy, query.flag)
+        part, after, more = _part(connection, wanted, policy, query)
         flagged = [with_holds(one, policy) for one in part]
         if query.now is not None and flagged:
             from redirectd.review.attention import with_attention
@@ -87,17 +88,27 @@ def matching(
         wanted = replace(wanted, after_id=after)
 
 
-def _part(
-    connection: Connection, wanted: RemapFilter, policy: Policy, flag: str | None
-) -> tuple[list[Remap], int, bool]:
+def _part(connection: Connection, wanted: RemapFilter, policy: Policy, query: Query) -> tuple[list[Remap], int, bool]:
     """The next remaps, the id behind which the next part begins, and whether there may be one."""
-    if flag != "suspicious":
+    if query.flag not in _BY_URIS:
         part = find(connection, wanted)
         return part, part[-1].id if part else 0, len(part) == wanted.limit
-    # No condition of a query tells it (R27), so the URIs alone are looked at, and few remaps are read whole.
+    # No condition of a query tells it all, so the URIs alone are looked at, and few remaps are read whole.
     rows = uris_of(connection, wanted)
-    suspects = [number for number, old, news in rows if is_suspicious(old, news, policy)]
-    return of_ids(connection, suspects), rows[-1][0] if rows else 0, len(rows) == wanted.limit
+    suspicious = suspects(rows, policy)
+    if query.flag == "suspicious":
+        kept = suspicious
+    else:
+        kept = {one.id for one in rows} - suspicious
+        if query.now is not None:
+            from redirectd.review.proposals import covered_by_gateways
+
+            kept -= covered_by_gateways(connection, rows).keys()
+    return of_ids(connection, kept), rows[-1].id if rows else 0, len(rows) == wanted.limit
+
+
+_BY_URIS = frozenset({"suspicious", "none"})
+"""Flags that the URIs of a remap decide, as far as the database can't."""
 
 
 def _passes(held: Remap, flag: str | None) -> bool:
@@ -123,24 +134,36 @@ def _narrowing(connection: Connection, query: Query, policy: Policy) -> list[Col
         return []
     if query.now is not None and flag in {FAILING, INEFFECTIVE, STALE, REDUNDANT}:
         return _due(connection, flag, query.now)
-    if flag == "none":
-        return [remap.c.flags == "{}"]
     if flag == "untrusted":
-        return _untrusted(connection, policy)
+        return [not_(one) for one in _trusted(connection, policy)]
     if flag == "method":
-        return [remap.c.id.not_in(select(remap_method.c.remap_id).where(remap_method.c.method == "INVITE"))]
+        return [remap.c.kind == "user", not_(_CALLED)]
     if flag == "flapping":
-        several = select(remap.c.old_hash).group_by(remap.c.old_hash).having(func.count() > 1)
-        return [remap.c.old_hash.in_(several)]
+        return [_OVERLAPS]
+    if flag == "none":
+        return [remap.c.flags == "{}", *_trusted(connection, policy), or_(remap.c.kind != "user", _CALLED)]
     return [remap.c.flags.contains(f'"{flag}"', autoescape=True)]
 
 
-def _untrusted(connection: Connection, policy: Policy) -> list[ColumnElement[bool]]:
+_CALLED = remap.c.id.in_(select(remap_method.c.remap_id).where(remap_method.c.method == "INVITE"))
+
+_OTHER = remap.alias("other")
+_OVERLAPS = exists().where(
+    _OTHER.c.old_hash == remap.c.old_hash,
+    _OTHER.c.id != remap.c.id,
+    _OTHER.c.first_seen < remap.c.last_seen,
+    _OTHER.c.last_seen > remap.c.first_seen,
+)
+"""Another remap of the same old URI was seen in the same span of time: flapping (R32) is a part of that."""
+
+
+def _trusted(connection: Connection, policy: Policy) -> list[ColumnElement[bool]]:
+    """That a trusted peer has told it (R26)."""
     peers = connection.scalars(select(remap_peer.c.peer).distinct())
     trusted = [peer for peer in peers if is_trusted(peer, policy)]
     if len(trusted) > CHUNK:  # databases bound the number of parameters
         return []
-    return [remap.c.id.not_in(select(remap_peer.c.remap_id).where(remap_peer.c.peer.in_(trusted)))]
+    return [remap.c.id.in_(select(remap_peer.c.remap_id).where(remap_peer.c.peer.in_(trusted)))]
 
 
 def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement[bool]]:

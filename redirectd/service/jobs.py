@@ -16,6 +16,7 @@ from redirectd.dialects import registry
 from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
+from redirectd.review.screening import screen
 from redirectd.service.care import Retention, prune, vacuum
 from redirectd.service.cron import parse_crontab
 from redirectd.service.feed import zone_of
@@ -58,6 +59,14 @@ def make_jobs(
             every(timedelta(minutes=1), zone),
             10 * _MINUTE,
             10 * _MINUTE,
+            at_start=True,
+        ),
+        JobSpec(
+            "screening",
+            _screening(config, ready),
+            every(timedelta(minutes=1), zone),
+            10 * _MINUTE,
+            _HOUR,
             at_start=True,
         ),
         JobSpec("revalidation", lambda: _revalidate(ready()), at("0 6 * * *"), 12 * _HOUR, 10 * _MINUTE),
@@ -130,6 +139,18 @@ def _expire(database: Database) -> None:
         ended = expire(connection, now=datetime.now(UTC))
     if ended:
         _log.info("remaps_expired", ids=ended)
+
+
+def _screening(config: Config, ready: Callable[[], Database]) -> Callable[[], None]:
+    """R27: looks at what waits, so that a page of what is suspicious need not; at first at all of it."""
+    anew = True
+
+    def run() -> None:
+        nonlocal anew
+        screen(ready(), config.rules(), anew=anew)
+        anew = False
+
+    return run
 
 
 def _auto_approve(config: Config, database: Database) -> None:

@@ -14,6 +14,7 @@ from redirectd.collect.answer import WHOLE
 from redirectd.collect.verdict import Learnt
 from redirectd.store import audit
 from redirectd.store.remap import State
+from redirectd.store.remaps import leading_to
 from redirectd.store.schema import remap
 from redirectd.store.upsert import chunks
 
@@ -106,7 +107,8 @@ def _put_back(connection: Connection, last_seen: dict[int, datetime], now: datet
 
 def _reopen(connection: Connection, row: Any, now: datetime) -> None:  # noqa: ANN401 - a row of `remap`
     choice = None if "ambiguous" in json.loads(row.flags) else row.new_uri
-    values = {"state": State.PENDING, "new_uri": choice, "replaces": None, "decided_at": now, "decided_by": ACTOR}
+    values = {"state": State.PENDING, "replaces": None, "decided_at": now, "decided_by": ACTOR}
+    values |= leading_to(row.kind, choice)
     connection.execute(update(remap).where(remap.c.id == row.id).values(**values))
     entry = audit.Entry(
         at=now,

@@ -19,6 +19,7 @@ from redirectd.store.adding import Tellings, count_calls, see_again
 from redirectd.store.counting import Doubted
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
+from redirectd.store.remaps import leading_to
 from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
@@ -129,7 +130,7 @@ def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
         "kind": one.kind,
         "old_key": one.old_key,
         "old_uri": one.old_uri,
-        "new_uri": one.candidates[0].uri if single else None,
+        **leading_to(one.kind, one.candidates[0].uri if single else None),
         "contacts": json.dumps(
             [{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": printable(c.dropped)} for c in one.candidates]
         ),

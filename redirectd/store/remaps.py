@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.collect.verdict import digest
 from redirectd.plan.route import Approved
+from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State, Target
-from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer, screening
 from redirectd.store.upsert import chunks
 
 _AT_ONCE = 10_000
@@ -59,6 +60,21 @@ class Evidence:
     text: str
 
 
+class Uris(NamedTuple):
+    """The URIs of a remap: `places` are those it can lead to, one or its Contacts.
+
+    `basis` and `suspicious` are what `redirectd.review.screening` has stored of them, None where nothing.
+    """
+
+    id: int
+    kind: str
+    old_uri: str
+    new_uri: str | None
+    places: tuple[str, ...]
+    basis: str | None
+    suspicious: bool | None
+
+
 def find(connection: Connection, wanted: RemapFilter) -> list[Remap]:
     """The remaps of a filter, oldest id first."""
     query = _query(wanted).order_by(remap.c.id)
@@ -73,14 +89,24 @@ def ids_of(connection: Connection, wanted: RemapFilter) -> list[int]:
     return [int(number) for number in connection.scalars(query)]
 
 
-def uris_of(connection: Connection, wanted: RemapFilter) -> list[tuple[int, str, tuple[str, ...]]]:
-    """Id, old URI and possible new URIs of a filter's remaps, oldest id first: a tenth of what whole ones cost."""
-    columns = (remap.c.id, remap.c.old_uri, remap.c.new_uri, remap.c.contacts)
-    query = _query(wanted).with_only_columns(*columns).order_by(remap.c.id).limit(wanted.limit)
+def uris_of(connection: Connection, wanted: RemapFilter) -> list[Uris]:
+    """The URIs of a filter's remaps, oldest id first: a tenth of what whole remaps cost."""
+    columns = (remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri, remap.c.contacts)
+    query = _query(wanted).with_only_columns(*columns, screening.c.basis, screening.c.suspicious)
+    query = query.outerjoin_from(remap, screening, screening.c.remap_id == remap.c.id).order_by(remap.c.id)
     return [
-        (row.id, row.old_uri, (row.new_uri,) if row.new_uri else tuple(one["uri"] for one in json.loads(row.contacts)))
-        for row in connection.execute(query)
+        Uris(row.id, row.kind, row.old_uri, row.new_uri, _places(row), row.basis, row.suspicious)
+        for row in connection.execute(query.limit(wanted.limit))
     ]
+
+
+def _places(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
+    return (row.new_uri,) if row.new_uri else tuple(one["uri"] for one in json.loads(row.contacts))
+
+
+def leading_to(kind: str, new_uri: str | None) -> dict[str, str | None]:
+    """The columns of `remap` that say where it leads: the new URI, and the hash that finds remaps of that URI."""
+    return {"new_uri": new_uri, "new_hash": None if new_uri is None else digest(kind, str(route_key(_sip(new_uri))))}
 
 
 def get(connection: Connection, number: int) -> Remap | None:

@@ -67,6 +67,7 @@ remap = Table(
     Column("old_key", LongText, nullable=False),
     Column("old_uri", LongText, nullable=False),
     Column("new_uri", LongText),  # null while several Contacts wait for a choice (R15)
+    Column("new_hash", String(32), index=True),  # as the old_hash of a remap of the new URI would be
     Column("contacts", LongText, nullable=False),  # JSON list, in q order
     Column("flags", LongText, nullable=False),  # JSON object: name -> reason; those that no policy decides
     Column("facts", LongText, nullable=False),  # JSON object: name -> what strengthens it (R23)
@@ -80,6 +81,7 @@ remap = Table(
     Column("decided_at", UtcDateTime),
     Column("decided_by", String(255)),
     Index("remap_state_last_seen", "state", "last_seen"),
+    Index("remap_state_id", "state", "id"),  # pages by id
     sqlite_autoincrement=True,  # the audit and people name remaps by id: none is given twice
 )
 
@@ -119,6 +121,14 @@ followup = Table(
     Column("calls", BigInteger, nullable=False),
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+)
+
+screening = Table(
+    "screening",
+    metadata,
+    Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
+    Column("basis", String(32), nullable=False),  # hash of the policy and the URIs that were looked at
+    Column("suspicious", Boolean, nullable=False),
 )
 
 remap_wait = Table(

@@ -54,7 +54,7 @@ def test_apply_by_hand_alone() -> None:
     """An empty schedule leaves the apply out and the care of the database in."""
     names = set(jobs('[schedule]\napply = ""\n', []))
     assert "apply" not in names
-    assert {"expiry", "revalidation", "retention", "quarantine", "vacuum"} <= names
+    assert {"expiry", "screening", "revalidation", "retention", "quarantine", "vacuum"} <= names
 
 
 def test_every_job_may_start_later_than_a_second() -> None:
@@ -63,7 +63,7 @@ def test_every_job_may_start_later_than_a_second() -> None:
         assert job.grace_seconds >= 60, job.name
 
 
-@pytest.mark.parametrize("name", ["expiry", "revalidation", "retention", "quarantine", "vacuum"])
+@pytest.mark.parametrize("name", ["expiry", "screening", "revalidation", "retention", "quarantine", "vacuum"])
 def test_care_without_a_database_fails_its_run_alone(name: str) -> None:
     """The error goes to the scheduler, which counts and tells it; nothing else comes of it."""
     with pytest.raises(StoreError, match="it is gone"):

@@ -1,0 +1,61 @@
+"""What a look at a remap's URIs came to, by which hash remaps of its new URI are found, and an index for pages."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from redirectd.collect.verdict import digest
+from redirectd.sip.routekey import route_key
+from redirectd.sip.uri import SipUri, UriError, parse_uri
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+PART = 1000
+
+REMAP = sa.table(
+    "remap", sa.column("id", sa.Integer), sa.column("kind"), sa.column("new_uri"), sa.column("new_hash", sa.String)
+)
+
+
+def upgrade() -> None:
+    """A table, a column that is filled from the new URIs, and two indexes."""
+    op.create_table(
+        "screening",
+        sa.Column("remap_id", BIG_ID, nullable=False),
+        sa.Column("basis", sa.String(32), nullable=False),
+        sa.Column("suspicious", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["remap_id"], ["remap.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("remap_id"),
+    )
+    op.add_column("remap", sa.Column("new_hash", sa.String(32)))
+    _fill()
+    op.create_index(op.f("ix_remap_new_hash"), "remap", ["new_hash"])
+    op.create_index("remap_state_id", "remap", ["state", "id"])
+
+
+def _fill() -> None:
+    """In parts: a table can hold a million remaps."""
+    connection = op.get_bind()
+    change = sa.update(REMAP).where(REMAP.c.id == sa.bindparam("of")).values(new_hash=sa.bindparam("hash"))
+    after = 0
+    while True:
+        query = sa.select(REMAP.c.id, REMAP.c.kind, REMAP.c.new_uri).where(REMAP.c.id > after).order_by(REMAP.c.id)
+        rows = connection.execute(query.limit(PART)).all()
+        if not rows:
+            return
+        after = rows[-1].id
+        found = [{"of": row.id, "hash": made} for row in rows if (made := _hash(row.kind, row.new_uri)) is not None]
+        if found:
+            connection.execute(change, found)
+
+
+def _hash(kind: str, new_uri: str | None) -> str | None:
+    """As the running program makes it: it is compared with what that makes of old URIs."""
+    try:
+        uri = parse_uri(new_uri or "")
+    except UriError:
+        return None
+    return digest(kind, str(route_key(uri))) if isinstance(uri, SipUri) else None

@@ -1,0 +1,121 @@
+"""R27: what is remembered of suspicious remaps never stands against what the policy says of them now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
+
+from redirectd.config.policy import AutoApprove, Policy
+from redirectd.review import decide
+from redirectd.review.decide import Decision
+from redirectd.review.page import Query, ids
+from redirectd.review.screening import rules, screen
+from redirectd.store.remap import State
+from redirectd.store.schema import screening
+from tests.review.world import NOW, POLICY, World
+
+SUSPICIOUS = Query(states=(State.PENDING,), flag="suspicious")
+TARGETS = [
+    "sip:u@10.1.2.3", "sip:u@127.0.0.1", "sip:u@bad.example.net", "sip:u@own.example", "sip:+4990012345678@new.example",
+    "sip:+33123456789@new.example", "sip:u@new.example", "sip:+4930123457@new.example",
+    "sip:u@new.example;maddr=8.8.8.8",
+]  # fmt: skip
+POLICIES = [
+    POLICY,
+    replace(POLICY, allowed_target_networks=(ip_network("10.0.0.0/8"),)),
+    replace(POLICY, denied_domains=frozenset({"bad.example.net", "*.worse.example"})),
+    replace(POLICY, own_domains=frozenset({"own.example"})),
+    replace(POLICY, denied_prefixes=("+4930",)),
+    replace(POLICY, denied_networks=(ip_network("127.0.0.0/8"),), region="DE", allow_premium=True),
+    replace(POLICY, allow_foreign=True, allow_premium=True),
+]
+
+
+@pytest.fixture
+def told(world: World) -> World:
+    """A remap to each of the targets."""
+    for number, new in enumerate(TARGETS):
+        world.told(f"sip:+4930{number:06}@old.example", new)
+    return world
+
+
+def by_looking(world: World, policy: Policy) -> list[int]:
+    """The suspicious ones, by a look at each as a whole."""
+    world.policy = policy
+    return [one.id for one in world.all(State.PENDING) if "suspicious" in world.get(one.id).flags]
+
+
+def by_filter(world: World, policy: Policy) -> list[int]:
+    with world.database.read() as connection:
+        return ids(connection, SUSPICIOUS, policy)
+
+
+def screened(world: World) -> int:
+    with world.database.read() as connection:
+        return connection.scalars(select(func.count()).select_from(screening)).one()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=st.sampled_from(POLICIES), after=st.sampled_from(POLICIES), anew=st.booleans())
+def test_r27_a_changed_policy_counts_at_once(told: World, before: Policy, after: Policy, anew: bool) -> None:
+    """R27: whatever policy the remaps were screened under, the filter gives what the policy of now says."""
+    screen(told.database, before, anew=anew)
+    assert screened(told) == len(TARGETS)
+    assert by_filter(told, after) == by_looking(told, after)
+
+
+def test_r27_what_is_remembered_is_used(told: World) -> None:
+    """R27: a remembered verdict stands as long as nothing has changed; this one is made wrong by hand to see it."""
+    screen(told.database, POLICY)
+    assert by_filter(told, POLICY) == by_looking(told, POLICY) != []
+    with told.database.begin() as connection:
+        connection.execute(update(screening).values(suspicious=False))
+    assert by_filter(told, POLICY) == []
+    assert by_filter(told, replace(POLICY, region="DE")) == by_looking(told, replace(POLICY, region="DE")) != []
+
+
+def test_r27_another_new_uri_is_looked_at(world: World) -> None:
+    """R15, R27: the choice among Contacts that an approval made and a reopening took back does not stay remembered."""
+    one = world.told("sip:a@old.example", "sip:a@new.example", "sip:a@10.1.2.3")
+    world.approve(one.id, contact=1)
+    by = Decision(actor="alice", at=NOW + timedelta(hours=1))
+    with world.database.begin() as connection:
+        decide.revoke(connection, one.id, by)
+        decide.reopen(connection, one.id, by)
+    screen(world.database, POLICY)
+    assert by_filter(world, POLICY) == [one.id]
+    world.approve(one.id, contact=1)
+    with world.database.read() as connection:
+        assert ids(connection, replace(SUSPICIOUS, states=(State.APPROVED,)), POLICY) == []
+
+
+def test_only_what_is_new_is_screened_again(told: World) -> None:
+    """A second turn looks at what came since; a start of the service at all that waits."""
+    assert screen(told.database, POLICY) == len(TARGETS)
+    assert screen(told.database, POLICY) == 0
+    one = told.told("sip:late@old.example", "sip:late@10.9.9.9")
+    assert one.id in by_filter(told, POLICY)
+    assert screen(told.database, POLICY) == 1
+    assert screen(told.database, POLICY, anew=True) == len(TARGETS) + 1
+
+
+def test_every_part_of_the_policy_names_other_rules() -> None:
+    """Each setting is in the name, whatever order its set has; the rule of automatic approval decides no hold."""
+    changed = [
+        replace(POLICY, trusted_peers=()),
+        replace(POLICY, tel_gateway="gw.example"),
+        replace(POLICY, region="DE"),
+        *POLICIES[1:],
+    ]
+    assert len({rules(one) for one in [POLICY, *changed]}) == len(changed) + 1
+    names = [f"d{number}.example" for number in range(50)]
+    backwards = frozenset(reversed(names))
+    assert rules(replace(POLICY, denied_domains=frozenset(names))) == rules(replace(POLICY, denied_domains=backwards))
+    rule = AutoApprove(peers=(), min_calls=1, min_age=timedelta(), allowed_domains=frozenset())
+    assert rules(replace(POLICY, auto_approve=rule)) == rules(POLICY)
