@@ -30,6 +30,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from redirectd.service.control import ask
+from redirectd.store.database import Database
+from redirectd.store.migrate import upgrade
 from tests.bench.pjsip_traffic import write_until
 
 DRAINING_SECONDS = 120.0
@@ -83,6 +85,8 @@ class Campaign:
         self._log.parent.mkdir()
         self._told = folder / "written.json"
         self._url = url or f"sqlite:///{folder / 'redirectd.db'}"
+        if url:
+            _make_tables(url)
         self._config = folder / "redirectd.toml"
         self._config.write_text(
             f'node = "campaign"\n[database]\nurl = "{self._url}"\n[daemon]\nsocket = "s"\n[schedule]\napply = ""\n'
@@ -226,6 +230,15 @@ class Campaign:
                 return int(connection.execute(text(query)).scalar() or 0)
         finally:
             engine.dispose()
+
+
+def _make_tables(url: str) -> None:
+    """What `redirectd db upgrade` does: the service makes the tables of an SQLite file by itself, of no server."""
+    database = Database(url)
+    try:
+        upgrade(database)
+    finally:
+        database.close()
 
 
 def run(folder: Path, kills: int, seconds: float, seed: int, url: str = "") -> Outcome:
