@@ -15,9 +15,12 @@ from redirectd.dialects.chan_sip_block import (
 from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.linehead import line_head
+from redirectd.dialects.pjsip_raw import in_block
+from redirectd.dialects.printed import Printed
 from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _MARKS = (b"<--- SIP read from ", b"ransmitting ")
+_PJSIP_MARK = b" bytes) "
 _LONGEST_HEADER = 512
 
 
@@ -37,6 +40,8 @@ class AsteriskChanSip:
             marks = (mark.start() for mark in MARK.finditer(window, low, header.start))
             header = outermost(header, marks, partial(read_chan_header, window), partial(_reach, window))
         end = find_end(window, header)
+        if not _leads_in_message(window, header.end) or _in_pjsip_block(window, header):
+            return None
         short = len(window) < header.end + REACH and not final
         if (end is None or end.cut) and short:
             return Incomplete(_line(window, header.start)[0])
@@ -78,6 +83,22 @@ def _find_header(window: Window, at: int) -> ChanSipHeader | None:
             return header
         stop = found
     return None
+
+
+def _leads_in_message(window: Window, begin: int) -> bool:
+    """Whether a start line stands right behind a header: on a dated console, a date does."""
+    line = bytes(window[begin : window.find(b"\n", begin, begin + REACH)])
+    return line.startswith(b"SIP/2.0 ") or (line.rstrip().endswith(b" SIP/2.0") and not line.startswith(b"["))
+
+
+def _in_pjsip_block(window: Window, header: ChanSipHeader) -> bool:
+    """Whether a header is text within a message that the pjsip logger wrote, as a body can hold it."""
+    low = max(0, header.start - REACH)
+    if window.rfind(_PJSIP_MARK, low, header.start) < 0:
+        return False
+    low = window.find(b"\n", low, header.start) + 1 if low else 0
+    printed = Printed(window, low, min(len(window), header.start + REACH))
+    return in_block(printed.text, printed.inside(header.start))
 
 
 def _next_entry(window: Window, header: ChanSipHeader) -> ChanSipEnd:

@@ -1,19 +1,22 @@
-"""`asterisk-console`: the pjsip logger on a captured console or on the daemon's standard output."""
+"""`asterisk-console`: the pjsip logger and chan_sip on a captured console or on the daemon's standard output."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import ClassVar
 
-from redirectd.dialects.extent import measure
+from redirectd.dialects.asterisk_chan_sip import AsteriskChanSip
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.pjsip_block import BlockHeader
-from redirectd.dialects.pjsip_raw import find_header
+from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
+from redirectd.dialects.printed import NOISE, Printed
 from redirectd.dialects.window import REACH, Window
 
-_NOISE = re.compile(rb"\x1b\[[0-9;]{0,16}[A-Za-z]|\r|[^\s>]{1,64}\*CLI> ")
 _DATE = re.compile(rb"\[[^\]\r\n]{0,64}\] ")
+_MARKS = (b"<--- ", b"ransmitting ")
+_LONGEST_LINE = 1024
+_CHAN_SIP = AsteriskChanSip()
 
 
 class AsteriskConsole:
@@ -24,54 +27,45 @@ class AsteriskConsole:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        header = find_header(window, at)
-        if header is None:
+        low, high = max(0, at - 2 * REACH), min(len(window), at + 2 * REACH)
+        if not any(window.rfind(mark, low, at + _LONGEST_LINE) >= 0 for mark in _MARKS):
             return None
-        start = window.rfind(b"\n", max(0, header.start - 1024), header.start) + 1
-        lead = _NOISE.sub(b"", bytes(window[start : header.start]))
-        date = _DATE.fullmatch(lead)
-        if lead and not date:
+        low = window.find(b"\n", low, at) + 1 if low else 0
+        printed = Printed(window, low, high)
+        framed = self._frame(printed, printed.inside(at), final=final and high == len(window))
+        if isinstance(framed, Incomplete):
+            return Incomplete(printed.outside(framed.start))
+        if not isinstance(framed, Frame):
             return None
-        terminal = window.startswith(b"\r\n", header.end)
-        begin = header.end + (2 if terminal else 1)
-        payload, end = _message(window, begin, header, terminal=terminal, dated=date is not None)
-        if at >= max(end, begin) and len(payload) >= header.size:
-            return None
-        cut = len(payload) < header.size
-        if cut and end == len(window) and not final:
-            return Incomplete(start)
-        if at >= end:
-            return None
-        behind = end + (2 if window.startswith(b"\r\n", end) else window.startswith(b"\n", end))
-        return Frame(
+        start = printed.outside(framed.start)
+        head = NOISE.sub(b"", bytes(window[start : start + 256]))
+        return replace(
+            framed,
             start=start,
-            end=behind,
-            payload=payload,
+            end=printed.outside(framed.end),
             dialect=self.name,
-            direction=header.direction,
-            peer=header.peer,
-            stamp=line_head(lead).stamp,
-            cut=cut,
+            stamp=line_head(head).stamp,
         )
+
+    def _frame(self, printed: Printed, at: int, *, final: bool) -> Framed:
+        """The block that holds `at`: the outer one, where a body holds the text of another."""
+        text = printed.text
+        header = find_header(text, at, final=final)
+        block: Framed = None
+        if header is not None and (start := _own_line(text, header.start)) >= 0:
+            block = frame_raw(text, at, RawBlock(header, start, "", self.name), final=final)
+        other = _CHAN_SIP.frame(text, at, final=final)
+        if isinstance(other, Frame | Incomplete) and (block is None or other.start < block.start):
+            return other if printed.dated else None  # without dates chan_sip's blocks are raw ones
+        return block
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""
         return text
 
 
-def _message(window: Window, begin: int, header: BlockHeader, *, terminal: bool, dated: bool) -> tuple[bytes, int]:
-    """The message as it was before the console printed it, and where it ends: line by line up to its count."""
-    message, position, limit = bytearray(), begin, min(len(window), begin + 2 * REACH)
-    while len(message) < header.size and position < limit:
-        newline = window.find(b"\n", position, limit)
-        if newline < 0:  # half a line can be half a date
-            return bytes(message), limit
-        line = bytes(window[position : newline + 1])
-        if dated and (date := _DATE.match(line)):
-            line = line[date.end() :]
-        message += line[:-2] + b"\n" if terminal and line.endswith(b"\r\n") else line
-        position = newline + 1
-    if len(message) > header.size + 1:
-        extent = measure(message, 0)
-        return bytes(message[: extent.end] if extent.end else message[: header.size]), position
-    return bytes(message[: header.size]), position
+def _own_line(text: bytes, header: int) -> int:
+    """Start of the header's line, -1 where it holds more than a console puts before a header."""
+    start = text.rfind(b"\n", max(0, header - _LONGEST_LINE), header) + 1
+    lead = NOISE.sub(b"", text[start:header])
+    return start if not lead or _DATE.fullmatch(lead) else -1

@@ -68,6 +68,12 @@ def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHead
     return header
 
 
+def in_block(window: Window, at: int) -> bool:
+    """Whether position `at` lies within the message of a block."""
+    header = find_header(window, at, final=False)
+    return header is not None and header.end < at <= header.end + header.size
+
+
 def _fits(window: Window, end: int) -> bool:
     """Asterisk ends a block with one LF more than the message; syslog can take it away again."""
     return b"\n" in window[end - 1 : end + 1] or end == len(window)
