@@ -156,21 +156,24 @@ def sample(changed: Sequence[str], most: int = SAMPLE) -> Sequence[str]:
 def gather(rows: Iterable[tuple[int, str, str]], like: Mapping[str, str], what: str) -> dict[str, str]:
     """Make the entries of rows that were read: each a line's number, a key and what it gives.
 
-    Texts that `like` has, too, are shared with it; a second copy of a million entries would take 150 MB.
-    Raises TargetError where `what`, the name of a key, stands there twice.
+    Texts that `like` has, too, are shared with it, keys as long as they come in its order: a second copy of a million
+    entries would take 150 MB. Raises TargetError where `what`, the name of a key, stands there twice.
     """
-    missing = set(like)
-    others: dict[str, str] = {}
+    found: dict[str, str] = {}
+    known_keys = iter(like)
     for number, key, value in rows:
-        if key in missing:
-            missing.discard(key)
-            if like[key] != value:
-                others[key] = value
-        elif key in like or key in others:
+        if key in found:
             raise TargetError(f"line {number}: {what} stands there twice")
-        else:
-            others[key] = value
-    return {key: value for key, value in like.items() if key not in missing} | others
+        known = like.get(key)
+        if known is None:
+            found[key] = value
+            continue
+        for own in known_keys:
+            if own == key:
+                key = own  # noqa: PLW2901 - the same text, held once
+                break
+        found[key] = known if known == value else value
+    return found
 
 
 _AT_ONCE = 4096
