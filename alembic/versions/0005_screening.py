@@ -1,7 +1,8 @@
-"""What a look at a remap's URIs came to, by which hash remaps of its new URI are found, and an index for pages."""
+"""What a look at a remap's URIs came to, how remaps of its new URI are found, which calls to it were counted."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 from redirectd.collect.verdict import digest
 from redirectd.sip.routekey import route_key
@@ -13,6 +14,7 @@ branch_labels = None
 depends_on = None
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 PART = 1000
 
 REMAP = sa.table(
@@ -21,7 +23,7 @@ REMAP = sa.table(
 
 
 def upgrade() -> None:
-    """A table, a column that is filled from the new URIs, and two indexes."""
+    """Two tables, a column that is filled from the new URIs, and an index for pages."""
     op.create_table(
         "screening",
         sa.Column("remap_id", BIG_ID, nullable=False),
@@ -30,6 +32,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["remap_id"], ["remap.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("remap_id"),
     )
+    op.create_table(
+        "followed_call",
+        sa.Column("key", sa.String(32), nullable=False),
+        sa.Column("seen_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(op.f("ix_followed_call_seen_at"), "followed_call", ["seen_at"])
     op.add_column("remap", sa.Column("new_hash", sa.String(32)))
     _fill()
     op.create_index(op.f("ix_remap_new_hash"), "remap", ["new_hash"])

@@ -91,6 +91,7 @@ class PolicySection(Section):
     suspend_failing_after: int | None = Field(
         default=None,
         ge=1,
+        le=1000,  # more calls of one answer are not counted
         description="Revoke an approved remap at the next apply once its target has answered 404, 410 or 604 in so "
         "many calls. Absent: it is shown as failing, and keeps routing.",
         examples=[10],

@@ -6,11 +6,9 @@ afterwards (`redirectd ingest`) are not followed: the service has read them, or 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
 
 from sqlalchemy import Connection
 
@@ -18,18 +16,15 @@ from redirectd.collect.answer import WEAK, Answer, from_messages, from_record
 from redirectd.collect.pair import find_request
 from redirectd.collect.reader import Reading
 from redirectd.collect.scan import Block, Scanner
-from redirectd.collect.verdict import digest
 from redirectd.dialects.frame import Dialect, Direction, Frame, Record
 from redirectd.dialects.registry import literals
 from redirectd.dialects.stamps import parse_stamp
-from redirectd.review.followup import FOLLOWED, Followed, Watch
+from redirectd.review.followup import FOLLOWED
+from redirectd.review.watch import Followed, Watch, record
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sources.log import Log
 from redirectd.sources.source import Segment
 from redirectd.store.database import Database
-
-REFRESH_SECONDS = 60.0
-"""How often it looks for new decisions: an approval routes nothing before the next apply anyway."""
 
 MOST_PAIRED = 64
 """Answers a block whose request is looked for: figures, not evidence, so a storm of 404s may count too low."""
@@ -40,9 +35,6 @@ MOST_UNPAIRED = 8
 SLACK = 256
 """Bytes behind the collector's offset that are looked at: it leaves the last few for a mark that their end may cut,
 and no record is so short that it could stand in them alone and be found again after a restart."""
-
-REMEMBERED = 16_384
-"""Calls remembered, so that a retransmission and another logger's copy count once."""
 
 
 @dataclass(slots=True)
@@ -80,32 +72,25 @@ class Follower:
     `undo`. A record that the end of the stretch cuts is read with the next one; a kill in between loses that one.
     """
 
-    def __init__(self, reading: Reading, database: Database, *, clock: Callable[[], datetime]) -> None:
-        """`clock` gives the time by which the log's dates without a year are told."""
+    def __init__(self, reading: Reading, database: Database, watch: Watch, *, clock: Callable[[], datetime]) -> None:
+        """`clock` gives the time by which the log's dates without a year are told; `watch` serves all sources."""
         self._reading = reading
         self._database = database
+        self._watch = watch
         self._clock = clock
-        self._watch = Watch()
-        self._refreshed_at: float | None = None
         self._literals = literals(reading.dialects, FOLLOWED)
         self._scanner: Scanner | None = None
         self._log: Log | None = None
         self._reached = 0  # what the collector had dealt with at the last call
-        self._seen: OrderedDict[str, None] = OrderedDict()
-        self._new: list[str] = []
         self._found: list[Followed] = []
 
     def refresh(self) -> None:
         """Looks for new decisions where that is due. Raises StoreError."""
-        if self._refreshed_at is not None and monotonic() - self._refreshed_at < REFRESH_SECONDS:
-            return
-        with self._database.read() as connection:
-            self._watch.refresh(connection)
-        self._refreshed_at = monotonic()
+        self._watch.refresh(self._database)
 
     def read(self, segment: Segment, offset: int) -> bool:
         """Takes the answers in what the collector has read of a segment, to `offset`; whether there are any."""
-        if not self._watch.targets:
+        if self._watch.is_empty:
             self._scanner = None
             return False
         log = _Until(segment.log, offset + SLACK)
@@ -122,18 +107,15 @@ class Follower:
     def store(self, connection: Connection) -> None:
         """Counts what was found, in the transaction that holds the position."""
         if self._found:
-            self._watch.record(connection, self._found)
+            record(connection, self._found)
 
     def confirm(self) -> None:
         """Says that all of it is committed."""
         self._found.clear()
-        self._new.clear()
 
     def undo(self) -> None:
         """Forgets what was read since, which comes again."""
-        for key in self._new:
-            self._seen.pop(key, None)
-        self.confirm()
+        self._found.clear()
         self._scanner = None
 
     def _take(self, log: Log, block: Block, now: datetime) -> None:
@@ -156,18 +138,9 @@ class Follower:
         seen_at = answer.seen_at
         if answer.rank == WEAK or answer.request_uri is None or seen_at is None or answer.in_dialog:
             return
-        followed = self._watch.followed(answer.status, answer.method, answer.request_uri, seen_at)
-        if followed is None:
-            return
-        # By call, not by branch: two proxies in a row that ask for one URI are told of one call.
-        key = digest(answer.call_id, followed.target, str(answer.status))
-        if key in self._seen:
-            return
-        self._seen[key] = None
-        self._new.append(key)
-        self._found.append(followed)
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        followed = self._watch.followed(answer.call_id, answer.status, answer.method, answer.request_uri, seen_at)
+        if followed is not None:
+            self._found.append(followed)
 
 
 def _answer(log: Log, block: Block, told: Frame, dialect: Dialect, seen_at: datetime | None) -> Answer | None:

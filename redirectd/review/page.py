@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, exists, false, not_, or_, sele
 
 from redirectd.config.policy import Policy
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
+from redirectd.review.followup import may_fail
 from redirectd.review.holds import is_trusted, with_holds
 from redirectd.review.screening import suspects
 from redirectd.store.remap import Remap, State
@@ -21,9 +22,6 @@ CHUNK = 500
 
 MOST_GATEWAYS = 50
 """Approved gateway moves whose users the database looks for by their host."""
-
-MOST_FAILING = 10_000
-"""Failing remaps that a filter looks at: databases bound the number of parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +171,7 @@ def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement
         past = select(in_service.c.remap_id).where(in_service.c.calls > 0)
         return [remap.c.state == State.APPROVED, remap.c.id.in_(past)]
     if flag == FAILING:
-        from redirectd.review.followup import failing
-
-        return [remap.c.state == State.APPROVED, remap.c.id.in_(list(failing(connection))[:MOST_FAILING])]
+        return [remap.c.state == State.APPROVED, may_fail()]
     gateways = connection.scalars(
         select(remap.c.old_key)
         .where(remap.c.state == State.APPROVED, remap.c.kind == "gateway")

@@ -16,6 +16,7 @@ from redirectd.store.schema import (
     event,
     event_pack,
     evidence,
+    followed_call,
     generation,
     generation_file,
     quarantine,
@@ -64,7 +65,8 @@ def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> P
     return Pruned(
         evidence=_drop(database, evidence, evidence.c.id, evidence.c.seen_at, old),
         events=_drop(database, event, event.c.key, event.c.seen_at, old)
-        + _drop(database, event_pack, event_pack.c.seen_at, event_pack.c.seen_at, old),
+        + _drop(database, event_pack, event_pack.c.seen_at, event_pack.c.seen_at, old)
+        + _drop(database, followed_call, followed_call.c.key, followed_call.c.seen_at, old),
         refusals=_drop(database, refusal, refusal.c.id, refusal.c.last_seen, old),
         quarantine=_drop(database, quarantine, quarantine.c.id, quarantine.c.seen_at, old_quarantine),
         generations=_in_parts(database, lambda connection: _drop_generations(connection, node, keep.generations)),

@@ -23,6 +23,7 @@ from redirectd.config.sources import SourceSection
 from redirectd.dialects import hints, registry
 from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
+from redirectd.review.watch import Watch
 from redirectd.service.reader import Feed
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep import HepListener
@@ -48,7 +49,7 @@ LOOK_SECONDS = 1.0
 class SourceFeed:
     """A source of any kind."""
 
-    def __init__(self, source: SourceSection, config: Config, database: Database) -> None:
+    def __init__(self, source: SourceSection, config: Config, database: Database, watch: Watch) -> None:
         """Raises StoreError without a database, SourceError for an address that can't be listened on."""
         path = config.resolve(source.path) if source.path is not None else None
         reading = _reading(source, path, config)
@@ -59,7 +60,7 @@ class SourceFeed:
             node=config.node,
             clock=_now,
             on_progress=SessionProgressLog(source.name) if source.session_progress == "each" else _count_only,
-            companion=Follower(reading, database, clock=_now),
+            companion=Follower(reading, database, watch, clock=_now),
         )
         self._wake = Wake([path] if path is not None else [])
 
@@ -109,9 +110,9 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_feed(source: SourceSection, config: Config, database: Database) -> Feed:
+def open_feed(source: SourceSection, config: Config, database: Database, watch: Watch) -> Feed:
     """The feed for a source. Raises StoreError and SourceError."""
-    return SourceFeed(source, config, database)
+    return SourceFeed(source, config, database, watch)
 
 
 def _open_source(source: SourceSection, path: Path | None, stored: Mapping[str, Any] | None) -> Source[Any]:

@@ -16,6 +16,7 @@ from redirectd.config.database import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
+from redirectd.review.watch import Watch
 from redirectd.service.feed import open_feed, zone_of
 from redirectd.service.fleet import ReaderSpec
 from redirectd.service.jobs import is_paused, make_jobs
@@ -30,12 +31,13 @@ _log = structlog.get_logger("redirectd.apply")
 
 
 class Store:
-    """The database behind its URL, made ready by whichever thread needs it first."""
+    """The database behind its URL, made ready by whichever thread needs it first, and what all sources watch for."""
 
     def __init__(self, url: str) -> None:
         """Connects to nothing yet. Raises ConfigError for a URL that can't be used."""
         self.url = url
         self.database = Database(url)
+        self.watch = Watch()
         self._lock = Lock()
         self._is_ready = False
 
@@ -98,7 +100,7 @@ class Site:
 
     def _open(self, source: SourceSection) -> Feed:
         database = self.store.ready()
-        return open_feed(source, self.config, database)
+        return open_feed(source, self.config, database, self.store.watch)
 
     def _apply(self) -> None:
         database = self.store.ready()

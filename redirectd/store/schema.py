@@ -123,6 +123,13 @@ followup = Table(
     Column("last_seen", UtcDateTime, nullable=False),
 )
 
+followed_call = Table(
+    "followed_call",
+    metadata,
+    Column("key", String(32), primary_key=True),  # hash of a call, a target and its answer: counted in `followup`
+    Column("seen_at", UtcDateTime, nullable=False, index=True),
+)
+
 screening = Table(
     "screening",
     metadata,

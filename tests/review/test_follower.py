@@ -20,6 +20,7 @@ from redirectd.errors import StoreError
 from redirectd.review.decide import Decision, approve
 from redirectd.review.follower import Follower
 from redirectd.review.followup import failing
+from redirectd.review.watch import Watch
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
 from redirectd.store.database import Database
@@ -48,13 +49,14 @@ class Followed:
         with self.log.open("ab") as log:
             log.write(b"".join(messages))
 
-    def collector(self) -> Collector:
-        reading = Reading("full", registry.detect(self.log.read_bytes()), UTC, Policy())
+    def collector(self, log: Path | None = None) -> Collector:
+        file = log or self.log
+        reading = Reading(file.stem, registry.detect(file.read_bytes()), UTC, Policy())
 
         def open_source(stored: Mapping[str, Any] | None) -> FollowedFile:
-            return FollowedFile(self.log, Position.from_dict(dict(stored)) if stored is not None else None)
+            return FollowedFile(file, Position.from_dict(dict(stored)) if stored is not None else None)
 
-        companion = Follower(reading, self.database, clock=lambda: NOW)
+        companion = Follower(reading, self.database, Watch(), clock=lambda: NOW)
         self.opened.append(
             Collector(
                 open_source,
@@ -142,11 +144,24 @@ def test_a_repeated_answer_counts_once(followed: Followed) -> None:
 
 
 def test_nothing_is_counted_twice_over_a_restart(followed: Followed) -> None:
-    """The figures and the position behind them are committed together."""
+    """The figures and the position behind them are committed together, and what repeats a call then is known."""
     followed.write(call(1))
     followed.read()
     followed.read()
     assert followed.figures() == {404: 1}
+    followed.write(call(1), call(2))
+    followed.read()
+    assert followed.figures() == {404: 2}
+
+
+def test_r8_a_call_that_two_sources_tell_of_counts_once(followed: Followed) -> None:
+    """R8: Asterisk's log and Kamailio's record of one call, read as two sources with one watch between them."""
+    followed.write(call(1), call(2))
+    followed.read()
+    other = followed.log.with_name("kamailio.log")
+    other.write_bytes(record(status=404, buri=NEW, call="later-1", ts="1795365363.1"))
+    followed.read(followed.collector(other))
+    assert followed.figures() == {404: 2}
 
 
 def test_an_answer_that_is_still_being_written_counts_when_it_is_whole(followed: Followed) -> None:

@@ -6,15 +6,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import func, select
 
 from redirectd.review.attention import attention, with_attention
 from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision
 from redirectd.review.flags import FAILING, STALE
-from redirectd.review.followup import Watch, failing, suspend_failing
+from redirectd.review.followup import MOST_CALLS, failing, suspend_failing
 from redirectd.review.undo import do_confirm, undo
+from redirectd.review.watch import Watch, record
 from redirectd.store import audit
 from redirectd.store.remap import Remap, State
+from redirectd.store.schema import followed_call
 from tests.review.world import NOW, POLICY, World
 
 OLD, NEW = "sip:alice@old.example.com", "sip:alice@new.example.net"
@@ -35,10 +38,10 @@ def approved(world: World) -> Remap:
 def answered(world: World, *answers: tuple[int, str, float]) -> None:
     """Answers to INVITEs that the logs tell of: status, Request-URI, hours since the approval."""
     watch = Watch()
+    watch.refresh(world.database)
+    told = [watch.followed(f"call at {at}", status, "INVITE", uri, hours(at)) for status, uri, at in answers]
     with world.database.begin() as connection:
-        watch.refresh(connection)
-        told = [watch.followed(status, "INVITE", uri, hours(at)) for status, uri, at in answers]
-        watch.record(connection, [one for one in told if one is not None])
+        record(connection, [one for one in told if one is not None])
 
 
 def reasons(world: World) -> dict[int, str]:
@@ -73,16 +76,36 @@ def test_a_target_that_answers_404_is_failing_with_its_figures(world: World, app
 def test_other_answers_say_nothing(world: World, approved: Remap, status: int, method: str, uri: str) -> None:
     """Busy and unavailable, other methods and other URIs do not make a remap fail."""
     watch = Watch()
-    with world.database.read() as connection:
-        watch.refresh(connection)
-    assert watch.followed(404, "INVITE", NEW, hours(1)) is not None
-    assert watch.followed(status, method, uri, hours(1)) is None
+    watch.refresh(world.database)
+    assert watch.followed("call", 404, "INVITE", NEW, hours(1)) is not None
+    assert watch.followed("call", status, method, uri, hours(1)) is None
 
 
 def test_what_was_answered_before_the_decision_does_not_count(world: World, approved: Remap) -> None:
     """A backlog that is read after the approval tells of the time before it."""
     answered(world, (404, NEW, -5), (404, NEW, 0))
     assert reasons(world) == {}
+
+
+def test_calls_are_counted_up_to_a_bound(world: World, approved: Remap) -> None:
+    """A number that is gone may be dialled for ever: its figure says so, and no more calls are kept."""
+    calls = [(404, NEW, 1 + number / 1000) for number in range(MOST_CALLS + 5)]
+    answered(world, *calls[: MOST_CALLS - 1])
+    assert f"404 in {MOST_CALLS - 1} calls, " in reasons(world)[approved.id]
+    answered(world, *calls[MOST_CALLS - 1 :])
+    answered(world, (404, NEW, 8))
+    assert reasons(world)[approved.id].endswith(f"404 in {MOST_CALLS} calls or more, last 2026-03-01 20:00 UTC")
+    with world.database.read() as connection:
+        assert connection.scalars(select(func.count()).select_from(followed_call)).one() == len(calls)
+
+
+def test_a_call_is_counted_once_for_every_remap_that_leads_there(world: World, approved: Remap) -> None:
+    """Two old URIs that moved to one target both fail by its calls, each by each call once."""
+    other = world.approve(world.told("sip:alice2@old.example.com", NEW).id)
+    answered(world, (404, NEW, 1))
+    answered(world, (404, NEW, 1), (404, NEW, 2))
+    assert reasons(world).keys() == {approved.id, other.id}
+    assert all("404 in 2 calls, " in reason for reason in reasons(world).values())
 
 
 def test_a_pending_remap_is_not_watched(world: World) -> None:
@@ -97,12 +120,13 @@ def test_the_watch_follows_decisions(world: World, approved: Remap) -> None:
     from redirectd.review.decide import revoke
 
     watch = Watch()
+    watch.refresh(world.database)
+    assert watch.followed("call", 404, "INVITE", NEW, hours(1)) is not None
     with world.database.begin() as connection:
-        watch.refresh(connection)
-        assert list(watch.targets) == [NEW]
         revoke(connection, approved.id, BY)
-        watch.refresh(connection)
-    assert watch.targets == {}
+    watch.refresh(world.database, at_once=True)
+    assert watch.is_empty
+    assert watch.followed("call", 404, "INVITE", NEW, hours(1)) is None
 
 
 def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world: World, approved: Remap) -> None:
@@ -113,6 +137,31 @@ def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world
     }
     world.approve(onward.id)
     assert reasons(world) == {}
+
+
+@pytest.mark.parametrize(
+    ("new", "asked"),
+    [
+        ("sip:alice@NEW.example.net", "sip:alice@new.example.net"),
+        ("sip:%61lice@new.example.net;user=phone", "sip:alice@new.example.net"),
+        ("sip:alice@new.example.net", "sip:alice@new.example.net;user=phone"),
+        ("sip:alice@[2001:4860::0:1]", "sip:alice@[2001:4860:0:0::1]"),
+    ],
+)
+def test_r24_moving_on_is_told_by_the_route_key(world: World, new: str, asked: str) -> None:
+    """R24: a target that was written in another way has moved on all the same; another port is another place."""
+    one = world.approve(world.told(OLD, new).id)
+    world.told(f"{asked.partition(';')[0]}:5070", "sip:alice@third.example", first=1, last=2)
+    assert reasons(world) == {}
+    onward = world.told(asked, "sip:alice@third.example", first=1, last=2)
+    assert reasons(world)[one.id].endswith(f"(see remap {onward.id})")
+
+
+def test_a_gateway_that_has_moved_on_is_failing(world: World) -> None:
+    """The same for a host that answered a ping."""
+    one = world.approve(world.told("sip:gw.example", "sip:gw2.example:5070", method="OPTIONS").id)
+    onward = world.told("sip:gw2.example:5070", "sip:gw3.example", method="OPTIONS", first=1, last=2)
+    assert reasons(world)[one.id].endswith(f"(see remap {onward.id})")
 
 
 def test_failing_comes_first_then_stale(world: World, approved: Remap) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from redirectd.config.load import parse
-from redirectd.review.followup import Watch
+from redirectd.review.watch import Watch, record
 from redirectd.service.jobs import make_jobs
 from redirectd.service.schedule import JobSpec
 from redirectd.store.remap import State
@@ -42,11 +42,12 @@ def test_failing_remaps_leave_before_the_apply_that_follows(world: World) -> Non
     """Suspended at the next apply, and only where configured."""
     one = world.approve(world.told("sip:a@old.example.com", "sip:a@new.example.net").id)
     watch = Watch()
+    watch.refresh(world.database)
+    later = datetime.now(UTC) + timedelta(days=3650)
+    told = watch.followed("call", 404, "INVITE", "sip:a@new.example.net", later)
+    assert told is not None
     with world.database.begin() as connection:
-        watch.refresh(connection)
-        told = watch.followed(404, "INVITE", "sip:a@new.example.net", datetime.now(UTC) + timedelta(days=3650))
-        assert told is not None
-        watch.record(connection, [told])
+        record(connection, [told])
     applied: list[str] = []
     jobs(world, "", applied)["apply"].run()
     assert world.get(one.id).state is State.APPROVED
