@@ -28,6 +28,7 @@ INSTALLED: dict[str, Callable[[], bool]] = {
     "postgresql": database.postgresql_installed,
     "mariadb": database.mariadb_installed,
     "systemd": lambda: shutil.which("systemd-analyze") is not None,
+    "openssl": lambda: shutil.which("openssl") is not None,
 }
 
 StartKamailio = Callable[..., Kamailio]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from redirectd.apply.control import AnswerError, RetryLater, open_channel
@@ -13,6 +16,7 @@ from redirectd.targets.base import Command
 from tests.peers.conftest import StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup
 from tests.peers.lab.kamailio import Kamailio, Script
+from tests.peers.lab.loopback import free_port, own_address
 
 BIG_BINRPC = """modparam("ctl", "binrpc_max_body_size", 10000)
 modparam("ctl", "binrpc_struct_max_body_size", 10000)"""
@@ -162,3 +166,60 @@ def test_manager_actions_are_sent_ahead_of_their_answers(start_asterisk: StartAs
         channel.act([Command("DBPut", ("redirectd", "k", "a\r\nAction: Command\r\nCommand: core stop now"))])
     assert channel.probe().startswith("Asterisk ")
     channel.close()
+
+
+def _certificate(folder: Path, name: str) -> Path:
+    """Make a self-signed certificate for *name* (a subjectAltName); its key is in a file beside it."""
+    made = folder / "manager.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=pbx"]
+    command += ["-addext", f"subjectAltName={name}", "-keyout", str(folder / "manager.key"), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+def _tls(folder: Path, address: str, port: int) -> Setup:
+    """The operator's TLS part of manager.conf, with the certificate from `_certificate`."""
+    lines = ["tlsenable = yes", f"tlsbindaddr = {address}:{port}", f"tlscertfile = {folder}/manager.pem"]
+    return Setup("", manager_general="\n".join([*lines, f"tlsprivatekey = {folder}/manager.key"]))
+
+
+@pytest.mark.peer("asterisk", "openssl")
+def test_the_manager_is_spoken_to_over_tls(start_asterisk: StartAsterisk, short_folder: Path) -> None:
+    """`amis://` with the manager's own certificate as `ca`: questions, a reload and 2,000 actions in one go."""
+    address = own_address()
+    port = free_port(address, start=5039)
+    ca = _certificate(short_folder, f"IP:{address}")
+    server = start_asterisk(_tls(short_folder, address, port))
+    spec = f"amis://{AMI_USER}@{address}:{port}?ca={ca}"
+    channel = open_channel(spec, timeout=10, password=AMI_SECRET)
+    assert isinstance(channel, Ami)
+    assert channel.probe().startswith("Asterisk ")
+    assert "eloaded" in str(channel.ask(Command("dialplan reload")))
+    channel.act([Command("DBPut", ("redirectd", f"k{i}", f"sip:{i}@h;x=1" + 200 * "y")) for i in range(2000)])
+    assert "Value: sip:1999@h;x=1" in str(channel.ask(Command("database get redirectd k1999")))
+    assert "2000 results found" in server.rx("database show redirectd")
+    server.stop()
+    with pytest.raises(PeerError):
+        channel.probe()
+    server.start()
+    assert channel.probe().startswith("Asterisk ")
+    channel.close()
+
+
+@pytest.mark.peer("asterisk", "openssl")
+def test_a_manager_that_is_not_trusted_gets_no_password(start_asterisk: StartAsterisk, short_folder: Path) -> None:
+    """Without the CA, under another name, or where no TLS is spoken, no login is sent, and the mend is named."""
+    address = own_address()
+    port = free_port(address, start=5039)
+    ca = _certificate(short_folder, "DNS:pbx.example.net")
+    server = start_asterisk(_tls(short_folder, address, port))
+    ways = {
+        f"amis://{AMI_USER}@{address}:{port}": "?ca=",
+        f"amis://{AMI_USER}@{address}:{port}?ca={ca}": "as the certificate does",
+        f"amis://{AMI_USER}@{server.address}:{server.ami_port}?ca={ca}": "TLS",
+    }
+    for spec, mend in ways.items():
+        with pytest.raises(PeerError) as error:
+            open_channel(spec, timeout=5, password=AMI_SECRET).probe()
+        assert mend in error.value.what_to_do, spec
+    assert "logged on" not in server.full_log.read_text()

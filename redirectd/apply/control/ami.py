@@ -103,7 +103,10 @@ class Ami:
     def _window(self, stream: Stream, actions: Sequence[Fields], deadline: Deadline) -> list[Message]:
         ids = [f"redirectd-{next(self._numbers)}" for _ in actions]
         sent = (self._action([*action, ("ActionID", number)]) for action, number in zip(actions, ids, strict=True))
-        stream.send(b"".join(sent), deadline)
+        # Asterisk waits for its socket, not for what TLS has read ahead of it: of several actions in one record it
+        # forgets those that its buffer of 1,024 bytes can't take, until more comes.
+        for block in [b"".join(sent)] if self._tls is None else sent:
+            stream.send(block, deadline)
         found: dict[str, Message] = {}
         while len(found) < len(ids):
             message = _read(stream.take_until(b"\r\n\r\n", deadline))

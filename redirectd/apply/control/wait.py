@@ -147,6 +147,11 @@ def _close(sock: socket.socket | None) -> None:
 def unreachable(where: str, error: OSError, *, unix: bool) -> PeerError:
     """Make the error for a server that can't be reached."""
     why = f"cannot be reached ({error.strerror or error})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"its certificate is not trusted ({error.verify_message})"
+        return PeerError(where, why, "name its CA by ?ca=/PATH.pem, and the host as the certificate does")
+    if isinstance(error, ssl.SSLError):
+        return PeerError(where, f"can't begin TLS ({error.reason})", "see that this port of the server is its TLS one")
     if isinstance(error, PermissionError):
         return PeerError(where, why, "give redirectd's user or group access to the socket")
     if unix and isinstance(error, FileNotFoundError):

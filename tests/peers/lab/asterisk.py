@@ -43,13 +43,14 @@ class Setup:
     """What the operator's configuration says beyond the laboratory's fixed part.
 
     `redirect_method` is the trunk's (user, uri_core, uri_pjsip), `logger_general` goes into logger.conf's [general]
-    (dateformat and the like), `pjsip` is appended to pjsip.conf.
+    (dateformat and the like), `manager_general` into manager.conf's, `pjsip` is appended to pjsip.conf.
     """
 
     extensions: str
     context: str = "from-caller"
     redirect_method: str = "uri_core"
     logger_general: str = ""
+    manager_general: str = ""
     pjsip: str = ""
 
 
@@ -121,6 +122,7 @@ class Asterisk:
             "CONTEXT": setup.context,
             "REDIRECTMETHOD": setup.redirect_method,
             "LOGGERGENERAL": setup.logger_general,
+            "MANAGERGENERAL": setup.manager_general,
             "PJSIP": setup.pjsip,
             "EXTENSIONS": setup.extensions,
         }
