@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, or_, select
@@ -13,24 +14,62 @@ from redirectd.sip.routekey import RouteKey
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import State
 from redirectd.store.schema import remap
+from redirectd.store.upsert import chunks
 
-MOST_INWARD = 20
-"""Remaps that lead to a URI which are looked up at most: a card shows a handful."""
+MOST_AROUND = 20
+"""Remaps around a URI that are looked up at most: a card shows a handful."""
+
+
+class Chains:
+    """The approved remaps that calls can come by, read level by level for many starts at once."""
+
+    def __init__(self, connection: Connection, *, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+        self._links: dict[tuple[RouteKind, RouteKey], list[Approved]] = {}
+
+    def reach(self, kind: RouteKind, starts: Iterable[SipUri]) -> None:
+        """Reads every approved remap that a call to one of `starts` can come by, however long the chains."""
+        waiting = {matching_key(kind, start) for start in starts}
+        while waiting := {key for key in waiting if (kind, key) not in self._links}:
+            for key in waiting:
+                self._links[kind, key] = []
+            found = self._of_keys(kind, waiting)
+            for one in found:
+                self._links.setdefault((kind, matching_key(kind, one.old)), []).append(one)
+            waiting = {matching_key(kind, one.new) for one in found}
+
+    def onward(self, kind: RouteKind, start: SipUri) -> list[Approved]:
+        """What a call to `start`, which was reached before, can come by; each once."""
+        waiting = [matching_key(kind, start)]
+        seen = set(waiting)
+        found: list[Approved] = []
+        while waiting:
+            for one in self._links.get((kind, waiting.pop()), ()):
+                found.append(one)
+                key = matching_key(kind, one.new)
+                if key not in seen:
+                    seen.add(key)
+                    waiting.append(key)
+        return found
+
+    def put(self, one: Approved) -> None:
+        """Takes an approval in, in place of what was approved for its old URI (R30)."""
+        self._links[one.kind, matching_key(one.kind, one.old)] = [one]
+
+    def _of_keys(self, kind: RouteKind, keys: Iterable[RouteKey]) -> list[Approved]:
+        found = []
+        for part in chunks(digest(kind, str(key)) for key in keys):
+            query = select(remap).where(remap.c.old_hash.in_(part), *_alive(self._now)).order_by(remap.c.id)
+            found += [_approved(row.id, kind, row.old_uri, row.new_uri) for row in self._connection.execute(query)]
+        return found
 
 
 def onward(connection: Connection, kind: RouteKind, start: SipUri, *, now: datetime) -> list[Approved]:
     """Every approved remap that a call to `start` can come by, however long the chain; each once."""
-    waiting = [matching_key(kind, start)]
-    seen: set[RouteKey] = set(waiting)
-    found: list[Approved] = []
-    while waiting:
-        for one in _of_key(connection, kind, waiting.pop(), now):
-            found.append(one)
-            key = matching_key(kind, one.new)
-            if key not in seen:
-                seen.add(key)
-                waiting.append(key)
-    return found
+    chains = Chains(connection, now=now)
+    chains.reach(kind, [start])
+    return chains.onward(kind, start)
 
 
 def inward(connection: Connection, kind: RouteKind, end: SipUri, *, now: datetime) -> list[Approved]:
@@ -44,14 +83,27 @@ def inward(connection: Connection, kind: RouteKind, end: SipUri, *, now: datetim
     )
     if goal.user:
         query = query.where(remap.c.new_uri.contains(goal.user, autoescape=True))
-    rows = connection.execute(query.order_by(remap.c.id).limit(50 * MOST_INWARD))
+    rows = connection.execute(query.order_by(remap.c.id).limit(50 * MOST_AROUND))
     found = [_approved(row.id, kind, row.old_uri, row.new_uri) for row in rows]
-    return [one for one in found if matching_key(kind, one.new) == goal][:MOST_INWARD]
+    return [one for one in found if matching_key(kind, one.new) == goal][:MOST_AROUND]
 
 
-def _of_key(connection: Connection, kind: RouteKind, key: RouteKey, now: datetime) -> list[Approved]:
-    query = select(remap).where(remap.c.old_hash == digest(kind, str(key)), *_alive(now)).order_by(remap.c.id)
-    return [_approved(row.id, kind, row.old_uri, row.new_uri) for row in connection.execute(query)]
+def alongside(connection: Connection, kind: RouteKind, old: SipUri, *, now: datetime) -> list[Approved]:
+    """Approved remaps of the same old user and host with another port, transport or scheme. The first few by id.
+
+    A target that matches on user and host alone can't tell them apart.
+    """
+    goal = matching_key(kind, old)
+    query = select(remap).where(
+        remap.c.kind == kind, remap.c.old_key.contains(goal.host, autoescape=True), *_alive(now)
+    )
+    if goal.user:
+        query = query.where(remap.c.old_key.contains(goal.user, autoescape=True))
+    rows = connection.execute(query.order_by(remap.c.id).limit(50 * MOST_AROUND))
+    found = [_approved(row.id, kind, row.old_uri, row.new_uri) for row in rows]
+    keys = [(one, matching_key(kind, one.old)) for one in found]
+    same = [one for one, key in keys if (key.user, key.host) == (goal.user, goal.host) and key != goal]
+    return same[:MOST_AROUND]
 
 
 def _alive(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -18,13 +18,14 @@ from redirectd.collect.verdict import digest
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.chain import sip
-from redirectd.review.decide import Decision
+from redirectd.review.decide import Decision, Step
 from redirectd.review.exchange import Portable
 from redirectd.review.importing import import_rows
-from redirectd.review.undo import Step, do_approve, do_reject
+from redirectd.review.undo import do_approve, do_reject
 from redirectd.sip.routekey import RouteKey, route_key
 from redirectd.sip.uri import SipUri
 from redirectd.store.remap import Remap, State, Target
+from redirectd.store.remaps import Uris
 from redirectd.store.schema import remap, remap_peer
 from redirectd.store.upsert import chunks
 
@@ -177,24 +178,26 @@ def _gateway(connection: Connection, proposal: Proposal, decision: Decision, pol
     return int(connection.execute(query).scalar_one())
 
 
-def covered_by_gateways(connection: Connection, given: Sequence[Remap]) -> dict[int, int]:
+def covered_by_gateways(connection: Connection, given: Sequence[Remap | Uris]) -> dict[int, int]:
     """The user remaps that say what an approved gateway remap says of the whole host, and that one's id."""
-    keys = {
-        one.id: (str(route_key(sip(one.old_uri)).without_user), route_key(sip(one.new_uri)))
-        for one in given
-        if one.kind == "user" and one.new_uri is not None
-    }
-    hashes = {digest("gateway", place) for place, _ in keys.values()}
-    approved: dict[str, tuple[int, RouteKey]] = {}
-    for part in chunks(hashes):
-        query = select(remap).where(remap.c.old_hash.in_(part), remap.c.state == State.APPROVED)
-        for row in connection.execute(query):
-            approved[row.old_key] = (int(row.id), route_key(sip(row.new_uri)))
+    olds = {one.id: route_key(sip(one.old_uri)) for one in given if one.kind == "user" and one.new_uri is not None}
+    gateways = _approved_gateways(connection, {old.without_user for old in olds.values()})
     found = {}
     for one in given:
-        place, new = keys.get(one.id, ("", None))
-        if new is not None and place in approved:
-            gateway, target = approved[place]
-            if new.without_user == target and new.user == route_key(sip(one.old_uri)).user:
-                found[one.id] = gateway
+        old = olds.get(one.id)
+        if old is None or (moved := gateways.get(old.without_user)) is None:
+            continue
+        gateway, place = moved
+        if route_key(sip(one.new_uri or "")) == place._replace(user=old.user):
+            found[one.id] = gateway
+    return found
+
+
+def _approved_gateways(connection: Connection, places: Iterable[RouteKey]) -> dict[RouteKey, tuple[int, RouteKey]]:
+    """By each place that has moved as a whole: the remap that says so, and the place it moved to."""
+    found = {}
+    for part in chunks(digest("gateway", str(place)) for place in places):
+        query = select(remap).where(remap.c.old_hash.in_(part), remap.c.state == State.APPROVED)
+        for row in connection.execute(query):
+            found[route_key(sip(row.old_uri))] = (int(row.id), route_key(sip(row.new_uri)))
     return found

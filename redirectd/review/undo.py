@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 from sqlalchemy import Connection, update
 
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.confirm import confirm
-from redirectd.review.decide import Decision, approve, load, reject, reopen, revoke
+from redirectd.review.decide import TRANSITIONS, Decision, Step, approve, decide_all, load, reopen, revoke
 from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What was done to one remap: `action` is approve, reject, confirm or note; `before` is the remap as it was.
-
-    `replaced` are the remaps that an approval superseded, as they were.
-    """
-
-    action: str
-    before: Remap
-    replaced: Sequence[Remap] = ()
-
-
 def do_approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
     """Approves, and gives what takes it back. Raises as `redirectd.review.decide.approve`."""
-    take_turn(connection, audit.TURN)
-    before = load(connection, number)
-    rivals = [
-        one
-        for one in remaps.by_old_key(connection, before.old_key)
-        if one.id != number and one.kind == before.kind and one.state is State.APPROVED
-    ]
-    return approve(connection, number, decision, policy), Step("approve", before, rivals)
+    return _do(connection, "approve", number, decision, policy)
 
 
 def do_reject(connection: Connection, number: int, decision: Decision) -> tuple[Remap, Step]:
     """Rejects, and gives what takes it back."""
-    take_turn(connection, audit.TURN)
-    before = load(connection, number)
-    return reject(connection, number, decision), Step("reject", before)
+    return _do(connection, "reject", number, decision)
+
+
+def do_revoke(connection: Connection, number: int, decision: Decision) -> tuple[Remap, Step]:
+    """Takes an approval back, and gives what makes it stand again."""
+    return _do(connection, "revoke", number, decision)
 
 
 def do_confirm(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
@@ -73,6 +58,56 @@ def set_note(connection: Connection, number: int, text: str, decision: Decision)
     return load(connection, number), Step("note", before)
 
 
+def undo_all(
+    connection: Connection, steps: Iterable[Step], decision: Decision, policy: Policy
+) -> dict[int, RedirectdError]:
+    """Takes many steps back, the last one first; gives those that can't be, by id, with why."""
+    refused: dict[int, RedirectdError] = {}
+    for action, group in groupby(reversed(list(steps)), key=_alike):
+        if action:
+            refused |= _undo_alike(connection, action, list(group), decision)
+            continue
+        for step in group:
+            try:
+                with connection.begin_nested():  # what is refused half way must leave nothing behind
+                    undo(connection, step, decision, policy)
+            except RedirectdError as error:
+                refused[step.before.id] = error
+    return refused
+
+
+def _alike(step: Step) -> str:
+    """The action of steps that are taken back in the same way all at once; empty for others."""
+    return step.action if step.action in {"approve", "reject"} and not step.replaced else ""
+
+
+def _undo_alike(
+    connection: Connection, action: str, steps: Sequence[Step], decision: Decision
+) -> dict[int, RedirectdError]:
+    take_turn(connection, audit.TURN)
+    by = replace(decision, reason=f"undo of {action}")
+    found = {one.id: one for one in remaps.of_ids(connection, [step.before.id for step in steps])}
+    expected = TRANSITIONS[action][1]
+    refused: dict[int, RedirectdError] = {
+        step.before.id: _too_late(step.before.id, found.get(step.before.id))
+        for step in steps
+        if (one := found.get(step.before.id)) is None or one.state is not expected
+    }
+    numbers = [step.before.id for step in steps if step.before.id not in refused]
+    if action == "approve":
+        decide_all(connection, "revoke", numbers, by)
+    decide_all(connection, "reopen", numbers, by)
+    return refused
+
+
+def _too_late(number: int, now: Remap | None) -> RedirectdError:
+    return RedirectdError(
+        f"remap {number}",
+        f"it is {now.state if now else 'gone'} by now, so the last step can't be taken back",
+        f"look at it: redirectd show {number}",
+    )
+
+
 def undo(connection: Connection, step: Step, decision: Decision, policy: Policy) -> Remap:
     """Puts the remap back, and what its approval had replaced. Raises RedirectdError where somebody was quicker."""
     take_turn(connection, audit.TURN)
@@ -80,22 +115,42 @@ def undo(connection: Connection, step: Step, decision: Decision, policy: Policy)
     by = replace(decision, reason=f"undo of {step.action}")
     if step.action == "note":
         return set_note(connection, number, step.before.note, by)[0]
-    expected = State.REJECTED if step.action == "reject" else State.APPROVED
+    expected = TRANSITIONS.get(step.action, (None, State.APPROVED))[1]
     now = load(connection, number)
     if now.state is not expected:
-        raise RedirectdError(
-            f"remap {number}",
-            f"it is {now.state} by now, so the last step can't be taken back",
-            f"look at it: redirectd show {number}",
-        )
+        raise _too_late(number, now)
     if step.action == "confirm":
         return _as_decided_before(connection, step.before, by)
+    if step.action == "revoke":
+        _refuse_replacing(connection, step.before)
+        _approve_again(connection, step.before, by, policy)
+        return load(connection, number)
     if step.action == "approve":
         revoke(connection, number, by)
     found = reopen(connection, number, by)
     for one in step.replaced:
         _approve_again(connection, one, by, policy)
     return found
+
+
+def _do(
+    connection: Connection, action: str, number: int, decision: Decision, policy: Policy | None = None
+) -> tuple[Remap, Step]:
+    done = decide_all(connection, action, [number], decision, policy)
+    for error in done.refused.values():
+        raise error
+    return load(connection, number), done.steps[0]
+
+
+def _refuse_replacing(connection: Connection, was: Remap) -> None:
+    """What another person has approved meanwhile for the same old URI is not taken back along the way."""
+    for one in remaps.by_old_key(connection, was.old_key):
+        if one.kind == was.kind and one.state is State.APPROVED:
+            raise RedirectdError(
+                f"remap {was.id}",
+                f"remap {one.id} of the same old URI has been approved since, so the last step can't be taken back",
+                f"look at it: redirectd show {one.id}",
+            )
 
 
 def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Remap:

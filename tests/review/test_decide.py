@@ -83,7 +83,7 @@ def test_r35_a_decision_that_somebody_overtook_is_refused(world: World) -> None:
         before = decide.load(connection, number)
     _do(world, "reject", number)
     with world.database.begin() as connection, pytest.raises(RedirectdError, match="somebody else"):
-        decide._change(connection, before, "approve", BY, new_uri=before.new_uri)
+        decide._write(connection, [decide._Move(before, "approve", "")], BY)
     assert world.get(number).state is State.REJECTED
 
 
