@@ -13,9 +13,10 @@ from redirectd.plan.lookup import Lookup, lookup
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.plan.table import matching_key
 from redirectd.review.attention import with_attention
-from redirectd.review.chain import inward, onward, sip
+from redirectd.review.chain import alongside, inward, onward, sip
 from redirectd.review.decide import load
 from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.sip.compare import equal
 from redirectd.store import audit, remaps
 from redirectd.store.audit import Entry
 from redirectd.store.remap import Remap, State
@@ -108,4 +109,15 @@ def _neighbours(
     if behind:
         ids = ", ".join(str(one.id) for one in behind)
         told.append(f"remaps that lead here would go on to its new URI: {ids}")
+    told += [
+        f"remap {one.id} (pending) says that its new URI has moved on, to {one.new_uri or 'a choice of Contacts'}"
+        for one in remaps.by_old_key(connection, str(matching_key(kind, candidate.new)))
+        if one.kind == kind and one.state is State.PENDING and one.id != candidate.id
+    ]
+    told += [
+        f"remap {near.id}, approved to {near.new}, has the same old user and host with another port or transport: "
+        "a target that can't tell them apart takes neither"
+        for near in alongside(connection, kind, candidate.old, now=now)
+        if not equal(near.new, candidate.new)
+    ]
     return told

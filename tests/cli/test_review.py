@@ -1,270 +1,237 @@
-"""review on a real terminal of 80 columns: what is on the screen, what each key does, and the way back."""
+"""review on a real terminal of 80 by 24: what is on the screen, what each key does, and the way back."""
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 
-import pexpect
-import pyte
 import pytest
 
 from tests.cli.conftest import Cli
-
-COLUMNS = 80
-LAST = "? more keys"
+from tests.cli.reviewing import KEYS, Terminal, audit, reviewing, states
 
 
-class Terminal:
-    """`redirectd review` on a pty; `screen` is what a person with 80 by 200 characters sees."""
-
-    def __init__(self, cli: Cli, *args: str) -> None:
-        command = ["-m", "redirectd", "--config", str(cli.config), "review", *args]
-        environment = {**os.environ, "TERM": "vt100"}
-        self.child = pexpect.spawn(sys.executable, command, dimensions=(200, COLUMNS), timeout=60, env=environment)
-        self._screen = pyte.Screen(COLUMNS, 200)
-        self._stream = pyte.ByteStream(self._screen)
-        self.raw = b""
-
-    def until(self, text: str) -> str:
-        """Waits for a text; gives the screen as it is then."""
-        self.child.expect_exact(text.encode())
-        return self._take()
-
-    def end(self) -> str:
-        """Waits for the end with exit code 0; gives the screen."""
-        self.child.expect(pexpect.EOF)
-        screen = self._take()
-        self.child.close()
-        assert self.child.exitstatus == 0
-        return screen
-
-    def press(self, keys: str) -> None:
-        """Sends keys as they are."""
-        self.child.send(keys)
-
-    def _take(self) -> str:
-        matched = self.child.after if isinstance(self.child.after, bytes) else b""
-        seen = self.child.before + matched
-        self.raw += seen
-        self._stream.feed(seen)
-        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
-
-
-@pytest.fixture
-def terminal(filled: Cli) -> Iterator[Terminal]:
-    """A review of the users' remaps of the corpus."""
-    opened = Terminal(filled, "--kind", "user")
-    yield opened
-    opened.child.close(force=True)
-
-
-def states(cli: Cli) -> dict[int, str]:
-    """State by id."""
-    return {remap["id"]: remap["state"] for remap in cli("list", "--json").json["remaps"]}
-
-
-def test_card(filled: Cli, terminal: Terminal) -> None:
+def test_card(filled: Cli) -> None:
     """A card shows both URIs with carets under what differs, calls, peers, routing today and after, and log lines."""
-    screen = terminal.until(LAST)
-    lines = screen.splitlines()
-    place = next(number for number, line in enumerate(lines) if line.startswith("  new"))
-    start = lines[place].index("newuser")
-    assert lines[place + 1][start : start + len("newuser")] == "^" * len("newuser")
-    assert lines[place + 1][lines[place].index("sip:")] == " "
-    assert re.search(r"calls +3, 2026-", screen)
-    assert re.search(r"peers +udp:127\.0\.31\.1:6003 \(3\)", screen)
-    assert re.search(r"today +sip:alice@127\.0\.31\.1:6003 is not moved", screen)
-    assert re.search(r"after +goes to sip:newuser@127\.0\.30\.2:5060 by remap 1", screen)
-    assert "| SIP/2.0 301" in screen
-    assert b"\x1b" not in terminal.raw
+    with reviewing(filled, "--kind", "user") as terminal:
+        screen = terminal.screen
+        lines = screen.splitlines()
+        place = next(number for number, line in enumerate(lines) if line.startswith("  new"))
+        start = lines[place].index("newuser")
+        assert lines[place + 1][start : start + len("newuser")] == "^" * len("newuser")
+        assert lines[place + 1][lines[place].index("sip:")] == " "
+        assert re.search(r"-- remap 1, user -+ \d+ to go --", screen)
+        assert re.search(r"calls +3, first 2026-\S+ \S+, last 2026-", screen)
+        assert re.search(r"peers +udp:127\.0\.31\.1:6003 \(3\)", screen)
+        assert re.search(r"today +sip:alice@127\.0\.31\.1:6003 is not moved", screen)
+        assert re.search(r"after +goes to sip:newuser@127\.0\.30\.2:5060 by remap 1", screen)
+        assert "| SIP/2.0 301" in screen
+        assert "| Contact: <sip:newuser@127.0.30.2:5060>" in screen
+        assert b"\x1b" not in terminal.raw
 
 
-def test_no_line_is_wider_than_the_terminal(filled: Cli, terminal: Terminal) -> None:
-    """All cards of the corpus, their evidence and the help fit 80 columns."""
-    terminal.until(LAST)
-    terminal.press("?e" + "se" * 60)
-    terminal.end()
-    lines = terminal.raw.decode().replace("\r", "").split("\n")
-    assert len(lines) > 300
-    assert [line for line in lines if len(line) > COLUMNS] == []
+def test_r15_numbers_choose_a_contact(filled: Cli) -> None:
+    """R15: without a choice nothing is approved; c lists the Contacts, a number shows what it would do, a takes it."""
+    with reviewing(filled, "--flag", "ambiguous", "--kind", "user") as terminal:
+        number = filled("pending", "--flag", "ambiguous", "--json").json["remaps"][0]["id"]
+        assert "1-3 Contact" in terminal.screen
+        terminal.step("a", "choose one with its number or c")
+        terminal.step("9", "there are Contacts 1 to 3")
+        terminal.press("c")
+        assert "  3 q=" in terminal.until("Contact 1 to 3 (Enter: none):")
+        terminal.step("\n", "none is chosen")
+        assert re.search(r"new +sip:new-low@", terminal.step("3", "after"))
+        terminal.step("a", f"remap {number} is approved: to sip:new-low@")
+    assert filled("show", number, "--json").json["new_uri"].startswith("sip:new-low@")
 
 
-def test_keys(filled: Cli, terminal: Terminal) -> None:
-    """a approves, a number chooses the Contact (R15), u takes back, r rejects with a reason, s skips, q quits."""
-    terminal.until(LAST)
-    terminal.press("a")
-    terminal.until("remap 1 is approved")
-    terminal.until(LAST)
-    terminal.press("a")
-    terminal.until("choose one with")
-    terminal.press("3")
-    terminal.until("after")
-    terminal.until(LAST)
-    terminal.press("a")
-    terminal.until("remap 2 is approved")
-    terminal.until(LAST)
-    terminal.press("u")
-    terminal.until("undone: remap 2 is pending again")
-    terminal.until(LAST)
-    terminal.press("rnot ours\n")
-    terminal.until("remap 2 is rejected")
-    terminal.until(LAST)
-    terminal.press("s")
-    terminal.until(LAST)
-    terminal.press("q")
-    screen = terminal.end()
-    assert "1 approved, 1 rejected, 1 skipped" in screen
-    assert "next: redirectd plan" in screen
-    found = states(filled)
-    assert (found[1], found[2], found[4]) == ("approved", "rejected", "pending")
-    audit = filled("show", "2", "--json").json["audit"]
-    assert [entry["action"] for entry in audit] == ["approve", "revoke", "reopen", "reject"]
-    assert audit[-1]["reason"] == "not ours"
+def test_approve_reject_skip_undo_quit(filled: Cli) -> None:
+    """a approves, r rejects with a reason, s skips, u takes back step by step, q quits; all of it is in the audit."""
+    with reviewing(filled, "--kind", "user", "--flag", "none") as terminal:
+        first, second, third = (
+            one["id"] for one in filled("pending", "--kind", "user", "--flag", "none", "--json").json["remaps"][:3]
+        )
+        terminal.step("a", f"remap {first} is approved")
+        terminal.step("rnot ours\n", f"remap {second} is rejected", f"-- remap {third}, ")
+        terminal.step("s", "-- remap ")
+        terminal.step("u", f"undone: remap {third} is shown again", f"-- remap {third}, ")
+        terminal.step("u", f"undone: remap {second} is pending again", f"-- remap {second}, ")
+        terminal.step("u", f"undone: remap {first} is pending again", f"-- remap {first}, ")
+        terminal.step("u", "there is nothing to undo")
+        terminal.step("a", f"remap {first} is approved")
+        terminal.step("r\n", f"remap {second} is rejected")
+        terminal.press("q")
+        screen = terminal.end()
+    assert "1 approved, 1 rejected" in screen
+    assert "next plan, users: 1 new" in screen
+    assert [action for action, _ in audit(filled, first)] == ["approve", "revoke", "reopen", "approve"]
+    assert audit(filled, second)[0] == ("reject", "not ours")
+    assert states(filled)[third] == "pending"
 
 
-def test_bulk_needs_the_number_typed(filled: Cli) -> None:
-    """b on a filter: a wrong number does nothing, the right one decides on all, and u takes all of it back."""
-    terminal = Terminal(filled, "--flag", "none", "--kind", "user")
-    count = len(filled("pending", "--flag", "none", "--kind", "user", "--json").json["remaps"])
-    assert count > 3
-    before = states(filled)
-    terminal.until(LAST)
-    terminal.press("ba")
-    terminal.until("to approve them:")
-    terminal.press("1\n")
-    terminal.until("nothing was done")
-    terminal.press("ba")
-    terminal.until(f"type {count} to approve them:")
-    terminal.press(f"{count}\n")
-    terminal.until("why")
-    terminal.press("tested\n")
-    terminal.until(f"{count} approved, 0 refused")
-    terminal.end()
-    after = states(filled)
-    assert sum(after[one] == "approved" for one in before) == count
-
-
-def test_bulk_can_be_undone(filled: Cli) -> None:
-    """u after a bulk rejection puts every one of it back."""
-    terminal = Terminal(filled)
-    before = states(filled)
-    terminal.until(LAST)
-    terminal.press("ffl")
-    terminal.press("ag=ambiguous\n")
-    terminal.until("waiting")
-    terminal.until(LAST)
-    count = len(filled("pending", "--flag", "ambiguous", "--json").json["remaps"])
-    terminal.press("s" if count == 0 else "br")
-    terminal.until("to reject them:")
-    terminal.press(f"{count}\n\n")
-    terminal.until(f"{count} rejected, 0 refused")
-    terminal.end()
-    assert sum(state == "rejected" for state in states(filled).values()) == count
-    assert set(before.values()) == {"pending"}
-
-
-def test_suspicious_needs_force_and_reason(filled: Cli) -> None:
+def test_r27_suspicious_needs_force_and_reason(filled: Cli) -> None:
     """R27: a is refused with the way past it, F without a reason does nothing, F with one approves."""
-    terminal = Terminal(filled, "--flag", "suspicious")
     number = filled("pending", "--flag", "suspicious", "--json").json["remaps"][0]["id"]
-    screen = terminal.until(LAST)
-    assert "held     suspicious:" in screen
-    terminal.press("a")
-    terminal.until("F approves it all the same")
-    terminal.press("F\n")
-    terminal.until(LAST)
-    terminal.press("Fasked the carrier\n")
-    terminal.until(f"remap {number} is approved")
-    terminal.press("q")
-    terminal.end()
-    assert filled("show", number, "--json").json["audit"][-1]["reason"] == "asked the carrier"
+    with reviewing(filled, "--flag", "suspicious") as terminal:
+        assert "held     suspicious:" in terminal.screen
+        assert "F force" in terminal.screen
+        terminal.step("a", "F approves it all the same")
+        terminal.step("F\n")
+        terminal.press("Fasked the carrier\n")
+        terminal.until(f"remap {number} is approved")
+    assert audit(filled, number) == [("approve", "asked the carrier")]
 
 
-def test_note_and_unknown_keys(filled: Cli, terminal: Terminal) -> None:
-    """n keeps a note, arrows and unknown keys do nothing, Ctrl-D quits."""
-    terminal.until(LAST)
-    terminal.press("\x1b[A\x1bOBnask Berlin first\n")
-    terminal.until("noted")
-    terminal.press("X")
-    terminal.until("the key X does nothing here")
-    terminal.press("\x04")
-    terminal.end()
-    assert filled("show", "1", "--json").json["note"] == "ask Berlin first"
+def test_note_is_kept_and_taken_back(filled: Cli) -> None:
+    """n keeps a note that the card shows, in any script; u gives back the one before."""
+    with reviewing(filled, "--kind", "user") as terminal:
+        assert "note     ask Köln 東京 first" in terminal.step("nask Köln 東京 first\n", "noted")
+        terminal.step("nfound\n", "noted")
+        assert "note     ask Köln 東京 first" in terminal.step("u", "the note on remap 1 is again what it was")
+        terminal.step("\x1b[A\x1bOBX", "the key X does nothing here")
+    assert filled("show", "1", "--json").json["note"] == "ask Köln 東京 first"
     assert states(filled)[1] == "pending"
 
 
-def test_interrupt_leaves_the_terminal_as_it_was(filled: Cli, terminal: Terminal) -> None:
-    """Ctrl-C ends it with what was decided standing, and the terminal echoes again."""
-    terminal.until(LAST)
-    terminal.press("a")
-    terminal.until("remap 1 is approved")
-    terminal.until(LAST)
-    terminal.press("\x03")
-    terminal.until("1 approved")
-    assert terminal.child.getecho()
-    terminal.child.expect(pexpect.EOF)
-    assert states(filled)[1] == "approved"
+def test_filter(filled: Cli) -> None:
+    """f shows what passes another filter, keeps the one it has where nothing does, and - takes it away."""
+    count = len(filled("pending", "--kind", "gateway", "--json").json["remaps"])
+    with reviewing(filled) as terminal:
+        terminal.step("fnonsense\n", "no filter reads so")
+        terminal.step("fdomain=nowhere.invalid\n", "nothing that waits passes this filter")
+        terminal.step("folder=soon\n", "not done:")
+        terminal.step("f\n")
+        assert ", gateway ---" in terminal.step("fkind=gateway\n", f"{count} waiting")
+        terminal.step("f-\n", "filter: kind=gateway", "waiting")
+        terminal.press("q")
+        terminal.end()
 
 
-def test_without_a_terminal_lines_are_keys(filled: Cli) -> None:
-    """Input that is no terminal is read line by line, and its end is a quit."""
-    command = [sys.executable, "-m", "redirectd", "--config", str(filled.config), "review", "--kind", "user"]
-    done = subprocess.run(command, input="a\nr\nnot ours\n", text=True, capture_output=True, check=True)
-    assert "1 approved" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= COLUMNS
-    assert states(filled)[1] == "approved"
-    assert states(filled)[2] == "rejected"
+def test_bulk_needs_the_number_typed(filled: Cli) -> None:
+    """b on a filter tells the flags; a wrong number does nothing, the right one decides on all, and u takes it back."""
+    wanted = [one["id"] for one in filled("pending", "--flag", "none", "--kind", "user", "--json").json["remaps"]]
+    count = len(wanted)
+    assert count > 3
+    with reviewing(filled, "--flag", "none", "--kind", "user") as terminal:
+        terminal.step("bx", f"{count} pending (flag=none kind=user); {count} without a flag", "nothing was done")
+        terminal.step("ba1\n", f"type {count} to approve them:", "that is not the number")
+        terminal.press(f"ba{count}\ntested\n")
+        terminal.until(f"{count} approved, 0 refused; u takes all of it back")
+        terminal.until("that was all")
+        terminal.until("quit")
+        assert {number for number, state in states(filled).items() if state == "approved"} == set(wanted)
+        terminal.step("u", f"undone: {count} remaps are pending again", f"-- remap {wanted[0]}, ")
+        terminal.press("q")
+        assert "approved" not in terminal.end().splitlines()[-1]
+    assert set(states(filled).values()) == {"pending"}
+    assert audit(filled, wanted[0]) == [
+        ("approve", "tested"),
+        ("revoke", "undo of approve"),
+        ("reopen", "undo of approve"),
+    ]
 
 
-def test_nothing_to_do(cli: Cli) -> None:
-    """With nothing to review it says what to do, and ends with 0."""
-    cli("db", "upgrade")
-    terminal = Terminal(cli)
-    assert "redirectd ingest FILE" in terminal.end()
+def test_bulk_tells_each_refusal(filled: Cli) -> None:
+    """b without a filter leaves out what is held, and says of each why."""
+    pending = filled("pending", "--json").json["remaps"]
+    held = {one["id"] for one in pending if {"ambiguous", "suspicious", "malformed", "unproven"} & set(one["flags"])}
+    with reviewing(filled, rows=60) as terminal:
+        terminal.press(f"ba{len(pending)}\n\n")
+        screen = terminal.until("-- Enter: back")
+        terminal.step("\n")
+    left = {number for number, state in states(filled).items() if state == "pending"}
+    assert held <= left < {one["id"] for one in pending}
+    assert {int(number) for number in re.findall(r"(?m)^  remap (\d+): ", screen)} == left
+    assert f"{len(pending) - len(left)} approved, {len(left)} refused" in screen
 
 
-def test_stale_comes_first_and_can_be_kept(filled: Cli) -> None:
+def test_help_and_everything_are_paged(filled: Cli) -> None:
+    """? and e show a screen at a time and come back to the card, which e shows with all its tellings."""
+    with reviewing(filled, "--kind", "user") as terminal:
+        terminal.press("?")
+        assert "b  decide on all that the filter passes" in terminal.until("-- Enter: back")
+        assert "remap 1, user" in terminal.step("\n")
+        terminal.press("e")
+        terminal.until("lines; Enter: on, q: back")
+        terminal.step("q", "-- remap 1, user")
+        tellings = len(filled("show", "1", "--json").json["evidence"])
+        terminal.press("e")
+        while terminal.page():
+            terminal.press("\n")
+        terminal.step("\n")
+        assert tellings > 1
+        assert terminal.raw.count(b"| Call-ID:") >= tellings
+
+
+def test_nothing_to_do(cli: Cli, filled: Cli) -> None:
+    """With nothing to review it says what to do; with nothing that passes a filter, what waits without it."""
+    screen = Terminal(filled, "--domain", "nowhere.invalid").end()
+    assert re.search(r"nothing that waits passes domain=nowhere.invalid; without it, \d+ wait", screen)
+    cli.config.write_text(cli.config.read_text().replace("redirectd.db", "empty.db"))
+    assert "redirectd ingest FILE" in Terminal(cli).end()
+
+
+def stale(cli: Cli, number: int) -> None:
+    """Approves a remap, and lets its review date be past."""
+    cli.config.write_text(cli.config.read_text().replace("[policy]\n", '[policy]\nrevalidate_after = "365d"\n'))
+    cli("approve", number)
+    with closing(sqlite3.connect(cli.folder / "redirectd.db")) as database, database:
+        database.execute(f"UPDATE remap SET revalidate_after = '2026-01-01 00:00:00.000000' WHERE id = {number}")
+
+
+def test_r36_stale_comes_first_and_can_be_kept(filled: Cli) -> None:
     """R36: an approved remap past its review date is shown before what is pending, and k gives it a new date."""
-    filled.config.write_text(filled.config.read_text().replace("[policy]\n", '[policy]\nrevalidate_after = "365d"\n'))
-    filled("approve", "7")
-    with closing(sqlite3.connect(filled.folder / "redirectd.db")) as database, database:
-        database.execute("UPDATE remap SET revalidate_after = '2026-01-01 00:00:00.000000' WHERE id = 7")
-    terminal = Terminal(filled)
-    screen = terminal.until(LAST)
-    assert "remap 7, " in screen
-    assert "stale:" in screen
-    terminal.press("kstill right\n")
-    terminal.until("remap 7 is kept")
-    terminal.until(LAST)
-    terminal.press("q")
-    terminal.end()
+    stale(filled, 7)
+    with reviewing(filled) as terminal:
+        assert "-- remap 7, user, approved ---" in terminal.screen
+        assert "look     stale:" in terminal.screen
+        terminal.step("a", "approved already")
+        terminal.step("kstill right\n", "remap 7 is kept")
+        terminal.step("k", "only an approved one can be kept")
     shown = filled("show", "7", "--json").json
     assert (shown["state"], shown["stale"], shown["audit"][-1]["action"]) == ("approved", False, "confirm")
 
 
-def test_proposals(cli: Cli) -> None:
-    """p shows what most users of a host did, a1 approves the one gateway move, and the users' remaps are redundant."""
+def test_r35_a_revoked_one_can_be_given_back(filled: Cli) -> None:
+    """R35: r revokes an approved one, and u makes the approval stand again, to the same URI."""
+    stale(filled, 7)
+    before = filled("show", "7", "--json").json
+    with reviewing(filled) as terminal:
+        terminal.step("rmoved back\n", "remap 7 is revoked")
+        assert states(filled)[7] == "revoked"
+        terminal.step("u", "undone: remap 7 is approved again", "-- remap 7, user, approved")
+    after = filled("show", "7", "--json").json
+    assert (after["state"], after["new_uri"], after["stale"]) == ("approved", before["new_uri"], True)
+
+
+@pytest.mark.parametrize("decision", ["a", "r"])
+def test_proposals(cli: Cli, decision: str) -> None:
+    """p shows what most users of a host did; a1 approves the one gateway move, r1 rejects it, and u takes it back."""
     rows = [f"sip:u{number}@127.0.0.1,sip:u{number}@127.0.0.2" for number in range(6)]
     file = cli.folder / "remaps.csv"
     file.write_text("old_uri,new_uri\n" + "\n".join([*rows, "sip:x@127.0.0.1,sip:y@127.0.0.3"]) + "\n")
     cli("import", file)
-    terminal = Terminal(cli)
-    terminal.until(LAST)
-    terminal.press("p")
-    screen = terminal.until("Enter: none):")
-    assert "6 of 7 users (86 %) moved so" in screen
-    assert "except   remaps 7" in screen
-    terminal.press("a1\ntold by the carrier\n")
-    terminal.until("gateway remap 8 is approved: sip:127.0.0.1 to sip:127.0.0.2")
-    terminal.until("6 remaps say the same")
-    terminal.until(LAST)
-    terminal.press("q")
-    terminal.end()
-    assert len(cli("pending", "--flag", "redundant", "--json").json["remaps"]) == 6
-    assert cli("show", "8", "--json").json["state"] == "approved"
+    with reviewing(cli) as terminal:
+        terminal.press("p")
+        screen = terminal.until("Enter: none):")
+        assert "6 of 7 users (86 %) moved so" in screen
+        assert "except   remaps 7" in screen
+        terminal.step("z1\n", "nothing was done")
+        word = {"a": "approved", "r": "rejected"}[decision]
+        terminal.step(f"p{decision}1\ntold by the carrier\n", f"gateway remap 8 is {word}: sip:127.0.0.1 to")
+        assert states(cli)[8] == word
+        assert len(cli("pending", "--flag", "redundant", "--json").json["remaps"]) == (6 if decision == "a" else 0)
+        terminal.step("u", "undone: remap 8 is pending again", "-- remap 8, gateway")
+
+
+def test_without_a_terminal_lines_are_keys(filled: Cli) -> None:
+    """Input that is no terminal is read by lines, and its end is a quit; a reason that never came rejects nothing."""
+    command = [sys.executable, "-m", "redirectd", "--config", str(filled.config), "review", "--kind", "user"]
+    done = subprocess.run(command, input="a\nr\nnot ours\nr\n", text=True, capture_output=True, check=True)
+    assert "1 approved, 1 rejected" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert [state for _, state in sorted(states(filled).items())][:4] == ["approved", "rejected", "pending", "pending"]
+    assert KEYS in done.stdout

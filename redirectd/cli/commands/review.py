@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
+from collections.abc import Mapping
 
 import click
 
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.filters import Filters, filter_options
 from redirectd.cli.output import say
-
-WIDEST = 120
 
 
 @click.command("review")
@@ -24,33 +22,26 @@ def review_command(app: App, filters: Filters) -> None:
     c or 1 to 9 choose a Contact, n notes, e shows all evidence, u undoes, f filters, b decides on all that the filter
     passes, q quits. Where standard input is no terminal, each line's first character is the key.
     """
+    from redirectd.cli.reviewing.desk import Desk
     from redirectd.cli.reviewing.keys import keys_of
-    from redirectd.cli.reviewing.sitting import Sitting
+    from redirectd.cli.reviewing.screen import screen_of
+    from redirectd.cli.reviewing.sitting import sit
 
     def write(text: str) -> None:
         click.echo(text, nl=False)
         sys.stdout.flush()
 
-    columns = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-    sitting = Sitting(
-        database=app.database,
-        policy=app.config.rules(),
-        actor=app.actor,
-        clock=app.now,
-        keys=keys_of(sys.stdin, write),
-        say=write,
-        width=max(40, min(columns, WIDEST)),
-        filters=filters,
-    )
+    screen = screen_of(keys_of(sys.stdin, write), write, sys.stdout)
+    desk = Desk.of(app.database, app.config.rules(), app.actor, app.now, screen, filters)
     try:
-        sitting.run()
+        sit(desk)
     except KeyboardInterrupt:
         say()
     finally:
-        _end(app, sitting.counts)
+        _end(app, desk.counts)
 
 
-def _end(app: App, counts: dict[str, int]) -> None:
+def _end(app: App, counts: Mapping[str, int]) -> None:
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     if told:
         say(told)

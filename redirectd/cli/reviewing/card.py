@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+
+from rich.cells import cell_len
 
 from redirectd.cli.output import short_time
+from redirectd.cli.reviewing.evidence import excerpt
+from redirectd.cli.reviewing.layout import LABEL, Section, fitted, told
+from redirectd.cli.reviewing.text import Ink, chopped, elided, shown
 from redirectd.plan.lookup import Lookup
 from redirectd.review.case import Case
+from redirectd.review.flags import LOOKS
 from redirectd.review.proposals import Proposal
 from redirectd.sip.host import canonical_host
-from redirectd.sip.text import normalize_escapes, printable
+from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri, params_text, parse_uri
-from redirectd.store.remaps import Evidence
-
-LABEL = 9
-EXCERPT = 8
-"""Lines of the newest telling that stand on a card; `e` shows all of all."""
+from redirectd.store.audit import Entry
+from redirectd.store.remap import Remap, State
 
 MOST_PEERS = 6
 MOST_EXCEPTIONS = 12
+LEAST_LOG = 3
+WHOLE = 8192
 
 Piece = tuple[str, bool]
 
@@ -42,101 +45,117 @@ def pieces(uri: SipUri, other: SipUri) -> list[Piece]:
     return found
 
 
-def marked(label: str, found: Sequence[Piece], width: int) -> list[str]:
-    """A URI behind its label, wrapped, with carets below what differs."""
-    text = "".join(printable(part, 8192) for part, _ in found)
-    marks = "".join(("^" if differs else " ") * len(printable(part, 8192)) for part, differs in found)
+def marked(label: str, found: Sequence[Piece], width: int, ink: Ink, *, whole: bool) -> list[str]:
+    """A URI behind its label, wrapped, with carets below what differs; long parts in short unless `whole`."""
+    colour = ink.old if label == "old" else ink.new
+    lines, below, column = [f"  {label:<{LABEL}}"], [""], 0
     room = width - LABEL - 2
-    lines = []
-    for start in range(0, len(text), room):
-        head = label if start == 0 else ""
-        lines.append(f"  {head:<{LABEL}}{text[start : start + room]}")
-        below = marks[start : start + room].rstrip()
-        if below:
-            lines.append(f"  {'':<{LABEL}}{below}")
-    return lines
+    for text, differs in found:
+        rest = shown(text, WHOLE) if whole else elided(shown(text, WHOLE))
+        while rest:
+            part = next(iter(chopped(rest, room - column)), "") if column < room else ""
+            if not part or cell_len(part) > room - column:  # not even one wide character is left
+                lines.append(" " * (LABEL + 2))
+                below.append("")
+                column = 0
+                continue
+            lines[-1] += colour(part) if differs else part
+            below[-1] += ("^" if differs else " ") * cell_len(part)
+            column += cell_len(part)
+            rest = rest[len(part) :]
+    both = zip(lines, below, strict=True)
+    return [line for text, marks in both for line in (text, f"{'':<{LABEL + 2}}{marks.rstrip()}") if line.strip()]
 
 
-def told(label: str, text: str, width: int) -> list[str]:
-    """A text behind its label, wrapped; nothing for an empty one."""
-    if not text:
-        return []
-    lines = textwrap.wrap(text, width - LABEL - 2, break_on_hyphens=False)
-    return [f"  {label if number == 0 else '':<{LABEL}}{line}" for number, line in enumerate(lines)]
+def card(case: Case, width: int = 80, room: int | None = None, ink: Ink | None = None) -> list[str]:
+    """The card as lines of at most `width` columns, safe to print; at most `room` of them, or all there is to say."""
+    remap, pen, whole = case.remap, ink or Ink(), room is None
+    old, news = _uris(remap, width, pen, whole=whole)
+    sections = [
+        Section(old, least=3, rank=6),
+        Section(news, least=5, rank=4),
+        Section(list(_seen(remap, width)), least=3, rank=3),
+        Section(list(_held(remap, width, pen)), least=4, rank=6),
+        Section([line for fact in remap.facts.items() for line in told("fact", ": ".join(fact), width)], 1, 2),
+        Section(told("note", remap.note, width), least=1, rank=3),
+        Section(told("today", _routing(case.today, remap.old_uri, whole=whole), width), least=2, rank=5),
+        Section(told("after", _routing(case.after, remap.old_uri, whole=whole), width), least=2, rank=5),
+        Section([line for text in case.touches for line in told("touches", text, width)], least=2, rank=4),
+        Section(list(_decided(case.entries if whole else case.entries[-3:], width)), least=1, rank=1),
+    ]
+    taken = sum(len(section.lines) for section in sections)
+    log = excerpt(case, width, None if room is None else max(LEAST_LOG, room - taken))
+    return fitted([*sections, Section([pen.quiet(line) for line in log], LEAST_LOG, rank=0)], room)
 
 
-def card(case: Case, place: str, now: datetime, width: int = 80) -> list[str]:
-    """The whole card as lines of at most `width` columns, safe to print."""
-    remap = case.remap
-    lines = [f"remap {remap.id}, {remap.kind}{place}"[:width], *_uris(case, width)]
-    span = f"{short_time(remap.first_seen)} to {short_time(remap.last_seen)} UTC"
-    lines += told("calls", f"{remap.calls}, {span}", width)
-    peers = [f"{printable(peer)} ({count})" for peer, count in sorted(remap.peer_calls.items())]
-    more = [f"and {len(peers) - MOST_PEERS} more"] if len(peers) > MOST_PEERS else []
-    lines += told("peers", ", ".join(peers[:MOST_PEERS] + more), width)
-    lines += told("methods", ", ".join(map(printable, remap.methods)), width)
-    if remap.expires_at:
-        lines += told("ends", f"{short_time(remap.expires_at)} UTC", width)
-    for name, reason in sorted(remap.flags.items()):
-        lines += told("held", f"{name}: {printable(reason)}", width)
-    for name, text in sorted(remap.facts.items()):
-        lines += told("fact", f"{name}: {printable(text)}", width)
-    lines += told("note", printable(remap.note), width)
-    lines += told("today", _routing(case.today, remap.old_uri), width)
-    lines += told("after", _routing(case.after, remap.old_uri), width)
-    for sentence in case.touches:
-        lines += told("touches", printable(sentence), width)
-    for entry in case.entries[-3:]:
-        reason = f": {printable(entry.reason)}" if entry.reason else ""
-        lines += told("decided", f"{short_time(entry.at)} {printable(entry.actor)}: {entry.action}{reason}", width)
-    return lines + _excerpt(case.evidence, width)
-
-
-def _uris(case: Case, width: int) -> Iterator[str]:
-    remap = case.remap
+def _uris(remap: Remap, width: int, ink: Ink, *, whole: bool) -> tuple[list[str], list[str]]:
+    """The lines of the old URI, and those of the new one or of all Contacts."""
     old = parse_uri(remap.old_uri)
     assert isinstance(old, SipUri)
     choices = [remap.new_uri] if remap.new_uri else [one.uri for one in remap.contacts]
     news = [uri for text in choices if isinstance(uri := parse_uri(text), SipUri)]
-    yield from marked("old", pieces(old, news[0]), width) if news else told("old", printable(remap.old_uri), width)
+    first = marked("old", pieces(old, news[0] if news else old), width, ink, whole=whole)
+    others = []
     for number, new in enumerate(news, 1):
-        yield from marked("new" if remap.new_uri else f"new {number}", pieces(new, old), width)
-    dropped = [one for one in remap.contacts if one.dropped]
-    for one in dropped:
-        yield from told("dropped", f"{printable(one.dropped)} of {printable(one.uri)} (R16)", width)
+        label = "new" if remap.new_uri else f"new {number}"
+        others += marked(label, pieces(new, old), width, ink, whole=whole)
+    for one in remap.contacts:
+        if one.dropped:
+            others += told("dropped", f"{one.dropped} of {elided(one.uri)} (R16)", width)
+    return first, others
 
 
-def _routing(answer: Lookup | None, old_uri: str) -> str:
+def _seen(remap: Remap, width: int) -> Iterator[str]:
+    span = f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} UTC"
+    yield from told("calls", span, width)
+    peers = [f"{peer} ({count})" for peer, count in sorted(remap.peer_calls.items())]
+    more = [f"and {len(peers) - MOST_PEERS} more"] if len(peers) > MOST_PEERS else []
+    yield from told("peers", ", ".join(peers[:MOST_PEERS] + more), width)
+    yield from told("methods", ", ".join(remap.methods), width)
+    if remap.incoming:
+        forked = " (forked: no target that matches on it takes this remap)" if remap.incoming_forked else ""
+        yield from told("incoming", f"{', '.join(map(elided, remap.incoming[:MOST_PEERS]))}{forked}", width)
+    if remap.expires_at:
+        yield from told("ends", f"{short_time(remap.expires_at)} UTC", width)
+
+
+def _held(remap: Remap, width: int, ink: Ink) -> Iterator[str]:
+    for name, reason in sorted(remap.flags.items()):
+        label = "look" if name in LOOKS else "held"
+        yield from map(ink.warn, told(label, f"{name}: {reason}", width))
+
+
+def _decided(entries: Sequence[Entry], width: int) -> Iterator[str]:
+    for entry in entries:
+        reason = f": {entry.reason}" if entry.reason else ""
+        yield from told("decided", f"{short_time(entry.at)} {entry.actor}: {entry.action}{reason}", width)
+
+
+def _routing(answer: Lookup | None, old_uri: str, *, whole: bool) -> str:
+    def uri(text: str) -> str:
+        return shown(text, WHOLE) if whole else elided(shown(text, WHOLE))
+
     if answer is None:
         return ""
     if answer.result is None:
-        return f"not moved: {printable(answer.reason)}" if answer.reason else f"{printable(old_uri)} is not moved"
-    hops = " and ".join(str(hop.id) for hop in answer.hops)
-    return f"goes to {printable(str(answer.result))} by remap {hops}"
+        return f"not moved: {answer.reason}" if answer.reason else f"{uri(old_uri)} is not moved"
+    hops = ", then ".join(str(hop.id) for hop in answer.hops)
+    return f"goes to {uri(str(answer.result))} by remap {hops}"
 
 
-def _excerpt(evidence: Sequence[Evidence], width: int) -> list[str]:
-    if not evidence:
-        return told("log", "no telling is kept", width)
-    lines = telling(evidence[-1], width)
-    shown = lines[: EXCERPT + 1]
-    rest = [f"{len(lines) - len(shown)} lines"] if len(lines) > len(shown) else []
-    rest += [f"{len(evidence) - 1} tellings"] if len(evidence) > 1 else []
-    return [*shown, f"    ... and {' and '.join(rest)} more: e"] if rest else shown
+def title(case: Case, left: int, width: int, ink: Ink) -> str:
+    """The line above a card, across the screen: which remap, and how many are left with it."""
+    remap = case.remap
+    state = "" if remap.state is State.PENDING else f", {remap.state}"
+    head, tail = f"-- remap {remap.id}, {remap.kind}{state} ", f" {left:,} to go --"
+    return ink.title(f"{head}{'-' * max(0, width - len(head) - len(tail))}{tail}")
 
 
-def telling(one: Evidence, width: int) -> list[str]:
-    """One telling with its log lines; what is too wide is cut, `redirectd show` has it whole."""
-    head = f"{short_time(one.seen_at)} {printable(one.source)} at byte {one.position:,}, {one.dialect}"
-    body = [f"    | {printable(line, 4000)}" for line in one.text.rstrip().splitlines()]
-    return told("log", head, width) + [line if len(line) <= width else f"{line[: width - 3]}..." for line in body]
-
-
-def proposal_lines(number: int, one: Proposal, width: int) -> list[str]:
+def proposal_lines(number: int, one: Proposal, width: int, ink: Ink) -> list[str]:
     """A proposal with what it covers and what it does not."""
     head = f"{one.users} of {one.total} users ({one.percent:.0f} %) moved so; one gateway move would cover them"
-    lines = [f"proposal {number}", *marked("old", pieces(one.old, one.new), width)]
-    lines += [*marked("new", pieces(one.new, one.old), width), *told("covers", head, width)]
+    lines = [ink.title(f"proposal {number}"), *marked("old", pieces(one.old, one.new), width, ink, whole=False)]
+    lines += [*marked("new", pieces(one.new, one.old), width, ink, whole=False), *told("covers", head, width)]
     rest = len(one.exceptions) - MOST_EXCEPTIONS
-    shown = ", ".join(map(str, one.exceptions[:MOST_EXCEPTIONS])) + (f" and {rest} more" if rest > 0 else "")
-    return lines + told("except", f"remaps {shown}" if one.exceptions else "no user", width)
+    listed = ", ".join(map(str, one.exceptions[:MOST_EXCEPTIONS])) + (f" and {rest} more" if rest > 0 else "")
+    return lines + told("except", f"remaps {listed}" if one.exceptions else "no user", width)

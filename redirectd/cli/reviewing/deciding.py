@@ -1,0 +1,98 @@
+"""The keys that decide on the remap on the screen."""
+
+from __future__ import annotations
+
+from redirectd.cli.reviewing.desk import NOTED, WHY, Deed, Desk, Turn
+from redirectd.cli.reviewing.text import elided, shown
+from redirectd.review.case import Case
+from redirectd.review.undo import do_approve, do_confirm, do_reject, do_revoke, set_note
+from redirectd.sip.text import printable
+from redirectd.store.remap import State
+
+WHY_FORCE = "why it is right all the same (Enter: leave it):"
+
+
+def approve(desk: Desk, case: Case, contact: int | None, *, force: bool) -> Turn:
+    """Approves it; what is held for a reason only by `force`, with a written one (R27)."""
+    remap = case.remap
+    if remap.state is State.APPROVED:
+        return desk.say("it is approved already: k keeps it so, r revokes it")
+    if remap.new_uri is None:
+        return desk.say(f"it has {len(remap.contacts)} Contacts: choose one with its number or c, then a")
+    reason = ""
+    if force:
+        answer = desk.screen.ask(WHY_FORCE)
+        if not answer:
+            return Turn.KEY
+        reason = answer
+    elif case.needs_force:
+        return desk.say("it is held for a reason: F approves it all the same, and asks you why")
+    with desk.database.begin() as connection:
+        made, step = do_approve(connection, remap.id, desk.decision(reason, contact=contact, force=force), desk.policy)
+    return desk.done("approved", f"remap {remap.id} is approved: to {elided(shown(made.new_uri or '', 8192))}", step)
+
+
+def reject(desk: Desk, case: Case) -> Turn:
+    """Rejects what is pending, revokes what is approved."""
+    number = case.remap.id
+    reason = desk.screen.ask(WHY)
+    if reason is None:
+        return Turn.KEY
+    with desk.database.begin() as connection:
+        if case.remap.state is State.APPROVED:
+            _, step = do_revoke(connection, number, desk.decision(reason))
+        else:
+            _, step = do_reject(connection, number, desk.decision(reason))
+    if step.action == "revoke":
+        return desk.done("revoked", f"remap {number} is revoked: the next apply no longer routes it", step)
+    return desk.done("rejected", f"remap {number} is rejected", step)
+
+
+def keep(desk: Desk, case: Case) -> Turn:
+    """Says again that an approved one is right."""
+    if case.remap.state is not State.APPROVED:
+        return desk.say("only an approved one can be kept; s skips")
+    reason = desk.screen.ask(WHY)
+    if reason is None:
+        return Turn.KEY
+    with desk.database.begin() as connection:
+        _, step = do_confirm(connection, case.remap.id, desk.decision(reason), desk.policy)
+    return desk.done("kept", f"remap {case.remap.id} is kept", step)
+
+
+def skip(desk: Desk, case: Case) -> Turn:
+    """Leaves it as it is; u comes back to it."""
+    desk.counts["skipped"] += 1
+    desk.deeds.append(Deed("skipped", [case.remap.id]))
+    return Turn.NEXT
+
+
+def note(desk: Desk, case: Case) -> Turn:
+    """Writes a note; an empty line takes the one it has away."""
+    had = " (Enter: none)" if case.remap.note else ""
+    text = desk.screen.ask(f"note{had}:")
+    if text is None or (not text and not case.remap.note):
+        return Turn.KEY
+    with desk.database.begin() as connection:
+        _, step = set_note(connection, case.remap.id, printable(text, 500), desk.decision(""))
+    desk.deeds.append(Deed(NOTED, [case.remap.id], [step]))
+    return desk.say("noted" if text else "the note is gone", Turn.CARD)
+
+
+def choice(desk: Desk, case: Case, key: str) -> int | None:
+    """The Contact that a number key, or c and a line, chooses (R15); None for none."""
+    contacts = case.remap.contacts
+    if case.remap.state is not State.PENDING or len(contacts) < 2:
+        desk.say("there is no choice of Contacts")
+        return None
+    if key == "c":
+        listed = [f"  {place:2} q={one.q:g} {elided(shown(one.uri, 8192))}" for place, one in enumerate(contacts, 1)]
+        desk.screen.pages([part for line in listed for part in desk.screen.fold(line)], wait=False)
+        answer = desk.screen.ask(f"Contact 1 to {len(contacts)} (Enter: none):")
+        if answer is None:
+            return None
+        key = answer
+    if not key.isascii() or not key.isdecimal() or not 1 <= int(key[:9]) <= len(contacts):
+        desk.say(f"none is chosen: there are Contacts 1 to {len(contacts)}" if key else "none is chosen")
+        return None
+    return int(key)

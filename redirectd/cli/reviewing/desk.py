@@ -1,0 +1,88 @@
+"""What the keys of a sitting work on: the database, the screen, what waits, and what was done so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+from redirectd.cli.filters import Filters
+from redirectd.cli.reviewing.queue import Queue
+from redirectd.cli.reviewing.screen import Screen
+from redirectd.config.policy import Policy
+from redirectd.review.case import Case, open_case
+from redirectd.review.decide import Decision, Step
+from redirectd.sip.text import printable
+from redirectd.store.database import Database
+
+WHY = "why (Enter: no reason):"
+
+NOTED = "noted"
+"""The word of notes, which are no decisions: they are not counted."""
+
+
+class Turn(Enum):
+    """How a sitting goes on after a key: with the next remap, the card anew, another key, or not at all."""
+
+    NEXT = auto()
+    CARD = auto()
+    KEY = auto()
+    END = auto()
+
+
+@dataclass(slots=True)
+class Deed:
+    """What one key did, for the way back. `word` is what it is counted as, `remaps` are those it was done to."""
+
+    word: str
+    remaps: Sequence[int]
+    steps: Sequence[Step] = ()
+
+
+@dataclass(slots=True)
+class Desk:
+    """`clock` gives aware times; `counts` says how many decisions of each kind stand."""
+
+    database: Database
+    policy: Policy
+    actor: str
+    clock: Callable[[], datetime]
+    screen: Screen
+    queue: Queue
+    counts: Counter[str] = field(default_factory=Counter)
+    deeds: list[Deed] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        database: Database,
+        policy: Policy,
+        actor: str,
+        clock: Callable[[], datetime],
+        screen: Screen,
+        filters: Filters,
+    ) -> Desk:
+        """A desk with nothing done yet."""
+        return cls(database, policy, actor, clock, screen, Queue(database, policy, clock, filters))
+
+    def case(self, number: int, contact: int | None) -> Case:
+        """A remap as it stands now. Raises UsageError where it is gone."""
+        with self.database.read() as connection:
+            return open_case(connection, number, self.policy, now=self.clock(), contact=contact)
+
+    def decision(self, reason: str, *, contact: int | None = None, force: bool = False) -> Decision:
+        """A decision of this person, now."""
+        return Decision(actor=self.actor, at=self.clock(), reason=printable(reason, 500), contact=contact, force=force)
+
+    def done(self, word: str, text: str, *steps: Step) -> Turn:
+        """Counts what was done to one remap, says so, and goes on."""
+        self.counts[word] += 1
+        self.deeds.append(Deed(word, [step.before.id for step in steps], steps))
+        return self.say(text, Turn.NEXT)
+
+    def say(self, text: str, turn: Turn = Turn.KEY) -> Turn:
+        """Says something, and how it goes on."""
+        self.screen.line(text)
+        return turn

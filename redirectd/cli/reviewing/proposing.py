@@ -1,0 +1,45 @@
+"""The key that lists what could be one gateway move, and decides on one of them."""
+
+from __future__ import annotations
+
+from redirectd.cli.reviewing.card import proposal_lines
+from redirectd.cli.reviewing.desk import WHY, Deed, Desk, Turn
+from redirectd.review.proposals import accept, decline, proposals
+
+SHOWN = 9
+
+
+def choose_proposal(desk: Desk) -> Turn:
+    """Lists the proposals, and approves or rejects one for good."""
+    screen = desk.screen
+    with desk.database.read() as connection:
+        found = proposals(connection, desk.policy)
+    if not found:
+        return desk.say("there is nothing to propose: no host of which most users moved alike")
+    last = min(SHOWN, len(found))
+    told = [proposal_lines(number, one, screen.width, screen.ink) for number, one in enumerate(found[:last], 1)]
+    screen.pages([line for lines in told for line in lines], wait=False)
+    if len(found) > last:
+        screen.line(f"and {len(found) - last} more, behind these")
+    key = screen.ask(f"a or r with a number, such as a1 (1 to {last}, Enter: none):")
+    if key is None:
+        return Turn.KEY
+    if len(key) != 2 or key[0] not in "ar" or key[1] not in "123456789"[:last]:
+        return desk.say("nothing was done")
+    chosen = found[int(key[1]) - 1]
+    reason = screen.ask(WHY)
+    if reason is None:
+        return Turn.KEY
+    decide, word = (accept, "approved") if key[0] == "a" else (decline, "rejected")
+    with desk.database.begin() as connection:
+        made, step = decide(connection, chosen, desk.decision(reason), desk.policy)
+    desk.counts[word] += 1
+    desk.deeds.append(Deed(word, [made.id], [step]))
+    desk.queue.drop([made.id])
+    screen.line(f"gateway remap {made.id} is {word}: {made.old_uri} to {made.new_uri}")
+    if key[0] == "a":
+        screen.line(
+            f"{len(chosen.covered)} remaps say the same of single users: redundant where a dispatcher routes this "
+            "host, still needed in tables of users (f flag=redundant, then b, decides on them)"
+        )
+    return Turn.KEY
