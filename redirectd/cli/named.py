@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from redirectd.cli.selection import is_id
 from redirectd.errors import UsageError
 from redirectd.review.decide import load
 from redirectd.review.holds import with_holds
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def named(connection: Connection, what: str, policy: Policy) -> list[Remap]:
     """The remap of an id, or all of an old URI (R24), with their holds. Raises UsageError where there is none."""
-    if what.isascii() and what.isdecimal() and len(what) <= 18:
+    if is_id(what):
         return [with_holds(load(connection, int(what)), policy)]
     uri = sip_uri(what)
     found = remaps.by_old_key(connection, str(route_key(uri)))

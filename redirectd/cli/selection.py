@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from redirectd.cli.filters import Filters
 
 
+def is_id(what: str) -> bool:
+    """Whether a name is an id; else it is an old URI."""
+    return what.isascii() and what.isdecimal() and len(what) <= 18
+
+
 def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, yes: bool) -> list[str]:
     """The names as given, or the ids of all remaps that pass `filters` and that `action` can be done to.
 
@@ -21,7 +26,9 @@ def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, y
     Raises UsageError for names and a filter together, and for neither.
     """
     from redirectd.review.decide import TRANSITIONS
+    from redirectd.review.flags import FAILING, STALE
     from redirectd.review.page import ids
+    from redirectd.store.remap import State
 
     if names and not filters.is_empty:
         raise UsageError(f"redirectd {action}", "it takes ids or a filter, not both", "leave one of them out")
@@ -31,7 +38,9 @@ def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, y
         how = f"name them: redirectd {action} ID..., or filter: redirectd {action} --domain old.example"
         raise UsageError(f"redirectd {action}", "it says of no remap that it is meant", how)
     with app.database.read() as connection:
-        query = filters.query(sorted(TRANSITIONS[action][0]), app.now())
+        # Approved ones that fail or are stale are approved once more (R36).
+        again = action == "approve" and filters.flag in {FAILING, STALE}
+        query = filters.query([State.APPROVED] if again else sorted(TRANSITIONS[action][0]), app.now())
         found = ids(connection, query, app.config.rules())
     if found and not yes and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{action} {len(found)} remaps?", abort=True, err=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +13,7 @@ import click
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.filters import Filters, filter_options
 from redirectd.cli.output import emit_json, json_option, note, say, show_error
-from redirectd.cli.selection import chosen
+from redirectd.cli.selection import chosen, is_id
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
 
@@ -18,7 +21,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from redirectd.review.decide import Decision
-    from redirectd.store.remap import Remap
+
+MOST_LINES = 50
+"""Remaps that are told one by one."""
+
+MOST_WHOLE = 5
+"""Refusals that are told with what to do; the others on one line each."""
 
 _ids = click.argument("ids", nargs=-1, metavar="[ID...]")
 _yes = click.option("--yes", is_flag=True, help="Don't ask back how many remaps a filter finds.")
@@ -56,17 +64,8 @@ def approve_command(
     if contact is not None and len(ids) != 1:
         raise UsageError("--contact", "a choice of Contact is for one remap", "approve them one by one")
 
-    def approve(connection: Connection, number: int, decision: Decision) -> Remap:
-        from redirectd.review import attention, confirm, decide
-        from redirectd.store.remap import State
-
-        is_approved = decide.load(connection, number).state is State.APPROVED
-        if is_approved and number in attention.attention(connection, now=decision.at):
-            return confirm.confirm(connection, number, decision, app.config.rules())
-        return decide.approve(connection, number, decision, app.config.rules())
-
     names = chosen(app, "approve", ids, filters, yes=yes)
-    _decide(app, "approve", names, approve, reason, contact=contact, force=force, as_json=as_json)
+    _decide(app, "approve", names, reason, contact=contact, force=force, as_json=as_json)
 
 
 @click.command("reject")
@@ -78,10 +77,8 @@ def approve_command(
 @pass_app
 def reject_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str, *, yes: bool, as_json: bool) -> None:
     """Reject pending remaps by id, old URI or filter: they stay rejected on new sightings."""
-    from redirectd.review import decide
-
     names = chosen(app, "reject", ids, filters, yes=yes)
-    _decide(app, "reject", names, decide.reject, reason, as_json=as_json)
+    _decide(app, "reject", names, reason, as_json=as_json)
 
 
 @click.command("revoke")
@@ -93,10 +90,8 @@ def reject_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str
 @pass_app
 def revoke_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str, *, yes: bool, as_json: bool) -> None:
     """Take approvals back, by id, old URI or filter: the next apply no longer routes them."""
-    from redirectd.review import decide
-
     names = chosen(app, "revoke", ids, filters, yes=yes)
-    _decide(app, "revoke", names, decide.revoke, reason, as_json=as_json)
+    _decide(app, "revoke", names, reason, as_json=as_json)
 
 
 @click.command("reopen")
@@ -108,43 +103,56 @@ def revoke_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str
 @pass_app
 def reopen_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str, *, yes: bool, as_json: bool) -> None:
     """Put rejected, revoked, superseded or expired remaps back to pending, by id, old URI or filter."""
-    from redirectd.review import decide
-
     names = chosen(app, "reopen", ids, filters, yes=yes)
-    _decide(app, "reopen", names, decide.reopen, reason, as_json=as_json)
+    _decide(app, "reopen", names, reason, as_json=as_json)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What became of each: the ids of those it was done to, and the errors of the others by their name."""
+
+    done: list[int] = field(default_factory=list)
+    errors: list[tuple[str, RedirectdError]] = field(default_factory=list)
 
 
 def _decide(
     app: App,
     action: str,
     names: list[str],
-    act: Callable[[Connection, int, Decision], Remap],
     reason: str,
     *,
     contact: int | None = None,
     force: bool = False,
     as_json: bool,
 ) -> None:
-    """Does it to each, one transaction each, so that what is refused leaves the others done."""
+    """Does it to each; what is refused leaves the others done."""
     from redirectd.review.decide import Decision
 
     decision = Decision(actor=app.actor, at=app.now(), reason=reason, contact=contact, force=force)
-    done: list[Remap] = []
-    errors: list[tuple[str, RedirectdError]] = []
-    for what in names:
-        try:
-            with app.database.begin() as connection:
-                found = act(connection, _one(connection, what, action, app), decision)
-            done.append(found)
-        except RedirectdError as error:
-            errors.append((what, error))
-    _tell(app, action, done, errors, as_json=as_json)
-    if errors:
-        raise click.exceptions.Exit(max(error.exit_code for _, error in errors))
+    told = _Told()
+    numbers = _numbers(app, action, names, told)
+    if action == "approve":
+        numbers = _keep(app, numbers, decision, told)
+    _in_batches(app, action, numbers, decision, told)
+    _tell(app, action, told, as_json=as_json)
+    if told.errors:
+        raise click.exceptions.Exit(max(error.exit_code for _, error in told.errors))
 
 
-def _one(connection: Connection, what: str, action: str, app: App) -> int:
-    """The id of what was named. A URI names the remap of it that the action can be done to."""
+def _numbers(app: App, action: str, names: list[str], told: _Told) -> list[int]:
+    """The ids that are meant, in their order."""
+    numbers = []
+    with app.database.read() as connection:
+        for what in names:
+            try:
+                numbers.append(int(what) if is_id(what) else _of_uri(connection, what, action, app))
+            except RedirectdError as error:
+                told.errors.append((what, error))
+    return numbers
+
+
+def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
+    """The remap of an old URI that the action can be done to."""
     from redirectd.cli.named import named
     from redirectd.review.decide import TRANSITIONS
 
@@ -160,31 +168,107 @@ def _one(connection: Connection, what: str, action: str, app: App) -> int:
     raise UsageError(shown, "it has several remaps to choose from", f"name one by its id: {listed}")
 
 
-def _tell(app: App, action: str, done: list[Remap], errors: list[tuple[str, RedirectdError]], *, as_json: bool) -> None:
-    from redirectd.cli.outlook import next_plan, outlook_json, outlook_lines
-    from redirectd.cli.remapview import new_text, remap_json
-    from redirectd.review.holds import with_holds
+def _keep(app: App, numbers: list[int], decision: Decision, told: _Told) -> list[int]:
+    """Confirms the approved ones that fail or are stale (R36); gives the others."""
+    from redirectd.review.attention import attention
+    from redirectd.review.confirm import confirm
 
-    for _, error in errors:
-        show_error(error)
-    plan = next_plan(app) if done and action in {"approve", "revoke"} else None
+    with app.database.read() as connection:
+        due = set(attention(connection, now=decision.at)) & set(numbers)
+    for number in sorted(due):
+        try:
+            with app.database.begin() as connection:
+                confirm(connection, number, decision, app.config.rules())
+            told.done.append(number)
+        except RedirectdError as error:
+            told.errors.append((str(number), error))
+    return [number for number in numbers if number not in due]
+
+
+def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, told: _Told) -> None:
+    from redirectd.review.batches import decide_in_batches
+
+    left = len(numbers)
+    with _bar(action, left) as count:
+        try:
+            for part in decide_in_batches(app.database, action, numbers, decision, app.config.rules()):
+                told.done += [step.before.id for step in part.steps]
+                told.errors += [(str(number), error) for number, error in part.refused.items()]
+                left -= len(part.steps) + len(part.refused)
+                count(len(part.steps) + len(part.refused))
+        except RedirectdError as error:
+            told.errors.append((str(numbers[0]) if len(numbers) == 1 else f"the last {left:,} of them", error))
+
+
+@contextmanager
+def _bar(action: str, length: int) -> Iterator[Callable[[int], None]]:
+    """Progress on a terminal, where it takes more than a moment."""
+    from redirectd.review.batches import BATCH
+
+    if length <= BATCH or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=length, label=action, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
+    from redirectd.cli.outlook import next_plan, outlook_json, outlook_lines
+
+    plan = next_plan(app) if told.done and action in {"approve", "revoke"} else None
     if as_json:
-        now, policy = app.now(), app.config.rules()
-        document: dict[str, Any] = {
-            "remaps": [remap_json(with_holds(remap, policy), now) for remap in done],
-            "errors": [
-                {"id": printable(what, 200), "why": printable(error.why), "what_to_do": printable(error.what_to_do)}
-                for what, error in errors
-            ],
-        }
+        document = _document(app, told)
         if plan is not None:
             document["next_plan"] = outlook_json(plan)
         emit_json(document)
-        return
-    for remap in done:
-        say(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
-    if not done and not errors:
-        note(f"there is nothing to {action}: no remap passes the filter")
-    if plan is not None:
-        for line in outlook_lines(plan, [remap.id for remap in done]):
+    else:
+        _tell_done(app, action, told)
+    _tell_errors(told.errors)
+    if not as_json and plan is not None:
+        for line in outlook_lines(plan, told.done):
             say(line)
+
+
+def _document(app: App, told: _Told) -> dict[str, Any]:
+    from redirectd.cli.remapview import remap_json
+    from redirectd.review.holds import with_holds
+    from redirectd.store.remaps import of_ids
+
+    now, policy = app.now(), app.config.rules()
+    with app.database.read() as connection:
+        done = {remap.id: remap for remap in of_ids(connection, told.done)}
+    return {
+        "remaps": [remap_json(with_holds(done[number], policy), now) for number in told.done if number in done],
+        "errors": [
+            {"id": printable(what, 200), "why": printable(error.why), "what_to_do": printable(error.what_to_do)}
+            for what, error in told.errors
+        ],
+    }
+
+
+def _tell_done(app: App, action: str, told: _Told) -> None:
+    """A line for each, or their number where they would fill screens."""
+    from redirectd.cli.remapview import new_text
+    from redirectd.review.decide import TRANSITIONS
+    from redirectd.store.remaps import of_ids
+
+    if not told.done and not told.errors:
+        note(f"there is nothing to {action}: no remap passes the filter")
+    elif len(told.done) > MOST_LINES:
+        state = TRANSITIONS[action][1].value
+        say(f"{len(told.done):,} remaps are {state}: redirectd list --state {state}")
+    else:
+        with app.database.read() as connection:
+            done = {remap.id: remap for remap in of_ids(connection, told.done)}
+        for remap in (done[number] for number in told.done if number in done):
+            say(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
+
+
+def _tell_errors(errors: list[tuple[str, RedirectdError]]) -> None:
+    """Each of them; with what to do for the first few."""
+    for _, error in errors[:MOST_WHOLE]:
+        show_error(error)
+    for what, error in errors[MOST_WHOLE:]:
+        note(f"redirectd: {printable(what, 200)}: {printable(error.why)}")
+    if len(errors) > MOST_WHOLE:
+        note(f"{len(errors):,} were refused; --json has what to do for each")
