@@ -21,7 +21,7 @@ def next_plan(app: App) -> Plan | RedirectdError:
     from redirectd.config.applying import applier_of, approved_table
 
     try:
-        return applier_of(app.config, app.database).plan(approved_table(app.database))
+        return applier_of(app.config, app.database).plan(approved_table(app.database, app.config.rules()))
     except RedirectdError as error:
         return error
 

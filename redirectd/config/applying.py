@@ -10,9 +10,11 @@ from redirectd.apply.applier import Applier, Tools
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.files import Files
 from redirectd.config.model import Config
+from redirectd.config.policy import Policy
 from redirectd.config.specs import passwords, target_specs
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.table import effective
+from redirectd.review.followup import to_suspend
 from redirectd.store import remaps
 from redirectd.store.database import Database
 
@@ -36,7 +38,12 @@ def lock_path(config: Config, database: Database) -> Path:
     return config.resolve(config.daemon.socket).parent / "apply.lock"
 
 
-def approved_table(database: Database) -> EffectiveTable:
-    """What routing shall do now, from the approved remaps whose time has not run out. Raises StoreError."""
+def approved_table(database: Database, policy: Policy) -> EffectiveTable:
+    """What routing shall do now, from the approved remaps whose time has not run out. Raises StoreError.
+
+    Those that an apply suspends, since they fail, are left out already.
+    """
     with database.read() as connection:
-        return effective(remaps.approved(connection, now=datetime.now(UTC)))
+        suspended = to_suspend(connection, policy)
+        approved = remaps.approved(connection, now=datetime.now(UTC))
+    return effective(one for one in approved if one.id not in suspended)

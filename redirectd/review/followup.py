@@ -14,7 +14,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
 from redirectd.config.policy import Policy
+from redirectd.store import audit
 from redirectd.store.database import Database
+from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.schema import followup, remap
 from redirectd.store.upsert import chunks
@@ -112,24 +114,34 @@ def may_fail() -> ColumnElement[bool]:
     return or_(remap.c.id.in_(select(followup.c.remap_id)), remap.c.new_hash.in_(asked))
 
 
-def suspend_failing(database: Database, policy: Policy, *, now: datetime) -> list[int]:
-    """Revokes, audited, the remaps whose target failed in as many calls as the policy says; call it before an apply.
+def to_suspend(connection: Connection, policy: Policy, numbers: Iterable[int] | None = None) -> dict[int, Failing]:
+    """The remaps, of `numbers` where given, that failed in as many calls as `suspend_failing_after` says, if it is set.
 
-    Gives their ids; nothing where `suspend_failing_after` is not configured. A 301 alone never suspends: the old
-    target may still answer.
+    A 301 alone never suspends: the old target may still answer.
     """
     after = policy.suspend_failing_after
     if after is None:
-        return []
+        return {}
+    return {number: one for number, one in failing(connection, numbers).items() if one.dead_calls >= after}
+
+
+def suspend_failing(database: Database, policy: Policy, *, now: datetime) -> list[int]:
+    """Revokes, audited, what `to_suspend` gives; call it before an apply. Gives their ids."""
     with database.read() as connection:
-        found = {number: one for number, one in failing(connection).items() if one.dead_calls >= after}
+        found = to_suspend(connection, policy)
     if not found:
         return []
     from redirectd.review.auto import ACTOR
     from redirectd.review.decide import Decision, revoke
 
-    for number, one in found.items():
-        by = Decision(actor=ACTOR, at=now, reason=f"policy.suspend_failing_after = {after}: {one.reason}")
+    done = []
+    for number in found:
         with database.begin() as connection:
-            revoke(connection, number, by)
-    return list(found)
+            take_turn(connection, audit.TURN)
+            # Once more: another node, or a person who keeps it, may have been quicker.
+            one = to_suspend(connection, policy, [number]).get(number)
+            if one is not None:
+                reason = f"policy.suspend_failing_after = {policy.suspend_failing_after}: {one.reason}"
+                revoke(connection, number, Decision(actor=ACTOR, at=now, reason=reason))
+                done.append(number)
+    return done

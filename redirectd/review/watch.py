@@ -23,8 +23,11 @@ from redirectd.store.remap import State
 from redirectd.store.schema import audit, followed_call, followup, remap
 from redirectd.store.upsert import chunks
 
-REFRESH_SECONDS = 60.0
-"""How often it looks for new decisions: an approval routes nothing before the next apply anyway."""
+REFRESH_SECONDS = 5.0
+"""How often it looks for new decisions at most: the calls that an apply brings to a new target come at once."""
+
+SHARE = 0.02
+"""How much of a processor it may take while somebody decides on one remap after another, in a table of any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Watch:
         self._lock = Lock()
         self._targets: array[int] = array("Q")  # in ascending order
         self._newest: tuple[int, str] | None = None
-        self._refreshed_at: float | None = None
+        self._due_at = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -65,12 +68,13 @@ class Watch:
         That is one small query where nothing was decided since, and one over all approved remaps where something was.
         """
         with self._lock:
-            due = self._refreshed_at is None or monotonic() - self._refreshed_at >= REFRESH_SECONDS
-            if not due and not at_once:
+            begun = monotonic()
+            if begun < self._due_at and not at_once:
                 return
             with database.read() as connection:
                 self._read(connection)
-            self._refreshed_at = monotonic()
+            took = monotonic() - begun
+            self._due_at = begun + max(REFRESH_SECONDS, took / SHARE)
 
     def _read(self, connection: Connection) -> None:
         query = select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)

@@ -104,7 +104,9 @@ class Site:
 
     def _apply(self) -> None:
         database = self.store.ready()
-        result = self._applier.apply(lambda: approved_table(database), Request(actor="redirectd", cause="schedule"))
+        result = self._applier.apply(
+            lambda: approved_table(database, self.config.rules()), Request(actor="redirectd", cause="schedule")
+        )
         changed = {name: outcome.outcome for name, outcome in result.outcomes.items() if outcome.outcome != "unchanged"}
         if changed or result.waiting:
             _log.info("applied", generation=result.generation, targets=changed, waiting=list(result.waiting))

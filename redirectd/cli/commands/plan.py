@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say, show_error
+from redirectd.cli.output import emit_json, json_option, note, say, show_error
 
 only_option = click.option("--target", "only", multiple=True, metavar="NAME", help="Only this target; may be repeated.")
 
@@ -22,7 +22,8 @@ def plan_command(app: App, only: tuple[str, ...], *, exit_code: bool, markdown: 
     from redirectd.config.applying import applier_of, approved_table
     from redirectd.plan.report import to_json, to_markdown
 
-    plan = applier_of(app.config, app.database).plan(approved_table(app.database), only or None)
+    table = approved_table(app.database, app.config.rules())
+    plan = applier_of(app.config, app.database).plan(table, only or None)
     if as_json:
         emit_json(to_json(plan))
     elif markdown:
@@ -61,17 +62,20 @@ def apply_command(
     from redirectd.cli.planview import show_plan, show_result
     from redirectd.config.applying import applier_of, approved_table
     from redirectd.plan.report import to_json
+    from redirectd.review.followup import suspend_failing
 
-    applier = applier_of(app.config, app.database)
+    applier, rules = applier_of(app.config, app.database), app.config.rules()
     if dry_run:
-        plan = applier.plan(approved_table(app.database), only or None)
+        plan = applier.plan(approved_table(app.database, rules), only or None)
         if as_json:
             emit_json(to_json(plan) | {"generation": None})
         else:
             show_plan(plan)
         return
     request = Request(actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume)
-    result = applier.apply(lambda: approved_table(app.database), request)
+    for number in suspend_failing(app.database, rules, now=app.now()):
+        note(f"remap {number} is suspended, since its target fails: redirectd show {number}")
+    result = applier.apply(lambda: approved_table(app.database, rules), request)
     if as_json:
         emit_json(result_json(result))
     else:
