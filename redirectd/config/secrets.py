@@ -26,7 +26,7 @@ def read_secret(name: str, variable: str, file: Path | None, environ: Mapping[st
         return environ[variable]
     folder = environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(folder) / name if folder else None
-    if credential is not None and credential.is_file():
+    if credential is not None and os.path.lexists(credential):
         file = credential
     if file is None:
         return None

@@ -94,6 +94,8 @@ def _remedy(error: DBAPIError) -> str:
         return "another process holds it for long; see which with 'fuser FILE', then try again"
     if "lock timeout" in text or "lock wait timeout" in text:
         return "another session holds a lock for long: see the server's list of sessions, then try again"
+    if "not a database" in text or "malformed" in text:
+        return "name another file in database.url, or restore this one from a backup"
     if "unable to open" in text:
         return "create its folder and give this user the right to write there"
     if "readonly" in text or "read-only" in text:

@@ -29,6 +29,7 @@ def check_database(config: Config) -> Iterator[Finding]:
         return
     try:
         yield from _look(database)
+        yield from _check_rights(database)
     except RedirectdError as error:
         yield from fault(error)
     finally:
@@ -41,6 +42,16 @@ def _not_there(shown: str, file: Path) -> Finding:
         why = f"it is not there, and this user may not create it in {folder}"
         return Finding(f"database {shown}", Level.FAULT, why, "run as the user redirectd, or set database.url")
     return Finding(f"database {shown}", Level.WARNING, "it is not there yet", "run 'redirectd db upgrade' to create it")
+
+
+def _check_rights(database: Database) -> Iterator[Finding]:
+    """A file that can be read and not written to would be told only when something is to be stored."""
+    file = database.file
+    if file is not None and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK | os.X_OK)):
+        why = f"this user may not write to it or to its folder {file.parent}"
+        yield Finding(
+            f"database {database.shown}", Level.FAULT, why, "run as the user redirectd, or give this one the right"
+        )
 
 
 def _look(database: Database) -> Iterator[Finding]:

@@ -17,6 +17,8 @@ from redirectd.sources.file import open_fd
 TAIL = 4 << 20
 """Bytes at a log's end in which something of SIP is looked for."""
 
+_JOURNALS = ("/var/log/journal", "/run/log/journal")
+
 _SIP = (b"SIP/2.0", b"REDIRECTD v=", b"reply 301")
 _NOT_ENOUGH = (b"Now forwarding ", b"Got SIP response 301", b"res_pjsip")
 
@@ -82,7 +84,22 @@ def _check_journal(where: str) -> Finding:
         return Finding(
             where, Level.FAULT, "there is no journalctl on this host", "install systemd, or read the file syslog writes"
         )
-    return good(where, "journalctl is there")
+    journals = [file for folder in _JOURNALS for file in Path(folder).glob("*/system*.journal")]
+    if journals and not any(os.access(file, os.R_OK) for file in journals):
+        return Finding(
+            where,
+            Level.FAULT,
+            f"this user may not read the system's journal ({journals[0]})",
+            "add the user that runs redirectd to the group systemd-journal, or run this as that user",
+        )
+    if not journals:
+        return Finding(
+            where,
+            Level.WARNING,
+            f"there is no journal of the system in {' or '.join(_JOURNALS)}, or this user can't look there",
+            "see that systemd-journald runs (systemctl status systemd-journald), and run this as the service's user",
+        )
+    return good(where, "the journal is there and readable")
 
 
 def _check_clock(where: str, source: SourceSection) -> Iterator[Finding]:

@@ -1,0 +1,48 @@
+"""`check` as a doctor, fault by fault: provoked, told with its place and reason, and gone after what it says to do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.clinic import Clinic
+from tests.cli.faults import CASES, Case
+
+
+@pytest.fixture
+def clinic(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]:
+    for name in ("REDIRECTD_DATABASE_URL", "TZ"):
+        monkeypatch.delenv(name, raising=False)
+    with tempfile.TemporaryDirectory(prefix="redirectd-clinic-") as name:
+        Path(name).chmod(0o777)
+        yield Clinic(Path(name), corpus)
+
+
+def test_a_sound_setup_has_nothing_to_mend(clinic: Clinic) -> None:
+    """What the cases below change is well before: each of their findings is theirs alone."""
+    assert clinic.ill() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="looks with the eyes of another user, which only root can")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_fault_is_told_and_mended(clinic: Clinic, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Place, reason and remedy are told, and after the remedy this fault is no longer found."""
+    monkeypatch.setenv("TZ", "")
+    if case.user is not None:
+        clinic.database.chmod(0o666)
+    case.provoke(clinic)
+    where, why, remedy = (part.format(folder=clinic.folder) for part in case.says)
+
+    def found() -> list[dict[str, Any]]:
+        return [one for one in clinic.ill(user=case.user) if where in one["where"] and why in one["why"]]
+
+    told = found()
+    assert [one["level"] for one in told] == [case.level], clinic.ill(user=case.user)
+    assert remedy in told[0]["what_to_do"]
+    case.mend(clinic, told[0])
+    assert found() == []
