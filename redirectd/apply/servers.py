@@ -53,8 +53,10 @@ class Servers:
         self._monotonic = monotonic
         self._reloaded: dict[str, float] = {}
 
-    def reload(self, control: str, timeout: float, commands: Sequence[Command]) -> None:
-        """Have a server read its files again: each command once, patiently.
+    def reload(self, control: str, timeout: float, orders: Callable[[Channel], Sequence[Command]]) -> None:
+        """Have a server read its files again: each command of `orders` once, patiently.
+
+        `orders` may ask the server what it holds.
 
         Raises:
             ServerDown: nobody is there; nothing was told to anyone.
@@ -70,7 +72,7 @@ class Servers:
                 raise ServerDown(error) from error
             self._space(control)
             try:
-                rest = commands
+                commands = rest = orders(channel)
                 if isinstance(channel, Pipelined):
                     channel.act([command for command in commands if channel.pipelines(command)])
                     rest = [command for command in commands if not channel.pipelines(command)]
@@ -83,7 +85,7 @@ class Servers:
         """Give why the server would not read a file as it is meant; None also where it can't be asked."""
         try:
             with closing(self._open_channel(control, timeout=timeout)) as channel:
-                return _judged(channel, question)
+                return judged(channel, question)
         except PeerError:
             return None  # whether it is there, and what it reads then, the reload will tell
 
@@ -96,7 +98,7 @@ class Servers:
                 self._sleep(_RETRY)
             try:
                 with closing(self._open_channel(control, timeout=timeout)) as channel:
-                    answers = [(question, _judged(channel, question)) for question in left]
+                    answers = [(question, judged(channel, question)) for question in left]
             except PeerError as error:
                 return [str(error)]
             left = [question for question, fault in answers if fault is not None]
@@ -125,7 +127,7 @@ class Servers:
                 return
 
 
-def _judged(channel: Channel, question: Question) -> str | None:
+def judged(channel: Channel, question: Question) -> str | None:
     """Give the fault of one answer; raises PeerError where none comes."""
     try:
         fault = ask_and_judge(channel, question)

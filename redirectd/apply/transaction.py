@@ -136,7 +136,8 @@ class Transaction:
         for work in works:
             with _at(work.spec.name, "stage"):
                 state = self._kept(work, states.get(work.spec.name))
-            items.append(Item(work.spec, work.place, state, work.plan.rendered, work.plan.changes.keys))
+            plan = work.plan
+            items.append(Item(work.spec, work.place, state, plan.rendered, plan.changes.keys, plan.installed))
         return items
 
     def _check(self, work: _Work) -> None:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from redirectd.apply.control import AnswerError
+from redirectd.apply.control import AnswerError, Channel
 from redirectd.apply.install import Installer, Place
-from redirectd.apply.servers import ServerDown, Servers
+from redirectd.apply.servers import ServerDown, Servers, judged
 from redirectd.errors import InstallError, PeerError
 from redirectd.plan.plan import digest, understood
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
 from redirectd.store.target_states import TargetState
-from redirectd.targets.base import Command, LiveTarget, Question, Rendered, token_of
+from redirectd.targets.base import Command, LiveTarget, Question, Rendered, Target, token_of
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file of the unit; `changed` are the entries' keys to ask the server about."""
+    """One file of the unit; `changed` are the entries' keys to ask the server about.
+
+    They were reckoned from the file `before`; with `anew`, nobody knows what the server holds.
+    """
 
     spec: TargetSpec
     place: Place
     state: TargetState
     rendered: Rendered | None
     changed: tuple[str, ...]
+    before: bytes | None = None
+    anew: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +55,7 @@ def from_file(spec: TargetSpec, place: Place, state: TargetState, installer: Ins
     """Build an item from what is on disk, to prove or finish what an earlier run left."""
     content = installer.read(place.path)
     before = installer.read(state.backup) if state.backup else None
-    return Item(spec, place, state, *_readable(spec, content, before))
+    return Item(spec, place, state, *_readable(spec, content, before, own=state.sha256), anew=True)
 
 
 def prove(items: Sequence[Item], servers: Servers, installer: Installer, now: int) -> Verdict:
@@ -87,7 +93,7 @@ def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
     unanswered: dict[str, str] = {}
     for control, group in _by_control(items):
         try:
-            servers.reload(control, _timeout(group), _reloads(group))
+            servers.reload(control, _timeout(group), partial(_orders, group))
         except ServerDown as error:
             verdict.down |= {item.name: str(error.error) for item in group}
         except AnswerError as error:
@@ -119,31 +125,46 @@ def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer
     old = [_old_of(item, installer) for item in back]
     for control, group in _by_control(old):
         try:
-            servers.reload(control, _timeout(group), _reloads(group))
+            servers.reload(control, _timeout(group), partial(_orders, group))
             for item in group:
                 faults = servers.doubts(control, item.spec.timeout, _questions(item))
                 if faults:
                     verdict.unproven[item.name] = "; ".join(faults[:5])
         except ServerDown as error:
             verdict.unproven |= {item.name: str(error.error) for item in group}
-        except PeerError as error:
+        except AnswerError as error:
             # A server can refuse to read a file that isn't there; then it already is as it was.
             verdict.unproven |= {item.name: str(error) for item in group if item.rendered is not None}
+        except PeerError as error:
+            verdict.unproven |= {item.name: str(error) for item in group}
 
 
 def _old_of(item: Item, installer: Installer) -> Item:
     content = installer.read(item.place.path)
-    rendered, _ = _readable(item.spec, content, None)
-    return replace(item, rendered=rendered)
+    rendered, _ = _readable(item.spec, content, None, own=item.state.previous_sha256)
+    new = item.rendered.content if item.rendered else None
+    return replace(item, rendered=rendered, before=new, anew=item.anew or new is None)
 
 
-def _readable(spec: TargetSpec, content: bytes | None, before: bytes | None) -> tuple[Rendered | None, tuple[str, ...]]:
-    """Give a file as its target understands it; None for what can't be asked about."""
+def _readable(
+    spec: TargetSpec, content: bytes | None, before: bytes | None, *, own: str
+) -> tuple[Rendered | None, tuple[str, ...]]:
+    """Give a file as its target understands it; None for what can't be asked about.
+
+    That is what isn't there or can't be read, and an empty table of somebody else's, which names no content; `own` is
+    the hash of the file that redirectd has written.
+    """
     entries, fault = understood(spec.target, content)
-    if content is None or fault is not None:
+    if content is None and _reads_no_file(spec.target):
+        content = b""
+    if content is None or fault is not None or not (entries or _reads_no_file(spec.target) or digest(content) == own):
         return None, ()
     gone = understood(spec.target, before, entries)[0].keys() - entries.keys()
     return Rendered(content, entries, token=token_of(entries)), (*entries, *sorted(gone))
+
+
+def _reads_no_file(target: Target) -> bool:
+    return isinstance(target, LiveTarget) and target.listing() is not None
 
 
 def _questions(item: Item) -> Sequence[Question]:
@@ -159,15 +180,25 @@ def _by_control(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
     yield from groups.items()
 
 
-def _reloads(items: Sequence[Item]) -> list[Command]:
+def _orders(items: Sequence[Item], channel: Channel) -> list[Command]:
+    """Give what brings a server to the files, by what it holds."""
     commands: list[Command] = []
     for item in items:
         target = item.spec.target
-        if isinstance(target, LiveTarget):
-            commands += target.load(item.rendered.entries if item.rendered else {}, item.changed)
-        else:
-            commands += target.reload()
+        commands += _load(item, target, channel) if isinstance(target, LiveTarget) else target.reload()
     return commands
+
+
+def _load(item: Item, target: LiveTarget, channel: Channel) -> Sequence[Command]:
+    """Put the changes alone only into a server that holds what they were reckoned from."""
+    entries = item.rendered.entries if item.rendered else {}
+    changes = None if item.anew else target.load(entries, item.changed)
+    if changes is not None:
+        before, fault = understood(target, item.before, entries)
+        if fault is None and judged(channel, target.standing(token_of(before))) is None:
+            return changes
+    listing = target.listing()
+    return target.replace(entries, None if listing is None else channel.ask(listing))
 
 
 def _timeout(items: Sequence[Item]) -> float:

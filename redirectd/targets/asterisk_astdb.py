@@ -37,6 +37,7 @@ from redirectd.targets.uritext import ASTERISK, write_uri
 SENTINEL = "redirectd:generation"
 """Key whose value names the content; no user part has a colon in it."""
 
+_UNDER_WAY = "-"  # no token: a load that is broken off leaves it behind
 _FAMILY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,39}")
 _LINE = re.compile(r"([A-Za-z0-9+*#.~_\-:]{1,79}) (\S{1,500})")
 _HEAD = "# What redirectd has put into AstDB; edits are lost."
@@ -54,6 +55,8 @@ class AsteriskAstdb:
         self._match = match
         self._family = family
         self._hosts = read_hosts(hosts)
+        # One entry of ``database show``: ``/redirectd/4930111          : sip:+4930222@192.0.2.2``, padded by blanks.
+        self._shown = re.compile(rf"^/{re.escape(family)}/(\S+?) *: (\S*) *\r?$", re.MULTILINE)
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the entries in the order of their users, the token last."""
@@ -80,23 +83,49 @@ class AsteriskAstdb:
         """Nothing: Asterisk reads no file here, see `load`."""
         return ()
 
-    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
-        """Put and delete what changed, the token last.
+    def standing(self, token: str) -> Question:
+        """Ask for the token."""
+        return self._get(SENTINEL, token)
 
-        Deleting what isn't there is an error, and after an interrupted load nobody knows what is: so it is put first.
+    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
+        """Put and delete what changed; no token stands meanwhile.
+
+        Deleting what isn't there is an error, and somebody may have deleted it by hand: so it is put first, and empty,
+        which to the operator's lookup is nothing.
         """
-        commands: list[Command] = []
+        commands = [self._put(SENTINEL, _UNDER_WAY)]
         for key in changed:
-            commands.append(Command("DBPut", (self._family, key, entries.get(key, "-"))))
+            commands.append(self._put(key, entries.get(key, "")))
             if key not in entries:
                 commands.append(Command("DBDel", (self._family, key)))
-        commands.append(Command("DBPut", (self._family, SENTINEL, token_of(entries))))
+        commands.append(self._put(SENTINEL, token_of(entries)))
         return commands
+
+    def listing(self) -> Command:
+        """Show the family."""
+        return Command(f"database show {self._family}")
+
+    def replace(self, entries: Mapping[str, str], shown: Reply) -> Sequence[Command]:
+        """Bring the family from what Asterisk shows of it to `entries`.
+
+        Not by DBDelTree, which takes families with it that differ in case, or in one letter where ours has an
+        underscore.
+        """
+        found = dict(self._shown.findall(str(shown)))
+        found.pop(SENTINEL, None)
+        wrong = [key for key, value in entries.items() if found.get(key) != value]
+        return self.load(entries, [*wrong, *(key for key in found if key not in entries)])
+
+    def _put(self, key: str, value: str) -> Command:
+        return Command("DBPut", (self._family, key, value))
+
+    def _get(self, key: str, wanted: str) -> Question:
+        return Question(Command(f"database get {self._family} {key}"), _judge(key, wanted))
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the token and for changed users one by one (all, or 200 of them)."""
         asked = [(SENTINEL, rendered.token), *((key, rendered.entries.get(key, "")) for key in sample(changed))]
-        return [Question(Command(f"database get {self._family} {key}"), _judge(key, wanted)) for key, wanted in asked]
+        return [self._get(key, wanted) for key, wanted in asked]
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:

@@ -117,10 +117,25 @@ class Target(Protocol):
 
 @runtime_checkable
 class LiveTarget(Target, Protocol):
-    """A target whose server reads no file: the changes are put into it one by one."""
+    """A target whose changes are put into the running server one by one."""
 
-    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
-        """The commands that bring the server's `changed` keys to `entries`; keys not in `entries` go."""
+    def standing(self, token: str) -> Question:
+        """Whether the server holds just the content of that name, and no load of it was broken off."""
+        ...
+
+    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command] | None:
+        """The commands that bring the server's `changed` keys to `entries`; keys not in `entries` go.
+
+        Right only for a server that holds what `changed` was reckoned from. None: too many, use `replace`.
+        """
+        ...
+
+    def listing(self) -> Command | None:
+        """What shows all that the server holds; None for a server that reads the file, which needs no such question."""
+        ...
+
+    def replace(self, entries: Mapping[str, str], shown: Reply) -> Sequence[Command]:
+        """The commands that bring the server to `entries`, whatever it holds by its answer to `listing`."""
         ...
 
 

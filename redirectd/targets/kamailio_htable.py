@@ -42,6 +42,8 @@ from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 SENTINEL = "__gen__"
 """Key of the row that names the content. It has no ``@``, so no user can have it."""
 
+_UNDER_WAY = "-"  # no token: a load that is broken off leaves it behind
+
 _TABLE = dbtext.Table(
     (
         dbtext.Column("id", "int", "auto"),
@@ -116,20 +118,32 @@ class KamailioHtable:
         """Load the table again."""
         return (Command("htable.reload", (self._table,)),)
 
-    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
-        """Put and delete up to `live` changed keys, the token last; the whole table anew for more.
+    def standing(self, token: str) -> Question:
+        """Ask for the token."""
+        return self._get(SENTINEL, token)
 
-        A key is put before it is deleted, since after an interrupted load nobody knows if it is there.
+    def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command] | None:
+        """Put and delete up to `live` changed keys; no token stands meanwhile.
+
+        Deleting what isn't there is an error, and somebody may have deleted it by hand: so it is put first, as the old
+        URI itself, by which a call goes where it will go without the entry.
         """
         if not 0 < len(changed) <= self._live:
-            return self.reload()
-        commands: list[Command] = []
+            return None
+        commands = [Command("htable.sets", (self._table, SENTINEL, _UNDER_WAY))]
         for key in changed:
-            commands.append(Command("htable.sets", (self._table, key, entries.get(key, "-"))))
+            commands.append(Command("htable.sets", (self._table, key, entries.get(key, f"sip:{key}"))))
             if key not in entries:
                 commands.append(Command("htable.delete", (self._table, key)))
         commands.append(Command("htable.sets", (self._table, SENTINEL, token_of(entries))))
         return commands
+
+    def listing(self) -> None:
+        """Nothing: Kamailio reads the file."""
+
+    def replace(self, entries: Mapping[str, str], shown: Reply) -> Sequence[Command]:
+        """Load the table again."""
+        return self.reload()
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the sentinel, the number of entries, and changed entries one by one (all, or 200 of them)."""

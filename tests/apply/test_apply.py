@@ -86,6 +86,22 @@ def test_silent_reload_is_found_out_and_put_back(tmp_path: Path) -> None:
     assert world.strays() == []
 
 
+def test_an_empty_table_of_somebody_else_is_put_back_without_a_proof(tmp_path: Path) -> None:
+    """A new table without a row names no content to ask for: it is back after a failed apply, and nothing waits."""
+    world = World(tmp_path)
+    world.apply({}, force=True)
+    empty = world.paths["users"].read_bytes().splitlines(keepends=True)[0]
+    (tmp_path / "fresh").mkdir()
+    fresh = World(tmp_path / "fresh")
+    fresh.paths["users"].write_bytes(empty)
+    fresh.server.deaf = True
+    result = fresh.apply(moves(2))
+    assert outcomes(result) == {"users": "rolled-back"}
+    assert "not proven" not in str(result.error)
+    assert fresh.paths["users"].read_bytes() == empty
+    assert not [state for state in states(fresh) if state.pending]
+
+
 def test_after_a_rollback_the_old_file_is_reread(tmp_path: Path) -> None:
     """The file put back is dated later than the one it replaces, so that db_text reads it again."""
     world = World(tmp_path, TWO)

@@ -47,15 +47,33 @@ def test_an_edited_file_is_told(damage: object) -> None:
 
 
 def test_a_load_puts_deletes_and_names_the_content_last() -> None:
-    """Changed keys are put, gone ones deleted whether they were there or not, and the token stands behind them."""
+    """Changed keys are put, gone ones deleted whether they were there or not, and no token stands meanwhile."""
     target = AsteriskAstdb(family="moves")
     rendered = target.render([_route(1, "sip:alice@a.test", "sip:new@b.test")], None)
     assert target.load(rendered.entries, ["alice", "bob"]) == [
+        Command("DBPut", ("moves", SENTINEL, "-")),
         Command("DBPut", ("moves", "alice", "sip:new@b.test")),
-        Command("DBPut", ("moves", "bob", "-")),
+        Command("DBPut", ("moves", "bob", "")),
         Command("DBDel", ("moves", "bob")),
         Command("DBPut", ("moves", SENTINEL, rendered.token)),
     ]
+
+
+def test_a_replacement_takes_out_whatever_else_is_there() -> None:
+    """What Asterisk shows of the family is compared: only what differs is put, and strangers are deleted."""
+    target = AsteriskAstdb(family="moves")
+    routes = [_route(1, "sip:alice@a.test", "sip:new@b.test"), _route(2, "sip:bob@a.test", "sip:new2@b.test")]
+    entries = target.render(routes, None).entries
+    long = "x" * 79
+    shown = (
+        "/moves/alice                                      : sip:old@b.test           \r\n"
+        "/moves/bob                                        : sip:new2@b.test          \r\n"
+        f"/moves/{long}: sip:y@b.test             \r\n"
+        "/moves/redirectd:generation                       : -                        \r\n4 results found.\n"
+    )
+    done = target.replace(entries, shown)
+    assert [command.args[1] for command in done] == [SENTINEL, "alice", long, long, SENTINEL]
+    assert [command.name for command in done] == ["DBPut", "DBPut", "DBPut", "DBDel", "DBPut"]
 
 
 def test_the_answers_are_judged() -> None:
