@@ -16,8 +16,10 @@ from redirectd.collect.verdict import Learnt, digest
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.decide import Decision, approve, load, reject
-from redirectd.review.exchange import Portable, RowFault
+from redirectd.review.exchange import RowFault
+from redirectd.review.portable import Portable
 from redirectd.sip.text import printable
+from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.remap import State, Target
@@ -104,6 +106,7 @@ def import_rows(
 
 def _take(connection: Connection, one: Portable, decision: Decision, policy: Policy, result: Imported) -> int:
     """The id of the row's remap, made or found."""
+    one = replace(one, kind=_kind(one))
     learnt = _learn(one, decision, policy)
     query = select(remap.c.id, remap.c.state).where(remap.c.identity == learnt.identity)
     found = connection.execute(query).one_or_none()
@@ -141,6 +144,22 @@ def _approve(
         result.held.append(RowFault(row, error.why))
     else:
         result.approved += 1
+
+
+def _kind(one: Portable) -> str:
+    """What the row moves: as it says, or as its methods do, or a user where the old URI has one."""
+    kinds = {METHOD_KINDS.get(name) for name in one.methods}
+    told = one.kind or (kinds.pop() if len(kinds) == 1 else None)
+    try:
+        old = parse_uri(one.old_uri)
+    except UriError as error:
+        raise _fault(f"old_uri can't be read: {error.why}") from error
+    has_user = isinstance(old, SipUri) and old.user is not None
+    if told is None and isinstance(old, SipUri) and not has_user:
+        raise _fault("old_uri has no user: say its kind: gateway where a whole host has moved, or user, or registrar")
+    if told in {"gateway", "registrar"} and has_user:
+        raise _fault(f"old_uri has a user, and a {told} moves as a whole: leave the user out, or say kind user")
+    return told or "user"
 
 
 def _learn(one: Portable, decision: Decision, policy: Policy) -> Learnt:

@@ -19,8 +19,8 @@ from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.chain import sip
 from redirectd.review.decide import Decision, Step
-from redirectd.review.exchange import Portable
 from redirectd.review.importing import import_rows
+from redirectd.review.portable import Portable
 from redirectd.review.undo import do_approve, do_reject
 from redirectd.sip.routekey import RouteKey, route_key
 from redirectd.sip.uri import SipUri

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.review.decide import Decision
-from redirectd.review.exchange import Format, Portable, RowFault, as_document, portable, read, write
+from redirectd.review.exchange import Format, RowFault, read, write
 from redirectd.review.importing import run_import
+from redirectd.review.portable import Portable, as_document, portable
 from redirectd.store import audit
 from redirectd.store.remap import State, Target
 from tests.review.world import NOW, World
@@ -36,7 +37,7 @@ portables = st.builds(
     old_uri=uris,
     new_uri=st.none() | uris,
     state=st.sampled_from(list(State)),
-    kind=st.sampled_from(["user", "gateway", "registrar"]),
+    kind=st.sampled_from(["user", "gateway", "registrar", ""]),
     note=notes,
     calls=st.integers(0, 2**40),
     first_seen=times,
@@ -151,3 +152,42 @@ def test_r29_imported_evidence_never_approves_by_itself(world: World) -> None:
     run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
     assert world.all()[0].calls == 900
     assert approve_ready(world.database, world.policy, now=NOW).approved == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("sip:a@x.example,sip:a@y.example,,", "user"),
+        ("sip:a@x.example,sip:a@y.example,,MESSAGE", "user"),
+        ("sip:x.example,sip:y.example,,OPTIONS", "gateway"),
+        ("sip:x.example,sip:y.example,,REGISTER", "registrar"),
+        ("sip:x.example,sip:y.example,,INVITE", "user"),
+        ("sip:x.example,sip:y.example,user,", "user"),
+        ("sip:x.example,sip:y.example,gateway,", "gateway"),
+    ],
+)
+def test_r12_a_row_without_a_kind_moves_what_its_methods_say(world: World, line: str, kind: str) -> None:
+    """R12: kind, or methods, or a user in the old URI tell what has moved."""
+    rows = f"old_uri,new_uri,kind,methods\n{line}\n"
+    result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
+    assert result.faults == []
+    assert [one.kind for one in world.all()] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("sip:x.example,sip:y.example,,", "old_uri has no user: say its kind"),
+        ("sip:x.example,sip:y.example,,INVITE OPTIONS", "old_uri has no user: say its kind"),
+        ("sip:a@x.example,sip:y.example,gateway,", "leave the user out"),
+        ("sip:a@x.example,sip:a@y.example,,OPTIONS", "leave the user out"),
+        ("sip:a@x.example,sip:a@y.example,host,", "kind host is none of"),
+        ("sip:,sip:a@y.example,,", "old_uri can't be read"),
+    ],
+)
+def test_r12_no_row_moves_more_than_it_says(world: World, line: str, why: str) -> None:
+    """R12: a host without a kind is no user, and a user's row never moves its whole host."""
+    rows = f"old_uri,new_uri,kind,methods\n{line}\n"
+    result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
+    assert [why in fault.why for fault in result.faults] == [True], result.faults
+    assert world.all() == []

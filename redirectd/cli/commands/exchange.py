@@ -47,8 +47,8 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
 def _documents(app: App, states: tuple[str, ...], filters: Filters) -> Iterator[dict[str, Any]]:
     """Each remap as `list --json` shows it, with what an import needs beside."""
     from redirectd.cli.remapview import remap_json
-    from redirectd.review.exchange import as_document, portable
     from redirectd.review.page import matching
+    from redirectd.review.portable import as_document, portable
     from redirectd.store.remap import State
 
     now = app.now()

@@ -1,0 +1,215 @@
+"""A remap without what belongs to one database alone, and the documents that it travels in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from redirectd.review.flags import DERIVED_FLAGS
+from redirectd.sip.text import printable
+from redirectd.store.remap import Remap, State, Target
+
+COLUMNS = (
+    "state",
+    "kind",
+    "old_uri",
+    "new_uri",
+    "contacts",
+    "calls",
+    "methods",
+    "first_seen",
+    "last_seen",
+    "note",
+    "expires_at",
+    "contact_details",
+    "peer_calls",
+    "incoming",
+    "incoming_forked",
+    "held",
+    "facts",
+)
+"""What travels. `old_uri` and one of `new_uri`, `contacts` and `contact_details` are needed, all else has a default."""
+
+IGNORED = frozenset({"id", "flags", "peers", "replaces", "decided_at", "decided_by", "stale", "reasons", "evidence"})
+"""What an export or `list --json` shows beside it and an import leaves alone: ids, and what follows from policy."""
+
+MAX_NUMBER = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portable:
+    """A remap without what belongs to one database alone.
+
+    `kind` is empty where a row does not say it; `held` are the flags that no policy decides.
+    """
+
+    old_uri: str
+    new_uri: str | None
+    contacts: tuple[Target, ...]
+    state: State = State.PENDING
+    kind: str = ""
+    note: str = ""
+    calls: int = 0
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
+    expires_at: datetime | None = None
+    methods: tuple[str, ...] = ()
+    peer_calls: Mapping[str, int] = field(default_factory=dict)
+    incoming: tuple[str, ...] = ()
+    incoming_forked: bool = False
+    held: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class DocumentError(ValueError):
+    """Why a document can't be taken, in words that are safe to print."""
+
+
+def portable(remap: Remap) -> Portable:
+    """What travels of a remap; the holds of the policy and of its siblings follow anew wherever it comes to."""
+    return Portable(
+        old_uri=remap.old_uri,
+        new_uri=remap.new_uri,
+        contacts=remap.contacts,
+        state=remap.state,
+        kind=remap.kind,
+        note=remap.note,
+        calls=remap.calls,
+        first_seen=remap.first_seen,
+        last_seen=remap.last_seen,
+        expires_at=remap.expires_at,
+        methods=remap.methods,
+        peer_calls=dict(remap.peer_calls),
+        incoming=remap.incoming,
+        incoming_forked=remap.incoming_forked,
+        held={name: reason for name, reason in remap.flags.items() if name not in DERIVED_FLAGS},
+        facts=dict(remap.facts),
+    )
+
+
+def as_document(one: Portable) -> dict[str, Any]:
+    """A row as JSON, in the order of `COLUMNS`."""
+    return {
+        "state": one.state.value,
+        "kind": one.kind,
+        "old_uri": one.old_uri,
+        "new_uri": one.new_uri,
+        "contacts": [c.uri for c in one.contacts],
+        "calls": one.calls,
+        "methods": list(one.methods),
+        "first_seen": _time_text(one.first_seen),
+        "last_seen": _time_text(one.last_seen),
+        "note": one.note,
+        "expires_at": _time_text(one.expires_at),
+        "contact_details": [{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": c.dropped} for c in one.contacts],
+        "peer_calls": dict(one.peer_calls),
+        "incoming": list(one.incoming),
+        "incoming_forked": one.incoming_forked,
+        "held": dict(one.held),
+        "facts": dict(one.facts),
+    }
+
+
+def from_document(row: Mapping[str, Any]) -> Portable:
+    """What a row says. Raises DocumentError."""
+    if unknown := sorted(set(row) - set(COLUMNS) - IGNORED - {"audit"}):
+        raise DocumentError(f"there is no key {printable(', '.join(unknown), 200)}")
+    new_uri = _take(row, "new_uri", _text, None)
+    contacts = _take(row, "contact_details", _contacts, ()) or _take(row, "contacts", _contacts, ())
+    if not contacts:
+        if new_uri is None:
+            raise DocumentError("new_uri is missing")
+        contacts = (Target(new_uri),)
+    return Portable(
+        old_uri=_take(row, "old_uri", _text, None) or _missing("old_uri"),
+        new_uri=new_uri,
+        contacts=contacts,
+        state=_take(row, "state", lambda value: State(_text(value)), State.PENDING),
+        kind=_take(row, "kind", _text, ""),
+        note=_take(row, "note", _text, ""),
+        calls=_take(row, "calls", _count, 0),
+        first_seen=_take(row, "first_seen", _time, None),
+        last_seen=_take(row, "last_seen", _time, None),
+        expires_at=_take(row, "expires_at", _time, None),
+        methods=_take(row, "methods", _texts, ()),
+        peer_calls=_take(row, "peer_calls", lambda value: _mapping(value, _count), {}),
+        incoming=_take(row, "incoming", _texts, ()),
+        incoming_forked=_take(row, "incoming_forked", _flag, False),  # noqa: FBT003 - a default value
+        held=_take(row, "held", lambda value: _mapping(value, _text), {}),
+        facts=_take(row, "facts", lambda value: _mapping(value, _text), {}),
+    )
+
+
+def _missing(name: str) -> str:
+    raise DocumentError(f"{name} is missing")
+
+
+def _take(row: Mapping[str, Any], name: str, read_value: Callable[[Any], Any], default: Any) -> Any:  # noqa: ANN401 - JSON
+    value = row.get(name)
+    if value is None:
+        return default
+    try:
+        return read_value(value)
+    except (ValueError, OverflowError) as error:
+        raise DocumentError(f"{name}: {printable(str(error), 200)}") from None
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - JSON
+    if not isinstance(value, str):
+        raise ValueError("it must be a text")  # noqa: TRY004 - every fault of a row is a ValueError
+    if not value.isprintable() or len(value) > 8192:
+        raise ValueError("it holds control characters, or more than 8,192 characters")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - JSON
+    if not isinstance(value, list):
+        raise ValueError("it must be a list of texts")  # noqa: TRY004 - as above
+    return tuple(_text(item) for item in value)
+
+
+def _count(value: Any) -> int:  # noqa: ANN401 - JSON
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
+        raise ValueError("it must be a whole number from 0 on")
+    return value
+
+
+def _flag(value: Any) -> bool:  # noqa: ANN401 - JSON
+    if not isinstance(value, bool):
+        raise ValueError("it must be true or false")  # noqa: TRY004 - as above
+    return value
+
+
+def _mapping(value: Any, read_value: Callable[[Any], Any]) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    if not isinstance(value, dict):
+        raise ValueError("it must be an object")  # noqa: TRY004 - as above
+    return {_text(name): read_value(item) for name, item in value.items()}
+
+
+def _time(value: Any) -> datetime:  # noqa: ANN401 - JSON
+    when = datetime.fromisoformat(_text(value))
+    if when.tzinfo is None:
+        raise ValueError("it has no zone: write it as 2026-01-31T12:00:00Z")
+    return when.astimezone(UTC)
+
+
+def _time_text(when: datetime | None) -> str | None:
+    return None if when is None else when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _contacts(value: Any) -> tuple[Target, ...]:  # noqa: ANN401 - JSON
+    if not isinstance(value, list) or len(value) > 50:
+        raise ValueError("it must be a list of at most 50 Contacts")
+    found = []
+    for item in value:
+        one = {"uri": item} if isinstance(item, str) else item
+        if not isinstance(one, dict) or not set(one) <= {"uri", "q", "raw", "dropped"}:
+            raise ValueError("a Contact is a URI, or has uri, q, raw and dropped alone")
+        q = one.get("q", 1.0)
+        if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
+            raise ValueError("the q of a Contact must be from 0 to 1")
+        raw, dropped = _text(one.get("raw", "")), _text(one.get("dropped", ""))
+        found.append(Target(_text(one.get("uri")), round(float(q), 3), raw, dropped))
+    return tuple(found)
