@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redirectd.dialects.frame import Unreadable
+from redirectd.dialects.window import Window
 
 _STATUS = b"SIP/2.0 301"
 _LINE_STARTS = (b"\n", b"#012", b"\\n")
@@ -10,7 +11,7 @@ _KEPT = 4096
 """Bytes that are kept of it: a status line and its headers."""
 
 
-def orphan(window: bytes, at: int) -> Unreadable | None:
+def orphan(window: Window, at: int) -> Unreadable | None:
     """The unreadable record at `at`, or None where the text only speaks of a 301 and doesn't begin a message."""
     behind = window[at + len(_STATUS) : at + len(_STATUS) + 1]
     if not window.startswith(_STATUS, at) or behind.isdigit():

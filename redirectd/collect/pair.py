@@ -9,7 +9,7 @@ from itertools import islice
 from redirectd.collect.branches import Branches
 from redirectd.collect.scan import Block
 from redirectd.dialects.frame import Dialect, Direction, Frame
-from redirectd.dialects.window import REACH
+from redirectd.dialects.window import REACH, Window
 from redirectd.sip.message import MessageError, Request, Response, parse_message
 from redirectd.sip.text import to_bytes
 from redirectd.sources.log import Log
@@ -40,7 +40,7 @@ class Asked:
 
     request: Request
     frame: Frame
-    window: bytes
+    window: Window
     position: int | None
 
     @property
@@ -65,13 +65,17 @@ def find_request(
     if cseq is None or call_id is None:
         return None
     branch = via.branch if via else None
-    text = branch if branch and len(branch) >= _SURE_BRANCH else call_id
-    needle = dialect.spell(to_bytes(text))
-    for window, base, at in islice(_places(log, block, frame, needle, branches or Branches()), MAX_TRIES):
+    needle = needle_of(branch, call_id, dialect)
+    for window, base, at in islice(places(log, block, frame, needle, branches or Branches()), MAX_TRIES):
         asked = _request_at(window, base, at, dialect)
         if asked is not None and answers(response, asked.request):
             return asked
     return None
+
+
+def needle_of(branch: str | None, call_id: str, dialect: Dialect) -> bytes:
+    """What a request is looked for by, as it stands in the log."""
+    return dialect.spell(to_bytes(branch if branch and len(branch) >= _SURE_BRANCH else call_id))
 
 
 def answers(response: Response, request: Request) -> bool:
@@ -83,7 +87,7 @@ def answers(response: Response, request: Request) -> bool:
     return ours is None or theirs is None or ours.branch == theirs.branch
 
 
-def _request_at(window: bytes, base: int | None, at: int, dialect: Dialect) -> Asked | None:
+def _request_at(window: Window, base: int | None, at: int, dialect: Dialect) -> Asked | None:
     framed = dialect.frame(window, at, final=True)
     if not isinstance(framed, Frame) or framed.direction is Direction.RECEIVED:
         return None  # what was received with this branch is another element's transaction
@@ -96,11 +100,11 @@ def _request_at(window: bytes, base: int | None, at: int, dialect: Dialect) -> A
     return Asked(message, framed, window, None if base is None else base + framed.start)
 
 
-_Place = tuple[bytes, int | None, int]
+_Place = tuple[Window, int | None, int]
 """A window, its offset in the log of the answer (None: it is of an older file), and a position in it."""
 
 
-def _places(log: Log, block: Block, frame: Frame, needle: bytes, branches: Branches) -> Iterator[_Place]:
+def places(log: Log, block: Block, frame: Frame, needle: bytes, branches: Branches) -> Iterator[_Place]:
     """Where the needle stands: backwards from the response, nearest first, then ahead of it in the block.
 
     Writers of several threads can log a request behind its answer, hence the look ahead.

@@ -154,9 +154,8 @@ class Reader:
 
     def _count(self, batch: Batch, glimpse: Glimpse) -> None:
         """Counts a 183 once, whatever else tells of it (R3)."""
-        call_id, method = glimpse.call_id.decode(), glimpse.method.decode()
-        cseq = int(glimpse.cseq)
-        if self._relays.has_longer(call_id, cseq, method, 183):
+        call_id, method, cseq = to_text(glimpse.call_id), glimpse.method.decode(), int(glimpse.cseq)
+        if not glimpse.by_record and self._relays.has_longer(call_id, cseq, method, 183):
             return  # what was met nearer to the answering side is relayed here (R8)
         key = event_key(call_id, cseq, method, fork_of(glimpse.branch.decode()), 183)
         if key not in self._seen:

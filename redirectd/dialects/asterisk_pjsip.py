@@ -16,6 +16,7 @@ class AsteriskPjsip:
 
     name: ClassVar[str] = "asterisk-pjsip"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    glimpsed: ClassVar[bytes] = b"SIP/2.0 183"
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""

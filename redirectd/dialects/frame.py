@@ -102,7 +102,10 @@ class Unreadable:
 
 
 class Glimpse(NamedTuple):
-    """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3)."""
+    """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3).
+
+    `branch` is the branch's index where a record tells it (`by_record`).
+    """
 
     start: int
     end: int
@@ -110,6 +113,7 @@ class Glimpse(NamedTuple):
     cseq: bytes
     method: bytes
     branch: bytes
+    by_record: bool = False
 
 
 Framed = Frame | Record | Incomplete | Unreadable | None
@@ -141,6 +145,9 @@ class Dialect(Protocol):
 @runtime_checkable
 class Glimpsing(Protocol):
     """A dialect that can tell a 183's identity without reading it."""
+
+    glimpsed: ClassVar[bytes]
+    """The literal at whose places it can."""
 
     def glimpse(self, window: bytes | bytearray, at: int) -> Glimpse | None:
         """The received 183 at a literal's position, or None for what only `Dialect.frame` can tell."""

@@ -7,10 +7,11 @@ from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from redirectd.dialects.envelope import Entry, entry_at
-from redirectd.dialects.frame import Framed, Incomplete, Peer, Record, Unreadable
+from redirectd.dialects.frame import Framed, Glimpse, Incomplete, Peer, Record, Unreadable
 from redirectd.dialects.window import Window
 from redirectd.sip.text import to_text
 
+_CEE = b"@cee:"
 MARK = b"REDIRECTD v=1 "
 CONTACT_LIMIT = 1200
 """Bytes of Contact text that the record carries (`{s.substr,0,1200}`)."""
@@ -20,6 +21,12 @@ CONTACT_CUT = "the Contact is cut off"
 CONTACT_UNREADABLE = "Kamailio could not read the Contact"
 
 _FIELD = re.compile(rb"([a-z][a-z0-9_]{0,15})=(\S*+)")
+_HEAD = b"<script>: "
+_LONGEST_LEAD, _LONGEST_GLANCE = 512, 4096
+_PLAIN_183 = re.compile(
+    rb"REDIRECTD v=1 ev=183 (?:ts=[0-9.]{1,32}+ )?+m=([A-Z]{1,32}+) ci=([!#-;=?-~]{1,1024}+) cseq=(\d{1,9}+) "
+    rb"br=(\d{1,4}+)(?: (?!end=)[a-z][a-z0-9_]{0,15}+=[!#-~]*+)*+ end=1\r?+\n"
+)
 _END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
 _LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
 _KNOWN = frozenset(
@@ -32,6 +39,7 @@ class KamailioRecord:
 
     name: ClassVar[str] = "kamailio-record"
     literals: ClassVar[tuple[bytes, ...]] = (b"REDIRECTD v=1 ev=%d",)
+    glimpsed: ClassVar[bytes] = b"REDIRECTD v=1 ev=183"
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
@@ -45,6 +53,22 @@ class KamailioRecord:
         if entry.torn:
             return Incomplete(entry.start)
         return _read(entry, text[mark:], self.name)
+
+    def glimpse(self, window: Window, at: int) -> Glimpse | None:
+        """See `Glimpsing.glimpse`: a whole record behind Kamailio's own head, on a line that is no JSON."""
+        if not window.startswith(_HEAD, at - len(_HEAD)):
+            return None
+        start = window.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1
+        lead = window[start:at]
+        if not start or lead.count(b"<script>") != 1 or b'"' in lead or MARK in lead or _CEE in lead:
+            return None
+        record = _PLAIN_183.match(window, at, at + _LONGEST_GLANCE)
+        if record is None:
+            return None
+        method, call_id, cseq, fork = record.groups()
+        if b"%" in call_id:
+            call_id = unquote_to_bytes(call_id)
+        return Glimpse(start, record.end(), call_id, cseq, method, fork, by_record=True)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: the record needs no search for its request, so nothing has to be found."""

@@ -1,0 +1,77 @@
+"""Messages as nearly all programs write them, told by one regular expression instead of a parse.
+
+Plain is a message with one Via, Call-ID and CSeq, in this order and in the usual spelling, no folded line among its
+headers, and an empty line behind them. What is not plain is left to `redirectd.sip.message`; what is, comes to the
+same there. No expression here can go back over what it has passed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_OTHERS = rb"(?:(?:[ABD-HJ-UW-Zabd-hj-uw-z][A-Za-z0-9_.-]*+|Con[A-Za-z-]*+|c)[ \t]*+:[^\n]*+\n)*+"
+"""Headers that are none of the three: any that don't begin with C, I or V, and Contact, Content-... and `c`."""
+
+_PARAMS = rb"(?:;(?!branch)[a-z]{1,32}+(?:=[A-Za-z0-9.:\[\]_-]{0,64}+)?+)*+"
+_VIA = (
+    rb"(?:Via|v)[ \t]*+:[ \t]*+SIP/2\.0/[A-Za-z]{2,8}+ [A-Za-z0-9.:\[\]_-]{1,255}+"
+    + _PARAMS
+    + rb";branch=([A-Za-z0-9.~!*_+-]{1,256}+)"
+    + _PARAMS
+    + rb"\r?+\n"
+)
+HEADERS = (
+    _OTHERS
+    + _VIA
+    + _OTHERS
+    + rb"(?:Call-ID|i)[ \t]*+:[ \t]*+([!-~]{1,256}+)\r?+\n"
+    + _OTHERS
+    + rb"CSeq[ \t]*+:[ \t]*+(\d{1,9}+) ([A-Z]{1,32}+)\r?+\n"
+    + _OTHERS
+    + rb"\r*+\n"
+)
+"""All headers of a plain message with the empty line: branch, Call-ID, CSeq number and method."""
+
+STATUS_183_LINE = rb"SIP/2\.0 183(?: [^\n]*+|\r?+)\n"
+
+_LONGEST = 16_384
+"""Bytes of a message in which its headers must end."""
+
+_RESPONSE_183 = re.compile(STATUS_183_LINE + HEADERS)
+_REQUEST = re.compile(rb"([A-Z]{1,32}+) ([!-~]{1,1024}+) SIP/2\.0\r?+\n" + HEADERS)
+
+
+class Identity(NamedTuple):
+    """What names a transaction (17.1.3), as it stands in a plain message."""
+
+    branch: bytes
+    call_id: bytes
+    cseq: int
+    method: bytes
+
+
+class Plain(NamedTuple):
+    """A plain message: its Request-URI (b'' of a response), what names it, and where its body begins."""
+
+    uri: bytes
+    identity: Identity
+    body: int
+
+
+def plain_183(message: bytes) -> Plain | None:
+    """A 183 if it is plain, else None."""
+    match = _RESPONSE_183.match(message, 0, _LONGEST)
+    if match is None:
+        return None
+    branch, call_id, cseq, method = match.groups()
+    return Plain(b"", Identity(branch, call_id, int(cseq), method), match.end())
+
+
+def plain_request(message: bytes) -> Plain | None:
+    """A request if it is plain and its CSeq names its method, else None."""
+    match = _REQUEST.match(message, 0, _LONGEST)
+    if match is None or match[1] != match[6]:
+        return None
+    _, uri, branch, call_id, cseq, method = match.groups()
+    return Plain(uri, Identity(branch, call_id, int(cseq), method), match.end())
