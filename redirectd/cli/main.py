@@ -46,7 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name to module of `redirectd.cli.commands` and one line of help. In a module a command is called `NAME_command`."""
 
 _GC_THRESHOLD = 50_000
-"""Objects made before a collection of garbage: imports and tables of remaps make many that stay."""
+"""Objects made before a collection of garbage: tables of remaps make many that stay."""
+
+_GC_START = 200_000
+"""The same for the first collection: imports make 120,000 objects, which are not worth looking through."""
 
 EPILOG = """\
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration (and plan --exit-code with changes); 3 refused by a
@@ -107,12 +110,21 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with the contract's exit code."""
-    sys.exit(run(args))
+    gc.set_threshold(_GC_START)
+    gc.callbacks.append(_started)
+    code = run(args)
+    gc.freeze()  # or the interpreter looks through all there is once more: a fifth of what `pending` takes
+    sys.exit(code)
+
+
+def _started(_phase: str, _info: dict[str, int]) -> None:
+    """Collects garbage more often from the first collection on."""
+    gc.callbacks.remove(_started)
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def run(args: Sequence[str] | None = None) -> int:
     """Runs the command line; every error becomes text on standard error here, and an exit code."""
-    gc.set_threshold(_GC_THRESHOLD)
     try:
         result = cli.main(args=args, prog_name="redirectd", standalone_mode=False)
         sys.stdout.flush()

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.sip.text import printable
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 CELL = 160
 """Characters of a table's cell; what is longer ends in dots, and `show` and JSON have it whole."""
-
-PIPE_WIDTH = 4000
-"""Columns where output goes to no terminal: nothing is wrapped or cut that a script may read."""
 
 
 def json_option(command: click.decorators.FC) -> click.decorators.FC:
@@ -58,36 +53,17 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def console(stream: IO[str] | None = None) -> Console:
-    """The console that tables go to: colours on a terminal only, never with NO_COLOR."""
-    from rich.console import Console
-
-    out = stream or sys.stdout
-    terminal = out.isatty()
-    return Console(
-        file=out,
-        force_terminal=terminal,  # FORCE_COLOR must not put escape sequences into pipes and files
-        no_color=bool(os.environ.get("NO_COLOR")),
-        width=None if terminal else PIPE_WIDTH,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=False,
-    )
-
-
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Prints a table. Cells are shown as they are, made printable, and never read as markup."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    """Prints a table. Cells are shown as they are, made printable; on a terminal they are folded to its width."""
+    from redirectd.cli.table import table_lines
 
-    shown = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(printable(str(cell), CELL)) for cell in row))
-    console().print(shown)
+    cells = [[printable(str(cell), CELL) for cell in row] for row in rows]
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    head, *lines = table_lines(columns, cells, right=right, width=width)
+    click.echo(click.style(head, bold=True) if terminal else head)
+    for line in lines:
+        click.echo(line)
 
 
 def diff_text(text: str) -> None:
