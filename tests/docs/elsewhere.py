@@ -8,7 +8,7 @@ ELSEWHERE: dict[str, str] = {
     r"python3 -m venv .*pip install|/opt/redirectd/bin/pip ": "needs a package index; the wheel is built by hatchling",
     r"make (demo|test)$": "what runs these tests; CI runs both on a clean clone",
     r"systemctl |journalctl |systemd-creds |systemd-run ": "needs a running systemd: tests/systemd boots one",
-    r"install -D -m 644 |ln -s /opt/redirectd": "needs the package's files: tests/systemd installs the units and drop-ins",
+    r"install -D -m 644 |ln -s /opt/redirectd": "needs the package's files: tests/systemd installs them",
     r"systemd-sysusers |systemd-tmpfiles ": "makes users and folders: tests/systemd and tests/packaging run them",
     r"install -d -o |chgrp |usermod ": "needs root and the servers' own users: tests/systemd grants the rights",
     r"install -m 0600 /dev/stdin ": "asks the operator to type a secret",
