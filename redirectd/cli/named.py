@@ -14,8 +14,11 @@ from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.store import remaps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
+    from redirectd.cli.filters import Filters
     from redirectd.config.policy import Policy
     from redirectd.store.remap import Remap
 
@@ -29,6 +32,14 @@ def named(connection: Connection, what: str, policy: Policy) -> list[Remap]:
     if not found:
         raise UsageError(printable(what, 200), "no remap has this old URI", "see the old URIs with 'redirectd list'")
     return [with_holds(remap, policy) for remap in found]
+
+
+def named_all(connection: Connection, names: Sequence[str], filters: Filters, policy: Policy) -> list[Remap]:
+    """The remaps of all names, each once, with their holds. Raises UsageError for names and a filter together."""
+    if not filters.is_empty:
+        raise UsageError(printable(names[0], 200), "it takes ids and URIs or a filter, not both", "leave one out")
+    found = {remap.id: remap for what in names for remap in named(connection, what, policy)}
+    return list(found.values())
 
 
 def sip_uri(text: str) -> SipUri:

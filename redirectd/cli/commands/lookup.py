@@ -1,33 +1,80 @@
-"""`redirectd lookup`: what routing does with a URI."""
+"""`redirectd lookup`: what routing does with URIs."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say
+from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.output import emit_json, json_option, note, say
+from redirectd.errors import UsageError
 from redirectd.sip.text import printable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from redirectd.plan.lookup import Lookup
+    from redirectd.sip.uri import SipUri
 
 
 @click.command("lookup")
-@click.argument("uri")
+@click.argument("names", nargs=-1, metavar="[URI|ID...]")
+@filter_options
 @json_option
 @pass_app
-def lookup_command(app: App, uri: str, *, as_json: bool) -> None:
-    """Show what routing does with URI, hop by hop, once the approved remaps are applied."""
-    from redirectd.cli.named import sip_uri
-    from redirectd.plan.lookup import lookup, lookup_json
-    from redirectd.store.remaps import approved
+def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json: bool) -> None:
+    """Show what routing does with URIs, hop by hop, once the approved remaps are applied.
 
-    wanted = sip_uri(uri)
+    An id, and a filter, stand for the old URIs of remaps; a URI need not be of any. --json gives one object for one
+    name, else a list of them under the key lookups.
+    """
+    from redirectd.plan.lookup import lookup_json
+
+    if bool(names) is not filters.is_empty:
+        raise UsageError(
+            "redirectd lookup", "it takes URIs and ids, or else a filter", "name one: redirectd lookup sip:user@host"
+        )
     with app.database.read() as connection:
-        answer = lookup(approved(connection, now=app.now()), wanted)
+        answers = [_answer(connection, app, uri) for uri in _wanted(connection, app, names, filters)]
     if as_json:
-        emit_json(lookup_json(answer))
+        documents = [lookup_json(answer) for answer in answers]
+        emit_json(documents[0] if len(names) == 1 else {"lookups": documents})
         return
+    for answer in answers:
+        _show(answer)
+    if not answers:
+        note("no remap passes the filter")
+
+
+def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: Filters) -> list[SipUri]:
+    from redirectd.cli.named import named, sip_uri
+    from redirectd.cli.selection import is_id
+    from redirectd.review.chain import sip
+
+    policy = app.config.rules()
+    if not names:
+        found = filters.find(connection, [], policy, app.now())
+        return [sip(old) for old in dict.fromkeys(remap.old_uri for remap in found)]
+    return [sip(named(connection, what, policy)[0].old_uri) if is_id(what) else sip_uri(what) for what in names]
+
+
+def _answer(connection: Connection, app: App, uri: SipUri) -> Lookup:
+    """From the remaps that a call to the URI can come by: the whole table is not needed."""
+    from redirectd.plan.lookup import lookup
+    from redirectd.review.chain import onward
+
+    now = app.now()
+    reached = onward(connection, "user", uri, now=now)
+    return lookup(reached + ([] if uri.user else onward(connection, "gateway", uri, now=now)), uri)
+
+
+def _show(answer: Lookup) -> None:
     for hop in answer.hops:
         say(f"{printable(str(hop.old))}  ->  {printable(str(hop.new))}  (remap {hop.id})")
+    uri = printable(str(answer.uri))
     if answer.result is not None:
-        say(f"{printable(str(wanted))} is routed to {printable(str(answer.result))}")
+        say(f"{uri} is routed to {printable(str(answer.result))}")
     else:
-        say(f"{printable(str(wanted))} is not moved" + (f": {printable(answer.reason)}" if answer.reason else ""))
+        say(f"{uri} is not moved" + (f": {printable(answer.reason)}" if answer.reason else ""))

@@ -1,0 +1,83 @@
+"""`redirectd show`: remaps with all that is known of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.output import emit_json, json_option, note, say
+from redirectd.cli.selection import is_id
+from redirectd.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from redirectd.store.remap import Remap
+
+
+@click.command("show")
+@click.argument("names", nargs=-1, metavar="[ID|URI...]")
+@filter_options
+@json_option
+@pass_app
+def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json: bool) -> None:
+    """Show remaps with their evidence, by id, old URI or filter; an old URI shows all remaps of it.
+
+    --json gives one object for one id, else a list of them under the key remaps.
+    """
+    from redirectd.cli.named import named_all
+    from redirectd.review.attention import with_attention
+
+    if not names and filters.is_empty:
+        raise UsageError("redirectd show", "it says of no remap that it is meant", "name one: redirectd show ID")
+    now, rules = app.now(), app.config.rules()
+    documents = []
+    with app.database.read() as connection:
+        if names:
+            found = with_attention(connection, named_all(connection, names, filters, rules), now=now)
+        else:
+            found = filters.find(connection, [], rules, now)
+        for place, remap in enumerate(found):
+            if as_json:
+                documents.append(_document(connection, remap, now))
+                continue
+            if place:
+                say()
+            _show(connection, remap, now)
+    if as_json:
+        emit_json(documents[0] if len(names) == 1 and is_id(names[0]) else {"remaps": documents})
+    elif not found:
+        note("no remap passes the filter")
+
+
+def _show(connection: Connection, remap: Remap, now: datetime) -> None:
+    from redirectd.cli.remapview import show_one
+    from redirectd.review.effect import effect
+    from redirectd.store import audit, in_service, remaps
+
+    wait_ms = in_service.wait_of(connection, remap.id)
+    routed = in_service.services(connection, [remap.id]).get(remap.id, [])
+    effects = [effect(one, wait_ms) for one in routed]
+    show_one(remap, remaps.evidence_of(connection, remap.id), audit.entries_of(connection, remap.id), effects, now)
+
+
+def _document(connection: Connection, remap: Remap, now: datetime) -> dict[str, Any]:
+    from redirectd.cli.remapview import entry_json, evidence_json, remap_json, service_json
+    from redirectd.store import audit, in_service, remaps
+
+    wait_ms = in_service.wait_of(connection, remap.id)
+    routed = in_service.services(connection, [remap.id]).get(remap.id, [])
+    return remap_json(remap, now) | {
+        "contact_details": [
+            {"uri": one.uri, "q": one.q, "dropped": one.dropped, "raw": one.raw} for one in remap.contacts
+        ],
+        "wait_ms": None if wait_ms is None else round(wait_ms, 3),
+        "in_service": [service_json(one) for one in routed],
+        "evidence": [evidence_json(one) for one in remaps.evidence_of(connection, remap.id)],
+        "audit": [entry_json(entry) for entry in audit.entries_of(connection, remap.id)],
+    }
