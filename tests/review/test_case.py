@@ -60,6 +60,21 @@ def test_a_case_names_remaps_that_lead_to_its_old_uri(world: World) -> None:
     assert f"remaps that lead here would go on to its new URI: {before.id}" in case.touches
 
 
+def test_a_case_tells_that_its_new_uri_is_said_to_have_moved_on(world: World) -> None:
+    """R33: what is still pending for the new URI is the next hop, or closes a cycle, once it is approved too."""
+    first, back = world.told(A, B), world.told(B, A)
+    assert f"remap {back.id} (pending) says that its new URI has moved on, to {A}" in case_of(world, first.id).touches
+
+
+def test_r24_a_case_tells_what_a_target_may_not_tell_apart(world: World) -> None:
+    """R24: an approved remap of the same user and host with another port: a conflict in targets without ports."""
+    there = world.approve(world.told(f"{A}:5070", B).id)
+    world.approve(world.told("sip:aa@example.com:5070", D).id)
+    (sentence,) = case_of(world, world.told(A, C).id).touches
+    assert sentence.startswith(f"remap {there.id}, approved to {B}, has the same old user and host")
+    assert case_of(world, world.told(f"{A}:5080", B).id).touches == []
+
+
 def test_r15_a_case_can_be_looked_at_with_each_contact(world: World) -> None:
     """R15: without a choice there is no result, with one there is that Contact's."""
     one = world.told(A, B, C)
