@@ -5,23 +5,26 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
+from redirectd.dialects.asterisk_blocks import in_pjsip
 from redirectd.dialects.chan_sip_block import (
     MARK,
     ChanSipEnd,
     ChanSipHeader,
     find_end,
+    leads_in_message,
     read_chan_header,
 )
 from redirectd.dialects.enclosure import body_reaches, lowest, outermost
+from redirectd.dialects.entry_buffer import ENTRY_BUFFER
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.pjsip_raw import in_block
 from redirectd.dialects.printed import Printed
 from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _MARKS = (b"<--- SIP read from ", b"ransmitting ")
 _PJSIP_MARK = b" bytes) "
 _LONGEST_HEADER = 512
+_BLOCK_REACH = 4 * ENTRY_BUFFER
 
 
 class AsteriskChanSip:
@@ -40,7 +43,9 @@ class AsteriskChanSip:
             marks = (mark.start() for mark in MARK.finditer(window, low, header.start))
             header = outermost(header, marks, partial(read_chan_header, window), partial(_reach, window))
         end = find_end(window, header)
-        if not _leads_in_message(window, header.end) or _in_pjsip_block(window, header):
+        if window.endswith(b"\r\n", header.end - 2, header.end) or not leads_in_message(window, header.end):
+            return None  # on a terminal or with dates: `asterisk-console` undoes what that did to the message
+        if _in_pjsip_block(window, header):
             return None
         short = len(window) < header.end + REACH and not final
         if (end is None or end.cut) and short:
@@ -85,20 +90,14 @@ def _find_header(window: Window, at: int) -> ChanSipHeader | None:
     return None
 
 
-def _leads_in_message(window: Window, begin: int) -> bool:
-    """Whether a start line stands right behind a header: on a dated console, a date does."""
-    line = bytes(window[begin : window.find(b"\n", begin, begin + REACH)])
-    return line.startswith(b"SIP/2.0 ") or (line.rstrip().endswith(b" SIP/2.0") and not line.startswith(b"["))
-
-
 def _in_pjsip_block(window: Window, header: ChanSipHeader) -> bool:
-    """Whether a header is text within a message that the pjsip logger wrote, as a body can hold it."""
-    low = max(0, header.start - REACH)
+    """Whether a header is text within a message that the pjsip logger wrote, on a console or in a file."""
+    low = max(0, header.start - _BLOCK_REACH)
     if window.rfind(_PJSIP_MARK, low, header.start) < 0:
         return False
     low = window.find(b"\n", low, header.start) + 1 if low else 0
-    printed = Printed(window, low, min(len(window), header.start + REACH))
-    return in_block(printed.text, printed.inside(header.start))
+    printed = Printed(window, low, min(len(window), header.start + _BLOCK_REACH))
+    return in_pjsip(printed.text, printed.inside(header.start))
 
 
 def _next_entry(window: Window, header: ChanSipHeader) -> ChanSipEnd:
@@ -111,7 +110,7 @@ def _next_entry(window: Window, header: ChanSipHeader) -> ChanSipEnd:
 
 def _reach(window: Window, header: ChanSipHeader) -> int:
     end = find_end(window, header)
-    return end.block if end and not end.cut else header.end
+    return end.block if end and (end.full or not end.cut) else header.end
 
 
 def _line(window: Window, mark: int) -> tuple[int, str]:

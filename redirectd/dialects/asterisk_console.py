@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 from typing import ClassVar
 
+from redirectd.dialects.asterisk_blocks import in_chan_sip
 from redirectd.dialects.asterisk_chan_sip import AsteriskChanSip
+from redirectd.dialects.entry_buffer import ENTRY_BUFFER
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
@@ -16,6 +18,8 @@ from redirectd.dialects.window import REACH, Window
 _DATE = re.compile(rb"\[[^\]\r\n]{0,64}\] ")
 _MARKS = (b"<--- ", b"ransmitting ")
 _LONGEST_LINE = 1024
+_NEAR, _FAR = 4 * ENTRY_BUFFER, 2 * REACH
+"""Bytes around a place that hold a block of Asterisk's with its dates and CRs; and more, for other writers' blocks."""
 _CHAN_SIP = AsteriskChanSip()
 
 
@@ -27,9 +31,16 @@ class AsteriskConsole:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        low, high = max(0, at - 2 * REACH), min(len(window), at + 2 * REACH)
-        if not any(window.rfind(mark, low, at + _LONGEST_LINE) >= 0 for mark in _MARKS):
+        if not any(window.rfind(mark, max(0, at - _FAR), at + _LONGEST_LINE) >= 0 for mark in _MARKS):
             return None
+        framed = self._within(window, at, _NEAR, final=final)
+        if isinstance(framed, Frame) and not framed.cut:
+            return framed
+        return self._within(window, at, _FAR, final=final)
+
+    def _within(self, window: Window, at: int, reach: int, *, final: bool) -> Framed:
+        """The block that holds `at`, as the text around it shows."""
+        low, high = max(0, at - reach), min(len(window), at + reach)
         low = window.find(b"\n", low, at) + 1 if low else 0
         printed = Printed(window, low, high)
         framed = self._frame(printed, printed.inside(at), final=final and high == len(window))
@@ -51,13 +62,12 @@ class AsteriskConsole:
         """The block that holds `at`: the outer one, where a body holds the text of another."""
         text = printed.text
         header = find_header(text, at, final=final)
-        block: Framed = None
-        if header is not None and (start := _own_line(text, header.start)) >= 0:
+        start = _own_line(text, header.start) if header is not None else -1
+        if header is not None and start >= 0 and not in_chan_sip(text, header.start):
             block = frame_raw(text, at, RawBlock(header, start, "", self.name), final=final)
-        other = _CHAN_SIP.frame(text, at, final=final)
-        if isinstance(other, Frame | Incomplete) and (block is None or other.start < block.start):
-            return other if printed.dated else None  # without dates chan_sip's blocks are raw ones
-        return block
+            if block is not None:
+                return block
+        return _CHAN_SIP.frame(text, at, final=final) if printed.changed else None
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""

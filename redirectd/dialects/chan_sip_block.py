@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from redirectd.dialects.entry_buffer import full_buffer
 from redirectd.dialects.envelope import Entry
 from redirectd.dialects.extent import Extent, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
@@ -31,11 +32,15 @@ class ChanSipHeader:
 
 @dataclass(frozen=True, slots=True)
 class ChanSipEnd:
-    """End of the message and of its block; `cut` where no delimiter stands where the message's length says."""
+    """End of the message and of its block; `cut` where no delimiter stands where the message's length says.
+
+    `full` where Asterisk's own buffer cut it: then the end is sure, too.
+    """
 
     message: int
     block: int
     cut: bool
+    full: bool = False
 
 
 def read_chan_header(text: Window, at: int) -> ChanSipHeader | None:
@@ -59,18 +64,28 @@ def find_end(text: Window, header: ChanSipHeader) -> ChanSipEnd | None:
     """
     delimiter = _READ_END if header.direction is Direction.RECEIVED else _SEND_END
     limit = min(len(text), header.end + REACH)
+    full = full_buffer(text, header.start)
+    if full > header.end:
+        limit = min(limit, full)
     extent = measure(text, header.end, limit)
     if extent.end is None:
         match = delimiter.search(text, header.end - 1, limit)
-        return ChanSipEnd(match.start(), match.end(), cut=extent.body < 0) if match else None
-    if header.direction is Direction.SENT:
+    elif header.direction is Direction.SENT:
         match = delimiter.search(text, min(extent.end, limit) - 1, limit)
     else:
         match = _printed_end(text, extent, delimiter, limit)
     if match:
-        return ChanSipEnd(match.start(), match.end(), cut=False)
+        return ChanSipEnd(match.start(), match.end(), cut=extent.body < 0)
+    if full > header.end:
+        return ChanSipEnd(full, full, cut=True, full=True)
     match = delimiter.search(text, header.end - 1, limit)
     return ChanSipEnd(match.start(), match.end(), cut=True) if match else None
+
+
+def leads_in_message(window: Window, begin: int) -> bool:
+    """Whether a start line stands right behind a header: on a dated console, a date does."""
+    line = bytes(window[begin : window.find(b"\n", begin, begin + REACH)])
+    return line.startswith(b"SIP/2.0 ") or (line.rstrip().endswith(b" SIP/2.0") and not line.startswith(b"["))
 
 
 def _printed_end(text: Window, extent: Extent, delimiter: re.Pattern[bytes], limit: int) -> re.Match[bytes] | None:

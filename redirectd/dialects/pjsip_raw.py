@@ -6,13 +6,18 @@ import re
 from dataclasses import dataclass
 
 from redirectd.dialects.enclosure import lowest
+from redirectd.dialects.entry_buffer import ENTRY_BUFFER, full_buffer
 from redirectd.dialects.extent import measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.pjsip_block import HEAD, BlockHeader, read_header
 from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)")
+_LARGE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{4,6}) bytes\)")
+_SMALL = 1200
+"""Bytes that a block of less than 1,000 takes, header and line ends included."""
 _LONGEST_HEADER = 160
+_LONGEST_LEAD = 160
 _NEXT_ENTRY = re.compile(rb"\r?\n\r?\n|\n\[[^\]\n]{0,64}\] [A-Z]")
 
 
@@ -49,8 +54,10 @@ def find_header(window: Window, at: int, *, final: bool = True) -> BlockHeader |
 
 def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHeader:
     """The first block whose count reaches over `header`'s, or `header`; counts are compared before anything else."""
-    reached = 0
-    for match in _SIZE.finditer(window, lowest(window, header.end + 1), header.start):
+    low, reached = lowest(window, header.end + 1), 0
+    if not _may_enclose(window, low, header.start):
+        return header
+    for match in _SIZE.finditer(window, low, header.start):
         begin, size = match.start(), int(match[1])
         if begin < reached:
             continue
@@ -58,9 +65,8 @@ def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHead
             reached = begin + size
             continue
         outer = read_header(window, begin)
-        end = outer.end + 1 + outer.size if outer else 0
-        to_come = not final and end > len(window) and outer is not None and outer.size <= REACH
-        if outer is None or not (to_come or _fits(window, end)):
+        end = known_end(window, outer, final=final) if outer else -1
+        if outer is None or end < 0:
             continue
         if end > header.start:
             return outer
@@ -68,10 +74,35 @@ def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHead
     return header
 
 
-def in_block(window: Window, at: int) -> bool:
-    """Whether position `at` lies within the message of a block."""
-    header = find_header(window, at, final=False)
-    return header is not None and header.end < at <= header.end + header.size
+def known_end(window: Window, header: BlockHeader, *, final: bool) -> int:
+    """End of a block's message: by its count, or where Asterisk cut a longer one; -1 where neither fits the text."""
+    end = header.end + 1 + header.size
+    if end - header.start > ENTRY_BUFFER - _LONGEST_LEAD and (full := _buffer_end(window, header)) >= 0:
+        return full
+    if _fits(window, end) or (not final and end > len(window) and header.size <= REACH):
+        return end
+    return -1
+
+
+def _buffer_end(window: Window, header: BlockHeader) -> int:
+    """Where Asterisk cut a block that was too long for its log; -1 where it did not."""
+    end = full_buffer(window, header.start)
+    return end if header.end < end < header.end + 1 + header.size else -1
+
+
+def _may_enclose(window: Window, low: int, position: int) -> bool:
+    """Whether any block from `low` on is large enough to reach over `position`; most logs have none for most places."""
+    near = max(low, position - _SMALL)
+    return any(
+        match.start() + _LONGEST_HEADER + int(match[1]) >= position and _reaches(window, match.start(), position)
+        for pattern, begin, end in ((_SIZE, near, position), (_LARGE, low, near + _LONGEST_HEADER))
+        for match in pattern.finditer(window, begin, min(end, position))
+    )
+
+
+def _reaches(window: Window, start: int, position: int) -> bool:
+    header = read_header(window, start)
+    return header is not None and header.end + 1 + header.size > position
 
 
 def _fits(window: Window, end: int) -> bool:
@@ -88,8 +119,9 @@ def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Frame
     if end >= len(window) and not final:
         return Incomplete(block.start) if at < end else None
     cut = end > len(window)
-    if not cut and not _fits(window, end):
-        end, cut = _end_without_count(window, begin)
+    if not cut:
+        known = known_end(window, header, final=True)
+        end, cut = (known, known < end) if known >= 0 else _end_without_count(window, begin)
     behind = end + (window[end : end + 1] == b"\n")
     if at >= behind:
         return None

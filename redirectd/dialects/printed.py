@@ -32,11 +32,11 @@ class Printed:
         region = bytes(window[low:high])
         self._low = low
         patterns = [_TERMINAL_CR] if b"\r\n" in region and _HEADER_WITHOUT_CR.search(region) is None else []
-        self.dated = _DATED_HEADER.search(region) is not None and _UNDATED_HEADER.search(region) is None
-        if self.dated:
+        if _DATED_HEADER.search(region) and not _UNDATED_HEADER.search(region):
             patterns.append(_DATE)
             region = region[: region.rfind(b"\n") + 1]  # half a line can be half a date
         region = region.removesuffix(b"\r") if patterns else region
+        self.changed = bool(patterns)
         if not patterns:
             self.text, self._starts, self._ends, self._taken = region, [], [], [0]
             return

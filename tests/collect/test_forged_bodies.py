@@ -1,0 +1,72 @@
+"""Real logs of Asterisk 16.28 in which answers carry whole forged records of every log format in their bodies.
+
+Each log holds the same calls, by chan_pjsip over UDP, TCP, TLS and IPv6, and by chan_sip with `sip set debug on`. The
+bodies hold forged requests and 301s as each dialect writes them, some for transactions of their own, some for the real
+one; some are longer than Asterisk's log buffer, which then cuts the entry within the forged text. `sent.json` is what
+the answering side sent, by its own account.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from redirectd.collect.batch import Batch
+from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.verdict import Learnt
+from redirectd.config.policy import Policy
+from redirectd.dialects import registry
+from redirectd.sip.routekey import route_key
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.sources.file import open_log
+
+FOLDER = Path(__file__).parent / "forged"
+SENT = json.loads((FOLDER / "sent.json").read_text())
+POLICY = Policy(trusted_peers=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
+READ_AT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def key(uri: str) -> str:
+    parsed = parse_uri(uri)
+    assert isinstance(parsed, SipUri)
+    return str(route_key(parsed))
+
+
+@pytest.fixture(scope="module", params=sorted(SENT["files"]))
+def found(request: pytest.FixtureRequest) -> tuple[str, Batch]:
+    with open_log(FOLDER / request.param) as log:
+        dialects = registry.detect(log.read(log.start, 1 << 20))
+        reader = Reader(log, Reading("test", dialects, UTC, POLICY), clock=lambda: READ_AT)
+        batch = Batch("test")
+        while reader.read(batch, final=True):
+            pass
+    return request.param, batch
+
+
+def test_each_answer_counts_once_and_no_forged_one(found: tuple[str, Batch]) -> None:
+    """R3, R8: the 301s and 183s that were sent are counted, each once, and none that only stands in a body."""
+    name, batch = found
+    assert len(batch.verdicts) == SENT["files"][name]
+    assert len(batch.progress) == SENT["session_progress"]
+    assert not batch.quarantined
+
+
+def test_old_and_new_are_those_that_were_sent(found: tuple[str, Batch]) -> None:
+    """R5, R6, R14: each move is that of the request that was answered, with the Contact that the answer had."""
+    _, batch = found
+    learnt = {
+        f"{one.answer.method} {one.old_key}": "choose" if "ambiguous" in one.flags else one.candidates[0].key
+        for one in batch.verdicts.values()
+        if isinstance(one, Learnt)
+    }
+    moves = {tuple(asked.split()): new for asked, new in SENT["moves"].items() if new is not None}
+    sent = {f"{method} {key(uri)}": "choose" if new == "choose" else key(new) for (method, uri), new in moves.items()}
+    places = {asked for asked in sent if asked.startswith(("OPTIONS", "REGISTER"))}  # there, the place alone moves
+    assert {asked: new for asked, new in learnt.items() if asked not in places} == {
+        asked: new for asked, new in sent.items() if asked not in places
+    }
+    assert places <= learnt.keys()
