@@ -12,7 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from redirectd.store.lock import take_turn
-from redirectd.store.schema import audit
+from redirectd.store.schema import audit, setting
+from redirectd.store.upsert import insert_or_add
+
+_HEAD = "audit_head"
 
 BEGINNING = "0" * 64
 """What the first entry is bound to."""
@@ -47,6 +50,8 @@ def append_all(connection: Connection, entries: Sequence[Entry]) -> None:
     take_turn(connection, TURN)
     newest = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
     last, previous = (newest.id, newest.hash) if newest else (0, BEGINNING)
+    if (head := written(connection)) is not None:
+        last = max(last, head[0])  # where entries were cut off, a gap tells of it for ever
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, last + 1):
         detail = json.dumps(dict(entry.detail), sort_keys=True)
@@ -67,12 +72,23 @@ def append_all(connection: Connection, entries: Sequence[Entry]) -> None:
         )
         previous = rows[-1]["hash"]
     connection.execute(audit.insert(), rows)
+    # Counted with leading zeros, so that the greater text is the newer one.
+    told = {"node": "", "name": _HEAD, "value": f"{rows[-1]['id']:020d} {previous}"}
+    insert_or_add(connection, setting, [told], ["node", "name"], [], ["value"])
+
+
+def written(connection: Connection) -> tuple[int, str] | None:
+    """The number and hash of the entry that was written last, as kept apart from the entries; None where it is not."""
+    query = select(setting.c.value).where(setting.c.node == "", setting.c.name == _HEAD)
+    value = connection.scalar(query)
+    number, _, name = (value or "").partition(" ")
+    return (int(number), name) if number.isdecimal() else None
 
 
 def broken_at(connection: Connection) -> int | None:
     """The id of the first entry that was changed, or stands where one was removed; None for a whole chain.
 
-    Entries cut off at the very end leave a whole, shorter chain: only a copy kept elsewhere tells of those.
+    Entries cut off at the very end leave a whole, shorter chain: `redirectd.store.tampering` tells of those.
     """
     previous, expected = BEGINNING, 1
     for row in connection.execute(select(audit).order_by(audit.c.id)):

@@ -14,6 +14,12 @@ from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.migrate import current, head, refuse_newer
 from redirectd.store.remaps import counts
+from redirectd.store.tampering import tamperings
+
+SHOWN = 5
+"""Traces of tampering that are told one by one."""
+
+TAMPERED = "find out who writes to this database, compare with a backup, and review the approved remaps"
 
 
 def check_database(config: Config) -> Iterator[Finding]:
@@ -68,11 +74,12 @@ def _look(database: Database) -> Iterator[Finding]:
     with database.read() as connection:
         by_state = counts(connection)
         yield good(where, f"revision {found}; " + ", ".join(f"{n} {state}" for state, n in by_state.items() if n))
-        broken = audit.broken_at(connection)
-    if broken is not None:
-        yield Finding(
-            f"{where}, audit entry {broken}",
-            Level.FAULT,
-            "it was changed, or one before it was removed, by something other than redirectd",
-            "find out who writes to this database, compare with a backup, and review the approved remaps",
-        )
+        found_wrong = list(tamperings(connection))
+        last = audit.written(connection)
+    for one in found_wrong[:SHOWN]:
+        why = f"{one.why}: something other than redirectd has done that"
+        yield Finding(f"{where}, {one.where}", Level.FAULT, why, TAMPERED)
+    if found_wrong[SHOWN:]:
+        yield Finding(where, Level.FAULT, f"{len(found_wrong) - SHOWN} more of that kind", TAMPERED)
+    if last is not None and not found_wrong:
+        yield good(f"{where}, audit", f"whole up to entry {last[0]}, whose hash begins with {last[1][:16]}")
