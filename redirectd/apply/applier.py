@@ -140,11 +140,13 @@ class Applier:
             return result
 
     def finish(self, request: Request) -> Mapping[str, str]:
-        """Retry only what waits for its server and is due; give what still waits, with why.
+        """Retry only what waits for its server and is due, or was killed; give what still waits, with why.
 
         Raises:
             RefusedError: another apply is at work. VerifyError: a file did not prove itself and was put back.
         """
+        if not any(state.pending for state in self._journal.states().values()):
+            return {}
         with self._locked(request):
             return self._finisher.finish(due_only=True)
 

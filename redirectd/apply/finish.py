@@ -8,7 +8,7 @@ from datetime import datetime
 
 from redirectd.apply.install import Installer
 from redirectd.apply.journal import FileOutcome, Journal
-from redirectd.apply.recover import gone_back, interrupted
+from redirectd.apply.recover import finished, gone_back, interrupted
 from redirectd.apply.servers import Servers
 from redirectd.apply.unit import Item, from_file, prove, put_back
 from redirectd.apply.verdict import file_outcomes, states_after, verify_error
@@ -17,6 +17,8 @@ from redirectd.plan.plan import digest
 from redirectd.plan.spec import TargetSpec
 from redirectd.store.generations import Outcome, Stage
 from redirectd.store.target_states import Phase, TargetState
+
+_GONE = "the target is not configured any more; its file was left as it is"
 
 
 class Finisher:
@@ -49,9 +51,19 @@ class Finisher:
             due = [state for state in unit if not due_only or state.next_try is None or state.next_try <= now]
             if due:
                 self._prove(due, now)
+        if not due_only:
+            self._let_go(now)
         self._tidy()
         waiting = (state for unit in self._units(Phase.RELOAD) for state in unit)
         return {state.target: state.error for state in waiting}
+
+    def _let_go(self, now: datetime) -> None:
+        """Wait no longer for the server of a target that is not configured any more: nobody knows the way to it."""
+        for state in self._journal.states().values():
+            if state.pending and state.target not in self._specs:
+                files = {state.target: FileOutcome(Outcome.INSTALLED, _GONE)} if state.goes_back else {}
+                stage = Stage("finish", state.target, "done", _GONE)
+                self._journal.close(state.number, files, [finished(state, now)], [stage], now=now)
 
     def _units(self, phase: Phase) -> list[list[TargetState]]:
         """Give the targets in a phase, those of one generation together; targets no longer configured are left."""

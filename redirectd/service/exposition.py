@@ -111,6 +111,9 @@ def _stored(status: _Document) -> list[Family]:
               (Sample(_seconds(node["created_at"]) or 0.0, {"node": node["node"]}) for node in nodes)),
         _many("redirectd_generation_rolled_back", "gauge", "1: it did not prove itself and was taken back.",
               (Sample(float(node["outcome"] == "rolled-back"), {"node": node["node"]}) for node in nodes)),
+        _many("redirectd_targets_waiting", "gauge", "Files of a node that are installed, not reloaded.",
+              (Sample(sum(one["node"] == node["node"] for one in status["waiting"]), {"node": node["node"]})
+               for node in nodes)),
     ]  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -16,18 +16,23 @@ from redirectd.config.database import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
+from redirectd.errors import RefusedError
+from redirectd.plan.spec import NO_RELOAD
 from redirectd.review.watch import Watch
 from redirectd.service.feed import open_feed, zone_of
 from redirectd.service.fleet import ReaderSpec
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.reader import Feed
-from redirectd.service.schedule import JobSpec
+from redirectd.service.schedule import JobSpec, every
 from redirectd.service.status import stored_part
 from redirectd.service.stored import Document
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 
 _log = structlog.get_logger("redirectd.apply")
+
+_RETRY = timedelta(seconds=30)
+"""How often it is looked whether a try is due; each target's tries back off by themselves."""
 
 
 class Store:
@@ -61,6 +66,7 @@ class Site:
         url = database_url(config)
         self.store: Store = previous.store if previous is not None and previous.store.url == url else Store(url)
         self._applier: Applier = applier_of(config, self.store.database)
+        self._waiting: Mapping[str, str] = {}
 
     @classmethod
     def load(cls, file: Path | None, previous: Site | None = None) -> Site:
@@ -79,7 +85,10 @@ class Site:
 
     def jobs(self, page: Callable[[], str]) -> Sequence[JobSpec]:
         """The schedule."""
-        return make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, page=page)
+        jobs = list(make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, page=page))
+        if any(target.reload != NO_RELOAD for target in self.config.target):
+            jobs.append(JobSpec("retry", self._retry, every(_RETRY, self.zone), 10 * 60, 30 * 60))
+        return jobs
 
     def wake_url(self) -> str | None:
         """The database to listen on for decisions made on other nodes; None where none are waited for."""
@@ -101,6 +110,17 @@ class Site:
     def _open(self, source: SourceSection) -> Feed:
         database = self.store.ready()
         return open_feed(source, self.config, database, self.store.watch)
+
+    def _retry(self) -> None:
+        """What waits for its server or was killed is finished also where no apply is scheduled, is held or paused."""
+        self.store.ready()
+        try:
+            waiting = self._applier.finish(Request(actor="redirectd", cause="schedule", wait=0))
+        except RefusedError:
+            return  # another apply is at work, which does the same
+        if waiting != self._waiting:
+            _log.warning("targets_wait_for_their_servers" if waiting else "targets_wait_no_more", targets=waiting)
+            self._waiting = waiting
 
     def _apply(self) -> None:
         database = self.store.ready()

@@ -22,6 +22,7 @@ _NOT_KNOWN: Document = {
     "quarantine_newest": [],
     "losses": [],
     "nodes": [],
+    "waiting": [],
     "database_bytes": None,
 }
 

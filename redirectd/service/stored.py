@@ -12,7 +12,8 @@ from redirectd.sip.text import printable, to_text
 from redirectd.store import in_service
 from redirectd.store.database import Database
 from redirectd.store.remap import State
-from redirectd.store.schema import generation, loss, position, quarantine, remap, setting
+from redirectd.store.schema import generation, loss, position, quarantine, remap, setting, target_state
+from redirectd.store.target_states import target_states
 
 Document = dict[str, Any]
 
@@ -33,6 +34,7 @@ def read_stored(database: Database, now: datetime) -> Document:
             "quarantine_newest": _newest(connection),
             "losses": _losses(connection),
             "nodes": _nodes(connection),
+            "waiting": _waiting(connection),
             "database_bytes": _size(database, connection),
         }
 
@@ -127,6 +129,26 @@ def _nodes(connection: Connection) -> list[Document]:
         if node in found:
             found[node].setdefault("settings", {})[name] = value
     return [{"last_stored": None, "settings": {}} | found[node] for node in sorted(found)]
+
+
+def _waiting(connection: Connection) -> list[Document]:
+    """The targets on any node that are installed, not reloaded: why, how often tried, the last and the next try."""
+    nodes = connection.scalars(select(target_state.c.node).where(target_state.c.pending_reload).distinct())
+    return [
+        {
+            "node": node,
+            "target": state.target,
+            "generation": state.number,
+            "phase": state.phase.value,
+            "last_try": state.updated_at,
+            "attempts": state.attempts,
+            "next_try": state.next_try,
+            "error": state.error or None,
+        }
+        for node in sorted(nodes)
+        for state in target_states(connection, node).values()
+        if state.phase is not None
+    ]
 
 
 def _size(database: Database, connection: Connection) -> int | None:

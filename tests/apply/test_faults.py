@@ -14,6 +14,7 @@ import pytest
 from redirectd.apply.applier import Request
 from redirectd.apply.lock import apply_lock
 from redirectd.errors import InstallError, PeerError, RedirectdError, RefusedError, VerifyError
+from redirectd.store.generations import Outcome, files_of, get_generation
 from tests.apply.kill import Steps, at_rest, copy_of, stepped_files, whole
 from tests.apply.world import World, expected, moves, outcomes, states
 
@@ -136,6 +137,24 @@ def test_dead_server_leaves_a_remembered_state(tmp_path: Path) -> None:
     world.servers["unix:two"].down = False
     assert outcomes(world.apply(NEW)) == {"users": "unchanged", "others": "unchanged"}
     assert at_rest(world, expected(NEW)) == []
+
+
+def test_a_target_that_is_not_configured_any_more_waits_no_longer(tmp_path: Path) -> None:
+    """Taken out of the configuration while it waits for its server, a target is let go of by the next apply."""
+    world = World(tmp_path, {"users": "unix:one", "others": "unix:two"})
+    world.servers["unix:two"].down = True
+    world.apply(moves(3))
+    later = World(tmp_path, {"users": "unix:one"})
+    assert later.applier.finish(Request(actor="daemon", cause="schedule")) == {}
+    assert [state.target for state in states(later) if state.pending] == ["others"]
+    result = later.apply(moves(3))
+    assert (result.exit_code, outcomes(result)) == (0, {"users": "unchanged"})
+    assert not [state for state in states(later) if state.pending]
+    with later.database.read() as connection:
+        files = {file.target: file for file in files_of(connection, 1)}
+        stages = get_generation(connection, 1).stages  # type: ignore[union-attr]
+    assert (files["others"].outcome, files["users"].outcome) == (Outcome.INSTALLED, Outcome.VERIFIED)
+    assert "not configured any more" in stages[-1].error
 
 
 def test_retries_of_the_schedule_back_off(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ STATUS: dict[str, Any] = {
     "quarantine": 2,
     "losses": [{"node": "sip1", "source": "asterisk", "kind": "gap", "count": 4}],
     "nodes": [{"node": "sip1", "generation": 7, "created_at": "2026-11-22T12:00:00Z", "outcome": "verified"}],
+    "waiting": [{"node": "sip1", "target": "users", "attempts": 1}],
     "sources": [
         {
             "name": "asterisk",

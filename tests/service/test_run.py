@@ -36,8 +36,8 @@ def test_reads_what_was_there_and_what_comes(folder: Path, corpus: Path) -> None
     shutil.copy(corpus / ASTERISK, service.log)
     with service:
         service.until_told("READY")
-        first = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
-        assert first["remaps"]["pending"] > 0
+        service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        first = service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it is stored")
         with service.log.open("ab") as log:
             log.write((corpus / KAMAILIO).read_bytes())
         service.until_status(

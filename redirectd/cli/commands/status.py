@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -58,11 +59,22 @@ def _show(document: dict[str, Any]) -> None:
         ]
         say()
         table(["node", "generation", "outcome", "installed", "held"], rows, right=["generation"])
+    _show_waiting(document.get("waiting", ()))
     for job in document["jobs"]:
         if job["last_error"]:
             say(f"job {job['name']} failed: {printable(job['last_error'])}")
     for loss in document["losses"]:
         say(f"lost: {loss['count']} x {printable(loss['kind'])} of {printable(loss['source'])} on {loss['node']}")
+
+
+def _show_waiting(waiting: Sequence[dict[str, Any]]) -> None:
+    """Files in place that no server has proven yet."""
+    for one in waiting:
+        again = f", next try {one['next_try']}" if one["next_try"] else ""
+        say(
+            f"installed, not reloaded: {printable(one['target'])} on {one['node']}, generation {one['generation']}, "
+            f"{one['attempts']} tries{again}: {printable(one['error'] or 'an apply was killed or is at work')}"
+        )
 
 
 def _show_daemon(daemon: dict[str, Any]) -> None:
