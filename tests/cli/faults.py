@@ -93,6 +93,8 @@ def sound(clinic: Clinic, _: object) -> None:
     clinic.write(SOUND)
 
 
+AWAY = {"sqlite:///redirectd.db": "sqlite:///away/redirectd.db"}
+
 CASES = (
     Case(
         "a log that is not there",
@@ -214,6 +216,13 @@ CASES = (
         both(lambda c: c.database.chmod(0o644), lambda c: c.out.chmod(0o777)),
         ("database sqlite:///{folder}/redirectd.db", "may not write", "run as the user redirectd"),
         lambda c, _: c.database.chmod(0o666),
+        user=NOBODY,
+    ),
+    Case(
+        "a database in a folder that may not be entered",
+        both(lambda c: (c.folder / "away").mkdir(0o700), lambda c: c.write(SOUND, instead=AWAY)),
+        ("database sqlite:///{folder}/away/redirectd.db", "may not look into {folder}/away", "as root"),
+        sound,
         user=NOBODY,
     ),
     Case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from math import ceil
 
@@ -44,7 +45,7 @@ def _approved_users(config: Config) -> int:
     except RedirectdError:
         return 0
     try:
-        if database.file is not None and not database.file.exists():
+        if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
             return 0
         with database.read() as connection:
             query = select(func.count()).where(remap.c.state == State.APPROVED.value, remap.c.kind == "user")

@@ -29,7 +29,7 @@ def check_database(config: Config) -> Iterator[Finding]:
     except RedirectdError as error:
         yield from fault(error)
         return
-    if database.file is not None and not database.file.exists():
+    if database.file is not None and not _there(database.file):
         # Connecting would create it, and a check changes nothing.
         yield _not_there(database.shown, database.file)
         return
@@ -42,8 +42,16 @@ def check_database(config: Config) -> Iterator[Finding]:
         database.close()
 
 
+def _there(path: Path) -> bool:
+    """Path.exists raises where one may not look; so far it is as good as not there."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def _not_there(shown: str, file: Path) -> Finding:
-    folder = next(parent for parent in file.parents if parent.exists())
+    folder = next(parent for parent in file.parents if _there(parent))
+    if not os.access(folder, os.X_OK):
+        why = f"this user may not look into {folder}"
+        return Finding(f"database {shown}", Level.FAULT, why, "run as the user redirectd or as root")
     if not os.access(folder, os.W_OK | os.X_OK):
         why = f"it is not there, and this user may not create it in {folder}"
         return Finding(f"database {shown}", Level.FAULT, why, "run as the user redirectd, or set database.url")
