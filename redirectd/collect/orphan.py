@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from redirectd.dialects.frame import Unreadable
 from redirectd.dialects.window import Window
 
 _STATUS = b"SIP/2.0 301"
 _LINE_STARTS = (b"\n", b"#012", b"\\n")
+_LONGEST_LEAD = 256
+_HEADER = re.compile(rb"(?:via|v|from|f|to|t|call-id|i|cseq|contact|m|server)[ \t]*:", re.IGNORECASE)
 _KEPT = 4096
 """Bytes that are kept of it: a status line and its headers."""
 
@@ -16,8 +20,15 @@ def orphan(window: Window, at: int) -> Unreadable | None:
     behind = window[at + len(_STATUS) : at + len(_STATUS) + 1]
     if not window.startswith(_STATUS, at) or behind.isdigit():
         return None
-    if at and not window.endswith(_LINE_STARTS, max(0, at - 4), at):
+    if at and not window.endswith(_LINE_STARTS, max(0, at - 4), at) and not _in_prefixed_lines(window, at):
         return None
     limit = min(len(window), at + _KEPT)
     ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := window.find(mark, at, limit)) >= 0]
     return Unreadable(at, min(ends, default=limit), "no dialect knows what stands around this answer", "")
+
+
+def _in_prefixed_lines(window: Window, at: int) -> bool:
+    """Whether headers follow behind as much text as stands before the status line (`docker compose logs`, CRI)."""
+    lead = at - (window.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1)
+    following = window.find(b"\n", at, at + _KEPT) + 1
+    return following > 0 and _HEADER.match(window, following + lead) is not None

@@ -76,12 +76,17 @@ def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHead
 
 def known_end(window: Window, header: BlockHeader, *, final: bool) -> int:
     """End of a block's message: by its count, or where Asterisk cut a longer one; -1 where neither fits the text."""
-    end = header.end + 1 + header.size
+    end = _begin(window, header) + header.size
     if end - header.start > ENTRY_BUFFER - _LONGEST_LEAD and (full := _buffer_end(window, header)) >= 0:
         return full
     if _fits(window, end) or (not final and end > len(window) and header.size <= REACH):
         return end
     return -1
+
+
+def _begin(window: Window, header: BlockHeader) -> int:
+    """Where the message begins: behind the header's LF, or CR LF in a file from another system."""
+    return header.end + (2 if window.startswith(b"\r\n", header.end) else 1)
 
 
 def _buffer_end(window: Window, header: BlockHeader) -> int:
@@ -107,14 +112,14 @@ def _reaches(window: Window, start: int, position: int) -> bool:
 
 def _fits(window: Window, end: int) -> bool:
     """Asterisk ends a block with one LF more than the message; syslog can take it away again."""
-    return b"\n" in window[end - 1 : end + 1] or end == len(window)
+    return b"\n" in window[end - 1 : end + 1] or window.startswith(b"\r\n", end) or end == len(window)
 
 
 def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Framed:
     """The frame of `block`, if `at` lies in it."""
-    header, begin = block.header, block.header.end + 1
+    header, begin = block.header, _begin(window, block.header)
     end = begin + header.size
-    if window[header.end : begin] not in (b"\n", b""):
+    if window[header.end : begin] not in (b"\n", b"\r\n", b""):
         return None
     if end >= len(window) and not final:
         return Incomplete(block.start) if at < end else None
@@ -122,7 +127,7 @@ def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Frame
     if not cut:
         known = known_end(window, header, final=True)
         end, cut = (known, known < end) if known >= 0 else _end_without_count(window, begin)
-    behind = end + (window[end : end + 1] == b"\n")
+    behind = end + (2 if window.startswith(b"\r\n", end) else window.startswith(b"\n", end))
     if at >= behind:
         return None
     return Frame(
