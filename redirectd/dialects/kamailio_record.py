@@ -119,6 +119,7 @@ def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
         in_dialog=_text(fields, "tt") is not None,
         expires=_text(fields, "ex"),
         reasons=tuple(filter(None, [_text(fields, "rsn")])),
+        enough="br" in fields or end is not None,  # cut before its branch, it can't be told from others of its call
         extra={key: _text(fields, key) or "" for key in fields if key not in _KNOWN},
     )
 
