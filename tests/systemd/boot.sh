@@ -2,7 +2,8 @@
 # Makes this process the systemd of a machine of its own: a copy-on-write view of this host's system in fresh namespaces.
 # Called by machine.py under unshare. Nothing it does outlives the process or is seen outside of its mount namespace.
 #   boot.sh FOLDER CGROUP SOURCE SITE_PACKAGES PYTHON
-# With fewer words it only tries what the kernel must allow, and ends:  boot.sh FOLDER CGROUP
+# With - for SOURCE redirectd is not installed. With fewer words it only tries what the kernel must allow, and ends:
+#   boot.sh FOLDER CGROUP
 set -eu
 folder=$1 cgroup=$2
 root=$folder/root
@@ -44,20 +45,22 @@ ln -s pts/ptmx "$root/dev/ptmx"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 
-# redirectd and its Python, where ProtectHome= does not hide them.
-mkdir -p "$root/opt/redirectd/source" "$root/opt/redirectd/site" "$root/opt/redirectd/python"
-mount --bind "$source" "$root/opt/redirectd/source"
-mount --bind "$site" "$root/opt/redirectd/site"
-mount --bind "$python" "$root/opt/redirectd/python"
-cat >"$root/usr/bin/redirectd" <<'END'
+if [ "$source" != - ]; then
+    # redirectd and its Python, where ProtectHome= does not hide them.
+    mkdir -p "$root/opt/redirectd/source" "$root/opt/redirectd/site" "$root/opt/redirectd/python"
+    mount --bind "$source" "$root/opt/redirectd/source"
+    mount --bind "$site" "$root/opt/redirectd/site"
+    mount --bind "$python" "$root/opt/redirectd/python"
+    cat >"$root/usr/bin/redirectd" <<'END'
 #!/bin/sh
 export PYTHONPATH=/opt/redirectd/source:/opt/redirectd/site LD_LIBRARY_PATH=/opt/redirectd/python/lib
 exec /opt/redirectd/python/bin/python3 -m redirectd "$@"
 END
-chmod 755 "$root/usr/bin/redirectd"
-cp "$source"/systemd/*.service "$source"/systemd/*.timer "$root/usr/lib/systemd/system/"
-cp "$source/systemd/redirectd.sysusers" "$root/usr/lib/sysusers.d/redirectd.conf"
-cp "$source/systemd/redirectd.tmpfiles" "$root/usr/lib/tmpfiles.d/redirectd.conf"
+    chmod 755 "$root/usr/bin/redirectd"
+    cp "$source"/systemd/*.service "$source"/systemd/*.timer "$root/usr/lib/systemd/system/"
+    cp "$source/systemd/redirectd.sysusers" "$root/usr/lib/sysusers.d/redirectd.conf"
+    cp "$source/systemd/redirectd.tmpfiles" "$root/usr/lib/tmpfiles.d/redirectd.conf"
+fi
 
 # What the host has enabled is none of this machine's business.
 for unit in timers.target systemd-modules-load.service systemd-sysctl.service systemd-remount-fs.service \
@@ -72,5 +75,7 @@ cd "$root"
 mkdir -p old
 pivot_root . old
 umount -l old
+# As nspawn does: a service's credentials are mounted in a namespace of their own and must be seen in its.
+mount --make-rshared /
 exec env -i container=redirectd-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --unit=basic.target --log-target=journal --show-status=no

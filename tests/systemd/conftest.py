@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.machine import Machine, kernel_forbids, missing_tools
+from tests.systemd.usual import GOOD, LOG, configure
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,27 @@ def booted() -> Iterator[Machine]:
             pytest.skip(f"no systemd can be booted here: {reason}")
         with Machine(folder) as machine:
             yield machine
+
+
+@pytest.fixture
+def machine(booted: Machine) -> Iterator[Machine]:
+    """The machine with a configuration and an empty log as rsyslog makes it, and nothing running."""
+    configure(booted, GOOD)
+    log = booted.path(LOG)
+    log.write_bytes(b"")
+    booted.run("chown", "root:adm", LOG)
+    log.chmod(0o640)
+    booted.run(
+        "systemctl", "reset-failed", "redirectd", "redirectd-apply", check=False
+    )  # the starts counted so far, too
+    yield booted
+    booted.run("systemctl", "stop", "redirectd", check=False)
+    booted.run("systemctl", "reset-failed", check=False)
+    for place in (
+        "/etc/systemd/system/redirectd.service.d",
+        "/etc/systemd/system/redirectd-apply.service.d",
+        "/var/lib/redirectd",
+        "/etc/kamailio/redirectd",
+    ):
+        shutil.rmtree(booted.path(place), ignore_errors=True)
+    booted.run("systemctl", "daemon-reload")

@@ -46,9 +46,10 @@ def kernel_forbids(folder: Path) -> str | None:
 
 
 class Machine:
-    """A booted machine with redirectd's units installed and nothing of them started."""
+    """A booted machine with redirectd's units installed, unless it is told not to, and nothing of them started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, installed: bool = True) -> None:
+        self._installed = installed
         self._folder = folder
         self._console = folder / "console"
         self._mounted = folder / "machine"
@@ -57,7 +58,8 @@ class Machine:
 
     def __enter__(self) -> Self:
         self._mounted.mkdir()
-        places = [str(self._mounted), self._cgroup, str(ROOT), sysconfig.get_path("purelib"), sys.base_prefix]
+        source = str(ROOT) if self._installed else "-"
+        places = [str(self._mounted), self._cgroup, source, sysconfig.get_path("purelib"), sys.base_prefix]
         with self._console.open("wb") as console:
             self._unshare = subprocess.Popen(
                 ["unshare", *_NAMESPACES, "--fork", "--kill-child", "sh", str(_BOOT), *places],
@@ -68,7 +70,8 @@ class Machine:
         try:
             self._until(self._first_process, "its first process")
             self._until(self._is_running, "systemd is up")
-            self.run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/redirectd.conf")
+            if self._installed:
+                self.run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/redirectd.conf")
         except BaseException:
             self._end()
             raise
@@ -95,7 +98,7 @@ class Machine:
             check=False,
             timeout=PATIENCE,
         )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}\n{self.journal()}"
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}\n{self.journal('redirectd*')}"
         return done
 
     def path(self, inside: str) -> Path:

@@ -1,88 +1,17 @@
-"""The service under a real systemd, with the rights of its unit and no others."""
+"""The service under a real systemd: starting, reloading, crashing, hanging, stopping."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from redirectd.service.control import ask
 from tests.systemd.machine import Machine
+from tests.systemd.usual import GOOD, LOG, configure, drop_in, read_whole, sightings, start, status
 
 pytestmark = [pytest.mark.peer("systemd"), pytest.mark.xdist_group("systemd")]
-
-LOG = "/var/log/redirectd-test.log"
-CONFIG = "/etc/redirectd/redirectd.toml"
-GOOD = f"""
-node = "machine"
-[schedule]
-apply = ""
-[[source]]
-name = "log"
-path = "{LOG}"
-"""
-
-
-@pytest.fixture
-def machine(booted: Machine) -> Iterator[Machine]:
-    """The machine with a configuration and an empty log as rsyslog makes it, and nothing running."""
-    configure(booted, GOOD)
-    log = booted.path(LOG)
-    log.write_bytes(b"")
-    booted.run("chown", "root:adm", LOG)
-    log.chmod(0o640)
-    yield booted
-    booted.run("systemctl", "stop", "redirectd", check=False)
-    booted.run("systemctl", "reset-failed", check=False)
-    for place in (
-        "/etc/systemd/system/redirectd.service.d",
-        "/etc/systemd/system/redirectd-apply.service.d",
-        "/var/lib/redirectd",
-        "/etc/kamailio/redirectd",
-    ):
-        shutil.rmtree(booted.path(place), ignore_errors=True)
-    booted.run("systemctl", "daemon-reload")
-
-
-def configure(machine: Machine, text: str) -> None:
-    machine.path(CONFIG).write_text(text)
-    machine.path(CONFIG).chmod(0o644)
-
-
-def drop_in(machine: Machine, text: str) -> None:
-    for service in ("redirectd", "redirectd-apply"):
-        folder = machine.path(f"/etc/systemd/system/{service}.service.d")
-        folder.mkdir(exist_ok=True)
-        (folder / "test.conf").write_text(text)
-    machine.run("systemctl", "daemon-reload")
-
-
-def start(machine: Machine) -> None:
-    machine.run("systemctl", "start", "redirectd")
-    assert machine.show("redirectd", "ActiveState") == "active"
-
-
-def status(machine: Machine) -> dict[str, Any]:
-    """What the daemon answers on its socket; the command line would read the configuration, which may be broken."""
-    shown: dict[str, Any] = machine.until(
-        lambda: ask(machine.path("/run/redirectd/status.sock")), "the service answers on its socket"
-    )
-    return shown
-
-
-def sightings(machine: Machine) -> int:
-    return sum(source["sightings"] for source in status(machine)["sources"])
-
-
-def read_whole(machine: Machine) -> bool:
-    """Whether the first source gave something and all of it is read."""
-    source = status(machine)["sources"][0]
-    return bool(source["sightings"]) and source["lag_bytes"] == 0
 
 
 def test_starts_reads_and_stops(machine: Machine, corpus: Path) -> None:
@@ -99,9 +28,48 @@ def test_starts_reads_and_stops(machine: Machine, corpus: Path) -> None:
     assert "reading 1 of 1 sources" in machine.show("redirectd", "StatusText")
     shown = json.loads(machine.run("redirectd", "status", "--json").stdout)
     assert shown["daemon"]["pid"] > 0
+    stop_cleanly(machine)
+
+
+def stop_cleanly(machine: Machine) -> None:
+    """Stops by itself within the unit's half minute: systemd would kill it after that, and call it a failure."""
     machine.run("systemctl", "stop", "redirectd")
+    said = machine.journal().rpartition("Stopping redirectd.service")[2]
+    assert "Killing process" not in said
+    assert '"event": "stopped"' in said
     assert machine.show("redirectd", "Result") == "success"
     assert machine.show("redirectd", "ActiveState") == "inactive"
+    assert machine.show("redirectd", "TimeoutStopUSec") == "30s"
+
+
+def test_stops_cleanly_in_the_middle_of_reading(machine: Machine, corpus: Path) -> None:
+    """A log of many megabytes that has just begun to be read delays the end by no more than one transaction."""
+    text = (corpus / "kamailio/snippet-all-cases.log").read_bytes()
+    with machine.path(LOG).open("ab") as log:
+        for number in range(2000):
+            log.write(text.replace(b"ci=", b"ci=%d-" % number))
+    start(machine)
+    machine.until(lambda: sightings(machine) > 0, "it is reading")
+    stop_cleanly(machine)
+
+
+def test_stops_cleanly_while_the_database_is_locked(machine: Machine, corpus: Path) -> None:
+    """Another process holds the database: the service gives up the wait for it and ends in time."""
+    start(machine)
+    code = (
+        "import sqlite3, sys, time; c = sqlite3.connect('/var/lib/redirectd/redirectd.db', isolation_level=None); "
+        "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); time.sleep(600)"
+    )
+    environ = "--setenv=LD_LIBRARY_PATH=/opt/redirectd/python/lib"
+    python = "/opt/redirectd/python/bin/python3"
+    machine.run("systemd-run", "--unit=holder", "--uid=redirectd", environ, python, "-c", code)
+    try:
+        machine.until(lambda: "held" in machine.journal("holder"), "the database is held")
+        machine.path(LOG).write_bytes((corpus / "kamailio/snippet-all-cases.log").read_bytes())
+        machine.until(lambda: status(machine)["sources"][0]["state"] == "blocked", "it waits for the database")
+        stop_cleanly(machine)
+    finally:
+        machine.run("systemctl", "stop", "holder")
 
 
 def test_reload_with_a_good_and_a_bad_configuration(machine: Machine, corpus: Path) -> None:
@@ -157,67 +125,33 @@ def test_the_watchdog_kills_a_hung_service_and_systemd_starts_it_again(machine: 
     assert "redirectd.service: Watchdog timeout" in machine.journal()
 
 
-def test_reads_only_what_its_groups_may_read(machine: Machine, corpus: Path) -> None:
-    """A log that only root may read is waited for and named; once it is readable it is read."""
-    machine.path(LOG).write_bytes((corpus / "kamailio/snippet-all-cases.log").read_bytes())
-    machine.path(LOG).chmod(0o600)
-    start(machine)
-    waiting = machine.until(
-        lambda: next((one for one in status(machine)["sources"] if one["state"] == "waiting"), None), "it waits"
+def test_the_watchdog_wants_progress_of_every_reader(machine: Machine) -> None:
+    """One reader that hangs, while all else goes on, stops the feeding: systemd restarts the service, which is well."""
+    folder = "/var/lib/redirectd/rigged"
+    machine.run("install", "-d", "-o", "redirectd", folder)
+    machine.path(f"{folder}/redirectd.toml").write_text('node = "rigged"\n[schedule]\napply = ""\n')
+    machine.path(f"{folder}/rigged").write_text("")
+    environ = "PYTHONPATH=/opt/redirectd/source:/opt/redirectd/site LD_LIBRARY_PATH=/opt/redirectd/python/lib"
+    drop_in(
+        machine,
+        f"[Service]\nWatchdogSec=4\nTimeoutAbortSec=2\nEnvironment={environ}\n"
+        f"ExecStart=\nExecStart=/opt/redirectd/python/bin/python3 -m tests.service.rig {folder}\n",
     )
-    assert LOG in waiting["error"]
-    machine.path(LOG).chmod(0o640)
-    machine.until(lambda: sightings(machine) > 0, "it is read")
-
-
-def test_reads_the_journal(machine: Machine, corpus: Path) -> None:
-    """Kamailio's lines in the journal are read by the right of group systemd-journal, old ones and new ones."""
-    lines = (corpus / "kamailio/snippet-all-cases.log").read_text(errors="surrogateescape").splitlines()
-    records = [line[line.index("NOTICE:") :] for line in lines if "REDIRECTD v=1" in line]
-    source = '[[source]]\nname = "journal"\nkind = "journal"\nmatches = ["SYSLOG_IDENTIFIER=kamailio-test"]\n'
-    configure(machine, f'node = "machine"\n[schedule]\napply = ""\n{source}')
-
-    def log(some: list[str]) -> None:
-        text = "\n".join(some) + "\n"
-        machine.path("/run/lines").write_text(text, errors="surrogateescape")
-        machine.run("sh", "-c", "systemd-cat -t kamailio-test -p notice </run/lines")
-
-    log(records[:5])
     start(machine)
-    before = machine.until(lambda: sightings(machine), "what was in the journal is read")
-    log(records[5:])
-    machine.until(lambda: sightings(machine) > before, "what comes is read")
+    pid = machine.show("redirectd", "MainPID")
+    known = machine.journal().count("Watchdog timeout")
+    machine.path(f"{folder}/stuck").write_text("")
+    machine.until(lambda: machine.journal().count("Watchdog timeout") > known, "systemd misses the feeding")
+    machine.path(f"{folder}/stuck").unlink()
+    machine.until(lambda: machine.show("redirectd", "MainPID") not in {pid, "0"}, "it is started again")
+    machine.until(lambda: machine.show("redirectd", "ActiveState") == "active", "it is ready again")
+    assert '"silent": ["reader rigged"]' in machine.journal()
 
 
-def test_writes_only_where_the_drop_in_lets_it(machine: Machine, corpus: Path) -> None:
-    """In the folder granted by the Kamailio drop-in a file is written with Kamailio's group; elsewhere nothing is."""
-    machine.run("groupadd", "--force", "--system", "kamailio")
-    machine.run("install", "-d", "-o", "redirectd", "-g", "kamailio", "-m", "2750", "/etc/kamailio/redirectd")
-    machine.run("install", "-d", "-o", "redirectd", "-m", "0755", "/etc/elsewhere")
-    units = Path(__file__).parents[2] / "systemd"
-    drop_in(machine, (units / "drop-ins/kamailio.conf").read_text())
-    target = '[[target]]\nname = "{}"\nkind = "kamailio-htable"\npath = "{}"\nreload = "none"\n'
-    granted, denied = "/etc/kamailio/redirectd/moved.txt", "/etc/elsewhere/moved.txt"
-    trusted = '[policy]\ntrusted_peers = ["127.0.0.0/8"]\nallowed_target_networks = ["127.0.0.0/8"]\n'
-    base = GOOD.replace('apply = ""', 'apply = "* * * * *"') + trusted
-    configure(machine, base + target.format("granted", granted))
-    machine.path(LOG).write_bytes((corpus / "kamailio/snippet-all-cases.log").read_bytes())
-    start(machine)
-    machine.until(lambda: sightings(machine) > 0, "the log is read")
-    pending = json.loads(machine.run("redirectd", "pending", "--json", user="redirectd").stdout)["remaps"]
-    chosen = next(remap for remap in pending if not remap["flags"] and remap["kind"] == "user")
-    machine.run("redirectd", "approve", str(chosen["id"]), "--reason", "test", user="redirectd")
-    machine.until(lambda: machine.path(granted).exists(), "the schedule applied")
-    owner = machine.run("stat", "-c", "%U:%G", granted).stdout.strip()
-    assert owner == "redirectd:kamailio"
-    configure(machine, base + target.format("denied", denied))
-    assert machine.run("systemctl", "start", "redirectd-apply", check=False).returncode != 0
-    assert "/etc/elsewhere" in machine.journal("redirectd-apply")
-    assert not machine.path(denied).exists()
-
-
-def test_apply_without_a_daemon(machine: Machine) -> None:
-    """The timer's service runs to its end under the same rights, on a database of its own making."""
-    machine.run("systemctl", "start", "redirectd-apply.service")
-    assert machine.show("redirectd-apply.service", "Result") == "success"
-    assert os.path.exists(machine.path("/var/lib/redirectd/redirectd.db"))  # noqa: PTH110 - through /proc/PID/root
+def test_a_service_that_keeps_failing_is_left_alone(machine: Machine) -> None:
+    """Five failures in five minutes end the restarts, so that somebody looks at it."""
+    drop_in(machine, "[Service]\nRestartSec=100ms\nExecStart=\nExecStart=/bin/false\nType=simple\n")
+    machine.run("systemctl", "start", "redirectd")
+    machine.until(lambda: machine.show("redirectd", "ActiveState") == "failed", "systemd gives it up")
+    assert machine.show("redirectd", "NRestarts") == "5"
+    assert "Start request repeated too quickly" in machine.journal()

@@ -84,20 +84,21 @@ def _check_journal(where: str) -> Finding:
         return Finding(
             where, Level.FAULT, "there is no journalctl on this host", "install systemd, or read the file syslog writes"
         )
-    journals = [file for folder in _JOURNALS for file in Path(folder).glob("*/system*.journal")]
-    if journals and not any(os.access(file, os.R_OK) for file in journals):
-        return Finding(
-            where,
-            Level.FAULT,
-            f"this user may not read the system's journal ({journals[0]})",
-            "add the user that runs redirectd to the group systemd-journal, or run this as that user",
-        )
-    if not journals:
+    # The folder of each machine's journal may be closed to this user as well as the files in it.
+    folders = [folder for root in _JOURNALS for folder in Path(root).glob("*")]
+    if not folders:
         return Finding(
             where,
             Level.WARNING,
-            f"there is no journal of the system in {' or '.join(_JOURNALS)}, or this user can't look there",
-            "see that systemd-journald runs (systemctl status systemd-journald), and run this as the service's user",
+            f"there is no journal of the system in {' or '.join(_JOURNALS)}",
+            "see that systemd-journald runs: systemctl status systemd-journald",
+        )
+    if not any(os.access(file, os.R_OK) for folder in folders for file in folder.glob("system*.journal")):
+        return Finding(
+            where,
+            Level.FAULT,
+            f"this user may not read the system's journal in {folders[0]}",
+            "add the user that runs redirectd to the group systemd-journal, or run this as that user",
         )
     return good(where, "the journal is there and readable")
 
