@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import logs
+from tests.bench.live_changes import measure
 from tests.bench.process import REDIRECTD, Run, in_turn, run, typical
 
 MB = 1 << 20
@@ -130,6 +131,22 @@ def planning(bench: Bench) -> Iterator[Line]:
                 )
 
 
+def live(bench: Bench) -> Iterator[Line]:
+    """A hundredth of a table changed on a Kamailio and an Asterisk that are in service, beside loading all of it."""
+    entries = bench.remaps // 10
+    found = measure(entries, entries // 100)
+    if not found:
+        yield Line("changes in a server", "neither Kamailio nor Asterisk is installed")
+    for server, applies in found.items():
+        whole, changes = applies["whole table"], applies["changes live"]
+        yield Line(
+            f"{server}: {entries // 100:,} changes in {entries:,} entries, live",
+            f"{changes['told_s']:.2f} s",
+            f"the whole table, {whole['told_s']:.1f} s",
+            f"{changes['told_s'] / max(whole['told_s'], 1e-3):.3f}",
+        )
+
+
 def starting(bench: Bench) -> Iterator[Line]:
     """What a person waits for before a command does anything."""
     config = bench.folder / "redirectd.toml"
@@ -151,6 +168,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "memory": memory,
     "worst": worst,
     "planning": planning,
+    "live": live,
     "starting": starting,
 }
 
