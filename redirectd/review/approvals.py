@@ -121,7 +121,7 @@ def _refuse_second(found: Remap, first: int | None) -> None:
 
 
 def _refuse_held(found: Remap, decision: Decision) -> None:
-    """The holds that a person passes only on purpose (R14, R27), and what can't be approved at all (R18)."""
+    """The holds that a person passes only on purpose (R12, R14, R27), and what can't be approved at all (R18)."""
     if found.expires_at is not None and found.expires_at <= decision.at:
         raise RefusedError(
             f"remap {found.id}",
@@ -129,8 +129,6 @@ def _refuse_held(found: Remap, decision: Decision) -> None:
             f"reject it, or wait for a newer 301: redirectd reject {found.id}",
         )
     held = {name: reason for name, reason in found.flags.items() if name in NEED_FORCE}
-    if found.kind == "registrar":
-        held["registrar"] = "a 301 to REGISTER is how registrations are hijacked (26.1.2); it goes into no routing file"
     if held and not (decision.force and decision.reason.strip()):
         raise RefusedError(
             f"remap {found.id}",

@@ -41,8 +41,8 @@ class Case:
 
     @property
     def needs_force(self) -> bool:
-        """Whether an approval needs force and a written reason (R14, R27)."""
-        return self.remap.kind == "registrar" or any(name in NEED_FORCE for name in self.remap.flags)
+        """Whether an approval needs force and a written reason (R12, R14, R27)."""
+        return any(name in NEED_FORCE for name in self.remap.flags)
 
 
 def open_case(

@@ -6,5 +6,5 @@ FAILING, STALE, REDUNDANT, INEFFECTIVE = "failing", "stale", "redundant", "ineff
 LOOKS = frozenset({FAILING, STALE, REDUNDANT, INEFFECTIVE})
 """Flags that hold nothing: they say that a look is due, or that a remap is not needed any more."""
 
-DERIVED_FLAGS = frozenset({"untrusted", "method", "suspicious", "flapping"}) | LOOKS
+DERIVED_FLAGS = frozenset({"untrusted", "method", "registrar", "suspicious", "flapping"}) | LOOKS
 """All of them, those of R12, R26, R27 and R32 first. Never stored but for a suspicion that needs no policy."""

@@ -1,6 +1,6 @@
 """The holds that depend on the policy, worked out when a remap is looked at: a changed policy counts at once.
 
-R12 (method), R26 (untrusted) and R27 (suspicious). The holds that one answer brings with it are stored.
+R12 (method and registrar), R26 (untrusted) and R27 (suspicious). The holds that one answer brings with it are stored.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap
 
 NEED_FORCE = {
+    "registrar": "R12",
     "suspicious": "R27",
     "malformed": "R14",
     "unproven": "R6",
@@ -39,6 +40,10 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
         flags["untrusted"] = f"seen only from {seen}: none of trusted_peers"
     if remap.kind == "user" and "INVITE" not in remap.methods:
         flags["method"] = f"seen only for {', '.join(remap.methods)}, never for a call"
+    if remap.kind == "registrar":
+        flags["registrar"] = (
+            "a 301 to REGISTER is how registrations are hijacked (26.1.2); approved, it goes into no routing file"
+        )
     reasons: list[str] = []
     old = parse_uri(remap.old_uri)
     assert isinstance(old, SipUri)

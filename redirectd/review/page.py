@@ -136,10 +136,13 @@ def _narrowing(connection: Connection, query: Query, policy: Policy) -> list[Col
         return [not_(one) for one in _trusted(connection, policy)]
     if flag == "method":
         return [remap.c.kind == "user", not_(_CALLED)]
+    if flag == "registrar":
+        return [remap.c.kind == "registrar"]
     if flag == "flapping":
         return [_OVERLAPS]
     if flag == "none":
-        return [remap.c.flags == "{}", *_trusted(connection, policy), or_(remap.c.kind != "user", _CALLED)]
+        called = or_(remap.c.kind == "gateway", (remap.c.kind == "user") & _CALLED)
+        return [remap.c.flags == "{}", *_trusted(connection, policy), called]
     return [remap.c.flags.contains(f'"{flag}"', autoescape=True)]
 
 

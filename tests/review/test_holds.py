@@ -193,8 +193,9 @@ def test_r27_needs_force_and_a_written_reason(world: World, new: str) -> None:
 
 
 def test_r12_a_registrar_needs_force_too(world: World) -> None:
-    """R12: what a 301 to REGISTER told is approved on purpose only."""
+    """R12: what a 301 to REGISTER told is held, by a flag of that name, and approved on purpose only."""
     found = world.told("sip:x.test", "sip:place.test", method="REGISTER")
+    assert list(world.get(found.id).flags) == ["registrar"]
     with pytest.raises(RefusedError, match="registrar"):
         _approve(world, found.id)
 

@@ -18,7 +18,7 @@ PENDING = Query(states=(State.PENDING,))
 
 @pytest.fixture
 def many(world: World) -> World:
-    """Twelve remaps of two domains, two of them held in different ways, one approved, one flapping pair."""
+    """Thirteen remaps of two domains, two of them held in different ways, one approved, one flapping pair."""
     for number in range(6):
         world.told(f"sip:u{number}@a.example", f"sip:u{number}@new.example.net", last=-number * 24, first=-500)
     world.told("sip:s@b.example", "sip:s@new.example.net", peer=STRANGER)
@@ -27,6 +27,7 @@ def many(world: World) -> World:
     world.told("sip:p@b.example", "sip:p@10.1.2.3")
     world.told("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
     world.told("sip:f@b.example", "sip:f@two.example.net", calls=2, first=-6, last=-1)
+    world.told("sip:reg.example", "sip:reg.example.net", method="REGISTER")
     done = world.told("sip:z@a.example", "sip:z@new.example.net")
     world.approve(done.id)
     return world
@@ -54,6 +55,7 @@ def test_pages_follow_each_other_without_a_gap(many: World) -> None:
         (replace(PENDING, flag="untrusted"), {"s"}),
         (replace(PENDING, flag="method"), {"m"}),
         (replace(PENDING, flag="downgrade"), {"d"}),
+        (replace(PENDING, flag="registrar"), {"reg.example"}),
         (replace(PENDING, flag="suspicious"), {"p"}),
         (replace(PENDING, flag="flapping"), {"f"}),
         (replace(PENDING, flag="none", domain="a.example"), {"u0", "u1", "u2", "u3", "u4", "u5"}),
@@ -68,7 +70,7 @@ def test_filters_give_what_they_name(many: World, query: Query, users: set[str])
     assert found == users
 
 
-FLAGS = ["untrusted", "method", "downgrade", "suspicious", "flapping", "none", "no-such", '%"', None]
+FLAGS = ["untrusted", "method", "registrar", "downgrade", "suspicious", "flapping", "none", "no-such", '%"', None]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
