@@ -67,3 +67,18 @@ def test_r36_stale_is_shown_in_pending_and_confirmed_by_approve(filled: Cli) -> 
     filled("approve", "7")
     assert 7 not in {remap["id"] for remap in filled("pending", "--json").json["remaps"]}
     assert states(filled)[7] == "approved"
+
+
+@pytest.mark.parametrize("name", ["7", "--flag"])
+def test_r36_stale_ones_are_confirmed_by_id_and_by_filter(filled: Cli, name: str) -> None:
+    """R36: approve by id or --flag stale gives a new review date and leaves what is not due alone."""
+    filled.config.write_text(filled.config.read_text().replace("[policy]\n", '[policy]\nrevalidate_after = "365d"\n'))
+    filled("approve", "7", "3")
+    with closing(sqlite3.connect(filled.folder / "redirectd.db")) as database, database:
+        database.execute("UPDATE remap SET revalidate_after = '2026-01-01 00:00:00.000000' WHERE id = 7")
+    names = ["7"] if name == "7" else ["--flag", "stale"]
+    assert [remap["id"] for remap in filled("approve", *names, "--reason", "asked", "--json").json["remaps"]] == [7]
+    last = filled("show", "7", "--json").json["audit"][-1]
+    assert (last["action"], last["reason"]) == ("confirm", "asked")
+    assert filled("list", "--flag", "stale", "--json").json == {"remaps": []}
+    assert len(filled("show", "3", "--json").json["audit"]) == 1
