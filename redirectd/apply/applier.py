@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -118,12 +118,13 @@ class Applier:
         """Reinstall the files of a generation (None: the one before) and hold later applies until resumed.
 
         Raises:
-            UsageError: there is no such generation. Otherwise as `apply`.
+            UsageError: there is no such generation, or no target of it is configured any more. Otherwise as `apply`.
         """
         with self._locked(request):
             waiting = self._finisher.finish(due_only=False)
             chosen, contents = self._journal.contents_of(number)
             specs = self._chosen(request.only)
+            left = _left_alone(chosen, specs, contents)
             plan = plan_contents(specs, self._installed(specs), contents)
             hold = Hold(
                 request.actor, self._tools.clock().isoformat(timespec="seconds"), f"rolled back to generation {chosen}"
@@ -134,7 +135,7 @@ class Applier:
                 return _refused(plan, error)
             known = [spec for spec in specs if spec.name in contents]
             order = Order(request.actor, "rollback", hold, _forced_past(plan, request))
-            result = self._transaction.run(plan, known, order, waiting)
+            result = replace(self._transaction.run(plan, known, order, waiting), left_alone=left)
             if result.generation is not None and not isinstance(result.error, VerifyError):
                 self._journal.out_of_service()
             return result
@@ -207,6 +208,18 @@ class Applier:
                 f"this plan was rolled back {failures} times; the schedule tries again at {again.isoformat()}",
                 f"see `redirectd history {recent[0].number}` for why; `redirectd apply` tries now",
             )
+
+
+def _left_alone(chosen: int, specs: Sequence[TargetSpec], contents: Mapping[str, bytes]) -> dict[str, str]:
+    names = {spec.name for spec in specs}
+    if not names & contents.keys():
+        raise UsageError(
+            "rollback",
+            f"no target of generation {chosen} is configured any more; it had {', '.join(sorted(contents))}",
+            "configure such a target again, or choose a later generation from `redirectd history`",
+        )
+    gone = dict.fromkeys(sorted(contents.keys() - names), "not configured any more")
+    return gone | dict.fromkeys(sorted(names - contents.keys()), f"had no file by generation {chosen}")
 
 
 def _refusal(plan: Plan, request: Request) -> RefusedError | None:

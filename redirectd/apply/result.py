@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from redirectd.errors import RedirectdError
@@ -27,7 +27,8 @@ class ApplyResult:
     """An apply that got as far as a plan.
 
     `generation` is its number, or None where nothing was changed. `error` is what the command shall end with; its
-    `exit_code` is that of the process. `waiting` are targets whose server hasn't taken the file yet.
+    `exit_code` is that of the process. `waiting` are targets whose server hasn't taken the file yet. `left_alone` are
+    targets that a rollback has nothing for, and why.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class ApplyResult:
     generation: int | None = None
     error: RedirectdError | None = None
     waiting: tuple[str, ...] = ()
+    left_alone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -52,5 +54,6 @@ def result_json(result: ApplyResult) -> dict[str, object]:
     ]
     document["generation"] = result.generation
     document["waiting"] = list(result.waiting)
+    document["left_alone"] = dict(result.left_alone)
     document["error"] = None if result.error is None else printable(str(result.error))
     return document

@@ -39,6 +39,8 @@ def show_result(result: ApplyResult) -> None:
     for name, outcome in result.outcomes.items():
         if outcome.error and outcome.error != str(result.error):
             note(f"{name}: {printable(outcome.error)}")
+    for name, why in result.left_alone.items():
+        note(f"{name}: left as it is, {why}")
     for name in result.waiting:
         note(f"{name}: its server has not taken the file yet; it is asked again with the next apply")
     if result.generation is not None:

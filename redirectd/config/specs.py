@@ -8,14 +8,32 @@ from collections.abc import Mapping
 from redirectd.config.model import Config
 from redirectd.config.secrets import read_secret
 from redirectd.config.targets import TargetSection
+from redirectd.errors import ConfigError
 from redirectd.plan.spec import TargetSpec
 from redirectd.targets import registry
 from redirectd.targets.base import TargetOptions
 
 
 def target_specs(config: Config) -> tuple[TargetSpec, ...]:
-    """All targets, in the order of the file. Raises ConfigError for options that a kind can't take."""
-    return tuple(_spec(config, target) for target in config.target)
+    """All targets, in the order of the file.
+
+    Raises ConfigError for options that a kind can't take, and for a file that two would write or that is also a base.
+    """
+    specs = tuple(_spec(config, target) for target in config.target)
+    bases = {os.path.realpath(spec.base): spec.name for spec in specs if spec.base is not None}
+    written: dict[str, str] = {}
+    for spec in specs:
+        path = os.path.realpath(spec.path)  # by whatever spelling or symbolic link
+        other = written.setdefault(path, spec.name)
+        if other != spec.name:
+            raise _same_file(spec, f"it is the file that the target {other} writes, too")
+        if path in bases:
+            raise _same_file(spec, f"it is the base of the target {bases[path]}, which is only read")
+    return specs
+
+
+def _same_file(spec: TargetSpec, why: str) -> ConfigError:
+    return ConfigError(f"[[target]] {spec.name}, path {spec.path}", why, "give each target a file of its own")
 
 
 def _spec(config: Config, target: TargetSection) -> TargetSpec:

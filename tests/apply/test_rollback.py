@@ -49,6 +49,23 @@ def test_rollback_to_a_number(tmp_path: Path) -> None:
     assert world.server.served("users") == expected(FIRST)
 
 
+def test_rollback_to_targets_that_are_not_configured_any_more(tmp_path: Path) -> None:
+    """What a generation had for other targets is told; with none left the usage is wrong, and nothing is held."""
+    world = World(tmp_path, {"users": "unix:one", "old": "none"})
+    world.apply(FIRST, force=True)
+    world = World(tmp_path, {"users": "unix:one", "new": "none"})
+    world.apply(SECOND, force=True)
+    result = world.applier.rollback(1, ME)
+    assert outcomes(result) == {"users": "verified"}
+    assert result.left_alone == {"old": "not configured any more", "new": "had no file by generation 1"}
+    assert world.in_file("new") == expected(SECOND)
+    other = World(tmp_path, {"third": "none"})
+    other.applier.apply(lambda: moved(SECOND), Request(actor="ada", resume=True, force=True))
+    with pytest.raises(UsageError, match="no target of generation 1 is configured any more; it had old, users"):
+        other.applier.rollback(1, ME)
+    assert other.apply(SECOND).exit_code == 0  # not held
+
+
 def test_applies_are_held_after_a_rollback(tmp_path: Path) -> None:
     """Schedule and command are refused with the reason until --resume; then what is approved is applied again."""
     world = _world(tmp_path)

@@ -172,3 +172,24 @@ def test_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="UTF-8") as caught:
         load(file)
     assert caught.value.where == f"{file}:2"
+
+
+@pytest.mark.parametrize("second", ["{folder}/out/../out/table", "{folder}/link"])
+def test_two_targets_cannot_write_one_file(second: str, tmp_path: Path) -> None:
+    """Another spelling or a symbolic link does not make another file."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out" / "table")
+    paths = (f"{tmp_path}/out/table", second.format(folder=tmp_path))
+    text = "".join(
+        f'[[target]]\nname = "t{number}"\nkind = "csv"\npath = "{path}"\n' for number, path in enumerate(paths)
+    )
+    with pytest.raises(ConfigError, match="the file that the target t0 writes, too") as caught:
+        target_specs(parse(text, tmp_path / "redirectd.toml"))
+    assert "t1" in caught.value.where
+
+
+def test_a_target_cannot_write_over_a_base(tmp_path: Path) -> None:
+    """What a target starts from stays the operator's: written over, it would grow with each apply."""
+    text = '[[target]]\nname = "gw"\nkind = "kamailio-dispatcher"\npath = "list"\nbase = "./list"\n'
+    with pytest.raises(ConfigError, match="it is the base of the target gw"):
+        target_specs(parse(text, tmp_path / "redirectd.toml"))

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
+from errno import EPROTOTYPE
 
 from redirectd.errors import PeerError
 
@@ -152,6 +153,10 @@ def unreachable(where: str, error: OSError, *, unix: bool) -> PeerError:
         return PeerError(where, why, "name its CA by ?ca=/PATH.pem, and the host as the certificate does")
     if isinstance(error, ssl.SSLError):
         return PeerError(where, f"can't begin TLS ({error.reason})", "see that this port of the server is its TLS one")
+    if error.errno == EPROTOTYPE:
+        return PeerError(
+            where, why, "name the other socket: ctl's is for binrpc:unix: and kamcmd, jsonrpcs' for jsonrpc:unix:"
+        )
     if isinstance(error, PermissionError):
         return PeerError(where, why, "give redirectd's user or group access to the socket")
     if unix and isinstance(error, FileNotFoundError):
