@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
 from redirectd.collect.answer import (
-    UNPAIRED,
     WEAK,
     WHOLE,
     Answer,
-    event_key,
-    fork_of,
     from_messages,
     from_record,
 )
-from redirectd.collect.batch import Batch, Quarantined, better, both
+from redirectd.collect.batch import Batch, Quarantined, better
 from redirectd.collect.branches import Branches
+from redirectd.collect.early import EarlyMedia
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
-from redirectd.collect.progress import session_progress
 from redirectd.collect.relay import Copy, Relays
+from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
 from redirectd.collect.verdict import Refused
 from redirectd.config.policy import Policy
 from redirectd.dialects import hints
-from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, Record, Unreadable
+from redirectd.dialects.frame import (
+    Dialect,
+    Direction,
+    Frame,
+    Glimpse,
+    Glimpsing,
+    GlimpsingCalls,
+    Incomplete,
+    Record,
+    Unreadable,
+)
 from redirectd.dialects.kamailio_record import LINE_CUT
+from redirectd.dialects.plain import plain_183
 from redirectd.dialects.registry import literals
 from redirectd.dialects.stamps import parse_stamp
 from redirectd.dialects.window import line_at
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sip.text import printable, to_text
 from redirectd.sources.log import Log
-
-REMEMBERED = 65_536
-"""Answers remembered to drop their repetitions without asking the database."""
 
 MAX_EVIDENCE = 8_192
 """Bytes of a record that are kept as evidence."""
@@ -86,16 +91,17 @@ class Reader:
         self.log = log
         self._clock = clock
         searched = literals(reading.dialects, (301, 183))
-        self._counting = reading.session_progress == "count" and observer is None
+        self._plainly = observer is None
+        counting = reading.session_progress == "count" and observer is None
+        glimpsing = None if observer is not None else Glimpsing if counting else GlimpsingCalls
         self._scanner = Scanner(
-            log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=self._counting
+            log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=glimpsing
         )
         self._tell = Teller(observer)
-        self._seen: OrderedDict[str, int] = OrderedDict()
-        self._unconfirmed: list[tuple[str, int | None]] = []
+        self._seen = Remembered()
         self._relays = Relays()
         self._branches = Branches()
-        self._progress: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, told by a message
+        self._early = EarlyMedia(reading.dialects, self._seen, self._relays, self._branches, counting=counting)
 
     @property
     def offset(self) -> int:
@@ -116,17 +122,12 @@ class Reader:
 
     def confirm(self) -> None:
         """Says that everything read so far is committed."""
-        self._unconfirmed.clear()
+        self._seen.confirm()
         self._relays.confirm()
 
     def undo(self, log: Log, offset: int) -> None:
         """Goes back to a confirmed offset: what was read since was not committed and counts when it comes again."""
-        for key, rank in reversed(self._unconfirmed):
-            if rank is None:
-                self._seen.pop(key, None)
-            else:
-                self._seen[key] = rank
-        self._unconfirmed.clear()
+        self._seen.undo()
         self._relays.undo()
         self.follow(log, offset)
 
@@ -137,30 +138,22 @@ class Reader:
         if block is None:
             return False
         batch.read += block.end - begin
-        self._progress.clear()
+        self._early.begin()
         if block.counted:
             self._count_losses(batch, block)
         self._tell.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
-        for found in block.found:
-            if isinstance(found, Glimpse):
-                self._count(batch, found)
-            else:
-                self._take(block, *found, batch, now)
+        for told, dialect in block.found:
+            if not isinstance(told, Glimpse):
+                self._take(block, told, dialect, batch, now)
+            elif not self._early.count(batch, told):
+                framed = self._early.whole(block, told, dialect)
+                if framed is not None and not isinstance(framed, Incomplete):
+                    self._take(block, framed, dialect, batch, now)
         for at in block.unframed:
             if (lost := orphan(block.window, at)) is not None:
                 self._quarantine(batch, Spot(block, lost), lost.why)
         return True
-
-    def _count(self, batch: Batch, glimpse: Glimpse) -> None:
-        """Counts a 183 once, whatever else tells of it (R3)."""
-        call_id, method, cseq = to_text(glimpse.call_id), glimpse.method.decode(), int(glimpse.cseq)
-        if not glimpse.by_record and self._relays.has_longer(call_id, cseq, method, 183):
-            return  # what was met nearer to the answering side is relayed here (R8)
-        key = event_key(call_id, cseq, method, fork_of(glimpse.branch.decode()), 183)
-        if key not in self._seen:
-            batch.counted_progress += 1
-            self._remember(key, UNPAIRED)
 
     def _count_losses(self, batch: Batch, block: Block) -> None:
         """What the log itself says that it has lost."""
@@ -196,6 +189,9 @@ class Reader:
         self._add(batch, from_record(record, position=spot.position, seen_at=seen_at, text=text), spot)
 
     def _take_frame(self, batch: Batch, spot: Spot, frame: Frame, dialect: Dialect, seen_at: datetime | None) -> None:
+        plain = plain_183(frame.payload) if self._plainly and frame.local is None and not frame.cut else None
+        if plain is not None and self._early.take(batch, self.log, spot.block, frame, dialect, plain, seen_at):
+            return
         try:
             message = parse_message(frame.payload)
         except MessageError as error:
@@ -232,7 +228,7 @@ class Reader:
             return
         for copy in self._relays.overtaken(unpaired):
             self._retract(batch, copy)
-        if self._seen.get(unpaired.event_key) == WHOLE:
+        if self._seen.rank(unpaired.event_key) == WHOLE:
             if self._adds(batch, unpaired):
                 self._add(batch, unpaired, spot)
             else:
@@ -258,43 +254,31 @@ class Reader:
     def _adds(self, batch: Batch, answer: Answer) -> bool:
         """Whether a message can add to what only a line has told so far in this stretch."""
         if answer.status == 183:
-            return not self._progress.get(answer.event_key, (0, True))[1]
+            return self._early.waits_for_message(answer.event_key)
         known = batch.verdicts.get(answer.event_key)
         return known is not None and known.answer.response is None
 
     def _retract(self, batch: Batch, copy: Copy) -> None:
         """Takes back a relayed copy that stood before the received one (R8)."""
         self._tell.taken_back(copy.event_key)
-        self._remember(copy.event_key, None)
+        self._seen.remember(copy.event_key, None)
         batch.verdicts.pop(copy.event_key, None)
         batch.retracted.add(copy.move_key)
 
     def _add(self, batch: Batch, answer: Answer, spot: Spot) -> None:
         key = answer.event_key
-        known = self._seen.get(key)
+        known = self._seen.rank(key)
         if answer.status == 183:
-            self._add_progress(batch, answer, spot, is_new=known is None)
+            self._early.add(batch, answer, is_new=known is None)
+            if known is None:
+                self._tell.told(spot, Outcome.PROGRESS, "R3", "", answer)
+            else:
+                self._tell.told(spot, Outcome.COPY, "R3", "a repeated 183 counts once", answer)
         elif known is None or known < answer.rank or key in batch.verdicts:
             self._judge(batch, answer, spot)
         else:
             self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, answer)
-        self._remember(key, answer.rank if known is None else max(known, answer.rank))
-
-    def _add_progress(self, batch: Batch, answer: Answer, spot: Spot, *, is_new: bool) -> None:
-        key, by_message = answer.event_key, answer.response is not None
-        if self._counting:
-            batch.counted_progress += is_new
-            return
-        at, known_by_message = self._progress.get(key, (-1, by_message))
-        if is_new:
-            self._progress[key] = (len(batch.progress), by_message)
-            batch.progress.append(session_progress(answer))
-            self._tell.told(spot, Outcome.PROGRESS, "R3", "", answer)
-            return
-        self._tell.told(spot, Outcome.COPY, "R3", "a repeated 183 counts once", answer)
-        if known_by_message is not by_message:
-            batch.progress[at] = both(batch.progress[at], session_progress(answer))
-            self._progress[key] = (at, True)
+        self._seen.remember(key, answer.rank if known is None else max(known, answer.rank))
 
     def _judge(self, batch: Batch, answer: Answer, spot: Spot) -> None:
         key = answer.event_key
@@ -305,7 +289,7 @@ class Reader:
                 self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, answer)
                 return
             answer = improved
-        if answer.rank == WEAK and self._seen.get(f"call {answer.call_key}"):
+        if answer.rank == WEAK and self._seen.rank(f"call {answer.call_key}"):
             self._tell.told(spot, Outcome.COPY, "R8", "another line tells more of the same call", answer)
             return
         verdict = judge(answer, self.reading.policy)
@@ -316,24 +300,10 @@ class Reader:
             verdict = replace(verdict, content=spot.content())
         self._tell.verdict(spot, verdict)
         batch.verdicts[key] = verdict
-        self._remember(key, answer.rank)
+        self._seen.remember(key, answer.rank)
         if answer.rank != WEAK:
-            self._remember(f"call {answer.call_key}", 1)
+            self._seen.remember(f"call {answer.call_key}", 1)
             batch.verdicts.pop(answer.call_key, None)
-
-    def _remember(self, key: str, rank: int | None) -> None:
-        """Keeps the rank of what a key names; None forgets it."""
-        known = self._seen.get(key)
-        if known == rank:
-            return
-        self._unconfirmed.append((key, known))
-        if rank is None:
-            del self._seen[key]
-            return
-        self._seen[key] = rank
-        self._seen.move_to_end(key)
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
 
     def _quarantine(self, batch: Batch, spot: Spot, why: str) -> None:
         self._tell.told(spot, Outcome.UNREADABLE, "", why)

@@ -33,7 +33,7 @@ class Block:
 
     window: Window
     base: int
-    found: tuple[tuple[Told, Dialect] | Glimpse, ...]
+    found: tuple[tuple[Told | Glimpse, Dialect], ...]
     counted: dict[bytes, list[int]]
     end: int
     at_end: bool
@@ -57,7 +57,7 @@ class Scanner:
         *,
         counted: Iterable[bytes] = (),
         offset: int = 0,
-        glimpsing: bool = False,
+        glimpsing: type[Glimpsing] | None = None,
     ) -> None:
         self.log = log
         self.offset = offset
@@ -66,8 +66,7 @@ class Scanner:
         self._places = Places(literals)
         self._counted = Places(counted)
         self._buffer = bytearray()
-        able = [one for one in dialects if isinstance(one, Glimpsing)] if glimpsing else []
-        self._glimpsing = [(one.glimpsed, one.glimpse) for one in able]
+        self._glimpsing = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
         self._margin = max((len(one) for one in (*self._places.literals, *self._counted.literals)), default=1) - 1
 
     def next_block(self, *, final: bool) -> Block | None:
@@ -85,7 +84,7 @@ class Scanner:
         at_end = filled < begin + BLOCK
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
-        found: list[tuple[Told, Dialect] | Glimpse] = []
+        found: list[tuple[Told | Glimpse, Dialect]] = []
         unframed: list[int] = []
         done = begin
         for at in self._places.all(window, begin):
@@ -94,7 +93,7 @@ class Scanner:
             glimpse = self._glimpse(window, at)
             if glimpse is not None:
                 found.append(glimpse)
-                done = glimpse.end
+                done = glimpse[0].end
                 continue
             framed = self._frame(window, at, begin=begin, final=last, at_end=at_end)
             if isinstance(framed, Incomplete):
@@ -119,10 +118,10 @@ class Scanner:
         filled = self.log.read_into(base, memoryview(self._buffer)[:size])
         return self._buffer if filled == len(self._buffer) else bytes(memoryview(self._buffer)[:filled])
 
-    def _glimpse(self, window: Window, at: int) -> Glimpse | None:
-        for literal, glimpse in self._glimpsing:
-            if window.startswith(literal, at) and (one := glimpse(window, at)) is not None:
-                return one
+    def _glimpse(self, window: Window, at: int) -> tuple[Glimpse, Dialect] | None:
+        for dialect in self._glimpsing:
+            if window.startswith(dialect.glimpsed, at) and (glimpse := dialect.glimpse(window, at)) is not None:
+                return glimpse, dialect
         return None
 
     def _frame(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from json import loads
 
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.window import REACH, Line, Window, line_at, runs_out
@@ -160,6 +161,9 @@ def undo_syslog(text: bytes) -> bytes:
 
 def undo_octal(text: bytes) -> bytes:
     """Text with rsyslog's `#ooo` turned back into control characters; half of one at the text's end is dropped."""
+    text = text.replace(b"#015#012", b"\r\n").replace(b"#012", b"\n")  # nearly all of them, at a tenth of the cost
+    if b"#" not in text:
+        return text
     return _OCTAL.sub(lambda match: bytes((int(match[1], 8),)), _HALF_OCTAL.sub(b"", text))
 
 
@@ -168,6 +172,8 @@ def undo_json(text: bytes) -> bytes:
 
     `\u` escapes become UTF-8, a lone surrogate included, so that nothing raises.
     """
+    if b"\\\\" not in text:  # then each backslash begins an escape, and nearly all are of these
+        text = text.replace(b"\\r", b"\r").replace(b"\\n", b"\n").replace(b"\\/", b"/").replace(b'\\"', b'"')
     if b"\\" not in text:
         return text
     return _JSON_ESCAPE.sub(_unescape, text)
@@ -185,8 +191,8 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 def undo_array(numbers: bytes) -> bytes:
     """Bytes of journald's `[83,73,80]` (given without the brackets); reading stops at what is no byte value."""
     try:
-        return bytes(map(int, numbers.split(b",")))
-    except ValueError:
+        return bytes(loads(b"[%b]" % numbers))
+    except (ValueError, TypeError):
         return _bytes_before_fault(numbers)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+from redirectd.dialects.plain import Identity, Plain
+
 
 class Direction(Enum):
     """Which way a message went, seen from the host that wrote the log."""
@@ -104,16 +106,13 @@ class Unreadable:
 class Glimpse(NamedTuple):
     """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3).
 
-    `branch` is the branch's index where a record tells it (`by_record`).
+    `message` is where its message begins; a record has none (-1), and the branch's index for a branch.
     """
 
     start: int
     end: int
-    call_id: bytes
-    cseq: bytes
-    method: bytes
-    branch: bytes
-    by_record: bool = False
+    identity: Identity
+    message: int
 
 
 Framed = Frame | Record | Incomplete | Unreadable | None
@@ -151,6 +150,22 @@ class Glimpsing(Protocol):
 
     def glimpse(self, window: bytes | bytearray, at: int) -> Glimpse | None:
         """The received 183 at a literal's position, or None for what only `Dialect.frame` can tell."""
+        ...
+
+
+@runtime_checkable
+class GlimpsingCalls(Glimpsing, Protocol):
+    """One that can tell the rest of it, and its request, as quickly."""
+
+    def whole(self, window: bytes | bytearray, glimpse: Glimpse) -> Frame:
+        """The frame of what was told at a glance."""
+        ...
+
+    def glimpse_request(self, window: bytes | bytearray, at: int) -> Plain | None:
+        """The plain request sent, in whose headers `at` lies; `NO_REQUEST` for a received message there.
+
+        None for what only `Dialect.frame` can tell.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from redirectd.dialects.envelope import Entry, entry_at
 from redirectd.dialects.frame import Framed, Glimpse, Incomplete, Peer, Record, Unreadable
+from redirectd.dialects.plain import Identity
 from redirectd.dialects.window import Window
 from redirectd.sip.text import to_text
 
@@ -68,7 +69,7 @@ class KamailioRecord:
         method, call_id, cseq, fork = record.groups()
         if b"%" in call_id:
             call_id = unquote_to_bytes(call_id)
-        return Glimpse(start, record.end(), call_id, cseq, method, fork, by_record=True)
+        return Glimpse(start, record.end(), Identity(fork, call_id, int(cseq), method), -1)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: the record needs no search for its request, so nothing has to be found."""

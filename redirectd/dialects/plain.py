@@ -33,13 +33,14 @@ HEADERS = (
 )
 """All headers of a plain message with the empty line: branch, Call-ID, CSeq number and method."""
 
+REQUEST_LINE = rb"([A-Z]{1,32}+) ([!-~]{1,1024}+) SIP/2\.0\r?+\n"
 STATUS_183_LINE = rb"SIP/2\.0 183(?: [^\n]*+|\r?+)\n"
 
 _LONGEST = 16_384
 """Bytes of a message in which its headers must end."""
 
 _RESPONSE_183 = re.compile(STATUS_183_LINE + HEADERS)
-_REQUEST = re.compile(rb"([A-Z]{1,32}+) ([!-~]{1,1024}+) SIP/2\.0\r?+\n" + HEADERS)
+_REQUEST = re.compile(REQUEST_LINE + HEADERS)
 
 
 class Identity(NamedTuple):
@@ -59,6 +60,9 @@ class Plain(NamedTuple):
     body: int
 
 
+NO_REQUEST = Plain(b"", Identity(b"", b"", 0, b""), 0)
+
+
 def plain_183(message: bytes) -> Plain | None:
     """A 183 if it is plain, else None."""
     match = _RESPONSE_183.match(message, 0, _LONGEST)
@@ -71,7 +75,10 @@ def plain_183(message: bytes) -> Plain | None:
 def plain_request(message: bytes) -> Plain | None:
     """A request if it is plain and its CSeq names its method, else None."""
     match = _REQUEST.match(message, 0, _LONGEST)
-    if match is None or match[1] != match[6]:
-        return None
-    _, uri, branch, call_id, cseq, method = match.groups()
-    return Plain(uri, Identity(branch, call_id, int(cseq), method), match.end())
+    return request_of(match) if match else None
+
+
+def request_of(match: re.Match[bytes]) -> Plain | None:
+    """What an expression that begins with `REQUEST_LINE` and `HEADERS` has found, if the CSeq names the method."""
+    named, uri, branch, call_id, cseq, method = match.groups()
+    return Plain(uri, Identity(branch, call_id, int(cseq), method), match.end()) if named == method else None

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import structlog
 from tzlocal import get_localzone
 
 from redirectd.collect.batch import SessionProgress
@@ -24,7 +22,9 @@ from redirectd.dialects import hints, registry
 from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
+from redirectd.service.log import info_lines
 from redirectd.service.reader import Feed
+from redirectd.sip.text import printable
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep import HepListener
 from redirectd.sources.journal import Journal, JournalPosition
@@ -155,13 +155,21 @@ class SessionProgressLog:
     """R3: one record at level info for each 183."""
 
     def __init__(self, source: str) -> None:
-        self._log = structlog.get_logger("redirectd.session_progress").bind(source=source)
+        self._log = info_lines("session_progress", source=source)
 
     def __call__(self, progress: SessionProgress) -> None:
         """Logs one."""
-        fields = asdict(progress)
-        fields["seen_at"] = progress.seen_at.isoformat() if progress.seen_at else None
-        self._log.info("session_progress", **fields)
+        self._log(
+            {
+                "request_uri": progress.request_uri,
+                "call_id": progress.call_id,
+                "peer": printable(progress.peer),
+                "sdp": progress.sdp,
+                "media": progress.media,
+                "reliable": progress.reliable,
+                "seen_at": progress.seen_at.isoformat() if progress.seen_at else None,
+            }
+        )
 
 
 def _count_only(_progress: SessionProgress) -> None:

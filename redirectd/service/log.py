@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json as encoder
 import logging
 import os
 import sys
-from typing import TextIO
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -14,6 +17,8 @@ from redirectd.sip.text import printable
 
 LEVELS = ("debug", "info", "warning", "error")
 _LONGEST_VALUE = 2000
+
+Lines = Callable[[dict[str, Any]], None]
 
 
 def configure(level: str = "info", *, stream: TextIO | None = None, json: bool | None = None) -> None:
@@ -38,6 +43,27 @@ def configure(level: str = "info", *, stream: TextIO | None = None, json: bool |
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+
+
+def info_lines(event: str, **bound: str) -> Lines:
+    """A function that logs `event` at level info with the fields it is given, as a logger with `bound` does.
+
+    For records that come by thousands a second: as JSON they are written without the way through all processors, which
+    costs ten times as much. Texts among the fields must be printable.
+    """
+    config = structlog.get_config()
+    is_heard = config["wrapper_class"] in map(structlog.make_filtering_bound_logger, (logging.DEBUG, logging.INFO))
+    if not (is_heard and isinstance(config["processors"][-1], structlog.processors.JSONRenderer)):
+        logger = structlog.get_logger().bind(**bound)
+        return lambda fields: logger.info(event, **fields)
+    write = config["logger_factory"]().info
+    first = {name: printable(value, _LONGEST_VALUE) for name, value in bound.items()}
+
+    def line(fields: dict[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        write(encoder.dumps({**first, **fields, "event": event, "level": "info", "timestamp": now}))
+
+    return line
 
 
 def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
