@@ -110,11 +110,11 @@ def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
 
 def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, unanswered: str | None) -> None:
     """Let the read-back decide, also where a long reload gave no answer in time."""
-    questions = _questions(item)
-    faults = servers.doubts(control, item.spec.timeout, questions)
+    asked = questions(item)
+    faults = servers.doubts(control, item.spec.timeout, asked)
     if faults:
         verdict.failed[item.name] = ("read-back", "; ".join(faults[:5]))
-    elif unanswered and not questions:
+    elif unanswered and not asked:
         verdict.failed[item.name] = ("reload", unanswered)
 
 
@@ -127,7 +127,7 @@ def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer
         try:
             servers.reload(control, _timeout(group), partial(_orders, group))
             for item in group:
-                faults = servers.doubts(control, item.spec.timeout, _questions(item))
+                faults = servers.doubts(control, item.spec.timeout, questions(item))
                 if faults:
                     verdict.unproven[item.name] = "; ".join(faults[:5])
         except ServerDown as error:
@@ -167,7 +167,8 @@ def _reads_no_file(target: Target) -> bool:
     return isinstance(target, LiveTarget) and target.listing() is not None
 
 
-def _questions(item: Item) -> Sequence[Question]:
+def questions(item: Item) -> Sequence[Question]:
+    """Give what the server is asked to prove a file; nothing where it can't be asked."""
     return () if item.rendered is None else item.spec.target.questions(item.rendered, item.changed)
 
 

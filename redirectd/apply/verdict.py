@@ -8,7 +8,7 @@ from datetime import datetime
 from redirectd.apply.journal import FileOutcome
 from redirectd.apply.recover import finished, gone_back, put_off
 from redirectd.apply.result import OutcomeName, TargetOutcome
-from redirectd.apply.unit import Item, Verdict
+from redirectd.apply.unit import Item, Verdict, questions
 from redirectd.errors import PeerError, VerifyError
 from redirectd.plan.spec import NO_RELOAD
 from redirectd.store.generations import Outcome
@@ -24,7 +24,7 @@ def file_outcomes(items: Iterable[Item], verdict: Verdict) -> dict[str, FileOutc
         if verdict.failed:
             stage, why = verdict.failed.get(item.name, ("", WITH_THE_OTHERS))
             outcomes[item.name] = FileOutcome(Outcome.ROLLED_BACK, f"{stage}: {why}" if stage else why)
-        elif item.name in verdict.down or item.spec.control == NO_RELOAD:
+        elif item.name in verdict.down or item.spec.control == NO_RELOAD or not questions(item):
             outcomes[item.name] = FileOutcome(Outcome.INSTALLED, verdict.down.get(item.name, ""))
         else:
             outcomes[item.name] = FileOutcome(Outcome.VERIFIED)

@@ -13,6 +13,8 @@ from redirectd.apply.result import result_json
 from redirectd.errors import PeerError, RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
 from redirectd.store.generations import files_of, get_generation
+from redirectd.targets.base import Target
+from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from tests.apply.world import RELOADING, World, expected, moves, outcomes, states, table
 
 TWO = {"users": "unix:one", "others": "unix:two"}
@@ -171,6 +173,19 @@ def test_target_without_server_is_installed(tmp_path: Path) -> None:
     world = World(tmp_path, {"users": "none"})
     result = world.apply(moves(3))
     assert (outcomes(result), result.exit_code, result.waiting) == ({"users": "installed"}, 0, ())
+
+
+def test_a_target_that_no_question_proves_is_installed_and_not_called_verified(tmp_path: Path) -> None:
+    """alias_db has no command that looks an alias up: with a server to tell, too, the parse-back is all the proof."""
+
+    class Unasked(World):
+        def _target(self, name: str) -> Target:
+            return KamailioAliasDb()
+
+    world = Unasked(tmp_path)
+    result = world.apply(moves(2))
+    assert (result.error, outcomes(result)) == (None, {"users": "installed"})
+    assert result.waiting == ()
 
 
 def test_limits_refuse_and_force_goes_past(tmp_path: Path) -> None:
