@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from hashlib import blake2b
 
 from redirectd.dialects.extent import head_end
@@ -59,11 +58,12 @@ class Answer:
     text: str = ""
     response: Response | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    _keys: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def call_key(self) -> str:
         """Names the call; all tellings of one answer share it."""
-        return _hash(self.call_id)
+        return self._key("call", _call_key)
 
     @property
     def event_key(self) -> str:
@@ -71,9 +71,7 @@ class Answer:
 
         A weak telling has neither branch nor a sure CSeq: its call alone names it.
         """
-        if self.rank == WEAK:
-            return self.call_key
-        return event_key(self.call_id, self.cseq, self.method, self.fork, self.status)
+        return self._key("event", _event_key)
 
     @property
     def move_key(self) -> str:
@@ -82,9 +80,31 @@ class Answer:
         Two proxies in a row that share a database know one call by the same Call-ID, CSeq and branch index, and yet
         each was answered for a URI of its own (R5).
         """
-        if self.rank == WEAK or self.request_uri is None:
-            return self.event_key
-        return _hash(f"{self.event_key}\0{_place(self.request_uri)}")
+        return self._key("move", _move_key)
+
+    def _key(self, name: str, make: Callable[[Answer], str]) -> str:
+        """A key, made once: every step from here to the database asks for it again."""
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = make(self)
+        return key
+
+
+def _call_key(answer: Answer) -> str:
+    return _hash(answer.call_id)
+
+
+def _event_key(answer: Answer) -> str:
+    if answer.rank == WEAK:
+        return answer.call_key
+    return event_key(answer.call_id, answer.cseq, answer.method, answer.fork, answer.status)
+
+
+def _move_key(answer: Answer) -> str:
+    """See `Answer.move_key`."""
+    if answer.rank == WEAK or answer.request_uri is None:
+        return answer.event_key
+    return _hash(f"{answer.event_key}\0{_place(answer.request_uri)}")
 
 
 def event_key(call_id: str, cseq: int | None, method: str, fork: str, status: int) -> str:
@@ -214,6 +234,5 @@ def _contacts_cut(frame: Frame, response: Response) -> bool:
     return frame.cut or not response.raw.endswith(b"\n")
 
 
-@lru_cache(maxsize=1024)  # each answer asks for its own several times
 def _hash(text: str) -> str:
     return blake2b(to_bytes(text), digest_size=16).hexdigest()

@@ -138,7 +138,7 @@ def _stripped(uri: Uri) -> tuple[Uri, str]:
     if uri.headers is not None:
         dropped.append(f"?{uri.headers}")
     stripped = uri.without({"method"}, headers=True)
-    if uri.user is not None:
+    if uri.user is not None and "%" in uri.user:
         stripped = replace(stripped, user=normalize_escapes(uri.user))  # escapes are the same in either case
     return stripped, " ".join(dropped)
 

@@ -31,7 +31,8 @@ class Learnt:
 
     `kind` is user, gateway or registrar (R12); `old_key` is the route key (R24). `flags` hold it for review, by name
     with a reason; `facts` strengthen or explain it (R23). `lifetime` is how long it lasts by its own word, in seconds
-    from when it was seen (R18); None for good. `identity` names kind, old key and target: one remap each (R30).
+    from when it was seen (R18); None for good. `identity` names kind, old key and target: one remap each (R30),
+    `old_hash` kind and old key alone.
     """
 
     answer: Answer
@@ -44,10 +45,12 @@ class Learnt:
     lifetime: int | None = None
     incoming: str | None = None
     identity: str = field(init=False)
+    old_hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         places = sorted({candidate.key for candidate in self.candidates})
         object.__setattr__(self, "identity", digest(self.kind, self.old_key, *places))
+        object.__setattr__(self, "old_hash", digest(self.kind, self.old_key))
 
     def deadline(self, now: datetime) -> datetime | None:
         """When it ends by itself (R18); `now` stands in where the log has no time."""
@@ -59,11 +62,6 @@ class Learnt:
     def forked(self) -> bool:
         """Whether the incoming request had been forked: then its URI names several places (R5)."""
         return self.answer.fork.isdigit() and self.answer.fork != "0"
-
-    @property
-    def old_hash(self) -> str:
-        """Names kind and old key."""
-        return digest(self.kind, self.old_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,10 @@ class RouteKey(NamedTuple):
 
     def __str__(self) -> str:
         """Write the key as a SIP URI; `route_key` of that URI is this key again."""
-        return str(self.uri)
+        at = "" if self.user is None else f"{self.user}@"
+        port = "" if self.port is None else f":{self.port}"
+        transport = "" if self.transport is None else f";transport={self.transport}"
+        return f"{self.scheme}:{at}{self.host}{port}{transport}"
 
     def __lt__(self, other: tuple[object, ...]) -> bool:
         return self._order < other._order if isinstance(other, RouteKey) else NotImplemented

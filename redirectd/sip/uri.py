@@ -32,6 +32,9 @@ _TEL_PARAM_NAME = re.compile(r"[A-Za-z0-9\-]++")
 _OTHER_REST = re.compile(rf"[{UNRESERVED}%:/?#\[\]@$&+,;=]++")
 
 
+_LAST_READ = 64
+"""URIs kept as they were read: what is made of one answer reads the same few again and again."""
+
 _SHARED = 1024
 """Hosts and parameters kept, since they come again and again: a million URIs at one gateway share them in memory."""
 
@@ -82,10 +85,12 @@ class SipUri:
 
     def has_param(self, name: str) -> bool:
         """Say if a parameter is there, with or without a value."""
-        return any(param_name(key) == name.lower() for key, _ in self.params)
+        return bool(self.params) and any(param_name(key) == name.lower() for key, _ in self.params)
 
     def without(self, params: Collection[str] = (), *, headers: bool = False) -> "SipUri":
         """Drop the named parameters, and with `headers` the headers too (8.1.3.4, R16)."""
+        if not self.params and not (headers and self.headers is not None):
+            return self
         unwanted = {name.lower() for name in params}
         kept = tuple(item for item in self.params if param_name(item[0]) not in unwanted)
         return replace(self, params=kept, headers=None if headers else self.headers)
@@ -154,6 +159,7 @@ VISUAL_SEPARATORS = str.maketrans("", "", "-.()")
 """For `str.translate`: removes RFC 3966's visual separators."""
 
 
+@lru_cache(maxsize=_LAST_READ)
 def parse_uri(text: str) -> Uri:
     """Read a URI that fills `text` wholly.
 

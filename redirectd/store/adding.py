@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import Connection, bindparam, case, literal_column, select, update
 
 from redirectd.collect.answer import WHOLE
 from redirectd.collect.verdict import Learnt
 from redirectd.store import audit
+from redirectd.store.bulk import run_many
+from redirectd.store.known import Known
 from redirectd.store.remap import State
 from redirectd.store.remaps import leading_to
 from redirectd.store.schema import remap
@@ -21,12 +23,35 @@ from redirectd.store.upsert import chunks
 ACTOR = "redirectd"
 """Who the audit names for what no person decided."""
 
+_PUT_BACK = (State.SUPERSEDED, State.EXPIRED)
+
+_FIRST, _LAST = bindparam("first", type_=remap.c.first_seen.type), bindparam("last", type_=remap.c.last_seen.type)
+_SEEN = (
+    update(remap)
+    .where(remap.c.id == bindparam("of"))
+    .values(
+        calls=remap.c.calls + bindparam("more"),
+        first_seen=case((remap.c.first_seen > _FIRST, _FIRST), else_=remap.c.first_seen),
+        last_seen=case((remap.c.last_seen < _LAST, _LAST), else_=remap.c.last_seen),
+    )
+)
+_RENEWED = (
+    update(remap)
+    .where(
+        remap.c.id == bindparam("of"),
+        remap.c.state == literal_column(f"'{State.PENDING}'"),
+        remap.c.last_seen <= bindparam("at", type_=remap.c.last_seen.type),
+    )
+    .values(flags=bindparam("holds"), expires_at=bindparam("until", type_=remap.c.expires_at.type))
+)
+_RENEWED_WITH_FACTS = _RENEWED.values(facts=bindparam("shown"))
+
 
 @dataclass(frozen=True, slots=True)
 class Tellings:
-    """What a batch tells of the remap `number`: its answers, and the first and last time of them."""
+    """What a batch tells of a remap that is there: its answers, and the first and last time of them."""
 
-    number: int
+    known: Known
     ones: Sequence[Learnt]
     first: datetime
     last: datetime
@@ -35,31 +60,17 @@ class Tellings:
     def newest_whole(self) -> Learnt | None:
         """The newest answer that was told completely."""
         whole = [one for one in self.ones if one.answer.rank == WHOLE]
+        if len(whole) == 1:
+            return whole[0]
         return max(whole, key=lambda one: one.answer.seen_at or self.last) if whole else None
 
 
-def count_calls(connection: Connection, told: Iterable[Tellings]) -> None:
-    """Adds the calls to the remaps' counters."""
-    more = update(remap).where(remap.c.id == bindparam("of")).values(calls=remap.c.calls + bindparam("more"))
-    _each(connection, more, [{"of": one.number, "more": len(one.ones)} for one in told])
-
-
 def see_again(connection: Connection, told: Sequence[Tellings], now: datetime) -> None:
-    """Renews the remaps that were known before: state, holds, lifetime, and the times they were seen at."""
-    _put_back(connection, {one.number: one.last for one in told}, now)
+    """Adds to remaps that were known before: calls, state, holds, lifetime, and the times they were seen at."""
+    _put_back(connection, {one.known.number: one.last for one in told if one.known.state in _PUT_BACK}, now)
     _renew(connection, told, now)
-    columns = remap.c
-    first = bindparam("first", type_=columns.first_seen.type)
-    last = bindparam("last", type_=columns.last_seen.type)
-    seen = (
-        update(remap)
-        .where(columns.id == bindparam("of"))
-        .values(
-            first_seen=case((columns.first_seen > first, first), else_=columns.first_seen),
-            last_seen=case((columns.last_seen < last, last), else_=columns.last_seen),
-        )
-    )
-    _each(connection, seen, [{"of": one.number, "first": one.first, "last": one.last} for one in told])
+    rows = [{"of": one.known.number, "more": len(one.ones), "first": one.first, "last": one.last} for one in told]
+    run_many(connection, _SEEN, rows)
 
 
 def _renew(connection: Connection, told: Iterable[Tellings], now: datetime) -> None:
@@ -74,32 +85,29 @@ def _renew(connection: Connection, told: Iterable[Tellings], now: datetime) -> N
         if newest is None:
             continue
         row = {
-            "of": one.number,
+            "of": one.known.number,
             "at": newest.answer.seen_at or now,
-            "holds": json.dumps(dict(newest.flags)),
+            "holds": as_json(newest.flags),
             "until": newest.deadline(now),
         }
-        if newest.facts:
-            with_facts.append(row | {"shown": json.dumps(dict(newest.facts))})
-        else:
+        is_new = (row["holds"], row["until"]) != (one.known.flags, one.known.expires_at)
+        if newest.facts and (is_new or as_json(newest.facts) != one.known.facts):
+            with_facts.append(row | {"shown": as_json(newest.facts)})
+        elif is_new:
             without.append(row)
-    columns = remap.c
-    pending = update(remap).where(
-        columns.id == bindparam("of"),
-        columns.state == State.PENDING,
-        columns.last_seen <= bindparam("at", type_=columns.last_seen.type),
-    )
-    until = bindparam("until", type_=columns.expires_at.type)
-    renewed = pending.values(flags=bindparam("holds"), expires_at=until)
-    _each(connection, renewed, without)
-    _each(connection, renewed.values(facts=bindparam("shown")), with_facts)
+    run_many(connection, _RENEWED, without)
+    run_many(connection, _RENEWED_WITH_FACTS, with_facts)
+
+
+def as_json(texts: Mapping[str, str]) -> str:
+    """Flags or facts as they are stored."""
+    return json.dumps(dict(texts)) if texts else "{}"
 
 
 def _put_back(connection: Connection, last_seen: dict[int, datetime], now: datetime) -> None:
     """Remaps that were superseded or have expired wait for review again when they are told anew (R18, R30)."""
-    again = [State.SUPERSEDED, State.EXPIRED]
     for part in chunks(last_seen):
-        query = select(remap).where(remap.c.id.in_(part), remap.c.state.in_(again)).order_by(remap.c.id)
+        query = select(remap).where(remap.c.id.in_(part), remap.c.state.in_(_PUT_BACK)).order_by(remap.c.id)
         for row in connection.execute(query).all():
             if row.decided_at is not None and row.decided_at < last_seen[row.id]:
                 _reopen(connection, row, now)
@@ -121,8 +129,3 @@ def _reopen(connection: Connection, row: Any, now: datetime) -> None:  # noqa: A
         detail={"old_uri": row.old_uri, "new_uri": row.new_uri},
     )
     audit.append(connection, entry)
-
-
-def _each(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:  # noqa: ANN401 - an UPDATE
-    if rows:
-        connection.execute(statement, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +15,19 @@ from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.sip.text import printable
 from redirectd.store import counting, evidence, in_service, packed
-from redirectd.store.adding import Tellings, count_calls, see_again
+from redirectd.store.adding import Tellings, as_json, see_again
 from redirectd.store.counting import Doubted
+from redirectd.store.known import Known, known_remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
-from redirectd.store.remaps import leading_to
 from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
 MAX_QUARANTINED = 10_000
 """Unreadable records that are kept; more are counted as lost."""
+
+MAX_QUARANTINED_BYTES = 64 << 20
+"""Bytes of all of them together: a record alone has up to 64 KiB."""
 
 
 @dataclass(slots=True)
@@ -44,19 +47,20 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     take_turn(connection, "collect")
     result = Recorded()
     doubted = counting.retract(connection, batch.retracted, node)
-    fresh = _fresh(connection, batch.verdicts, doubted, result)
+    known = known_remaps(connection, {one.identity for one in batch.verdicts.values() if isinstance(one, Learnt)})
+    fresh = _fresh(connection, batch.verdicts, known, doubted, result)
     learnt = [one for one in fresh.values() if isinstance(one, Learnt)]
     refused = [one for one in fresh.values() if isinstance(one, Refused)]
-    remap_ids = _remaps(connection, learnt, now, result)
+    remap_ids = _remaps(connection, learnt, known, now, result)
     in_service.note_answers(connection, node, learnt, now)
     in_service.note_waits(connection, ((remap_ids[one.identity], one) for one in learnt))
     refusal_ids = _refusals(connection, refused, now)
-    counting.count(connection, fresh, {**remap_ids, **refusal_ids}, now)
+    counting.count(connection, fresh, known, {**remap_ids, **refusal_ids}, now)
     for one in refused:
         result.unpaired += one.rule == "R7"
         result.refused += one.rule != "R7" and not one.unparsed
         result.unparsed += one.unparsed
-    evidence.sample(connection, batch.source, learnt, remap_ids, now)
+    evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
     _quarantine(connection, batch, refused, now, result)
     counting.drop_empty(connection, doubted)
     _losses(connection, batch, node, now)
@@ -64,11 +68,15 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
 
 
 def _fresh(
-    connection: Connection, verdicts: Mapping[str, Verdict], doubted: Doubted, result: Recorded
+    connection: Connection,
+    verdicts: Mapping[str, Verdict],
+    known_before: Mapping[str, Known],
+    doubted: Doubted,
+    result: Recorded,
 ) -> dict[str, Verdict]:
     """The verdicts not counted yet, by move key; a better telling of a counted answer takes the lesser one's place."""
     calls = counting.of_calls(connection, {one.answer.call_key for one in verdicts.values()})
-    packs = packed.counted(connection, verdicts.values())
+    packs = packed.counted(connection, verdicts.values(), known_before)
     fresh: dict[str, Verdict] = {}
     for verdict in verdicts.values():
         answer = verdict.answer
@@ -84,23 +92,25 @@ def _fresh(
     return fresh
 
 
-def _remaps(connection: Connection, learnt: Iterable[Learnt], now: datetime, result: Recorded) -> dict[str, int]:
+def _remaps(
+    connection: Connection, learnt: Iterable[Learnt], known: Mapping[str, Known], now: datetime, result: Recorded
+) -> dict[str, int]:
     """Adds sightings to their remaps, making those that are new; gives the ids by identity."""
     groups: dict[str, list[Learnt]] = defaultdict(list)
     for one in learnt:
         groups[one.identity].append(one)
     if not groups:
         return {}
-    known = _ids(connection, remap, groups)
+    again = [
+        Tellings(known[identity], ones, *_times(ones, now)) for identity, ones in groups.items() if identity in known
+    ]
+    see_again(connection, again, now)
     missing = [identity for identity in groups if identity not in known]
     rows = [_new_row(groups[identity], now) for identity in missing]
-    insert_missing(connection, remap, rows, ["identity"])
-    ids = {**known, **_ids(connection, remap, missing)}
-    told = {identity: Tellings(ids[identity], ones, *_times(ones, now)) for identity, ones in groups.items()}
-    count_calls(connection, told.values())
-    see_again(connection, [told[identity] for identity in known], now)
+    insert_or_add(connection, remap, rows, ["identity"], ["calls"], [])  # another node may be making the same one
+    ids = _ids(connection, remap, missing) | {one: known[one].number for one in groups if one in known}
     result.remaps_new += len(missing)
-    result.remaps_updated += len(known)
+    result.remaps_updated += len(again)
     _children(connection, ids, groups, now)
     return ids
 
@@ -108,8 +118,8 @@ def _remaps(connection: Connection, learnt: Iterable[Learnt], now: datetime, res
 def _ids(connection: Connection, table: Any, identities: Iterable[str]) -> dict[str, int]:  # noqa: ANN401 - remap or refusal
     found: dict[str, int] = {}
     for part in chunks(identities):
-        rows = connection.execute(select(table.c.identity, table.c.id).where(table.c.identity.in_(part)))
-        found.update((row.identity, row.id) for row in rows)
+        rows = connection.execute(select(table.c.identity, table.c.id).where(table.c.identity.in_(part))).all()
+        found.update((row[0], row[1]) for row in rows)
     return found
 
 
@@ -119,8 +129,8 @@ def _times(ones: Iterable[Learnt | Refused], now: datetime) -> tuple[datetime, d
 
 
 def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
-    """A new pending remap without calls yet: another node may be making the same one."""
-    one = max(ones, key=lambda one: one.answer.rank)
+    """A new pending remap."""
+    one = max(ones, key=lambda one: one.answer.rank) if len(ones) > 1 else ones[0]
     first, last = _times(ones, now)
     single = "ambiguous" not in one.flags and len(one.candidates) == 1
     return {
@@ -130,13 +140,14 @@ def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
         "kind": one.kind,
         "old_key": one.old_key,
         "old_uri": one.old_uri,
-        **leading_to(one.kind, one.candidates[0].uri if single else None),
+        "new_uri": one.candidates[0].uri if single else None,
+        "new_hash": evidence.digest(one.kind, one.candidates[0].key) if single else None,
         "contacts": json.dumps(
             [{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": printable(c.dropped)} for c in one.candidates]
         ),
-        "flags": json.dumps(dict(one.flags)),
-        "facts": json.dumps(dict(one.facts)),
-        "calls": 0,
+        "flags": as_json(one.flags),
+        "facts": as_json(one.facts),
+        "calls": len(ones),
         "first_seen": first,
         "last_seen": last,
         "note": "",
@@ -148,33 +159,29 @@ def _children(
     connection: Connection, ids: Mapping[str, int], groups: Mapping[str, list[Learnt]], now: datetime
 ) -> None:
     """Peers, methods and incoming URIs with their counts."""
-    peers: dict[tuple[int, str], dict[str, Any]] = {}
-    methods: dict[tuple[int, str], dict[str, Any]] = {}
-    incoming: dict[tuple[int, str], dict[str, Any]] = {}
+    peers: dict[tuple[int, str], list[datetime]] = defaultdict(list)
+    methods: Counter[tuple[int, str]] = Counter()
+    incoming: Counter[tuple[int, str, bool]] = Counter()
     for identity, ones in groups.items():
         number = ids[identity]
         for one in ones:
-            at = one.answer.seen_at or now
-            peer = evidence.peer_text(one.answer)
-            row = peers.setdefault(
-                (number, peer), {"remap_id": number, "peer": peer, "calls": 0, "first_seen": at, "last_seen": at}
-            )
-            row["calls"] += 1
-            row["first_seen"] = min(row["first_seen"], at)
-            row["last_seen"] = max(row["last_seen"], at)
-            method = evidence.method_text(one.answer)
-            _count(methods, (number, method), {"remap_id": number, "method": method})
+            answer = one.answer
+            peers[number, evidence.peer_text(answer)].append(answer.seen_at or now)
+            methods[number, evidence.method_text(answer)] += 1
             if one.incoming:
-                key = evidence.digest(one.incoming)
-                base = {"remap_id": number, "hash": key, "uri": one.incoming, "forked": one.forked}
-                _count(incoming, (number, key), base)
-    insert_or_add(connection, remap_peer, list(peers.values()), ["remap_id", "peer"], ["calls"], ["last_seen"])
-    insert_or_add(connection, remap_method, list(methods.values()), ["remap_id", "method"], ["calls"], [])
-    insert_or_add(connection, remap_incoming, list(incoming.values()), ["remap_id", "hash"], ["calls"], ["forked"])
-
-
-def _count(rows: dict[tuple[int, str], dict[str, Any]], key: tuple[int, str], base: dict[str, Any]) -> None:
-    rows.setdefault(key, {**base, "calls": 0})["calls"] += 1
+                incoming[number, one.incoming, one.forked] += 1
+    rows: list[dict[str, Any]] = [
+        {"remap_id": number, "peer": peer, "calls": len(at), "first_seen": min(at), "last_seen": max(at)}
+        for (number, peer), at in peers.items()
+    ]
+    insert_or_add(connection, remap_peer, rows, ["remap_id", "peer"], ["calls"], ["last_seen"])
+    rows = [{"remap_id": number, "method": method, "calls": calls} for (number, method), calls in methods.items()]
+    insert_or_add(connection, remap_method, rows, ["remap_id", "method"], ["calls"], [])
+    rows = [
+        {"remap_id": number, "hash": evidence.digest(uri), "uri": uri, "forked": forked, "calls": calls}
+        for (number, uri, forked), calls in incoming.items()
+    ]
+    insert_or_add(connection, remap_incoming, rows, ["remap_id", "hash"], ["calls"], ["forked"])
 
 
 def _refusals(connection: Connection, refused: Iterable[Refused], now: datetime) -> dict[str, int]:
@@ -229,10 +236,22 @@ def _quarantine(
     rows = [row for row in rows if row["identity"] not in known]
     if not rows:
         return
-    room = max(0, MAX_QUARANTINED - connection.scalars(select(func.count()).select_from(quarantine)).one())
+    room = _room(connection, rows)
     if rows[room:]:
         batch.losses["quarantine-full"] = batch.losses.get("quarantine-full", 0) + len(rows[room:])
     insert_missing(connection, quarantine, rows[:room], ["identity"])
+
+
+def _room(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the rows still fit into the quarantine."""
+    size = func.coalesce(func.sum(func.length(quarantine.c.content)), 0)
+    kept, held = connection.execute(select(func.count(), size).select_from(quarantine)).one()
+    room = max(0, MAX_QUARANTINED - kept)
+    for number, row in enumerate(rows[:room]):
+        held += len(row["content"])
+        if held > MAX_QUARANTINED_BYTES:
+            return number
+    return room
 
 
 def _losses(connection: Connection, batch: Batch, node: str, now: datetime) -> None:

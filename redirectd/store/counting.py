@@ -13,10 +13,11 @@ from sqlalchemy import Connection, delete, select, update
 from redirectd.collect.answer import WEAK, Answer
 from redirectd.collect.verdict import Learnt, Verdict
 from redirectd.store import evidence, in_service, packed
+from redirectd.store.known import Known
 from redirectd.store.remap import State
 from redirectd.store.schema import event, refusal, remap, remap_method, remap_peer
 from redirectd.store.schema import evidence as evidence_table
-from redirectd.store.upsert import chunks
+from redirectd.store.upsert import chunks, insert
 
 
 @dataclass(slots=True)
@@ -51,9 +52,15 @@ def is_beaten(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `eve
     return row.key in {answer.move_key, answer.event_key, answer.call_key}
 
 
-def count(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str, int], now: datetime) -> None:
-    """Notes the answers as counted for their remaps and refusals; `ids` are by identity."""
-    kept_packed = packed.pack(connection, fresh, ids, now)
+def count(
+    connection: Connection,
+    fresh: Mapping[str, Verdict],
+    known: Mapping[str, Known],
+    ids: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Notes the answers as counted for their remaps and refusals; `known` and `ids` are by identity."""
+    kept_packed = packed.pack(connection, fresh.values(), known, ids, now)
     rows = [
         {
             "key": key,
@@ -69,8 +76,7 @@ def count(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str
         for key, one in fresh.items()
         if key not in kept_packed
     ]
-    if rows:
-        connection.execute(event.insert(), rows)
+    insert(connection, event, rows)
 
 
 def retract(connection: Connection, move_keys: Iterable[str], node: str) -> Doubted:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.verdict import Learnt, digest
+from redirectd.dialects.frame import Peer
 from redirectd.sip.text import printable
+from redirectd.store.known import Known
 from redirectd.store.schema import evidence
-from redirectd.store.upsert import chunks
+from redirectd.store.upsert import chunks, insert
 
 KEPT_FIRST = 5
 KEPT_LAST = 15
@@ -23,40 +26,71 @@ __all__ = ["digest", "method_text", "peer_text", "quarantined", "sample"]
 
 def peer_text(answer: Answer) -> str:
     """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't tell."""
-    return printable(str(answer.peer), 80) if answer.peer else "unknown"
+    return _peer_text(answer.peer) if answer.peer else "unknown"
+
+
+@lru_cache(maxsize=256)  # few send most
+def _peer_text(peer: Peer) -> str:
+    return printable(str(peer), 80)
 
 
 def method_text(answer: Answer) -> str:
     """The method as it is stored: a line can tell any text for it."""
-    return printable(answer.method, 32)
+    return _method_text(answer.method)
+
+
+@lru_cache(maxsize=256)
+def _method_text(method: str) -> str:
+    return printable(method, 32)
 
 
 def sample(
-    connection: Connection, source: str, learnt: Iterable[Learnt], ids: Mapping[str, int], now: datetime
+    connection: Connection,
+    source: str,
+    learnt: Iterable[Learnt],
+    known: Mapping[str, Known],
+    ids: Mapping[str, int],
+    now: datetime,
 ) -> None:
-    """Keeps the first five and the newest fifteen tellings of each remap."""
+    """Keeps the first five and the newest fifteen tellings of each remap; `known` and `ids` are by identity."""
     groups: dict[int, list[Learnt]] = defaultdict(list)
     for one in learnt:
         groups[ids[one.identity]].append(one)
-    have: dict[int, list[int]] = defaultdict(list)
-    for part in chunks(groups):
-        query = select(evidence.c.remap_id, evidence.c.id).where(evidence.c.remap_id.in_(part))
-        for row in connection.execute(query.order_by(evidence.c.id)):
-            have[row.remap_id].append(row.id)
+    kept = _kept(connection, (one.number for identity, one in known.items() if identity in ids))
     rows: list[dict[str, Any]] = []
-    stale: list[int] = []
+    excess: dict[int, int] = {}
     for number, ones in groups.items():
-        kept = have[number]
-        first = max(0, KEPT_FIRST - len(kept))
+        have = kept.get(number, 0)
+        first = max(0, KEPT_FIRST - have)
         chosen = ones[:first] + ones[first:][-KEPT_LAST:]
         rows += [_row(source, number, one.answer, now) for one in chosen]
-        excess = len(kept) + len(chosen) - KEPT_FIRST - KEPT_LAST
-        if excess > 0:
-            stale += kept[KEPT_FIRST : KEPT_FIRST + excess]
+        if have + len(chosen) > KEPT_FIRST + KEPT_LAST:
+            excess[number] = have + len(chosen) - KEPT_FIRST - KEPT_LAST
+    _drop(connection, excess)
+    insert(connection, evidence, rows)
+
+
+def _kept(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
+    """How many tellings of each remap there are."""
+    kept: dict[int, int] = {}
+    for part in chunks(numbers):
+        query = select(evidence.c.remap_id, func.count()).where(evidence.c.remap_id.in_(part))
+        rows = connection.execute(query.group_by(evidence.c.remap_id)).all()
+        kept.update((row[0], row[1]) for row in rows)
+    return kept
+
+
+def _drop(connection: Connection, excess: Mapping[int, int]) -> None:
+    """Removes so many tellings of each remap, the oldest behind the first five."""
+    place = func.row_number().over(partition_by=evidence.c.remap_id, order_by=evidence.c.id).label("place")
+    stale: list[int] = []
+    for part in chunks(excess):
+        numbered = select(evidence.c.id, evidence.c.remap_id, place).where(evidence.c.remap_id.in_(part)).subquery()
+        last = KEPT_FIRST + max(excess[number] for number in part)
+        query = select(numbered).where(numbered.c.place > KEPT_FIRST, numbered.c.place <= last)
+        stale += [row.id for row in connection.execute(query) if row.place <= KEPT_FIRST + excess[row.remap_id]]
     for batch in chunks(stale):
         connection.execute(delete(evidence).where(evidence.c.id.in_(batch)))
-    if rows:
-        connection.execute(evidence.insert(), rows)
 
 
 def _row(source: str, number: int, answer: Answer, now: datetime) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def clear(database: Database, node: str) -> None:
 
 def note_answers(connection: Connection, node: str, learnt: Iterable[Learnt], now: datetime) -> None:
     """Counts new 301s of old URIs that were in service on `node` when they were asked."""
+    if connection.scalar(select(in_service.c.node).where(in_service.c.node == node).limit(1)) is None:
+        return  # so it is wherever nothing was applied yet
     asked: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for one in learnt:
         seen_at = one.answer.seen_at or now

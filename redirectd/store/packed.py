@@ -8,8 +8,8 @@ it from another source counts by itself. Past `MOST` keys the oldest are forgott
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,8 @@ from sqlalchemy import Connection, func, select, update
 
 from redirectd.collect.answer import WHOLE
 from redirectd.collect.verdict import Learnt, Verdict
-from redirectd.store.schema import event, event_pack, remap
+from redirectd.store.known import Known
+from redirectd.store.schema import event, event_pack
 from redirectd.store.upsert import chunks
 
 OWN_ROWS = 1_000
@@ -30,29 +31,36 @@ _SIZE = 16
 _HOUR = timedelta(hours=1)
 
 
-def counted(connection: Connection, verdicts: Iterable[Verdict]) -> set[str]:
-    """Those of the verdicts' move keys that are in a pack."""
-    wanted: dict[str, set[str]] = defaultdict(set)
+def counted(connection: Connection, verdicts: Iterable[Verdict], known: Mapping[str, Known]) -> set[str]:
+    """Those of the verdicts' move keys that are in a pack; `known` are the remaps that are there, by identity."""
+    wanted: dict[int, set[str]] = defaultdict(set)
     for one in verdicts:
-        if isinstance(one, Learnt):
-            wanted[one.identity].add(one.answer.move_key)
+        if isinstance(one, Learnt) and one.identity in known and known[one.identity].is_packed:
+            wanted[known[one.identity].number].add(one.answer.move_key)
     found: set[str] = set()
-    for identities in chunks(wanted):
-        query = select(remap.c.identity, event_pack.c.content).join(event_pack, event_pack.c.remap_id == remap.c.id)
-        for identity, content in connection.execute(query.where(remap.c.identity.in_(identities))):
-            found |= wanted[identity] & set(_split(content))
+    for numbers in chunks(wanted):
+        query = select(event_pack.c.remap_id, event_pack.c.content).where(event_pack.c.remap_id.in_(numbers))
+        for number, content in connection.execute(query):
+            found |= wanted[number] & set(_split(content))
     return found
 
 
-def pack(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str, int], now: datetime) -> set[str]:
+def pack(
+    connection: Connection,
+    fresh: Collection[Verdict],
+    known: Mapping[str, Known],
+    ids: Mapping[str, int],
+    now: datetime,
+) -> set[str]:
     """Packs the keys of what exceeds `OWN_ROWS`; gives them. Lesser tellings keep their rows: a better one may come."""
-    of_remap: dict[int, list[Learnt]] = defaultdict(list)
-    for one in fresh.values():
-        if isinstance(one, Learnt) and one.answer.rank == WHOLE:
-            of_remap[ids[one.identity]].append(one)
     packed: set[str] = set()
-    for number in _busy(connection, of_remap):
-        ones = of_remap[number]
+    for identity in _busy(fresh, known):
+        number = ids[identity]
+        ones = [
+            one for one in fresh if isinstance(one, Learnt) and one.identity == identity and one.answer.rank == WHOLE
+        ]
+        if not ones:
+            continue
         last = max(one.answer.seen_at or now for one in ones)
         room = max(0, OWN_ROWS - _rows_of(connection, number, last))
         keys = [one.answer.move_key for one in ones[room:]]
@@ -61,12 +69,10 @@ def pack(connection: Connection, fresh: Mapping[str, Verdict], ids: Mapping[str,
     return packed
 
 
-def _busy(connection: Connection, numbers: Iterable[int]) -> list[int]:
-    """Those remaps that can have more rows than they may: nearly none, so that the others cost one query together."""
-    found: list[int] = []
-    for part in chunks(numbers):
-        found += connection.scalars(select(remap.c.id).where(remap.c.id.in_(part), remap.c.calls > OWN_ROWS))
-    return found
+def _busy(fresh: Collection[Verdict], known: Mapping[str, Known]) -> list[str]:
+    """The identities of those remaps that can have more rows than they may: nearly none."""
+    told = Counter(one.identity for one in fresh if isinstance(one, Learnt))
+    return [one for one, calls in told.items() if calls + (known[one].calls if one in known else 0) > OWN_ROWS]
 
 
 def _rows_of(connection: Connection, number: int, last: datetime) -> int:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, case
 
-Row = Mapping[str, Any]
+from redirectd.store.bulk import Row, run_many
+
 Value = TypeVar("Value")
+
+_MYSQL = frozenset({"mysql", "mariadb"})
+
+
+def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Inserts rows whose keys are new."""
+    run_many(connection, _insert(table), rows)
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Row], key: Iterable[str]) -> None:
     """Inserts the rows whose key is not there yet; the others stay as they are."""
-    if not rows:
-        return
-    statement = _insert(connection, table)
-    if _is_mysql(connection):
-        first = next(iter(key))
-        statement = statement.on_duplicate_key_update({first: table.c[first]})
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=list(key))
-    connection.execute(statement, list(rows))
+    run_many(connection, _insert_missing(connection.dialect.name, table, tuple(key)), rows)
 
 
 def insert_or_add(
@@ -34,28 +35,40 @@ def insert_or_add(
     latest: Iterable[str],
 ) -> None:
     """Inserts rows, or adds to the counters `add` of those there; columns in `latest` take the greater value."""
-    if not rows:
-        return
-    names = list(key)
-    statement = _insert(connection, table)
-    new = statement.inserted if _is_mysql(connection) else statement.excluded
+    statement = _insert_or_add(connection.dialect.name, table, tuple(key), tuple(add), tuple(latest))
+    run_many(connection, statement, rows)
+
+
+@lru_cache
+def _insert(table: Table) -> Any:  # noqa: ANN401 - as below
+    return table.insert()
+
+
+@lru_cache
+def _insert_missing(database: str, table: Table, key: tuple[str, ...]) -> Any:  # noqa: ANN401 - as below
+    statement = _insert_of(database, table)
+    if database in _MYSQL:
+        return statement.on_duplicate_key_update({key[0]: table.c[key[0]]})
+    return statement.on_conflict_do_nothing(index_elements=list(key))
+
+
+@lru_cache
+def _insert_or_add(
+    database: str, table: Table, key: tuple[str, ...], add: tuple[str, ...], latest: tuple[str, ...]
+) -> Any:  # noqa: ANN401 - as below
+    statement = _insert_of(database, table)
+    new = statement.inserted if database in _MYSQL else statement.excluded
     changes = {name: table.c[name] + new[name] for name in add}
     for name in latest:
         changes[name] = case((new[name] > table.c[name], new[name]), else_=table.c[name])
-    if _is_mysql(connection):
-        statement = statement.on_duplicate_key_update(changes)
-    else:
-        statement = statement.on_conflict_do_update(index_elements=names, set_=changes)
-    connection.execute(statement, list(rows))
+    if database in _MYSQL:
+        return statement.on_duplicate_key_update(changes)
+    return statement.on_conflict_do_update(index_elements=list(key), set_=changes)
 
 
-def _is_mysql(connection: Connection) -> bool:
-    return connection.dialect.name in {"mysql", "mariadb"}
-
-
-def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - the dialects' inserts share no base
+def _insert_of(database: str, table: Table) -> Any:  # noqa: ANN401 - the dialects' inserts share no base
     """The INSERT of this database; importing the others' would take longer than most commands."""
-    name = "mysql" if _is_mysql(connection) else connection.dialect.name
+    name = "mysql" if database in _MYSQL else database
     return import_module(f"sqlalchemy.dialects.{name}").insert(table)
 
 

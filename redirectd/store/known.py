@@ -1,0 +1,38 @@
+"""The remaps that a batch tells of, as the database has them before: read once, with what the next steps ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, select
+
+from redirectd.store.schema import event_pack, remap
+from redirectd.store.upsert import chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A remap that is there. `flags` and `facts` are as stored; `is_packed` says that a pack holds answers of it."""
+
+    number: int
+    state: str
+    calls: int
+    flags: str
+    facts: str
+    expires_at: datetime | None
+    is_packed: bool
+
+
+_COLUMNS = (remap.c.id, remap.c.state, remap.c.calls, remap.c.flags, remap.c.facts, remap.c.expires_at)
+_IS_PACKED = exists().where(event_pack.c.remap_id == remap.c.id)
+
+
+def known_remaps(connection: Connection, identities: Iterable[str]) -> dict[str, Known]:
+    """Those of these remaps that are there, by identity."""
+    found: dict[str, Known] = {}
+    for part in chunks(identities):
+        query = select(remap.c.identity, *_COLUMNS, _IS_PACKED).where(remap.c.identity.in_(part))
+        found.update((row[0], Known(*row[1:])) for row in connection.execute(query).all())
+    return found
