@@ -43,12 +43,12 @@ def with_attention(connection: Connection, remaps: Iterable[Remap], *, now: date
     fails = failing(connection, approved) if approved else {}
     routed = services(connection, approved)
     ineffective = {number: ineffective_reason(where) for number, where in routed.items()}
-    waiting = [one for one in given if one.state is State.PENDING]
+    coverable = [one for one in given if one.state in {State.PENDING, State.APPROVED}]
     covered: dict[int, int] = {}
-    if waiting:
+    if coverable:
         from redirectd.review.proposals import covered_by_gateways
 
-        covered = covered_by_gateways(connection, waiting)
+        covered = covered_by_gateways(connection, coverable)
     return [_flagged(one, fails.get(one.id), ineffective.get(one.id), covered.get(one.id), now) for one in given]
 
 

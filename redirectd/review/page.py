@@ -180,12 +180,12 @@ def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement
         .where(remap.c.state == State.APPROVED, remap.c.kind == "gateway")
         .limit(MOST_GATEWAYS + 1)
     ).all()
-    waiting = [remap.c.state == State.PENDING, remap.c.kind == "user"]
+    coverable = [remap.c.state.in_([State.PENDING, State.APPROVED]), remap.c.kind == "user"]
     if len(gateways) > MOST_GATEWAYS:
-        return waiting
+        return coverable
     # `sip:host` of a gateway is `sip:user@host` of its users.
     users = [remap.c.old_key.endswith(f"@{key.partition(':')[2]}", autoescape=True) for key in gateways]
-    return [*waiting, or_(false(), *users)]
+    return [*coverable, or_(false(), *users)]
 
 
 def ids(connection: Connection, query: Query, policy: Policy) -> list[int]:

@@ -78,6 +78,7 @@ def test_nothing_is_approved_by_a_proposal_alone(world: World) -> None:
 def test_approving_one_makes_the_gateway_remap_and_the_users_redundant(world: World) -> None:
     """The gateway remap is approved with the users' evidence, theirs say that they are redundant, and undo ends it."""
     moved(world, 5)
+    world.approve(2)
     (one,) = proposed(world)
     with world.database.begin() as connection:
         made, step = accept(connection, one, BY, world.policy)
@@ -85,10 +86,11 @@ def test_approving_one_makes_the_gateway_remap_and_the_users_redundant(world: Wo
     assert (made.calls, made.peer_calls) == (5, {"udp:192.0.2.10:5060": 5})
     assert "5 of 5 users" in made.facts["proposal"]
     assert proposed(world) == []
-    query = Query(states=(State.PENDING,), flag=REDUNDANT, now=NOW)
+    query = Query(flag=REDUNDANT, now=NOW)
     with world.database.read() as connection:
         found = page(connection, query, world.policy).remaps
     assert [remap.id for remap in found] == list(one.covered)
+    assert [remap.state for remap in found].count(State.APPROVED) == 1
     assert f"gateway remap {made.id}" in found[0].flags[REDUNDANT]
     with world.database.begin() as connection:
         undo(connection, step, BY, world.policy)
