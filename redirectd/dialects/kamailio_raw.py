@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from redirectd.dialects.enclosure import body_reaches, lowest, outermost
-from redirectd.dialects.extent import find_message, measure, request_line_start
+from redirectd.dialects.extent import Extent, find_message, measure, request_line_start
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
 from redirectd.dialects.linehead import line_head
@@ -15,8 +15,10 @@ from redirectd.dialects.window import REACH, Window
 
 _START_LINE = re.compile(rb"SIP/2\.0(?: [1-6]\d\d |\r?\n)")
 _ANSI = re.compile(rb"\x1b\[[0-9;]{0,16}m")
-_ESCAPED = re.compile(rb"#012|\\r\\n|\\n")
+_ESCAPED = re.compile(rb"#015#012|\\r\\n|(?:#012|\\n)[A-Za-z-]{1,24}[ \t]?:")
 _LEAD_LINES = 4
+_DATAGRAM = (7_900, 8_300)
+"""Bytes of the longest entry in rsyslog's file, as its `maxMessageSize` of 8k and the lengths of heads make it."""
 _START_LINES_TRIED = 8
 """Bodies and an operator's own lines can hold some that lead no dump in."""
 _START_LINE_REACH = 4096
@@ -45,12 +47,15 @@ def frame_dump(window: Window, at: int, *, syslog: bool, dialect: str, final: bo
         return None
     limit = min(len(window), found.start + REACH)
     extent = measure(window, found.start, limit)
+    full = _full_datagram(window, found, extent)
     end = extent.end if extent.end is not None else extent.body
     if end < 0 or end > len(window):
         if not final and limit == len(window):
             return Incomplete(found.entry)
         end = limit
-    cut = extent.body < 0 or (extent.end is not None and extent.end > len(window))
+    if full >= 0:
+        end = full
+    cut = full >= 0 or extent.body < 0 or (extent.end is not None and extent.end > len(window))
     behind = end + (window[end : end + 1] == b"\n")
     if at >= behind:
         return None
@@ -112,4 +117,24 @@ def _entry_start(window: Window, mark: int) -> Start | None:
 
 def _told_end(window: Window, found: Start) -> int:
     extent = measure(window, found.start, min(len(window), found.start + REACH))
+    full = _full_datagram(window, found, extent)
+    if full >= 0:
+        return full
     return extent.end if extent.end is not None else found.start
+
+
+def _full_datagram(window: Window, found: Start, extent: Extent) -> int:
+    """Where rsyslog cut an entry at its longest datagram, without a mark, and the next entry follows; -1 if it did not.
+
+    What such a message tells of its length reaches over the entries behind it.
+    """
+    if extent.body >= 0 and (extent.end is None or extent.end <= found.entry + _DATAGRAM[0]):
+        return -1
+    if not line_head(bytes(window[found.entry : found.entry + 64])).syslog:
+        return -1
+    at = found.entry + _DATAGRAM[0]
+    while (at := window.find(b"\n", at, found.entry + _DATAGRAM[1])) >= 0:
+        at += 1
+        if line_head(bytes(window[at : at + 64])).syslog:
+            return at - 1
+    return -1
