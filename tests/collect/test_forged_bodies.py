@@ -1,8 +1,9 @@
 """Real logs of Asterisk 16.28 and Kamailio 5.6.3: bodies of answers carry whole forged records of every log format.
 
-Each log of Asterisk holds the same calls, by chan_pjsip over UDP, TCP, TLS and IPv6, and by chan_sip. The bodies hold forged requests and 301s as each dialect writes them, some for transactions of their own, some for the real
-one; some are longer than Asterisk's log buffer, which then cuts the entry within the forged text. `sent.json` is what
-the answering side sent, by its own account. Kamailio's log is one of `$mb` dumps through an rsyslog that leaves control
+Each log of Asterisk holds the same calls, by chan_pjsip over UDP, TCP, TLS and IPv6, and by chan_sip. The bodies hold
+forged requests and 301s as each dialect writes them, some for transactions of their own, some for the real one; some
+are longer than Asterisk's log buffer, which then cuts the entry within the forged text. `sent.json` is what the
+answering side sent, by its own account. Kamailio's log is one of `$mb` dumps through an rsyslog that leaves control
 characters as they are and cuts at 8 kB; one of its answers, whose reason phrase has a `#012`, stays unreadable.
 """
 
