@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from time import monotonic
@@ -21,7 +21,8 @@ COMMIT_BYTES = 256 << 20
 """What a batch holds, and how much of the log it is of, before it is committed: a commit costs an fsync, a batch
 memory."""
 
-_HEAD = 64 << 10
+_HEADS = [64 << power for power in range(11)]
+"""Sizes of beginnings by which a log is known again, up to 64 KiB."""
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def ingest(
     """
     started = monotonic()
     summary = Summary()
-    name = _name_of(log)
+    names = _names_of(log)
     losses: Counter[str] = Counter()
     reader = Reader(log, reading, clock=clock)
     batch = Batch(reading.source)
@@ -89,20 +90,26 @@ def ingest(
     losses["unread"] += unread()
     summary.lost = losses.total()
     if summary.lost:
-        _keep_losses(database, Batch(reading.source, losses=dict(losses)), name, node=node, now=clock())
+        _keep_losses(database, Batch(reading.source, losses=dict(losses)), names, node=node, now=clock())
     summary.seconds = round(monotonic() - started, 3)
     return summary
 
 
-def _name_of(log: Log) -> str:
-    """Names a log by how it begins, however its file is called."""
-    return "ingested " + digest(log.read(log.start, _HEAD).decode("latin-1"))
+def _names_of(log: Log) -> list[str]:
+    """Names a log by how it begins, however its file is called: by as much of it as there is, then by less.
+
+    A log that was shorter when it was read before was named by less of the same beginning.
+    """
+    head = log.read(log.start, _HEADS[-1])
+    sizes = [size for size in reversed(_HEADS) if size <= len(head)] or [len(head)]
+    return ["ingested " + digest(head[:size].decode("latin-1")) for size in sizes]
 
 
-def _keep_losses(database: Database, batch: Batch, name: str, *, node: str, now: datetime) -> None:
+def _keep_losses(database: Database, batch: Batch, names: Sequence[str], *, node: str, now: datetime) -> None:
     """Adds what was lost to the source's losses; what an earlier reading of the same log told counts once."""
     with database.begin() as connection:
         found = dict(batch.losses)
+        name = next((name for name in names if positions.load(connection, node, name) is not None), names[0])
         known = positions.load(connection, node, name) or {}
         batch.losses = {kind: count - known.get(kind, 0) for kind, count in found.items() if count > known.get(kind, 0)}
         if batch.losses:

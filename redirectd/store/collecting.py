@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -246,7 +246,7 @@ def _room(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
     """How many of the rows still fit into the quarantine."""
     size = func.coalesce(func.sum(func.length(quarantine.c.content)), 0)
     kept, held = connection.execute(select(func.count(), size).select_from(quarantine)).one()
-    room = max(0, MAX_QUARANTINED - kept)
+    room = max(0, MAX_QUARANTINED - int(kept))
     for number, row in enumerate(rows[:room]):
         held += len(row["content"])
         if held > MAX_QUARANTINED_BYTES:

@@ -160,3 +160,18 @@ def test_a_record_of_an_older_version_is_counted_anew(database: Database) -> Non
     assert (found.sightings, left, rows(database, quarantine)) == (1, 0, [])
     (kept,) = rows(database, evidence_table)
     assert (kept.source, kept.position) == ("edge", 4711)
+
+
+@pytest.mark.parametrize("size", [100, len(LOG), 300_000])
+def test_a_log_that_has_grown_tells_its_losses_once(database: Database, tmp_path: Path, size: int) -> None:
+    """Read again when there is more of it, a log adds what is new alone, however short it was before."""
+    log = tmp_path / "full"
+    before = (LOG * (size // len(LOG) + 1))[:size]
+    log.write_bytes(before[: before.rfind(b"\n") + 1])
+    for more in (b"", LOG):
+        with log.open("ab") as file:
+            file.write(more)
+        read(database, log)
+        text = log.read_bytes()
+        told = 17 * text.count(b"logger.c: Logging resumed.  17 m") + text.count(b"logger.c: Logging resumed.  1 m")
+        assert losses(database)["asterisk-discarded"] == told

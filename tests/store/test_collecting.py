@@ -310,6 +310,21 @@ def test_the_quarantine_is_bounded(database: Database, monkeypatch: pytest.Monke
     assert (lost.kind, lost._mapping["count"]) == ("quarantine-full", 2)
 
 
+def test_the_quarantine_is_bounded_in_bytes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long records fill the quarantine before their number does, and what finds no room is counted as lost."""
+    broken = [whole(number, contacts=(f"<sip:x{number}",), text=f"text {number}" * 100) for number in range(9)]
+    tell(database, broken[0])
+    with database.read() as connection:
+        size = len(connection.execute(select(quarantine.c.content)).scalar_one())
+    monkeypatch.setattr(collecting, "MAX_QUARANTINED_BYTES", 4 * size)
+    assert tell(database, *broken[1:6]).unparsed == 5
+    assert tell(database, *broken[6:]).unparsed == 3
+    with database.read() as connection:
+        assert len(connection.execute(select(quarantine)).all()) == 4
+        (lost,) = connection.execute(select(metadata.tables["loss"])).all()
+    assert (lost.kind, lost._mapping["count"]) == ("quarantine-full", 5)
+
+
 def test_text_of_any_kind_can_be_stored(database: Database) -> None:
     """R25: NUL, lone surrogates and endless text in every field of a line become printable, bounded rows."""
     odd = "x\x00\udcff\u202e\n" * 300
