@@ -8,16 +8,21 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
+from redirectd.collect.verdict import digest
+from redirectd.review import decide
 from redirectd.review.attention import attention, with_attention
 from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision
 from redirectd.review.flags import FAILING, STALE
 from redirectd.review.followup import MOST_CALLS, failing, suspend_failing
+from redirectd.review.importing import run_import
+from redirectd.review.portable import Portable
 from redirectd.review.undo import do_confirm, undo
 from redirectd.review.watch import Watch, record
 from redirectd.store import audit
-from redirectd.store.remap import Remap, State
+from redirectd.store.remap import Remap, State, Target
 from redirectd.store.schema import followed_call
+from redirectd.store.schema import remap as table
 from tests.review.world import NOW, POLICY, World
 
 OLD, NEW = "sip:alice@old.example.com", "sip:alice@new.example.net"
@@ -225,3 +230,37 @@ def test_keeping_a_failing_remap_can_be_taken_back(world: World, approved: Remap
     assert reasons(world) == before != {}
     assert actions[-2:] == ["confirm", "unconfirm"]
     assert world.get(approved.id).decided_at == approved.decided_at
+
+
+def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
+    """R24: learnt, chosen among several, reopened, seen again and imported remaps are all found by where they lead."""
+    several = world.told("sip:a@x.example", "sip:B@Y.example", "sip:c@y.example")
+    assert new_hashes(world) == {several.id: None}
+    world.approve(several.id, contact=2)
+    assert new_hashes(world) == {several.id: digest("user", "sip:c@y.example")}
+    with world.database.begin() as connection:
+        decide.revoke(connection, several.id, BY)
+        decide.reopen(connection, several.id, BY)
+    assert new_hashes(world) == {several.id: None}
+    world.approve(several.id, contact=1)
+    gateway = world.told("sip:x.example", "sip:Y.example:5070", method="OPTIONS")
+    first = world.approve(world.told("sip:d@x.example", "sip:d@y.example").id)
+    second = world.approve(world.told("sip:d@x.example", "sip:e@y.example").id)
+    world.told("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and told again
+    assert world.get(first.id).state is State.PENDING
+    row = Portable(old_uri="sip:f@x.example", new_uri="sip:f@y.example", contacts=(Target("sip:f@y.example"),))
+    result, _ = run_import(world.database, [(1, row)], BY, world.policy, with_approvals=False)
+    assert result.faults == []
+    assert new_hashes(world) == {
+        several.id: digest("user", "sip:B@y.example"),
+        gateway.id: digest("gateway", "sip:y.example:5070"),
+        first.id: digest("user", "sip:d@y.example"),
+        second.id: digest("user", "sip:e@y.example"),
+        second.id + 1: digest("user", "sip:f@y.example"),
+    }
+
+
+def new_hashes(world: World) -> dict[int, str | None]:
+    """What remaps are found by, of each."""
+    with world.database.read() as connection:
+        return {row.id: row.new_hash for row in connection.execute(select(table.c.id, table.c.new_hash))}

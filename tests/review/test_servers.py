@@ -1,0 +1,99 @@
+"""What the review keeps in PostgreSQL and MariaDB, where nodes work at the same time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import delete, select
+
+from redirectd.review.followup import failing, suspend_failing
+from redirectd.review.page import Query, ids
+from redirectd.review.screening import screen
+from redirectd.review.watch import Watch, record
+from redirectd.store.database import Database
+from redirectd.store.remap import State
+from redirectd.store.schema import audit, followed_call
+from redirectd.store.tampering import tamperings
+from tests.review.world import NOW, POLICY, World
+from tests.store.conftest import (
+    SERVERS,
+    mariadb_server,
+    mariadb_url,
+    postgresql_server,
+    postgresql_url,
+    pytest_runtest_setup,
+    server,
+    server_url,
+)
+from tests.store.test_servers import at_once
+
+__all__ = [
+    "mariadb_server",
+    "mariadb_url",
+    "postgresql_server",
+    "postgresql_url",
+    "pytest_runtest_setup",
+    "server",
+    "server_url",
+]
+
+pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+
+
+def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> None:
+    """R8: both nodes' logs have the call; their transactions take turns, and either suspends what fails."""
+    world = World(server)
+    one = world.approve(world.told("sip:a@old.example", "sip:a@new.example").id)
+    watch = Watch()
+    watch.refresh(server)
+
+    def tell() -> None:
+        for hour in range(1, 6):
+            told = watch.followed(f"call {hour}", 404, "INVITE", "sip:a@new.example", NOW + timedelta(hours=hour))
+            assert told is not None
+            with server.begin() as connection:
+                record(connection, [told])
+
+    assert at_once(tell, tell) == [None, None]
+    onward = world.told("sip:a@new.example", "sip:a@third.example", first=1, last=2)
+    with server.read() as connection:
+        found = failing(connection)[one.id]
+        assert len(connection.execute(select(followed_call)).all()) == 5
+    assert [(figure.status, figure.calls) for figure in found.figures] == [(404, 5), (301, 1)]
+    assert found.moved_on == onward.id
+    policy = replace(POLICY, suspend_failing_after=5)
+    done = at_once(*[lambda: suspend_failing(server, policy, now=NOW + timedelta(hours=9))] * 2)
+    assert sorted(map(str, done)) == [f"[{one.id}]", "[]"]
+    assert world.get(one.id).state is State.REVOKED
+
+
+def test_r27_two_nodes_screen_the_same_remaps(server: Database) -> None:
+    """R27: each replaces what the other has stored, and both find what is suspicious under their own policy."""
+    world = World(server)
+    hidden = world.told("sip:a@old.example", "sip:a@10.1.2.3")
+    world.told("sip:b@old.example", "sip:b@new.example")
+    other = replace(POLICY, denied_domains=frozenset({"new.example"}))
+    for anew in (True, False):
+        assert None not in at_once(
+            partial(screen, server, POLICY, anew=anew), partial(screen, server, other, anew=anew)
+        )
+        with server.read() as connection:
+            query = Query(states=(State.PENDING,), flag="suspicious")
+            assert ids(connection, query, POLICY) == [hidden.id]
+            assert len(ids(connection, query, other)) == 2
+            for flag in ("none", "flapping", "untrusted", "method", "failing", "registrar", "redundant"):
+                ids(connection, replace(query, flag=flag, now=NOW), POLICY)
+
+
+def test_r35_tampering_is_seen_on_servers(server: Database) -> None:
+    """R35: a whole audit is found whole, one without its end is not."""
+    world = World(server)
+    for name in "abc":
+        world.approve(world.told(f"sip:{name}@old.example", f"sip:{name}@new.example").id)
+    with server.begin() as connection:
+        assert list(tamperings(connection)) == []
+        connection.execute(delete(audit).where(audit.c.id == 3))
+        assert [one.where for one in tamperings(connection)] == ["audit entry 3", "remap 3"]
