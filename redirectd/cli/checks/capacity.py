@@ -23,6 +23,10 @@ _SHARED_PER_ROW = 600
 """Bytes of shared memory (60 MB at 100,000 rows); a reload holds up to three times that."""
 
 
+_TABLE_ROWS = 100_000
+"""Rows from which db_text refuses a table ("Truncated table"), unless its max_result_rows says otherwise."""
+
+
 def check_capacity(config: Config) -> Iterator[Finding]:
     """Compares the approved user moves with what a Kamailio of default size can load into an htable."""
     names = [target.name for target in config.target if target.kind == "kamailio-htable"]
@@ -34,8 +38,14 @@ def check_capacity(config: Config) -> Iterator[Finding]:
             f"target {', '.join(names)}",
             Level.WARNING,
             f"{rows:,} user moves are approved, and Kamailio as it comes (-m 64 -M 8) loads about {DEFAULT_ROWS:,}",
-            f"start Kamailio with at least -m {shared} -M {private} (Debian: /etc/default/kamailio)",
+            f"start Kamailio with at least -m {shared} -M {private} (Debian: /etc/default/kamailio)"
+            + _table_rows(rows),
         )
+
+
+def _table_rows(rows: int) -> str:
+    """What kamailio.cfg has to say besides, where db_text would refuse the table as it comes."""
+    return f', with modparam("db_text", "max_result_rows", {rows * 2}) or more' if rows >= _TABLE_ROWS else ""
 
 
 def _approved_users(config: Config) -> int:
