@@ -264,3 +264,14 @@ def test_r12_ack_and_cancel_cannot_be_redirected(method: str) -> None:
 def test_r12_other_methods_are_refused(method: str) -> None:
     """R12: other methods say nothing about routing; methods are case-sensitive."""
     assert read(call(response("301 Moved", NEW, method=method), request(method=method))).refused[0][0] == "R12"
+
+
+def test_r6_short_branches_are_told_apart_within_a_call() -> None:
+    """R6, R9: branches too short to be searched for still decide, where a call forked with one Call-ID and CSeq."""
+    first, second = "z9hG4bK1", "z9hG4bK2"
+    log = (
+        sent(request("sip:a@one.test", branch=first))
+        + sent(request("sip:b@two.test", branch=second))
+        + received(response("301 Moved", "<sip:c@place.test>", branch=first))
+    )
+    assert list(read(log).remaps) == ["sip:a@one.test"]
