@@ -57,6 +57,10 @@ class StoreError(RedirectdError):
     """The database can't be used or answers wrongly."""
 
 
+class StoreChangedError(StoreError):
+    """The database stands elsewhere than it was left: reading has to begin anew where it says."""
+
+
 class PeerError(RedirectdError):
     """Kamailio or Asterisk can't be asked, or answered with an error."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -12,7 +13,8 @@ from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.reader import Reader, Reading
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, StoreChangedError, StoreError
+from redirectd.sources.hep import HepListener
 from redirectd.sources.source import Gap, Segment, Source, Stored
 from redirectd.store import positions
 from redirectd.store.collecting import record
@@ -85,10 +87,12 @@ class Collector:
         self._clock = clock
         self._on_progress = on_progress
         self._companion = companion
-        with database.read() as connection:
-            stored = positions.load(connection, node, reading.source)
+        stored = self._stored()
         self.source: Source[Any] = open_source(stored)
         self._is_new = stored is None
+        self._saved = stored  # the position that the database has, as far as we know
+        self._epoch = database.epoch
+        self._is_doubtful = False  # whether the database was away meanwhile
         self._reader: Reader | None = None
         self._saved_at = monotonic()
         self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
@@ -97,7 +101,20 @@ class Collector:
         self._stored_away: dict[str, int] = {}  # what was turned away, as far as the database knows
 
     def pump(self) -> Step:
-        """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
+        """Reads a bounded part of what is there and commits it.
+
+        Raises:
+            StoreChangedError: the database was restored to another state: open the source anew.
+            StoreError: nothing is lost, call it again.
+        """
+        self._see_same_state()
+        try:
+            return self._step()
+        except StoreError:
+            self._is_doubtful = True
+            raise
+
+    def _step(self) -> Step:
         segment = self.source.poll()
         if segment is None:
             return Step(more=False)
@@ -147,6 +164,7 @@ class Collector:
         """Commits the position where that is still owed and lets go of the files. Raises StoreError."""
         try:
             if self._owed is not None:
+                self._see_same_state()
                 self._save(self._owed)
         finally:
             self.source.close()
@@ -159,8 +177,39 @@ class Collector:
             self._is_new = False
 
     def _save(self, position: Stored) -> None:
-        with self._database.begin() as connection:
+        with self._transaction() as connection:
             positions.save(connection, self._node, self._reading.source, position.to_dict(), self._clock())
+        self._saved = position.to_dict()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One that does not go into another file than the one that was read from."""
+        with self._database.begin() as connection:
+            if self._database.epoch != self._epoch:
+                raise StoreError(f"database {self._database.shown}", "its file was replaced", "nothing: it is used now")
+            yield connection
+
+    def _stored(self) -> dict[str, Any] | None:
+        with self._database.read() as connection:
+            return positions.load(connection, self._node, self._reading.source)
+
+    def _see_same_state(self) -> None:
+        """After the database was away: a backup that was put back, or a replica that lagged, knows less than we read.
+
+        What comes over a network is not there a second time, so that goes on.
+        """
+        epoch = self._database.epoch
+        if not self._is_doubtful and epoch == self._epoch:
+            return
+        stored = self._stored()
+        if stored != self._saved and self._database.epoch == epoch and not isinstance(self.source, HepListener):
+            self._owed = None
+            raise StoreChangedError(
+                f"source {self._reading.source}",
+                "the database stands elsewhere than it was left; reading goes on from where it says",
+                "nothing, if a backup was put back or the server was lost in a commit",
+            )
+        self._epoch, self._is_doubtful = epoch, False
 
     def _lost(self, segment: Segment, turned_away: Mapping[str, int]) -> dict[str, int]:
         """What is to be stored as lost with this segment, by kind."""
@@ -192,12 +241,13 @@ class Collector:
         due = monotonic() - self._saved_at >= POSITION_SECONDS and reader.offset != segment.start
         if not batch.is_empty or has_more or due:
             now = self._clock()
-            with self._database.begin() as connection:
+            with self._transaction() as connection:
                 sightings = record(connection, batch, node=self._node, now=now).sightings
                 if has_more and companion is not None:
                     companion.store(connection)
                 positions.save(connection, self._node, self._reading.source, position.to_dict(), now)
             self._saved_at = monotonic()
+            self._saved = position.to_dict()
             self._owed = None
             for kind, count in batch.losses.items():
                 self._losses[kind] = self._losses.get(kind, 0) + count

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from redirectd.collect.collector import Step
-from redirectd.errors import RedirectdError, StoreError
+from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.service.backpressure import Backoff, Outage
 from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
 from redirectd.service.heartbeat import Heartbeats
@@ -30,7 +30,10 @@ class Feed(Protocol):
     """A source with everything behind it, down to the database. One thread uses it; only `interrupt` is for others."""
 
     def pump(self) -> Step:
-        """Reads a bounded part of what is there and commits it. Raises StoreError with nothing lost: call it again."""
+        """Reads a bounded part of what is there and commits it.
+
+        Raises StoreError with nothing lost: call it again; StoreChangedError where the feed is to be opened anew.
+        """
         ...
 
     def wait(self, seconds: float) -> None:
@@ -184,6 +187,8 @@ class Reader:
             started = time.monotonic()
             try:
                 pumped = feed.pump()
+            except StoreChangedError:
+                raise
             except StoreError as error:
                 self._blocked(error)
                 if self._pause(retrying.delay()):

@@ -44,15 +44,15 @@ class Store:
         self.database = Database(url)
         self.watch = Watch()
         self._lock = Lock()
-        self._is_ready = False
+        self._ready_at: int | None = None
 
     def ready(self) -> Database:
         """The database at the program's revision. Raises StoreError as long as it is away or of another revision."""
         with self._lock:
-            if not self._is_ready:
+            if self._ready_at != self.database.epoch:
                 make_folder(self.database.file)
                 ensure(self.database)
-                self._is_ready = True
+                self._ready_at = self.database.epoch
         return self.database
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -40,6 +41,12 @@ class Database:
                 "use sqlite:////path/file.db, postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name "
                 "and install the extra for it (redirectd[postgresql], redirectd[mysql])",
             ) from error
+        self.epoch = 0
+        """Counts up when the file of an SQLite database is found to be another one."""
+        self._opened: tuple[int, int] | None = None
+        self._looking = Lock()
+        if self.file is not None:
+            event.listen(self.engine, "connect", lambda _connection, _record: self._note_file())
 
     @property
     def shown(self) -> str:
@@ -60,18 +67,59 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One write transaction: committed on leaving, rolled back on an exception. Raises StoreError."""
+        self._see_same_file()
         with self._translated(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading only. Raises StoreError."""
+        self._see_same_file()
         with self._translated(), self.engine.connect() as connection:
             yield connection.execution_options(redirectd_read_only=True)
 
     def close(self) -> None:
         """Closes the pooled connections."""
         self.engine.dispose()
+
+    def _note_file(self) -> None:
+        if self._opened is None:
+            self._opened = self._identity()
+
+    def _see_same_file(self) -> None:
+        """An open SQLite file that was removed or replaced takes whatever is written, for nobody.
+
+        Until there is a file again it counts as away: a new and empty one is made by a start alone.
+        """
+        if self._opened is None or self._identity() == self._opened:
+            return
+        with self._looking:
+            found = self._identity()
+            if self._opened is None or found == self._opened:
+                return
+            self.engine.dispose()
+            if found is None:
+                raise StoreError(
+                    f"database {self.shown}",
+                    "its file was removed while it was in use",
+                    "put it back from a backup; or restart the service, which begins with a new and empty one",
+                )
+            self._opened = None
+            self.epoch += 1
+            raise StoreError(
+                f"database {self.shown}",
+                "its file was replaced by another while it was in use",
+                "nothing, if a backup was put back: the next attempt uses it",
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file, None where there is none."""
+        assert self.file is not None, "asked of SQLite files alone"
+        try:
+            status = self.file.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import pytest
 
 from redirectd.cli.checks.readable import check_readable
 from redirectd.plan.spec import TargetSpec
+from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.kamailio_htable import KamailioHtable
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the server's socket to another user")
@@ -56,3 +57,9 @@ def test_a_file_that_is_there_keeps_its_own_rights(tmp_path: Path, control: str)
 def test_without_a_server_there_is_nobody_to_read_it(tmp_path: Path) -> None:
     """`reload = "none"` names no server."""
     assert _warnings(tmp_path / "table", "none") == []
+
+
+def test_a_server_that_reads_no_file_needs_no_right_to(tmp_path: Path) -> None:
+    """What is put into AstDB over the manager interface is never read by Asterisk's user."""
+    spec = TargetSpec("astdb", str(tmp_path / "astdb"), AsteriskAstdb(), control="ami://me@127.0.0.1", mode=0o600)
+    assert list(check_readable("here", tmp_path / "astdb", spec)) == []

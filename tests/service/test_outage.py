@@ -6,12 +6,14 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.peers.lab.loopback import free_port, own_address
 from tests.service.outage import Site
+from tests.service.service import until
 
 
 @pytest.fixture
@@ -65,5 +67,27 @@ def test_a_locked_database_is_waited_for_through_rotations(tmp_path: Path, metri
         assert "locked" in site.until_blocked()
         holder.rollback()
         holder.close()
+        site.until_caught_up()
+        assert site.service.stop() == 0
+
+
+def test_a_database_that_is_removed_and_put_back_from_a_backup(tmp_path: Path, metrics: str) -> None:
+    """SQLite's file gone is told and waited for; an older one in its place is read on from where it says."""
+    file = tmp_path / "redirectd.db"
+    site = Site(tmp_path, f"sqlite:///{file}", metrics)
+    with site.service:
+        site.write(5)
+        site.service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it reads")
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute(f"VACUUM INTO '{tmp_path / 'backup'}'")
+        site.write(5)  # this is counted in the file that goes
+        site.traffic.rename()
+        before = site.traffic.moves.total()
+        until(lambda: site.counted().total() == before, "it is counted")
+        for part in tmp_path.glob("redirectd.db*"):
+            part.unlink()
+        site.write(5)
+        assert "removed" in site.until_blocked()
+        (tmp_path / "backup").rename(file)
         site.until_caught_up()
         assert site.service.stop() == 0

@@ -159,3 +159,11 @@ def test_an_empty_result_is_a_whole_file(make: Callable[..., Target]) -> None:
     assert target.parse(rendered.content) == {}
     with pytest.raises(TargetError):
         target.parse(b"")
+
+
+@pytest.mark.parametrize("make", [KamailioHtable, KamailioDialplan])
+def test_a_new_table_without_a_row_is_nobodys(make: Callable[..., Target]) -> None:
+    """The empty table that an operator makes, so that Kamailio starts, has no entries: it may be written over."""
+    target = make()
+    columns = target.render([], None).content.splitlines(keepends=True)[0]
+    assert target.parse(columns) == {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from redirectd.cli.checks.finding import Finding, Level
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.targets.base import LiveTarget
 
 
 def check_readable(where: str, path: Path, spec: TargetSpec) -> Iterator[Finding]:
@@ -41,8 +42,8 @@ def check_readable(where: str, path: Path, spec: TargetSpec) -> Iterator[Finding
 
 
 def _server_user(spec: TargetSpec) -> pwd.struct_passwd | None:
-    if spec.control == NO_RELOAD:
-        return None
+    if spec.control == NO_RELOAD or (isinstance(spec.target, LiveTarget) and spec.target.listing() is not None):
+        return None  # there is no server, or one that reads no file
     try:
         _, unix, socket = spec.control.partition(":unix:")
         if unix and Path(socket).is_socket():

@@ -97,7 +97,7 @@ def start_mariadb(folder: Path, address: str) -> DatabaseServer:
     _prepare(create, None, folder)
     command = ["mariadbd", "--no-defaults", f"--datadir={data}", *who, f"--bind-address={address}", f"--port={port}"]
     command += [f"--socket={folder}/s", f"--init-file={init}", "--skip-name-resolve", "--character-set-server=utf8mb4"]
-    command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
+    command += ["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
     url = f"mysql+pymysql://redirectd@{address}:{port}/"
     server = DatabaseServer(lambda: Child(command, folder / "mariadb.out"), url)
     server.wait()
