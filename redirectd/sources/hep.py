@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import selectors
 import socket
+import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +30,11 @@ CONNECTIONS = 64
 _LARGEST = 65_536
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _TURN = 4 << 20  # bytes handed to the reader at once
+_IDLE_SECONDS = 60  # until a silent TCP connection is asked whether it is still there
+_OUT_OF_BREATH = 0.1
+
+_SO_RXQ_OVFL = 40  # socket(7); Python has no name for it
+_ROOM = socket.CMSG_SPACE(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class HepListener:
         """Datagrams that are no HEPv3, or don't inflate."""
         self.dropped = 0
         """Datagrams that the full queue could not take."""
+        self.overrun = 0
+        """Datagrams that the kernel dropped before they could be taken from the socket; the next one tells of them."""
         self._name = name
         self._allowed = tuple(allowed)
         self._bound = queue
@@ -74,6 +83,7 @@ class HepListener:
         self._queued = 0
         self._lost = 0
         self._told = 0
+        self._ended = ""  # what ended the receiving thread, other than `close`
         self._lock = threading.Lock()
         self._log = SpoolLog(name, hold=True)
         self._confirmed = 0
@@ -99,7 +109,9 @@ class HepListener:
         return self._ready_read.fileno()
 
     def poll(self) -> Segment | None:
-        """What came, at most a few MiB at a time."""
+        """What came, at most a few MiB at a time. Raises SourceError where nothing is received any more."""
+        if not self._thread.is_alive():
+            raise SourceError(self._name, f"the HEP listener ended: {self._ended}", "report this as a fault")
         with suppress(BlockingIOError):
             while self._ready_read.recv(4096):
                 pass
@@ -136,7 +148,8 @@ class HepListener:
 
     def turned_away(self) -> Mapping[str, int]:
         """Datagrams by why they were not taken in; those dropped are told as a gap of so many bytes, too."""
-        return {"refused": self.refused, "malformed": self.malformed, "dropped": self.dropped}
+        counts = {"refused": self.refused, "malformed": self.malformed, "dropped": self.dropped}
+        return counts | {"overrun": self.overrun}
 
     def close(self) -> None:
         """Stop listening; what waits is given up."""
@@ -160,6 +173,7 @@ class HepListener:
                     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 else:
                     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+                    listening.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
                 listening.bind((address, port))
                 if kind == socket.SOCK_STREAM:
                     listening.listen(CONNECTIONS)
@@ -173,19 +187,36 @@ class HepListener:
         return port
 
     def _receive(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                ready = key.fileobj
-                assert isinstance(ready, socket.socket)
-                if ready is self._stop_read:
-                    return
-                with suppress(BlockingIOError):
-                    self._one(ready)
+        try:
+            while self._turn():
+                pass
+        except Exception as error:  # noqa: BLE001 - told by the next poll, in the reader's thread
+            self._ended = repr(error)
+            self._tell()
+
+    def _turn(self) -> bool:
+        """Take what came; False once it shall stop."""
+        for key, _ in self._selector.select():
+            ready = key.fileobj
+            assert isinstance(ready, socket.socket)
+            if ready is self._stop_read:
+                return False
+            try:
+                self._one(ready)
+            except BlockingIOError:
+                pass
+            except OSError:
+                # No descriptors left for a connection, or it was gone before it was taken: not to spin meanwhile.
+                time.sleep(_OUT_OF_BREATH)
+        return True
 
     def _one(self, ready: socket.socket) -> None:
         if ready.type == socket.SOCK_DGRAM:
             for _ in range(256):  # then the others' turn
-                data, sender = ready.recvfrom(_LARGEST)
+                data, notes, _, sender = ready.recvmsg(_LARGEST, _ROOM)
+                for level, kind, value in notes:
+                    if (level, kind) == (socket.SOL_SOCKET, _SO_RXQ_OVFL):
+                        self.overrun = int.from_bytes(value, sys.byteorder)
                 if self._is_allowed(sender[0]):
                     self._keep(data)
         elif ready in self._streams:
@@ -199,6 +230,9 @@ class HepListener:
                 connection.close()
             else:
                 connection.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+                # A sender that lost its power says no good-bye, and would hold its place for ever.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_SECONDS)
                 self._streams[connection] = Stream()
                 self._selector.register(connection, selectors.EVENT_READ)
 

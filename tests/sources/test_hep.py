@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
+import time
 import zlib
 from ipaddress import ip_network
 from struct import pack
@@ -179,6 +182,54 @@ def test_full_queue_drops_and_tells() -> None:
     listener.advance(position)
     assert listener.poll() is None
     listener.close()
+
+
+def test_what_the_kernel_drops_is_counted(listener: HepListener) -> None:
+    """Datagrams that came while nobody took them from the socket are told with the next one, not lost in silence."""
+    one = packet(chunk(15, b"x" * 8000))
+    sent = 2000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with listener._lock:  # the receiving thread waits for it behind its first datagram
+            for _ in range(sent):
+                sender.sendto(one, address_of(listener))
+        wait_until(lambda: listener._queued > 0, "the thread goes on")
+        found = len(received(listener, 1))
+
+        def counted() -> bool:
+            nonlocal found
+            sender.sendto(packet(chunk(15, b"last")), address_of(listener))
+            found += len(received(listener, 1))
+            return listener.overrun > 0
+
+        wait_until(counted, "the kernel's count")
+    assert 0 < listener.overrun < sent
+    assert listener.turned_away()["overrun"] == listener.overrun
+
+
+def test_without_descriptors_a_connection_waits(listener: HepListener) -> None:
+    """Where none is left for a connection the listener goes on, and takes it once there is one again."""
+    good = packet(chunk(15, b"SIP/2.0 200 OK\r\n\r\n"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as connection:
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            connection.connect(address_of(listener))
+            time.sleep(0.3)  # the listener has met it by then
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        connection.sendall(good)
+        assert received(listener, 1) == [good]
+
+
+def test_a_listener_that_ended_is_not_taken_for_a_quiet_one(listener: HepListener) -> None:
+    """A fault in the receiving thread is raised by the next poll, so that the source is opened anew and it is told."""
+    listener._streams = None  # type: ignore[assignment]  # the fault
+    with socket.create_connection(address_of(listener)):
+        wait_until(lambda: not listener._thread.is_alive(), "the thread ends")
+    with pytest.raises(SourceError, match="the HEP listener ended"):
+        listener.poll()
 
 
 def test_stream_without_hep_is_closed(listener: HepListener) -> None:
