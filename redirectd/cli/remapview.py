@@ -27,7 +27,7 @@ def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
         "old_uri": printable(remap.old_uri),
         "new_uri": printable(remap.new_uri) if remap.new_uri else None,
         "contacts": [printable(one.uri) for one in remap.contacts],
-        "flags": sorted(remap.flags),
+        "flags": sorted(remap.flags.keys() - {remap.kind}),  # R12: its kind says already that a registrar is held
         "calls": remap.calls,
         "peers": [printable(peer) for peer in remap.peers],
         "methods": [printable(method) for method in remap.methods],

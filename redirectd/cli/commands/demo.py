@@ -43,7 +43,7 @@ def demo_command(folder: Path) -> None:
     step.run("ingest", "--session-progress", "count", *LOGS)
     step.run("pending")
     waiting = step.ask("pending", "--json")["remaps"]
-    plain = [str(remap["id"]) for remap in waiting if not remap["flags"]]
+    plain = [str(remap["id"]) for remap in waiting if not remap["flags"] and remap["kind"] != "registrar"]
     several = [remap for remap in waiting if remap["flags"] == ["ambiguous"]]
     say("# What no flag holds is approved here; look at each with 'redirectd show ID' where it is your network.")
     step.run("approve", *plain)
