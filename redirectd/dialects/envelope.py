@@ -96,7 +96,8 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry:
         return _json_entry(line.start, raw, at - line.start, torn=torn, cut=not line.ended)
     text = raw.rstrip(b"\n")
     head = line_head(text)
-    octal = b"#01" in text or (head.syslog and _LETTERED_LINE_END in text)
+    escaped = b"#01" in text and (b"#015" in text or not text.endswith(b"\r"))  # where a CR stands, none are escaped
+    octal = escaped or (head.syslog and _LETTERED_LINE_END in text)
     return Entry(
         start=line.start,
         end=line.end,
