@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
 
 COMMIT_WEIGHT = 2_000
-COMMIT_BYTES = 256 << 20
+COMMIT_BYTES = 128 << 20
 """What a batch holds, and how much of the log it is of, before it is committed: a commit costs an fsync, a batch
 memory."""
 
@@ -70,6 +71,7 @@ def ingest(
     more = True
     while more:
         more = reader.read(batch, final=True)
+        reader.confirm()  # nothing is ever undone: where a batch can't be committed, the reading ends
         summary.session_progress += len(batch.progress) + batch.counted_progress
         batch.counted_progress = 0
         for progress in batch.progress:
@@ -84,9 +86,11 @@ def ingest(
             if not batch.is_empty:
                 with database.begin() as connection:
                     summary.add(record(connection, batch, node=node, now=clock()))
-            reader.confirm()
             summary.bytes += batch.read
             batch = Batch(reading.source)
+            if more:
+                gc.collect()  # or what a commit leaves behind stays until much more has come: 2 MB
+                gc.freeze()  # so that the next time looks only at what is new
     losses["unread"] += unread()
     summary.lost = losses.total()
     if summary.lost:

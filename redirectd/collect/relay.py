@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from redirectd.collect.answer import Answer
 from redirectd.dialects.frame import Direction
 
-REMEMBERED = 8_192
+REMEMBERED = 4_096
 """Answers whose copies are known again: they follow within a moment."""
 
 MAX_COPIES = 64
@@ -36,7 +36,7 @@ class Relays:
     """
 
     def __init__(self) -> None:
-        self._copies: OrderedDict[tuple[str, int | None, str, int], list[Copy]] = OrderedDict()
+        self._copies: OrderedDict[int, list[Copy]] = OrderedDict()
         self._taken_back: list[tuple[list[Copy], Copy]] = []  # since the last commit
 
     def is_relayed(self, answer: Answer) -> bool:
@@ -91,8 +91,8 @@ class Relays:
         return copies
 
 
-def _key(call_id: str, cseq: int | None, method: str, status: int) -> tuple[str, int | None, str, int]:
-    return call_id, cseq, method, status
+def _key(call_id: str, cseq: int | None, method: str, status: int) -> int:
+    return hash((call_id, cseq, method, status))
 
 
 def _copy(answer: Answer) -> Copy:

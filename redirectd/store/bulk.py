@@ -57,6 +57,6 @@ def _written(statement: Insert | Update | Delete, names: tuple[str, ...], dialec
     for name in names:
         convert = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
         if convert is not None:
-            converters[name] = lru_cache(maxsize=_STATEMENTS)(convert)  # the same few times come again and again
+            converters[name] = lru_cache(maxsize=16)(convert)  # the same time comes again and again
     order = tuple(compiled.positiontup) if compiled.positional else names
     return _Written(compiled.string, order, converters, not compiled.positional)
