@@ -191,6 +191,7 @@ class Reader:
                 raise
             except StoreError as error:
                 self._blocked(error)
+                self._update(lag_bytes=feed.lag_bytes(), losses=dict(feed.losses()))
                 if self._pause(retrying.delay()):
                     return False
                 continue

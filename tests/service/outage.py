@@ -36,6 +36,7 @@ class Site:
         """The status text told to the service manager, once the status, the metrics and the log say it, too."""
         service = self.service
         service.until_status(lambda status: source(status)["state"] == "blocked", "the status tells it")
+        service.until_status(lambda status: source(status)["lag_bytes"] > 0, "what waits meanwhile is told")
         until(lambda: 'redirectd_source_blocked{source="full"} 1' in self.page(), "the metrics tell it")
         until(lambda: service.records("database_unavailable"), "the log tells it")
         told = until(
