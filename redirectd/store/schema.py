@@ -61,13 +61,13 @@ remap = Table(
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("identity", String(32), nullable=False, unique=True),  # hash of kind, old key and target (R30)
-    Column("old_hash", String(32), nullable=False, index=True),  # hash of kind and old key
+    Column("old_hash", String(32), nullable=False),  # hash of kind and old key
     Column("state", String(12), nullable=False),
     Column("kind", String(12), nullable=False),
     Column("old_key", LongText, nullable=False),
     Column("old_uri", LongText, nullable=False),
     Column("new_uri", LongText),  # null while several Contacts wait for a choice (R15)
-    Column("new_hash", String(32), index=True),  # as the old_hash of a remap of the new URI would be
+    Column("new_hash", String(32)),  # as the old_hash of a remap of the new URI would be
     Column("contacts", LongText, nullable=False),  # JSON list, in q order
     Column("flags", LongText, nullable=False),  # JSON object: name -> reason; those that no policy decides
     Column("facts", LongText, nullable=False),  # JSON object: name -> what strengthens it (R23)
@@ -82,6 +82,8 @@ remap = Table(
     Column("decided_by", String(255)),
     Index("remap_state_last_seen", "state", "last_seen"),
     Index("remap_state_id", "state", "id"),  # pages by id
+    Index("remap_old_hash_state", "old_hash", "state"),
+    Index("remap_new_hash_state", "new_hash", "state"),
     sqlite_autoincrement=True,  # the audit and people name remaps by id: none is given twice
 )
 
