@@ -22,7 +22,8 @@ from redirectd.review.page import Query, ids, page
 from redirectd.review.proposals import proposals
 from redirectd.review.screening import screen
 from redirectd.store.remap import State
-from redirectd.store.schema import remap, remap_method, remap_peer
+from redirectd.store.remaps import leading_to
+from redirectd.store.schema import followup, remap, remap_method, remap_peer
 from tests.review.world import NOW, World, opened
 
 POLICY = Policy(trusted_peers=(ip_network("192.0.2.0/24"),), region="DE")
@@ -45,7 +46,7 @@ def fill(world: World, pending: int, approved: int) -> None:
                 "kind": "user",
                 "old_key": old,
                 "old_uri": old,
-                "new_uri": new,
+                **leading_to("user", new),
                 "contacts": f'[{{"uri": "{new}"}}]',
                 "flags": "{}",
                 "facts": "{}",
@@ -81,7 +82,13 @@ def make_worst(world: World, pending: int, approved: int) -> None:
                 | {"new_uri": "sip:new.example.net", "contacts": '[{"uri": "sip:new.example.net"}]'}
             )
         connection.execute(insert(remap), gateways)
-        for number in range(approved + 1, approved + pending, 2):
+        for number in range(1, min(approved, pending) // 3):
+            # A third of the targets has moved on, another one is dead.
+            moved = select(remap.c.new_hash).where(remap.c.id == number).scalar_subquery()
+            connection.execute(update(remap).where(remap.c.id == approved + number).values(old_hash=moved))
+            dead = {"remap_id": approved - number, "status": 404, "calls": 3, "first_seen": NOW, "last_seen": NOW}
+            connection.execute(insert(followup), dead)
+        for number in range(approved + approved, approved + pending, 2):
             # One target after the other, never in turns: no flapping (R32), but only a look at the times tells.
             changed = {"old_hash": digest("pair", str(number))}
             connection.execute(update(remap).where(remap.c.id.in_([number, number + 1])).values(changed))
@@ -113,6 +120,7 @@ def show_pages(world: World, approved: int, pending: int) -> None:
         timed("a page by age", first(replace(shown, seen_before=NOW - timedelta(days=3))))
         for flag in ("suspicious", "none", "untrusted", "method", "flapping", "redundant", "expiring", "registrar"):
             timed(f"a page by flag {flag}", first(replace(shown, flag=flag)))
+        timed("a page by flag failing", first(Query(flag="failing", now=NOW)))
         timed("what is failing or stale", lambda: len(attention(connection, now=NOW)))
         timed("the same as shown first", lambda: len(due(connection, POLICY, now=NOW, limit=50)))
         timed("all proposals", lambda: len(proposals(connection, POLICY)))
