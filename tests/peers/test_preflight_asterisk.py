@@ -20,7 +20,7 @@ from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.base import Rendered, Target
+from redirectd.targets.base import NOTHING, Rendered, Target
 from tests.apply.world import moves, outcomes, table
 from tests.peers.conftest import StartAsterisk
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup
@@ -39,9 +39,9 @@ class Careless(AsteriskDialplan):
         head, mark, tail = rendered.content.partition(b"[redirectd-map]")
         return Rendered(head + self.line + mark + tail, rendered.entries, token=rendered.token)
 
-    def parse(self, content: bytes) -> Mapping[str, str]:
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the file without the line."""
-        return super().parse(content.replace(self.line, b""))
+        return super().parse(content.replace(self.line, b""), like)
 
 
 def _apply(server: Asterisk, folder: Path, target: Target, path: Path, count: int = 3) -> ApplyResult:
