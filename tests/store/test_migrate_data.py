@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -51,6 +52,8 @@ def value_of(column: Column[Any], number: int) -> object:
         return b"\x00\xff" + bytes([number])
     assert isinstance(column.type, String), column.type
     text = f"{number} \u00fc {column.name}"
+    if column.name == "detail":
+        return json.dumps({"error": text})  # the program writes nothing else there
     return text[: column.type.length] if column.type.length else text
 
 

@@ -85,7 +85,7 @@ def machine(booted: Machine, corpus: Path) -> Iterator[Machine]:
         "systemctl", "reset-failed", "redirectd", "redirectd-apply", check=False
     )  # the starts counted so far, too
     yield booted
-    for unit in ("redirectd-apply.timer", "redirectd", "kamailio", "asterisk", "database"):
+    for unit in ("redirectd-apply.timer", "redirectd-apply", "redirectd", "kamailio", "asterisk", "database"):
         booted.run("systemctl", "stop", unit, check=False)
     booted.run("systemctl", "reset-failed", check=False)
     for place in (
