@@ -189,7 +189,8 @@ class Reader:
         self._add(batch, from_record(record, position=spot.position, seen_at=seen_at, text=text), spot)
 
     def _take_frame(self, batch: Batch, spot: Spot, frame: Frame, dialect: Dialect, seen_at: datetime | None) -> None:
-        plain = plain_183(frame.payload) if self._plainly and frame.local is None and not frame.cut else None
+        undirected = frame.direction is Direction.UNKNOWN and frame.local is not None
+        plain = plain_183(frame.payload) if self._plainly and not (undirected or frame.cut) else None
         if plain is not None and self._early.take(batch, self.log, spot.block, frame, dialect, plain, seen_at):
             return
         try:

@@ -66,7 +66,8 @@ class Scanner:
         self._places = Places(literals)
         self._counted = Places(counted)
         self._buffer = bytearray()
-        self._glimpsing = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
+        able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
+        self._glimpsing = {one.name: one for one in able}
         self._margin = max((len(one) for one in (*self._places.literals, *self._counted.literals)), default=1) - 1
 
     def next_block(self, *, final: bool) -> Block | None:
@@ -119,17 +120,25 @@ class Scanner:
         return self._buffer if filled == len(self._buffer) else bytes(memoryview(self._buffer)[:filled])
 
     def _glimpse(self, window: Window, at: int) -> tuple[Glimpse, Dialect] | None:
-        for dialect in self._glimpsing:
-            if window.startswith(dialect.glimpsed, at) and (glimpse := dialect.glimpse(window, at)) is not None:
-                return glimpse, dialect
+        """What the dialect that would be asked first tells at a glance."""
+        dialect = self._glimpsing.get(self._dialects[0].name)
+        if dialect is not None and window.startswith(dialect.glimpsed, at):
+            glimpse = dialect.glimpse(window, at)
+            return None if glimpse is None else (glimpse, self._dialects[0])
         return None
+
+    def _prefer(self, dialect: Dialect) -> None:
+        """Asks it first at the next place: what one program wrote can look like another's."""
+        if self._dialects[0] is not dialect:
+            self._dialects.remove(dialect)
+            self._dialects.insert(0, dialect)
 
     def _frame(
         self, window: Window, at: int, *, begin: int, final: bool, at_end: bool
     ) -> tuple[Told, Dialect] | Incomplete | None:
         """The record at a hit, asked of each dialect, the one that knew the last hit first."""
         waiting: Incomplete | None = None
-        for index, dialect in enumerate(self._dialects):
+        for dialect in self._dialects:
             framed = dialect.frame(window, at, final=final)
             if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
                 framed = dialect.frame(window, at, final=True)  # larger than a whole block: take what there is
@@ -138,7 +147,6 @@ class Scanner:
             elif framed is not None and waiting is not None and waiting.start < framed.start:
                 continue  # text within a record that is still to come can look like a record of another dialect
             elif framed is not None:
-                if index:
-                    self._dialects.insert(0, self._dialects.pop(index))
+                self._prefer(dialect)
                 return framed, dialect
         return waiting
