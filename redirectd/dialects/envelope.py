@@ -162,7 +162,7 @@ def undo_syslog(text: bytes) -> bytes:
 
 def undo_octal(text: bytes) -> bytes:
     """Text with rsyslog's `#ooo` turned back into control characters; half of one at the text's end is dropped."""
-    text = text.replace(b"#015#012", b"\r\n").replace(b"#012", b"\n")  # nearly all of them, at a tenth of the cost
+    text = text.replace(b"#015", b"\r").replace(b"#012", b"\n")  # nearly all of them, at a tenth of the cost
     if b"#" not in text:
         return text
     return _OCTAL.sub(lambda match: bytes((int(match[1], 8),)), _HALF_OCTAL.sub(b"", text))

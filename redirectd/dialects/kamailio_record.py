@@ -30,9 +30,7 @@ _PLAIN_183 = re.compile(
 )
 _END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
 _LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
-_KNOWN = frozenset(
-    {"v", "ev", "ts", "m", "ci", "cseq", "br", "src", "ouri", "buri", "nct", "ctlen", "ct", "tt", "ex", "rsn", "end"}
-)
+_KNOWN = frozenset(b"v ev ts m ci cseq br src ouri buri nct ctlen ct tt ex rsn end".split())
 
 
 class KamailioRecord:
@@ -89,15 +87,13 @@ def _stands_alone(lead: bytes) -> bool:
 def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
     end = _END.search(text)
     pairs = _FIELD.findall(text, len(MARK) - 4, end.end() if end else len(text))
-    fields: dict[str, bytes] = {}
-    for key, value in pairs:
-        fields.setdefault(key.decode(), value)
+    fields: dict[bytes, bytes] = dict(reversed(pairs))  # the first of each key counts
     faults: list[str] = []
     if end is None:
         faults.append(LINE_CUT)
         _drop_cut_field(fields, pairs)
-    status = fields.get("ev", b"")
-    method, call_id = _text(fields, "m"), _text(fields, "ci")
+    status = fields.get(b"ev", b"")
+    method, call_id = _text(fields, b"m"), _text(fields, b"ci")
     if not (len(status) == 3 and status.isdigit()) or not method or not call_id:
         return Unreadable(entry.start, entry.end, "a record without its status, method or Call-ID", dialect)
     contacts = _contacts(fields, faults)
@@ -108,34 +104,34 @@ def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
         status=int(status),
         method=method,
         call_id=call_id,
-        cseq=_number(fields, "cseq"),
-        fork=_text(fields, "br") or "",
-        request_uri=_text(fields, "buri"),
-        incoming_uri=_text(fields, "ouri"),
+        cseq=_number(fields, b"cseq"),
+        fork=_text(fields, b"br") or "",
+        request_uri=_text(fields, b"buri"),
+        incoming_uri=_text(fields, b"ouri"),
         contacts=contacts,
-        contact_headers=_number(fields, "nct"),
+        contact_headers=_number(fields, b"nct"),
         faults=tuple(faults),
-        peer=_peer(fields.get("src", b"")),
-        stamp=_text(fields, "ts") or entry.stamp,
-        in_dialog=_text(fields, "tt") is not None,
-        expires=_text(fields, "ex"),
-        reasons=tuple(filter(None, [_text(fields, "rsn")])),
-        enough="br" in fields or end is not None,  # cut before its branch, it can't be told from others of its call
-        extra={key: _text(fields, key) or "" for key in fields if key not in _KNOWN},
+        peer=_peer(fields.get(b"src", b"")),
+        stamp=_text(fields, b"ts") or entry.stamp,
+        in_dialog=_text(fields, b"tt") is not None,
+        expires=_text(fields, b"ex"),
+        reasons=tuple(filter(None, [_text(fields, b"rsn")])),
+        enough=b"br" in fields or end is not None,  # cut before its branch, it can't be told from others of its call
+        extra={key.decode(): _text(fields, key) or "" for key in fields if key not in _KNOWN},
     )
 
 
-def _drop_cut_field(fields: dict[str, bytes], pairs: list[tuple[bytes, bytes]]) -> None:
+def _drop_cut_field(fields: dict[bytes, bytes], pairs: list[tuple[bytes, bytes]]) -> None:
     """Forget the last field of a cut line unless it is the Contact, whose whole entries still count."""
-    if pairs and (last := pairs[-1][0].decode()) != "ct":
+    if pairs and (last := pairs[-1][0]) != b"ct":
         fields.pop(last, None)
 
 
-def _contacts(fields: dict[str, bytes], faults: list[str]) -> tuple[str, ...]:
-    value = unquote_to_bytes(fields.get("ct", b""))
-    length = _number(fields, "ctlen")
+def _contacts(fields: dict[bytes, bytes], faults: list[str]) -> tuple[str, ...]:
+    value = unquote_to_bytes(fields.get(b"ct", b""))
+    length = _number(fields, b"ctlen")
     if not value or value == b"<null>":
-        if fields.get("nct", b"0") != b"0" and LINE_CUT not in faults:
+        if fields.get(b"nct", b"0") != b"0" and LINE_CUT not in faults:
             faults.append(CONTACT_UNREADABLE)
         return ()
     if LINE_CUT in faults or (length is not None and length > CONTACT_LIMIT):
@@ -163,12 +159,14 @@ def whole_entries(value: bytes) -> bytes:
     return value[:last]
 
 
-def _text(fields: dict[str, bytes], key: str) -> str | None:
-    value = unquote_to_bytes(fields.get(key, b""))
+def _text(fields: dict[bytes, bytes], key: bytes) -> str | None:
+    value = fields.get(key, b"")
+    if b"%" in value:
+        value = unquote_to_bytes(value)
     return None if value in {b"", b"<null>"} else to_text(value)
 
 
-def _number(fields: dict[str, bytes], key: str) -> int | None:
+def _number(fields: dict[bytes, bytes], key: bytes) -> int | None:
     value = fields.get(key, b"")
     return int(value) if value.isdigit() and len(value) <= 10 else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from redirectd.dialects.frame import Direction, Peer
 
@@ -19,7 +20,11 @@ _SENT = re.compile(rb"\b(?:sent|snd|sending|outgoing|relayed|relaying|transmitti
 
 def told_of(text: bytes) -> tuple[Direction, Peer | None]:
     """Direction and peer as the text before a message tells them; two different addresses tell nothing."""
-    text = text[-1024:]
+    return _told_of(text[-1024:])
+
+
+@lru_cache(maxsize=256)  # a busy server writes the same before many messages of a second
+def _told_of(text: bytes) -> tuple[Direction, Peer | None]:
     came, went = _peers(_FROM, text), _peers(_TO, text)
     sent = bool(_SENT.search(text))
     if len(went) == 1 and (sent or not came):
