@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.bench.cases import CASES, Bench, Line
+from tests.bench.bench import Bench, Line
+from tests.bench.cases import CASES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"

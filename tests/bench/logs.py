@@ -14,6 +14,7 @@ _SDP = (
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 22216 RTP/AVP 0 101\r\n"
     b"a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
 )
+_CONTACT = b"Contact: <sip:x@192.0.2.31>\r\n"
 _STAMP = b"Nov 22 16:26:03"
 Maker = Callable[[random.Random, int], bytes]
 
@@ -29,19 +30,23 @@ def write(path: Path, size: int, maker: Maker, seed: int = 7) -> Path:
     return path
 
 
-def asterisk(chosen: random.Random, number: int) -> bytes:
-    """A call in Asterisk's full log: 0.8 % of calls (0.1 % of messages) end in a 301, two in five have a 183."""
-    parts = [_sent(b"INVITE", number, _NAMES, _SDP), _received(b"100 Trying", number)]
-    noise = b'[%s] VERBOSE[3191][C-%08x] pbx.c: Executing [s@macro-dial:%d] NoOp("PJSIP/uac-%08x", "dialled")\n'
-    parts += [noise % (_STAMP, number, step, number) for step in range(6)]
+def messages(chosen: random.Random, number: int) -> list[bytes]:
+    """A call's messages: 0.8 % of calls (0.1 % of messages) end in a 301, two in five have a 183."""
+    asked = _request(b"INVITE", number, _NAMES, _SDP)
     ending = chosen.random()
     if ending < 0.008:
-        return b"".join([*parts, _moved(number)])
-    if ending < 0.4:
-        parts.append(_received(b"183 Session Progress", number, b"Contact: <sip:x@192.0.2.31>\r\n", _SDP))
-    parts += [_received(b"200 OK", number, b"Contact: <sip:x@192.0.2.31>\r\n", _SDP)]
-    parts += [_sent(b"ACK", number), _sent(b"BYE", number), _received(b"200 OK", number, method=b"BYE")]
-    return b"".join(parts)
+        return [asked, _response(b"100 Trying", number), _moved(number)]
+    early = [_response(b"183 Session Progress", number, _CONTACT, _SDP)] if ending < 0.4 else []
+    answers = [_response(b"100 Trying", number), *early, _response(b"200 OK", number, _CONTACT, _SDP)]
+    bye = [_request(b"BYE", number), _response(b"200 OK", number, method=b"BYE")]
+    return [asked, *answers, _request(b"ACK", number), *bye]
+
+
+def asterisk(chosen: random.Random, number: int) -> bytes:
+    """A call in Asterisk's full log, with lines of its dialplan between request and answers."""
+    noise = b'[%s] VERBOSE[3191][C-%08x] pbx.c: Executing [s@macro-dial:%d] NoOp("PJSIP/uac-%08x", "dialled")\n'
+    asked, trying, *others = map(_block, messages(chosen, number))
+    return b"".join([asked, trying, *(noise % (_STAMP, number, step, number) for step in range(6)), *others])
 
 
 def kamailio(chosen: random.Random, number: int) -> bytes:
@@ -73,12 +78,12 @@ def only_moves(_: random.Random, number: int) -> bytes:
 
 def unpaired(_: random.Random, number: int) -> bytes:
     """301s whose requests are not in the log."""
-    return _moved(number)
+    return _block(_moved(number))
 
 
 def storm(_: random.Random, number: int) -> bytes:
     """One loop: the same 301 for the same URI in call after call, with its request."""
-    return _sent(b"INVITE", number, _NAMES, _SDP, user=1) + _moved(number, user=1)
+    return _block(_request(b"INVITE", number, _NAMES, _SDP, user=1)) + _block(_moved(number, user=1))
 
 
 def one_line(_: random.Random, number: int) -> bytes:
@@ -99,16 +104,16 @@ MAKERS: dict[str, Maker] = {
 
 def _moved(number: int, user: int | None = None) -> bytes:
     who = number % 5000 if user is None else user
-    return _received(b"301 Moved Permanently", number, b"Contact: <sip:n%d@192.0.2.30:5060>\r\n" % who, user=user)
+    contact = b"Contact: <sip:n%d@192.0.2.30:5060>\r\n" % who
+    return _response(b"301 Moved Permanently", number, contact, user=who)
 
 
-def _sent(method: bytes, number: int, extra: bytes = b"", body: bytes = b"", user: int | None = None) -> bytes:
+def _request(method: bytes, number: int, extra: bytes = b"", body: bytes = b"", user: int | None = None) -> bytes:
     who = number % 5000 if user is None else user
-    first = b"%s sip:u%d@192.0.2.31:6003 SIP/2.0" % (method, who)
-    return _block(b"Transmitting SIP request", b"to", _message(first, number, method, b"", extra, body, who))
+    return _message(b"%s sip:u%d@192.0.2.31:6003 SIP/2.0" % (method, who), number, method, b"", extra, body, who)
 
 
-def _received(
+def _response(
     status: bytes,
     number: int,
     extra: bytes = b"",
@@ -117,8 +122,7 @@ def _received(
     user: int | None = None,
 ) -> bytes:
     who = number % 5000 if user is None else user
-    message = _message(b"SIP/2.0 " + status, number, method, b";tag=3021", extra, body, who)
-    return _block(b"Received SIP response", b"from", message)
+    return _message(b"SIP/2.0 " + status, number, method, b";tag=3021", extra, body, who)
 
 
 def _message(first: bytes, number: int, method: bytes, tag: bytes, extra: bytes, body: bytes, user: int) -> bytes:
@@ -133,6 +137,10 @@ def _message(first: bytes, number: int, method: bytes, tag: bytes, extra: bytes,
     ])  # fmt: skip
 
 
-def _block(what: bytes, preposition: bytes, message: bytes) -> bytes:
+def _block(message: bytes) -> bytes:
+    """A message in Asterisk's log, its requests sent and its responses received."""
+    what, way = (
+        (b"Received SIP response", b"from") if message.startswith(b"SIP/2.0") else (b"Transmitting SIP request", b"to")
+    )
     head = b"[%s] VERBOSE[2630] res_pjsip_logger.c: <--- %s (%d bytes) %s UDP:192.0.2.31:6003 --->\n"
-    return head % (_STAMP, what, len(message), preposition) + message + b"\n"
+    return head % (_STAMP, what, len(message), way) + message + b"\n"

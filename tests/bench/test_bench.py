@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.cases import CASES, Bench
+from tests.bench.bench import Bench
+from tests.bench.cases import CASES
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
