@@ -11,6 +11,9 @@ from redirectd.dialects.extent import find_message, measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.window import REACH, Window
 
+_NEAR = 4096
+"""Bytes that hold nearly all messages."""
+
 Undo = Callable[[bytes], bytes]
 """Turns printed text back into the message without changing its length."""
 
@@ -25,10 +28,13 @@ def frame_arrow(window: Window, at: int, undo: Undo, *, lettered: bool, dialect:
         marks = _marks(window, low, nearest.start)
         head = outermost(nearest, marks, partial(read_arrow, window), partial(_told_end, window, undo))
     limit = min(len(window), head.end + REACH)
-    text = undo(bytes(window[head.end : limit]))
+    text = undo(bytes(window[head.end : min(limit, head.end + _NEAR)]))
+    extent = measure(text, 0)
+    if extent.end is None or extent.end >= len(text):
+        text = undo(bytes(window[head.end : limit]))
+        extent = measure(text, 0)
     if find_message(text, 0, text.find(b"\n") + 1) != 0:
         return None
-    extent = measure(text, 0)
     size, cut = extent.end, False
     if size is None or size > len(text):
         following = next_arrow(window, head.end, limit)

@@ -18,8 +18,9 @@ from redirectd.dialects.window import REACH, Window
 _DATE = re.compile(rb"\[[^\]\r\n]{0,64}\] ")
 _MARKS = (b"<--- ", b"ransmitting ")
 _LONGEST_LINE = 1024
-_NEAR, _FAR = 4 * ENTRY_BUFFER, 2 * REACH
-"""Bytes around a place that hold a block of Asterisk's with its dates and CRs; and more, for other writers' blocks."""
+_PROVISIONAL, _NEAR, _FAR = 2 * ENTRY_BUFFER, 4 * ENTRY_BUFFER, 2 * REACH
+"""Bytes around a place that hold a block of Asterisk's with its dates and CRs, and one before it that could enclose it
+(less for a provisional answer, see `enclosure.lowest`); and more, for other writers' blocks."""
 _CHAN_SIP = AsteriskChanSip()
 
 
@@ -33,7 +34,8 @@ class AsteriskConsole:
         """See `Dialect.frame`."""
         if not any(window.rfind(mark, max(0, at - _FAR), at + _LONGEST_LINE) >= 0 for mark in _MARKS):
             return None
-        framed = self._within(window, at, _NEAR, final=final)
+        near = _PROVISIONAL if window.startswith(b"SIP/2.0 1", at) else _NEAR
+        framed = self._within(window, at, near, final=final)
         if isinstance(framed, Frame) and not framed.cut:
             return framed
         return self._within(window, at, _FAR, final=final)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import ClassVar
 
-from redirectd.dialects.enclosure import lowest
 from redirectd.dialects.frame import Frame, Framed, Incomplete, Unreadable
 from redirectd.dialects.hep3 import MAGIC, decode_hep, hep_frame
 from redirectd.dialects.window import REACH, Window
 
 _MOST_DATAGRAMS = 1024
+_SMALL = 2048
+_LARGE = re.compile(rb"HEP3[\x08-\xff]")
+"""The mark of a datagram that tells a length of `_SMALL` or more."""
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -25,17 +29,11 @@ class HepFile:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        low, stop = lowest(window, at), min(len(window), at + len(MAGIC))
-        low = min(low, max(0, at - REACH))
-        found: Framed = None
-        for _ in range(_MOST_DATAGRAMS):
-            mark = window.rfind(MAGIC, low, stop)
-            if mark < 0:
-                break
-            one = _framed(window, mark, at, self.name, final=final)
-            found = one if one is not None else found
-            stop = mark + len(MAGIC) - 1
-        return found
+        for mark in _marks(window, at):
+            framed = _framed(window, mark, at, self.name, final=final)
+            if framed is not None:
+                return framed
+        return None
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""
@@ -59,6 +57,17 @@ class HepFile:
                 done = begin + length
             del held[:done]
             base += done
+
+
+def _marks(window: Window, at: int) -> Iterator[int]:
+    """Where datagrams begin that can hold `at`, the outermost first: large ones from afar, any from near."""
+    near = max(0, at - _SMALL)
+    for match in islice(_LARGE.finditer(window, max(0, at - REACH), near + len(MAGIC)), _MOST_DATAGRAMS):
+        yield match.start()
+    mark = window.find(MAGIC, near, at + len(MAGIC))
+    while mark >= 0:
+        yield mark
+        mark = window.find(MAGIC, mark + 1, at + len(MAGIC))
 
 
 def _length_before(window: Window, mark: int) -> tuple[int, int] | None:

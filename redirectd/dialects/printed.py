@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
+from operator import add
 
 from redirectd.dialects.window import Window
 
 NOISE = re.compile(rb"\x1b\[[0-9;]{0,16}[A-Za-z]|\r|[^\s>]{1,64}\*CLI> ")
 """What stands before a console's own lines: colours, prompts and what wipes them out."""
 
-_HEADER_WITHOUT_CR = re.compile(rb"(?:<--- [^\r\n]{1,200} --->|ransmitting [^\r\n]{1,100}:)\n")
-_TERMINAL_CR = rb"\r(?=\n)"
-_DATE = rb"^\[[^\]\r\n]{0,64}\] "
-_UNDATED_HEADER = re.compile(
-    rb"^<--- (?:Received|Transmitting|SIP read)|^(?:Reliably |Re)?[Tt]ransmitting ", re.MULTILINE
-)
-_DATED_HEADER = re.compile(_DATE + rb"(?:<--- |(?:Reliably |Re)?[Tt]ransmitting )", re.MULTILINE)
+_HEADERS_WITHOUT_CR = (re.compile(rb"<--- [^\r\n]{1,200} --->\n"), re.compile(rb"ransmitting [^\r\n]{1,100}:\n"))
+_TAKEN_WITH_DATES = re.compile(rb"\r(?=\n)|^\[[^\]\r\n]{0,64}\] ", re.MULTILINE)
+_DATES = re.compile(rb"^\[[^\]\r\n]{0,64}\] ", re.MULTILINE)
+_ARROW, _SENDING = b"<--- ", b"ransmitting "
+_LEAD = re.compile(rb"(\[[^\]\r\n]{0,64}\] )?((?:Reliably |Re)?[Tt])?")
+_LONGEST_LEAD = 96
+_AFTER_ARROW = (b"Received", b"Transmitting", b"SIP read")
 
 
 class Printed:
@@ -31,21 +33,36 @@ class Printed:
         """`low` is the start of a line."""
         region = bytes(window[low:high])
         self._low = low
-        patterns = [_TERMINAL_CR] if b"\r\n" in region and _HEADER_WITHOUT_CR.search(region) is None else []
-        if _DATED_HEADER.search(region) and not _UNDATED_HEADER.search(region):
-            patterns.append(_DATE)
+        has_cr = b"\r\n" in region and not any(one.search(region) for one in _HEADERS_WITHOUT_CR)
+        has_dates = _are_dated(region)
+        self.changed = has_cr or has_dates
+        if has_dates:
             region = region[: region.rfind(b"\n") + 1]  # half a line can be half a date
-        region = region.removesuffix(b"\r") if patterns else region
-        self.changed = bool(patterns)
-        if not patterns:
-            self.text, self._starts, self._ends, self._taken = region, [], [], [0]
-            return
-        pattern = re.compile(b"|".join(patterns), re.MULTILINE)
-        spans = [match.span() for match in pattern.finditer(region)]
-        self.text = pattern.sub(b"", region)
+        if self.changed:
+            region = region.removesuffix(b"\r")
+        self._starts: Sequence[int] = ()
+        self._ends: Sequence[int] = ()
+        self._taken: Sequence[int] = (0,)
+        self.text = region
+        if has_dates:
+            self._take(_TAKEN_WITH_DATES if has_cr else _DATES)
+        elif has_cr:
+            self._take_cr()
+
+    def _take(self, pattern: re.Pattern[bytes]) -> None:
+        spans = [match.span() for match in pattern.finditer(self.text)]
+        self.text = pattern.sub(b"", self.text)
         self._taken = list(accumulate((end - start for start, end in spans), initial=0))
         self._starts = [start for start, _ in spans]
         self._ends = [start - taken for (start, _), taken in zip(spans, self._taken, strict=False)]
+
+    def _take_cr(self) -> None:
+        """The same for the CR of each CR LF, without a step of Python's for each: nearly all consoles are so."""
+        parts = self.text.split(b"\r\n")
+        self.text = b"\n".join(parts)
+        self._taken = range(len(parts))
+        self._ends = list(map(add, accumulate(map(len, parts[:-1])), self._taken))
+        self._starts = list(map(add, self._ends, self._taken))
 
     def inside(self, at: int) -> int:
         """Offset in `text` of a place in the window; a place that was taken out is where it stood."""
@@ -56,3 +73,20 @@ class Printed:
     def outside(self, at: int) -> int:
         """Offset in the window of a place in `text`: before what was taken out there."""
         return self._low + at + self._taken[bisect_left(self._ends, at)]
+
+
+def _are_dated(region: bytes) -> bool:
+    """Whether a header of Asterisk's own has a date, and none is without."""
+    found = False
+    for mark in (_ARROW, _SENDING):
+        at = region.find(mark)
+        while at >= 0:
+            line = region.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1 or max(0, at - _LONGEST_LEAD)
+            lead = _LEAD.fullmatch(region, line, at)
+            if lead is not None and (lead[2] is None) is (mark is _ARROW):
+                if lead[1] is not None:
+                    found = True
+                elif mark is _SENDING or region.startswith(_AFTER_ARROW, at + len(mark)):
+                    return False
+            at = region.find(mark, at + 1)
+    return found
