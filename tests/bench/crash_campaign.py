@@ -1,6 +1,7 @@
 """The crash campaign: kill the service with SIGKILL at random moments, and look whether each 301 was counted once.
 
-    python -m tests.bench.crash_campaign [--kills 300] [--seconds 480] [--seed 1] [--folder DIR] [--url URL]
+    python -m tests.bench.crash_campaign [--kills 300] [--seconds 480] [--seed 1] [--folder DIR]
+        [--postgresql | --url URL]
 
 A writer process tells calls in an Asterisk log and rotates it in every style (`pjsip_traffic`), without a regard for
 the reader. Meanwhile `redirectd run` is started and killed again and again: while it starts, while it reads, while it
@@ -23,6 +24,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +36,8 @@ from redirectd.service.control import ask
 from redirectd.store.database import Database
 from redirectd.store.migrate import upgrade
 from tests.bench.pjsip_traffic import write_until
+from tests.peers.lab.database import start_postgresql
+from tests.peers.lab.loopback import own_address
 
 DRAINING_SECONDS = 120.0
 EXEC_EVERY = 10
@@ -241,6 +246,17 @@ def _make_tables(url: str) -> None:
         database.close()
 
 
+@contextmanager
+def _own_postgresql() -> Iterator[str]:
+    """The URL of an empty database on a PostgreSQL of the campaign's own; the server outlives the killed services."""
+    with tempfile.TemporaryDirectory(prefix="rdpg-") as folder:
+        server = start_postgresql(Path(folder), own_address())
+        try:
+            yield server.new_database()
+        finally:
+            server.stop(by=signal.SIGINT)
+
+
 def run(folder: Path, kills: int, seconds: float, seed: int, url: str = "") -> Outcome:
     """Run a campaign in `folder`, which must be empty."""
     import redirectd.service.run
@@ -256,14 +272,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=None, help="keep everything in this new folder")
-    parser.add_argument("--url", default="", help="another database than an SQLite file in the folder; must be empty")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own, not on an SQLite file")
+    where.add_argument("--url", default="", help="on another database, which must be empty")
     options = parser.parse_args()
-    if options.folder is not None:
-        options.folder.mkdir(parents=True)
-        outcome = run(options.folder, options.kills, options.seconds, options.seed, options.url)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            outcome = run(Path(folder), options.kills, options.seconds, options.seed, options.url)
+    with ExitStack() as stack:
+        url = stack.enter_context(_own_postgresql()) if options.postgresql else options.url
+        if options.folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            folder = options.folder
+            folder.mkdir(parents=True)
+        outcome = run(folder, options.kills, options.seconds, options.seed, url)
     sys.stdout.write(outcome.lines())
     return not outcome.is_clean
 
