@@ -16,6 +16,7 @@ from redirectd.dialects.window import REACH, Window
 _START_LINE = re.compile(rb"SIP/2\.0(?: [1-6]\d\d |\r?\n)")
 _ANSI = re.compile(rb"\x1b\[[0-9;]{0,16}m")
 _ESCAPED = re.compile(rb"#015#012|\\r\\n|(?:#012|\\n)[A-Za-z-]{1,24}[ \t]?:")
+_STDERR_ENTRY = re.compile(rb"(?:\x1b\[[0-9;]{0,16}m|\s){0,8}\d{1,4}\(\d{1,10}\) " + SCRIPT_HEAD.pattern)
 _LEAD_LINES = 4
 _DATAGRAM = (7_900, 8_300)
 """Bytes of the longest entry in rsyslog's file, as its `maxMessageSize` of 8k and the lengths of heads make it."""
@@ -99,7 +100,7 @@ def _entry_start(window: Window, mark: int) -> Start | None:
         start = request_line_start(window, mark - 1, max(0, mark - _START_LINE_REACH)) if mark else -1
     newline = window.find(b"\n", mark, mark + _START_LINE_REACH)
     line_end = newline if newline >= 0 else min(len(window), mark + _START_LINE_REACH)
-    if start < 0 or _ESCAPED.search(window, mark, line_end):
+    if start < 0 or _ESCAPED.search(window, mark, line_end) or _is_entry(window, line_end + 1):
         return None
     entry = start
     for _ in range(_LEAD_LINES):
@@ -113,6 +114,12 @@ def _entry_start(window: Window, mark: int) -> Start | None:
             return None
         entry = line
     return None
+
+
+def _is_entry(window: Window, at: int) -> bool:
+    """Whether a log entry begins at `at`: then the line before it only speaks of a message (debug level 3)."""
+    head = bytes(window[at : at + 96])
+    return line_head(head).syslog or _STDERR_ENTRY.match(head) is not None
 
 
 def _told_end(window: Window, found: Start) -> int:

@@ -15,7 +15,10 @@ _ADDRESS = (
 _FROM = re.compile(rb"\b(?:from|src|source)[ =:]{1,2}" + _ADDRESS, re.IGNORECASE)
 _TO = re.compile(rb"\b(?:to|dst|destination)[ =:]{1,2}" + _ADDRESS, re.IGNORECASE)
 _RECEIVED = re.compile(rb"\b(?:received|recv|rcv|incoming|onreply|reply_route)\b", re.IGNORECASE)
-_SENT = re.compile(rb"\b(?:sent|snd|sending|outgoing|relayed|relaying|transmitting)\b", re.IGNORECASE)
+_SENT = re.compile(
+    rb"\b(?:sent|snd|sending|outgoing|relayed|relaying|transmitting|generate_res_buf_from_sip_res)\b", re.IGNORECASE
+)
+"""The last is the function whose line shows a relayed answer at debug level 3 (R8)."""
 
 
 def told_of(text: bytes) -> tuple[Direction, Peer | None]:

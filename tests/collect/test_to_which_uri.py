@@ -183,6 +183,7 @@ def test_r20_a_tel_target_goes_to_the_configured_gateway(gateway: str, new: str)
         "<sip:+15551230011@place.test;cic=+1-222>",
         "<sip:+15551230011;tgrp=a;trunk-context=b.test@place.test>",
         "<sip:+15551230011@place.test;npdi>",
+        "<sip:+15551230011@place.test;trunk-context=b.test>",
         "<sip:+15551230011@place.test;RN=1>",
     ],
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.collect.logs import call, read, received, record, request, response, sent
+from redirectd.collect.answer import Answer
+from redirectd.collect.rules import judge
+from redirectd.collect.verdict import Learnt
+from tests.collect.logs import POLICY, call, read, received, record, request, response, sent
 
 NEW = "<sip:new@place.test>"
 MOVED: dict[str, tuple[list[str], set[str]]] = {"sip:old@gw.test": (["sip:new@place.test"], set())}
@@ -23,6 +28,16 @@ def test_r1_other_statuses_make_nothing(status: str) -> None:
 def test_r1_other_statuses_make_nothing_in_records(status: int) -> None:
     """R1: the same in the one-line record."""
     assert read(record(NEW, status=status)).sightings == 0
+
+
+@pytest.mark.parametrize("status", [183, 300, 302, 305, 380])
+def test_r1_the_rules_themselves_refuse_other_statuses(status: int) -> None:
+    """R1: whatever a scanner may let through, the rules make nothing of another status."""
+    told = Answer(
+        status=status, method="INVITE", call_id="c", cseq=1, fork="", request_uri="sip:old@gw.test", contacts=(NEW,)
+    )
+    assert judge(told, POLICY) is None
+    assert isinstance(judge(replace(told, status=301), POLICY), Learnt)
 
 
 def test_r1_a_301_makes_a_remap() -> None:
