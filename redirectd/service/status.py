@@ -11,6 +11,7 @@ from redirectd.service.reader import ReaderReport
 from redirectd.service.schedule import JobRecord
 from redirectd.service.stored import Document, read_stored
 from redirectd.store.database import Database
+from redirectd.store.revision import is_newest
 
 _NOT_KNOWN: Document = {
     "remaps": None,
@@ -30,6 +31,10 @@ _NOT_KNOWN: Document = {
 def stored_part(database: Database, now: datetime) -> Document:
     """What the database says, with its own health; never raises, since status is asked most when things are broken."""
     try:
+        if not is_newest(database):  # what a newer program's tables mean is not known here
+            from redirectd.store.migrate import current, refuse_newer  # alembic is slow to load
+
+            refuse_newer(database, current(database))
         known = read_stored(database, now)
         health = {"ok": True, "url": database.shown, "error": None, "what_to_do": None}
     except StoreError as error:
@@ -40,7 +45,7 @@ def stored_part(database: Database, now: datetime) -> Document:
 
 
 def without_daemon(database: Database, node: str, now: datetime) -> Document:
-    """The document for when no daemon answers: what the database knows."""
+    """The document for when no daemon answers: what the database knows, unless a newer program has upgraded it."""
     document: Document = shown(
         {
             "daemon": {"running": False, "node": node},

@@ -62,12 +62,15 @@ def ensure(database: Database) -> None:
     )
 
 
+def is_newer(found: str | None) -> bool:
+    """Whether a revision is none that this program knows."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return found is not None and found not in known
+
+
 def refuse_newer(database: Database, found: str | None) -> None:
     """Raises StoreError for a revision this program doesn't know: a newer redirectd has been here."""
-    if found is None:
-        return
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found not in known:
+    if is_newer(found):
         raise StoreError(
             f"database {database.shown}",
             f"its revision {found} is unknown to redirectd {redirectd.__version__}: a newer one has upgraded it",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from tests.cli.conftest import Cli
 
 TARGET_KEYS = {"name", "kind", "path", "create", "update", "delete", "unchanged", "diff", "refused"}
@@ -81,6 +83,19 @@ def test_status_without_service(filled: Cli) -> None:
     assert status["daemon"]["running"] is False
     assert status["remaps"]["pending"] == len(filled("pending", "--json").json["remaps"])
     assert "not running" in filled("status").out
+
+
+def test_a_newer_database_is_told_and_not_read(filled: Cli) -> None:
+    """`status` shows nothing out of tables it does not know; `db current` advises no upgrade that would be refused."""
+    with sqlite3.connect(filled.folder / "redirectd.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    status = filled("status", "--json").json
+    assert (status["database"]["ok"], status["remaps"]) == (False, None)
+    assert "newer redirectd" in status["database"]["what_to_do"]
+    assert "newer redirectd" in filled("status").out
+    current = filled("db", "current", "--json").json
+    assert (current["upgrade_needed"], current["newer"]) == (False, True)
+    assert "db upgrade" not in filled("db", "current").out
 
 
 def test_db(cli: Cli) -> None:

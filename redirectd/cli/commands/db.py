@@ -41,16 +41,21 @@ def upgrade_command(app: App, *, as_json: bool) -> None:
 @pass_app
 def current_command(app: App, *, as_json: bool) -> None:
     """Show the revision of the database's tables, and the one this program needs."""
-    from redirectd.store.migrate import current, head
+    from redirectd.store.migrate import current, head, is_newer
 
     database = app.unchecked_database()
     found, needed = current(database), head()
+    newer = is_newer(found)
+    older = found != needed and not newer
     if as_json:
-        emit_json({"database": database.shown, "current": found, "head": needed, "upgrade_needed": found != needed})
+        shown = {"database": database.shown, "current": found, "head": needed}
+        emit_json({**shown, "upgrade_needed": older, "newer": newer})
     else:
         say(f"{database.shown}: at {found or 'nothing'}, this program needs {needed}")
-        if found != needed:
+        if older:
             say("run: redirectd db upgrade")
+        if newer:
+            say("a newer redirectd has upgraded it: install that one here, or restore the backup made before")
     database.close()
 
 
