@@ -90,7 +90,8 @@ def make_jobs(
     if config.schedule.apply:
         trigger = at(config.schedule.apply, spread=jitter)
         run = _unless_paused(config, zone, _after_suspending(config, ready, apply))
-        jobs.append(JobSpec(APPLY, run, trigger, 10 * _MINUTE, 30 * _MINUTE))
+        # Longer than any job before it may take: a nightly apply that waits behind a vacuum is not left out for a day.
+        jobs.append(JobSpec(APPLY, run, trigger, 3 * _HOUR, 30 * _MINUTE))
     if config.daemon.metrics_file is not None:
         file = config.resolve(config.daemon.metrics_file)
         write = _metrics_writer(file, page)

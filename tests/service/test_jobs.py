@@ -63,6 +63,12 @@ def test_every_job_may_start_later_than_a_second() -> None:
         assert job.grace_seconds >= 60, job.name
 
 
+def test_a_nightly_apply_outlasts_the_longest_job_before_it() -> None:
+    """Jobs run one after another: an apply due once a day that waits behind a vacuum is late, and not missed."""
+    made = jobs('[schedule]\napply = "0 4 * * *"\n', [])
+    assert made["apply"].grace_seconds > max(job.limit_seconds for job in made.values())
+
+
 @pytest.mark.parametrize("name", ["expiry", "screening", "revalidation", "retention", "quarantine", "vacuum"])
 def test_care_without_a_database_fails_its_run_alone(name: str) -> None:
     """The error goes to the scheduler, which counts and tells it; nothing else comes of it."""
