@@ -90,4 +90,4 @@ Verdict = Learnt | Refused
 
 def digest(*parts: str) -> str:
     """32 hex digits that name the parts in their order."""
-    return blake2b(b"\0".join(to_bytes(part) for part in parts), digest_size=16).hexdigest()
+    return blake2b(to_bytes("\0".join(parts)), digest_size=16).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -171,6 +172,7 @@ def _number(fields: dict[bytes, bytes], key: bytes) -> int | None:
     return int(value) if value.isdigit() and len(value) <= 10 else None
 
 
+@lru_cache(maxsize=256)  # few send most, and what follows asks again whether two are the same
 def _peer(source: bytes) -> Peer | None:
     """`udp/192.0.2.1/5060`; behind a JSON template `udp\\/192.0.2.1\\/5060`."""
     transport, _, rest = to_text(source.replace(b"\\/", b"/")).partition("/")
