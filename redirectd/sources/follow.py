@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redirectd.errors import SourceError
-from redirectd.sources.file import unreadable
-from redirectd.sources.position import Mark, Position
+from redirectd.sources.file import PlainLog, unreadable
+from redirectd.sources.position import NOWHERE, Mark, Position
 from redirectd.sources.shelf import Next, Shelf
 from redirectd.sources.source import Gap, Segment
 
@@ -25,10 +26,10 @@ class FollowedFile:
     Turn by turn: `poll` gives a `Segment` or None; read it; ask `position` how that stands; commit it with what
     was found; confirm with `advance`. Without `advance` the same segment comes again.
 
-    With `position` None the file is read from its start (rotated ones are not), or with `from_end` from its
-    present end. The first segment may then be empty: its position, once committed, finds the file again that was
-    written and rotated before a byte of it was read. `trouble` says what keeps it from reading now, None when all is
-    well.
+    With `position` None the file is read from its start (files rotated before the first look are not), or with
+    `from_end` from its present end. The first segment may then be empty, and of no file where there is none: its
+    position, once committed, finds the file again that was written and rotated before a byte of it was read.
+    `trouble` says what keeps it from reading now, None when all is well.
 
     What no follower can see: bytes that came and went between two looks at a file that was empty at the first.
     """
@@ -39,6 +40,8 @@ class FollowedFile:
         self._shelf = Shelf(self.path)
         self._from_end = from_end
         self._begun = False
+        self._nothing: PlainLog | None = None  # stands for a log that is not there yet
+        self._looked = False
         self._is_new = position is None
         self._stored = position
         self._expected: Mark | None = None  # what must stand at the start of the file that is taken next
@@ -57,9 +60,9 @@ class FollowedFile:
             segment = self._step_again()
         except OSError as error:
             self.trouble = unreadable(str(error.filename or self.path), error)
-            return None
+            return self._of_nothing() if self._is_new and self._looked and self._current is None else None
         self.trouble = None
-        if segment is None and self._current is None:
+        if self._current is None and (segment is None or segment.log is self._nothing):
             self.trouble = SourceError(str(self.path), "does not exist yet", "nothing, if it is still to come")
         return segment
 
@@ -70,6 +73,8 @@ class FollowedFile:
         """
         if self._late is not None and segment.log is self._late.log and self._mark is not None:
             return Position(self._mark, (self._late.mark(offset), *self._before[1:]))
+        if segment.log is self._nothing:
+            return Position(NOWHERE, self._before)
         if self._current is None or segment.log is not self._current.log:
             return None
         mark = self._current.mark(offset)
@@ -105,10 +110,10 @@ class FollowedFile:
 
     def close(self) -> None:
         """Let go of all files."""
-        for file in (self._current, self._late):
+        for file in (self._current, self._late, self._nothing):
             if file is not None:
                 file.close()
-        self._current = self._late = None
+        self._current = self._late = self._nothing = None
 
     # One turn
 
@@ -130,7 +135,7 @@ class FollowedFile:
             if self._current is None or self._mark is None:
                 upcoming = self._shelf.after(self._before)
                 if upcoming is None:
-                    return None
+                    return self._of_nothing() if self._is_new else None
                 self._take(upcoming)
                 continue
             upcoming = self._successor()
@@ -150,22 +155,30 @@ class FollowedFile:
         self._told = len(self._gaps)
         return Segment(self._current.log, self._mark.offset, end, final, tuple(self._gaps))
 
+    def _of_nothing(self) -> Segment:
+        """An empty segment whose position tells the files that were there at the first look from those to come."""
+        if self._nothing is None:
+            self._nothing = PlainLog(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), str(self.path))
+        return Segment(self._nothing, 0, 0, final=False)
+
     def _begin(self) -> None:
-        """Find the stored position again, or begin with the live file."""
-        if self._stored is None:
-            self._before = self._shelf.marks(_KEPT)
-            live = self._shelf.live()
-            if live is not None and self._from_end:
-                file = self._shelf.open(live)
-                self._hold(file, file.log.end())
-            elif live is not None:
-                self._hold(self._shelf.open(live), 0)
-        else:
+        """Find the stored position again, or begin with the live file.
+
+        What was live at the first look and could not be opened may have been rotated since: it is the next unread one.
+        """
+        if self._stored is not None:
             self._before = self._stored.before
             if self._stored.mark.offset:
                 self._search(self._stored.mark, self._stored.mark)
             elif self._stored.mark.head_size:
                 self._expected = self._stored.mark
+        elif not self._looked:
+            self._before = self._shelf.marks(_KEPT)
+            self._looked = True
+            live = self._shelf.live()
+            if live is not None:
+                file = self._shelf.open(live)
+                self._hold(file, file.log.end() if self._from_end else 0)
         if self._before and self._late is None:
             self._late = self._shelf.find_same(self._before[0])
         self._begun = True

@@ -35,6 +35,10 @@ class Mark:
     tail_hash: str
 
 
+NOWHERE = Mark(device=0, inode=0, offset=0, head_size=0, head_hash="", tail_size=0, tail_hash="")
+"""In no file: there was none yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """The `Mark` up to which all is committed, and the marks of the files before it, the newest first.

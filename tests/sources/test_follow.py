@@ -363,6 +363,50 @@ def test_older_rotated_files_are_not_read_at_first(writer: Writer, reader: Reade
     assert reader.drain() == [6]
 
 
+@pytest.mark.parametrize("older", [False, True], ids=["alone", "older"])
+@pytest.mark.parametrize("down", [False, True], ids=["live", "down"])
+@pytest.mark.parametrize("style", STYLES)
+def test_log_that_came_and_was_rotated_before_it_was_read(
+    writer: Writer, reader: Reader, style: str, down: bool, older: bool
+) -> None:
+    """Once it was looked for, a log that comes and is rotated is read, also over a restart; older ones are not."""
+    if older:
+        writer.write(3)
+        rotate(writer, "rename-nocreate")
+    before = writer.written
+    assert reader.drain() == []
+    if down:
+        reader.restart()
+    for _ in range(2):
+        writer.write(4)
+        rotate(writer, style)
+    writer.write(1)
+    if down:
+        reader.restart()
+    reader.drain()
+    assert reader.delivered == list(range(before, writer.written))
+    assert reader.gaps == []
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["live", "down"])
+def test_log_closed_to_us_and_rotated_before_it_was_read(plain_user: Path, down: bool) -> None:
+    """A log that could not be opened at the first start is read when it can, though it was rotated meanwhile."""
+    log = plain_user / "full"
+    writer, reader = Writer(log), Reader(log)
+    writer.write(2)
+    log.chmod(0)
+    assert reader.drain() == []
+    assert reader.follower.trouble is not None
+    old = writer.rename()
+    writer.write(1)
+    if down:
+        reader.restart()
+    old.chmod(0o600)
+    assert reader.drain() == [0, 1, 2]
+    assert reader.gaps == []
+    reader.follower.close()
+
+
 def test_from_end(writer: Writer, log: Path) -> None:
     """With `from_end` what stands there already is not read."""
     writer.write(3)

@@ -32,12 +32,11 @@ class FollowedLog(RuleBasedStateMachine):
         self.descriptors = _open_descriptors()
         self.folder = Path(tempfile.mkdtemp())
         self.writer = Writer(self.folder / "full")
-        self.writer.write(1)
         self.reader = Reader(self.writer.path)
-        self.reader.drain()
+        self.reader.drain()  # there is no log yet
         self.generation = 1
-        self.generations = {0: 1}  # by line
-        self.noticed = [(len(self.reader.commits), 1)]  # the newest generation seen, by number of commits
+        self.generations: dict[int, int] = {}  # by line
+        self.noticed = [(len(self.reader.commits), 0)]  # the newest generation seen, by number of commits
         self.destroyed: set[int] = set()
         self.unseen: set[int] = set()
 
