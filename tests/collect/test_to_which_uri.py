@@ -271,5 +271,5 @@ def test_r28_old_uris_outside_are_recorded_only(old: str, is_ours: bool) -> None
 
 def test_r28_gateways_alone_are_a_list_too() -> None:
     """R28: where only gateways are configured, what is none of them is recorded and not remapped."""
-    policy = replace(POLICY, own_domains=(), gateways=OURS.gateways)
+    policy = replace(POLICY, own_domains=frozenset(), gateways=OURS.gateways)
     assert told(NEW, old="sip:a@elsewhere.test", policy=policy).refused == [("R28", "sip:a@elsewhere.test")]
