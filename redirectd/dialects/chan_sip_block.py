@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from redirectd.dialects.entry_buffer import full_buffer
 from redirectd.dialects.envelope import Entry
-from redirectd.dialects.extent import Extent, measure
+from redirectd.dialects.extent import Extent, find_message, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.window import REACH, Window
 
@@ -101,10 +101,10 @@ def _printed_end(text: Window, extent: Extent, delimiter: re.Pattern[bytes], lim
 
 
 def read_chan_sip(entry: Entry, dialect: str) -> Frame | None:
-    """The message of a block that stands whole in one log entry (JSON, escaped syslog)."""
+    """The message of a block that stands whole in one log entry (JSON, escaped syslog); see `read_block`."""
     mark = MARK.search(entry.text)
     header = read_chan_header(entry.text, mark.start()) if mark else None
-    if header is None:
+    if header is None or find_message(entry.text, 0, header.start) >= 0:
         return None
     end = find_end(entry.text, header) or ChanSipEnd(len(entry.text), len(entry.text), cut=True)
     return Frame(

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from redirectd.dialects.envelope import Entry, Writer
-from redirectd.dialects.extent import carve
+from redirectd.dialects.extent import carve, find_message
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.window import Window
 
@@ -43,10 +43,13 @@ def read_header(text: Window, at: int) -> BlockHeader | None:
 
 
 def read_block(entry: Entry, dialect: str) -> Frame | None:
-    """The message of a block that stands whole in one log entry (JSON, escaped syslog)."""
+    """The message of a block that stands whole in one log entry (JSON, escaped syslog).
+
+    A header behind a start line is text within a message that another program dumped.
+    """
     text = entry.text
     header = read_header(text, text.find(HEAD)) if HEAD in text else None
-    if header is None:
+    if header is None or find_message(text, 0, header.start) >= 0:
         return None
     begin = header.end + 1
     payload = text[begin : begin + header.size]
