@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from redirectd.apply.control import open_channel
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.readable import check_readable
+from redirectd.cli.checks.serving import check_serving
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import RedirectdError
@@ -29,8 +30,7 @@ def check_targets(config: Config) -> Iterator[Finding]:
     for spec in specs:
         yield from _check_files(spec)
     for control in dict.fromkeys(spec.control for spec in specs if spec.control != NO_RELOAD):
-        names = ", ".join(spec.name for spec in specs if spec.control == control)
-        yield _check_server(control, names, secrets)
+        yield from _check_server(control, [spec for spec in specs if spec.control == control], secrets)
 
 
 def _check_files(spec: TargetSpec) -> Iterator[Finding]:
@@ -88,9 +88,12 @@ def _check_base(where: str, path: Path) -> Finding:
     return good(where, f"readable, {size:,} bytes")
 
 
-def _check_server(control: str, names: str, secrets: Mapping[str, str]) -> Finding:
+def _check_server(control: str, specs: Sequence[TargetSpec], secrets: Mapping[str, str]) -> Iterator[Finding]:
+    names = ", ".join(spec.name for spec in specs)
     try:
         with closing(open_channel(control, timeout=5.0, password=secrets.get(control))) as channel:
-            return good(f"reload of {names}, {channel.describe()}", channel.probe())
+            yield good(f"reload of {names}, {channel.describe()}", channel.probe())
+            for spec in specs:
+                yield from check_serving(channel, spec)
     except RedirectdError as error:
-        return Finding(f"reload of {names}, {error.where}", Level.FAULT, error.why, error.what_to_do)
+        yield Finding(f"reload of {names}, {error.where}", Level.FAULT, error.why, error.what_to_do)

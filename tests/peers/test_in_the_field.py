@@ -1,0 +1,115 @@
+"""What an operator is told whose Kamailio does, or does not, route by the file that was installed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers.conftest import Answer, StartKamailio
+from tests.peers.lab.kamailio import LOOK_UP_USER, Kamailio, to_dispatcher_set
+from tests.peers.lab.process import wait_until
+from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+from tests.peers.operator import Operator
+
+pytestmark = pytest.mark.peer("kamailio")
+
+TARGET = """
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+path = "{path}"
+table = "{table}"
+reload = "jsonrpc:unix:{socket}"
+"""
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """An operator with an empty folder."""
+    return Operator(tmp_path)
+
+
+def _logged(proxy: Kamailio, count: int) -> str:
+    wait_until(lambda: proxy.log_file.read_bytes().count(b"REDIRECTD v=1 ev=301") >= count, "the 301 in the log")
+    return str(proxy.log_file)
+
+
+def _serving(operator: Operator) -> list[dict[str, Any]]:
+    findings: list[dict[str, Any]] = operator.json("check")["findings"]
+    return [one for one in findings if one["where"] == "target users, in service"]
+
+
+@pytest.mark.parametrize("looks_up", [False, True])
+def test_what_a_remap_does_in_the_field(
+    looks_up: bool,
+    operator: Operator,
+    start_kamailio: StartKamailio,
+    answering_side: Answer,
+    loopback_address: str,
+) -> None:
+    """Without the lookup a verified remap is told to be gone past, with why; with it, what it saves a caller."""
+    new = answering_side(RINGS_AND_ANSWERS)
+    old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    operator.configure()
+    logging = (
+        operator.run("snippet", "kamailio").partition("# ---- 1. ")[2].partition("\n")[2].partition("# ---- 2. ")[0]
+    )
+    script = to_dispatcher_set(1, extra=logging, before_relay=LOOK_UP_USER if looks_up else "")
+    proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
+    operator.configure(TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
+
+    def call() -> int:
+        return place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status
+
+    assert [call(), call()] == [301, 301]
+    operator.run("ingest", _logged(proxy, 2))
+    [remap] = operator.pending()
+    operator.run("approve", str(remap["id"]))
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+
+    assert [call(), call()] == ([200, 200] if looks_up else [301, 301])
+    operator.run("ingest", _logged(proxy, 2 if looks_up else 4))
+
+    status, told = operator.json("status"), operator.run("status")
+    if looks_up:
+        assert (status["ineffective"]["remaps"], status["saved"]["remaps"]) == (0, 1)
+        assert status["saved"]["calls_a_day"] > 0
+        assert status["saved"]["milliseconds_a_call"] is None  # the one-line record has the time of the 301 alone
+        assert "in service and working: 1, saving" in told
+        assert "redirected calls a day before, none after" in operator.run("show", str(remap["id"]))
+    else:
+        assert status["ineffective"] == {"remaps": 1, "calls": 2, "worst": [remap["id"]]}
+        assert status["saved"]["remaps"] == 0
+        assert "the lookup is missing from the server's own configuration" in told.replace("\n", " ")
+        [flagged] = operator.json("list")["remaps"]
+        assert "ineffective" in flagged["flags"]
+
+
+def test_check_tells_a_file_that_the_server_does_not_load(
+    operator: Operator, start_kamailio: StartKamailio, tmp_path: Path
+) -> None:
+    """A file that no htable of Kamailio is loaded from, and one whose rows it does not have, are told; ours is not."""
+    proxy = start_kamailio(to_dispatcher_set(1))
+    operator.configure(TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
+    assert _serving(operator) == []  # nothing in it yet
+    moves = tmp_path / "moves.csv"
+    moves.write_text("old_uri,new_uri,state\nsip:alice@old.test,sip:alice@new.test,approved\n")
+    operator.run("import", "--approve", str(moves))
+    operator.run("apply")
+    [finding] = _serving(operator)
+    assert finding["level"] == "ok"
+
+    proxy.rpc("htable.delete", "redir", "alice@old.test")
+    [finding] = _serving(operator)
+    assert finding["level"] == "warning"
+    assert "holds 1 entries instead of 2" in finding["why"]
+
+    elsewhere = Path(shutil.copy(proxy.htable_file, tmp_path / "nobody_loads_this"))
+    operator.configure(TARGET.format(path=elsewhere, table="moved", socket=proxy.rpc_socket))
+    [finding] = _serving(operator)
+    assert finding["level"] == "warning"
+    assert "No such htable" in finding["why"]
+    assert "configuration loads this file" in finding["what_to_do"]
