@@ -94,7 +94,11 @@ def test_from_log_to_file(program: Program, corpus: Path) -> None:
     plan = program.json("plan", "--exit-code", code=2)
     assert plan.keys() >= {"checksum", "targets", "conflicts", "cycles", "limit"}
     assert plan["targets"][0].keys() >= PLANNED
-    assert program.json("apply", "--dry-run")["checksum"] == plan["checksum"]
+    rehearsed = program.json("apply", "--dry-run")
+    assert rehearsed["checksum"] == plan["checksum"]
+    assert rehearsed["generation"] is None
+    assert rehearsed["targets"][0].keys() >= PLANNED | {"outcome", "error"}
+    assert rehearsed["targets"][0]["outcome"] is None
     assert not program.folder.joinpath("redirectd_htable").exists()
     applied = program.json("apply")
     assert applied["generation"] == 1

@@ -61,14 +61,15 @@ def apply_command(
     from redirectd.apply.result import result_json
     from redirectd.cli.planview import show_plan, show_result
     from redirectd.config.applying import applier_of, approved_table
-    from redirectd.plan.report import to_json
+    from redirectd.plan.report import target_json, to_json
     from redirectd.review.followup import suspend_failing
 
     applier, rules = applier_of(app.config, app.database), app.config.rules()
     if dry_run:
         plan = applier.plan(approved_table(app.database, rules), only or None)
         if as_json:
-            emit_json(to_json(plan) | {"generation": None})
+            undone = [target_json(target) | {"outcome": None, "error": None} for target in plan.targets]
+            emit_json(to_json(plan) | {"targets": undone, "generation": None})
         else:
             show_plan(plan)
         return
