@@ -13,9 +13,9 @@ import pytest
 
 from redirectd.apply.applier import Request
 from redirectd.apply.lock import apply_lock
-from redirectd.errors import InstallError, PeerError, RedirectdError, RefusedError, VerifyError
+from redirectd.errors import InstallError, PeerError, RedirectdError, RefusedError, StoreError, VerifyError
 from redirectd.store.generations import Outcome, files_of, get_generation
-from tests.apply.kill import Steps, at_rest, copy_of, stepped_files, whole
+from tests.apply.kill import Steps, at_rest, copy_of, stepped_database, stepped_files, whole
 from tests.apply.world import World, expected, moves, outcomes, states
 
 TWO = {"users": "unix:one", "others": "unix:two"}
@@ -52,6 +52,49 @@ def test_every_file_operation_can_fail(tmp_path: Path) -> None:
         again.database.close()
     assert faults == []
     assert step > 40
+
+
+class Away(Steps):
+    """Steps of a database that goes at the one wanted: for that moment, or for good."""
+
+    def __init__(self, wanted: int, *, for_good: bool) -> None:
+        super().__init__(wanted, lambda _: None)
+        self._from, self._for_good = wanted, for_good
+
+    def at(self, name: str) -> None:
+        self.names.append(name)
+        passed = len(self.names) - self._from
+        if passed == 0 or (self._for_good and passed > 0):
+            raise StoreError("database", "the connection was lost", "start it again")
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["a moment", "for good"])
+def test_database_can_go_at_every_step(tmp_path: Path, for_good: bool) -> None:
+    """Locked or restarted before, in or after each transaction of an apply: files are whole, the next run finishes."""
+    base = tmp_path / "base"
+    base.mkdir()
+    first = World(base, TWO)
+    first.apply(OLD)
+    first.database.close()
+    faults: list[str] = []
+    step = 0
+    while True:
+        step += 1
+        home = copy_of(base, "trial")
+        steps = Away(step, for_good=for_good)
+        world = World(home, TWO, database=stepped_database(steps))
+        error = _error_of(world)
+        world.database.close()
+        if error is None:
+            break
+        faults += [] if isinstance(error, StoreError) else [f"step {step}: {error!r} is not about the database"]
+        faults += [f"step {step}: {fault}" for fault in whole(world, expected(OLD), expected(NEW))]
+        again = World(home, TWO)
+        again.apply(NEW, force=True)
+        faults += [f"step {step}: {fault}" for fault in at_rest(again, expected(NEW))]
+        again.database.close()
+    assert faults == []
+    assert step > 5
 
 
 def _error_of(world: World) -> RedirectdError | None:

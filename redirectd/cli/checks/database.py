@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
@@ -15,6 +17,9 @@ from redirectd.store.database import Database
 from redirectd.store.migrate import current, head, refuse_newer
 from redirectd.store.remaps import counts
 from redirectd.store.tampering import tamperings
+
+LOCK_SECONDS = 3.0
+"""How long the write lock of SQLite is waited for."""
 
 SHOWN = 5
 """Traces of tampering that are told one by one."""
@@ -36,6 +41,7 @@ def check_database(config: Config) -> Iterator[Finding]:
     try:
         yield from _look(database)
         yield from _check_rights(database)
+        yield from _check_lock(database)
     except RedirectdError as error:
         yield from fault(error)
     finally:
@@ -66,6 +72,23 @@ def _check_rights(database: Database) -> Iterator[Finding]:
         yield Finding(
             f"database {database.shown}", Level.FAULT, why, "run as the user redirectd, or give this one the right"
         )
+
+
+def _check_lock(database: Database) -> Iterator[Finding]:
+    """Takes the lock that every writer needs and gives it back, nothing written; the service holds it for moments."""
+    file = database.file
+    if file is None or not os.access(file, os.W_OK):
+        return
+    try:
+        with closing(sqlite3.connect(file, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        why = f"it could not be locked for writing within {LOCK_SECONDS:.0f} s: {error}"
+        mend = (
+            f"see which process holds it with 'fuser {file}'; until it lets go nothing is stored, and nothing is lost"
+        )
+        yield Finding(f"database {database.shown}", Level.WARNING, why, mend)
 
 
 def _look(database: Database) -> Iterator[Finding]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
 from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
+from redirectd.service.control import ask
 from redirectd.sources.file import open_fd
 
 TAIL = 4 << 20
@@ -40,8 +43,8 @@ def check_sources(config: Config) -> Iterator[Finding]:
             yield from _check_file(where, config.resolve(source.path))
         elif source.kind == "journal":
             yield _check_journal(where)
-        else:
-            yield good(where, f"listens on {source.listen}, UDP and TCP, while 'redirectd run' is running")
+        elif source.listen is not None:
+            yield _check_listen(where, source.listen, config.resolve(config.daemon.socket))
         yield from _check_clock(where, source)
 
 
@@ -77,6 +80,27 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
             "there is no SIP message in its last part",
             "let the server log them: see 'redirectd snippet kamailio' and 'redirectd snippet asterisk'",
         )
+
+
+def _check_listen(where: str, listen: str, status_socket: Path) -> Finding:
+    """Whether the address could be listened on now, or is by the service itself; it is let go of at once."""
+    address, _, port = listen.rpartition(":")
+    host = address.strip("[]")
+    running = ask(status_socket, seconds=2.0) is not None
+    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as trial:
+                if kind is socket.SOCK_STREAM:
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the listener does
+                trial.bind((host, int(port)))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and running:
+            return good(where, f"{listen} is in use, UDP and TCP, and 'redirectd run' is running")
+        mend = "see which program has it with 'ss -lunpt', or name another port, in the capture agents too"
+        if error.errno != errno.EADDRINUSE:
+            mend = "name an address of this host and a port that this user may listen on"
+        return Finding(f"{where}, listen", Level.FAULT, f"{listen} can't be listened on: {error.strerror}", mend)
+    return good(where, f"{listen} is free, UDP and TCP, for 'redirectd run'")
 
 
 def _check_journal(where: str) -> Finding:
