@@ -130,8 +130,8 @@ class AsteriskAstdb:
 
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(text_lines(content), 1):
-        if line.startswith("#"):
-            continue
+        if number == 1 and line == _HEAD:
+            continue  # nothing else is a comment: a user may begin with #, as service codes do
         found = _LINE.fullmatch(line)
         if found is None:
             raise TargetError(f"line {number}: not a user and a URI")

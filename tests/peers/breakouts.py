@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from redirectd.plan.route import Route, RouteKind
 from redirectd.sip.uri import SipUri
+from redirectd.targets.base import Rendered
 
 HARMLESS = SipUri("sip", "moved", None, "new.test", 5070, (("user", "phone"),))
 
@@ -148,9 +151,27 @@ def _places(kind: RouteKind, text: str, first: int) -> Iterator[tuple[str, SipUr
         yield place, old if kind == "user" else SipUri("sip", None, None, "192.0.2.1", number % 60000 + 1), new
 
 
-def fates(found: Sequence[Breakout], refused: set[int], conflicting: set[int]) -> dict[str, str]:
-    """Give what became of each breakout, for the test's printed table."""
+def fates(found: Sequence[Breakout], rendered: Sequence[Rendered]) -> dict[str, str]:
+    """Give what became of each breakout, by all that was rendered of them."""
+    refused = {refusal.id for each in rendered for refusal in each.refused}
+    conflicting = {number for each in rendered for conflict in each.conflicts for number in conflict.ids}
     return {
         item.name: "refused" if item.route.id in refused else "conflict" if item.route.id in conflicting else "carried"
         for item in found
     }
+
+
+def list_fates(kind: str, found: Sequence[Breakout], *rendered: Rendered) -> None:
+    """Print the fate of each breakout at a target: a line for each payload and form, with the places it was tried in.
+
+    The running server was asked by then for what is carried. pytest shows it with -s or -rP.
+    """
+    became = fates(found, rendered)
+    lines: dict[str, dict[str, list[str]]] = {}
+    for name, fate in became.items():
+        line, _, place = name.rpartition(", ")
+        lines.setdefault(line, {}).setdefault(fate, []).append(place)
+    sys.stdout.write(f"\nbreakouts at {kind}: {len(found)} tried, {dict(Counter(became.values()))}\n")
+    for line, by_fate in lines.items():
+        told = "; ".join(f"{fate}: {', '.join(places)}" for fate, places in by_fate.items())
+        sys.stdout.write(f"  {line}: {told}\n")

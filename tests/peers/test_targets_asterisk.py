@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from redirectd.apply.control import open_channel, prove
-from redirectd.apply.control.channel import Channel
+from redirectd.apply.control.channel import Channel, Pipelined
 from redirectd.plan.route import Route
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan, shard
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.base import Rendered, Target
-from tests.peers.breakouts import breakouts, fates
+from tests.peers.breakouts import breakouts, list_fates
 from tests.peers.conftest import Answer, StartAsterisk
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup, dial_plan
 from tests.peers.lab.process import wait_until
@@ -33,6 +33,11 @@ exten => _[+0-9A-Za-z*#.~_].,1,Gosub(redirectd-lookup,s,1(${{EXTEN}}))
  same => n,Log(NOTICE,TOLD ${{EXTEN}} <${{GOSUB_RETVAL}}>)
  same => n,Hangup()
 {LOOK_UP}"""
+
+LOOK_UP_ASTDB = """
+[redirectd-lookup]
+exten => s,1,Return(${DB(redirectd/${ARG1})})
+"""
 
 BROKEN = Path("/tmp/broken")  # what the payloads would create if anything ran them
 
@@ -107,7 +112,36 @@ def test_dialplan_breakouts(start_asterisk: StartAsterisk) -> None:
             (unescape_percent(name), value and unescape_percent(value)) for name, value in meant.params
         ]
     assert not BROKEN.exists()
-    print(Counter(fates(table, refused, conflicting).values()))  # noqa: T201 - the count of fates, with -s
+    list_fates(target.kind, table, rendered)
+
+
+def test_astdb_breakouts(start_asterisk: StartAsterisk, loopback_address: str) -> None:
+    """R16, R24: every breakout is refused, or AstDB and a lookup in a call give the approved URI; no other family."""
+    server = start_asterisk(Setup(TELL.replace(LOOK_UP, LOOK_UP_ASTDB), context="tell"))
+    target = AsteriskAstdb()
+    channel = _ami(server)
+    assert isinstance(channel, Pipelined)
+    others, dialplan = _other_families(server), _foreign_rows(server)
+    table = breakouts()
+
+    rendered = target.render([item.route for item in table], None)
+
+    assert target.parse(rendered.content) == rendered.entries
+    channel.act(target.replace(rendered.entries, channel.ask(target.listing())))
+    assert _doubts(channel, target, rendered, list(rendered.entries)) == []
+    assert (_other_families(server), _foreign_rows(server)) == (others, dialplan)
+    counted = re.search(r"(\d+) results? found", server.rx("database show redirectd"))
+    assert counted
+    assert int(counted[1]) == len(rendered.entries) + 1
+    asked = [key for key in rendered.entries if len(key) > 1][:: len(rendered.entries) // 150]
+    assert _told(server, loopback_address, asked) == {key: rendered.entries[key] for key in asked}
+    assert not BROKEN.exists()
+    list_fates(target.kind, table, rendered)
+
+
+def _other_families(server: Asterisk) -> list[str]:
+    shown = server.rx("database show").splitlines()
+    return [line for line in shown if line.startswith("/") and not line.startswith("/redirectd/")]
 
 
 def _told(server: Asterisk, caller: str, extensions: Sequence[str]) -> dict[str, str]:
@@ -260,12 +294,14 @@ def test_aor_breakouts_change_addresses_only(start_asterisk: StartAsterisk) -> N
     channel = _ami(server)
     old = _route(1, "sip:127.0.0.5", "sip:h").old
     files: dict[bytes, Rendered] = {}
-    for item in breakouts("gateway"):
+    table, all_rendered = breakouts("gateway"), []
+    for item in table:
         route = item.route if item.name.endswith("old host") else item.route._replace(old=old)
         rendered = target.render([route], AORS)
         changed = rendered.content.partition(b"\n")[2] != AORS
         assert [refusal.id for refusal in rendered.refused] == ([] if changed else [route.id]), item.name
         files[rendered.content] = rendered
+        all_rendered.append(rendered)
     assert len(files) > 5
     for rendered in files.values():
         server.pjsip_file.write_bytes(rendered.content)
@@ -273,3 +309,4 @@ def test_aor_breakouts_change_addresses_only(start_asterisk: StartAsterisk) -> N
             channel.ask(command)
         _settle(channel, target, rendered)
         assert "Objects found: 2" in server.rx("pjsip show aors")
+    list_fates(target.kind, table, *all_rendered)

@@ -24,7 +24,7 @@ from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from redirectd.targets.kamailio_htable import KamailioHtable
 from redirectd.targets.uritext import MAX_WRITTEN
-from tests.peers.breakouts import breakouts, fates
+from tests.peers.breakouts import breakouts, list_fates
 from tests.peers.conftest import StartKamailio
 from tests.peers.lab.kamailio import Kamailio, Script
 from tests.peers.lab.process import wait_until
@@ -133,7 +133,7 @@ def test_htable_breakouts(start_kamailio: StartKamailio) -> None:
     carried = [route for route in routes if route.id not in refused | conflicting]
     owners = {key for route in carried for key in (f"{route.old.user}@{route.old.host}".lower(),)}
     assert {key.lower() for key in rendered.entries} >= owners
-    print(Counter(fates(table, refused, conflicting).values()))  # noqa: T201 - the count of fates, with -s
+    list_fates(target.kind, table, rendered)
     assert all(refusal.reason for refusal in rendered.refused)
 
 
@@ -182,6 +182,7 @@ def test_breakouts_of_the_other_tables(
         _asked_by_requests(proxy, rendered, [item.route for item in table], dollar=target.kind != "kamailio-dialplan")
     finally:
         proxy.stop()
+    list_fates(target.kind, table, rendered)
 
 
 def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route], *, dollar: bool = True) -> None:
@@ -263,12 +264,14 @@ def test_dispatcher_breakouts(start_kamailio: StartKamailio) -> None:
     channel = open_channel(f"jsonrpc:unix:{proxy.rpc_socket}", timeout=10)
     old = SipUri("sip", None, None, "127.0.0.21", 5060)
     files: dict[bytes, Rendered] = {}
-    for item in breakouts("gateway"):
+    table, all_rendered = breakouts("gateway"), []
+    for item in table:
         route = item.route if item.name.endswith("old host") else item.route._replace(old=old)
         rendered = target.render([route], BASE)
         changed = rendered.content.partition(b"\n")[2] != BASE
         assert [refusal.id for refusal in rendered.refused] == ([] if changed else [route.id]), item.name
         files[rendered.content] = rendered
+        all_rendered.append(rendered)
     resolved = 0
     for rendered in files.values():
         proxy.dispatcher_file.write_bytes(rendered.content)
@@ -278,7 +281,7 @@ def test_dispatcher_breakouts(start_kamailio: StartKamailio) -> None:
         assert Counter({text: 1 for text in wanted if "127.0.0.2" in text and "127.0.0.21" not in text}) <= held
         assert (held == wanted) == (_doubts(channel, target, rendered, []) == [])
         resolved += held == wanted
-    print(f"{len(files)} different files, {resolved} of them verified")  # noqa: T201 - with -s
+    list_fates(target.kind, table, *all_rendered)
     assert resolved == 2  # the base itself, and the move to an address
 
 

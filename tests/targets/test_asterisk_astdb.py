@@ -29,6 +29,16 @@ def test_the_file_is_read_back_to_the_entries() -> None:
     assert isinstance(target, LiveTarget)
 
 
+@pytest.mark.parametrize("user", ["%23", "%2331%23", "%23include"])
+def test_a_user_that_looks_like_a_comment_is_an_entry(user: str) -> None:
+    """A service code as the old user is written and read back as any other: only the first line is a comment."""
+    target = AsteriskAstdb()
+    old = SipUri("sip", user, None, "a.test", None)
+    rendered = target.render([Route((1,), "user", old, _sip("sip:new@b.test"))], None)
+    assert list(rendered.entries.values()) == ["sip:new@b.test"]
+    assert target.parse(rendered.content) == rendered.entries
+
+
 @pytest.mark.parametrize(
     "damage",
     [
