@@ -141,8 +141,10 @@ def fork_of(branch: str | None) -> str:
 _HEX = frozenset("0123456789abcdef")
 
 
-def from_record(record: Record, *, position: int, seen_at: datetime | None, text: str) -> Answer:
-    """The answer told by a self-contained line."""
+def from_record(
+    record: Record, *, position: int, seen_at: datetime | None, text: str, asked_at: datetime | None = None
+) -> Answer:
+    """The answer told by a self-contained line; `asked_at` is the request's time, where the line has it."""
     if not record.enough:
         rank = WEAK
     elif record.request_uri is None:
@@ -164,6 +166,7 @@ def from_record(record: Record, *, position: int, seen_at: datetime | None, text
         reasons=record.reasons,
         peer=record.peer,
         seen_at=seen_at,
+        waited_ms=_waited(asked_at, seen_at),
         dialect=record.dialect,
         position=position,
         faults=record.faults,

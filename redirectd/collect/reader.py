@@ -186,7 +186,9 @@ class Reader:
         text = _evidence(spot.block.window[record.start : record.end]) if record.status == 301 else ""
         if LINE_CUT in record.faults:
             self._lost(batch, CUT_SHORT)
-        self._add(batch, from_record(record, position=spot.position, seen_at=seen_at, text=text), spot)
+        asked_at = self._time(record.asked_stamp) if record.asked_stamp else None
+        answer = from_record(record, position=spot.position, seen_at=seen_at, text=text, asked_at=asked_at)
+        self._add(batch, answer, spot)
 
     def _take_frame(self, batch: Batch, spot: Spot, frame: Frame, dialect: Dialect, seen_at: datetime | None) -> None:
         undirected = frame.direction is Direction.UNKNOWN and frame.local is not None

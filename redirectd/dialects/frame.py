@@ -61,7 +61,8 @@ class Record:
     `fork` is the branch index as text ('' where not told). `request_uri` is the URI that was answered (R5),
     `incoming_uri` the one this proxy was asked for. `contacts` are raw header values. `faults` say what the
     writer cut or could not read. `expires` and `reasons` are
-    header values. `enough` is false for lines that can prove no pair of URIs (acc).
+    header values. `enough` is false for lines that can prove no pair of URIs (acc). `stamp` is the time of the
+    answer, `asked_stamp` that of the request, '' where the line has none.
     """
 
     start: int
@@ -79,6 +80,7 @@ class Record:
     faults: tuple[str, ...] = ()
     peer: Peer | None = None
     stamp: str = ""
+    asked_stamp: str = ""
     enough: bool = True
     in_dialog: bool = False
     expires: str | None = None

@@ -31,7 +31,7 @@ _PLAIN_183 = re.compile(
 )
 _END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
 _LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
-_KNOWN = frozenset(b"v ev ts m ci cseq br src ouri buri nct ctlen ct tt ex rsn end".split())
+_KNOWN = frozenset(b"v ev ts m ci cseq br src ouri buri nct ctlen ct tt ex rsn rt end".split())
 
 
 class KamailioRecord:
@@ -114,6 +114,7 @@ def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
         faults=tuple(faults),
         peer=_peer(fields.get(b"src", b"")),
         stamp=_text(fields, b"ts") or entry.stamp,
+        asked_stamp=_text(fields, b"rt") or "",
         in_dialog=_text(fields, b"tt") is not None,
         expires=_text(fields, b"ex"),
         reasons=tuple(filter(None, [_text(fields, b"rsn")])),

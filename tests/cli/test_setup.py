@@ -23,7 +23,7 @@ RECORD = (
     "buri=$(T_branch(uri){s.substr,0,512}{s.urlencode.param}) nct=$hdrc(Contact) ctlen=$(hdr(Contact)[*]{s.len}) "
     "ct=$(hdr(Contact)[*]{s.substr,0,1200}{s.urlencode.param}) tt=$(T_req($tt){s.urlencode.param}) "
     "ex=$(hdr(Expires){s.substr,0,32}{s.urlencode.param}) rsn=$(hdr(Reason){s.substr,0,64}{s.urlencode.param}) "
-    'rq=$(hdr(Require){s.substr,0,64}{s.urlencode.param}) sdp=$var(sdp) end=1\\n");'
+    'rq=$(hdr(Require){s.substr,0,64}{s.urlencode.param}) rt=$avp(redirectd_at) sdp=$var(sdp) end=1\\n");'
 )
 
 
@@ -151,7 +151,7 @@ def test_snippet_kamailio_is_taken_by_kamailio(cli: Cli) -> None:
     text = "#!KAMAILIO\n" + "".join(f'loadmodule "{name}.so"\n' for name in modules)
     text += (
         "\n".join(globals_)
-        + '\nrequest_route {\n  t_on_reply("REDIRECTD");\n'
+        + '\nrequest_route {\n  t_on_reply("REDIRECTD"); $avp(redirectd_at) = $TV(Sn);\n'
         + "\n".join(route)
         + "\n  t_relay();\n}\n"
     )

@@ -77,7 +77,7 @@ def test_what_a_remap_does_in_the_field(
     if looks_up:
         assert (status["ineffective"]["remaps"], status["saved"]["remaps"]) == (0, 1)
         assert status["saved"]["calls_a_day"] > 0
-        assert status["saved"]["milliseconds_a_call"] is None  # the one-line record has the time of the 301 alone
+        assert 0 <= status["saved"]["milliseconds_a_call"] < 10_000  # from the request's time in the record
         assert "in service and working: 1, saving" in told
         assert "redirected calls a day before, none after" in operator.run("show", str(remap["id"]))
     else:

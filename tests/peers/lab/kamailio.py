@@ -230,7 +230,7 @@ class Kamailio:
             "INCOMING": script.incoming,
             "CHOOSE": script.choose,
             "BEFORERELAY": script.before_relay,
-            "ONREPLY": f't_on_reply("{script.on_reply}");' if script.on_reply else "",
+            "ONREPLY": f't_on_reply("{script.on_reply}"); $avp(redirectd_at) = $TV(Sn);' if script.on_reply else "",
             "EXTRA": script.extra,
         }
         for mark, value in values.items():
