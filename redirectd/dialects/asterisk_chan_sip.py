@@ -10,6 +10,7 @@ from redirectd.dialects.chan_sip_block import (
     MARK,
     ChanSipEnd,
     ChanSipHeader,
+    counted_around,
     find_end,
     leads_in_message,
     read_chan_header,
@@ -39,7 +40,7 @@ class AsteriskChanSip:
         if header is None:
             return None
         low = lowest(window, header.end)
-        if body_reaches(window, low, header.start):
+        if body_reaches(window, low, header.start) or counted_around(window, header.start):
             marks = (mark.start() for mark in MARK.finditer(window, low, header.start))
             header = outermost(header, marks, partial(read_chan_header, window), partial(_reach, window))
         end = find_end(window, header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from redirectd.dialects.entry_buffer import full_buffer
+from redirectd.dialects.entry_buffer import ENTRY_BUFFER, full_buffer
 from redirectd.dialects.envelope import Entry
 from redirectd.dialects.extent import Extent, find_message, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
@@ -18,6 +18,11 @@ _SEND = re.compile(
     rb"(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \([^)\r\n]{0,32}\) to " + _ADDRESS + rb":\r?\n"
 )
 _READ_END, _SEND_END = re.compile(rb"\r?\n<------------->"), re.compile(rb"\n---\r?(?:\n|\Z)")
+_ENTRY_END = re.compile(rb"\r?\n<------------->\s{0,4}\Z")
+_COUNT = re.compile(rb" headers (\d{1,4}) lines")
+_COUNT_REACH = 320
+_MOST_LINES = 256
+"""chan_sip counts no more lines of a body (SIP_MAX_LINES)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +62,57 @@ def read_chan_header(text: Window, at: int) -> ChanSipHeader | None:
 
 
 def find_end(text: Window, header: ChanSipHeader) -> ChanSipEnd | None:
-    """The end of a block: the first delimiter at which the message has its Content-Length; None if there is none.
+    """The end of a block; None if there is none.
 
-    chan_sip took CR out of what it received, so each line end of such a body counts for two bytes, and the
-    last one, missing in print, too.
+    What chan_sip received is followed by the number of lines that its body has: the last delimiter with the right
+    number ends it. Where no number fits, the first delimiter does at which the message has its Content-Length.
     """
-    delimiter = _READ_END if header.direction is Direction.RECEIVED else _SEND_END
     limit = min(len(text), header.end + REACH)
     full = full_buffer(text, header.start)
     if full > header.end:
         limit = min(limit, full)
     extent = measure(text, header.end, limit)
-    if extent.end is None:
-        match = delimiter.search(text, header.end - 1, limit)
-    elif header.direction is Direction.SENT:
-        match = delimiter.search(text, min(extent.end, limit) - 1, limit)
+    if header.direction is Direction.RECEIVED:
+        delimiter, match = _READ_END, _received_end(text, header, extent, limit)
     else:
-        match = _printed_end(text, extent, delimiter, limit)
+        delimiter, begin = _SEND_END, header.end if extent.end is None else min(extent.end, limit)
+        match = delimiter.search(text, begin - 1, limit)
     if match:
         return ChanSipEnd(match.start(), match.end(), cut=extent.body < 0)
     if full > header.end:
         return ChanSipEnd(full, full, cut=True, full=True)
     match = delimiter.search(text, header.end - 1, limit)
     return ChanSipEnd(match.start(), match.end(), cut=True) if match else None
+
+
+def counted_around(text: Window, position: int) -> bool:
+    """Whether a number of lines behind `position` says that the body it counts begins before `position`."""
+    return any(
+        int(match[1]) > text.count(b"\n", position, match.start())
+        for match in _COUNT.finditer(text, position, position + ENTRY_BUFFER)
+    )
+
+
+def _received_end(text: Window, header: ChanSipHeader, extent: Extent, limit: int) -> re.Match[bytes] | None:
+    told = _printed_end(text, extent, _READ_END, limit) if extent.end is not None else None
+    if extent.body >= 0:
+        stop = min(limit, max(header.start + ENTRY_BUFFER, told.end() if told else 0))
+        counted = [one for one in _READ_END.finditer(text, extent.body - 2, stop) if _has_count(text, extent.body, one)]
+        if counted:
+            return counted[-1]
+    return told if extent.end is not None else _READ_END.search(text, header.end - 1, limit)
+
+
+def _has_count(text: Window, body: int, end: re.Match[bytes]) -> bool:
+    """Whether the line behind a delimiter counts as many lines as stand before it."""
+    line = text.find(b"\n", end.end(), end.end() + 2) + 1
+    stop = text.find(b"\n", line, line + _COUNT_REACH) if line else -1
+    match = _COUNT.search(text, line, stop) if stop >= 0 else None
+    if match is None:
+        return False
+    last = end.start()
+    lines = text.count(b"\n", body, last) + (last > body and not text.endswith(b"\n", body, last))
+    return int(match[1]) == min(lines, _MOST_LINES)
 
 
 def leads_in_message(window: Window, begin: int) -> bool:
@@ -106,7 +139,12 @@ def read_chan_sip(entry: Entry, dialect: str) -> Frame | None:
     header = read_chan_header(entry.text, mark.start()) if mark else None
     if header is None or find_message(entry.text, 0, header.start) >= 0:
         return None
-    end = find_end(entry.text, header) or ChanSipEnd(len(entry.text), len(entry.text), cut=True)
+    last = _ENTRY_END.search(entry.text, header.end - 1) if header.direction is Direction.RECEIVED else None
+    if last:  # nothing else stands in the entry, whatever the message tells of its length
+        end: ChanSipEnd | None = ChanSipEnd(last.start(), last.end(), cut=measure(entry.text, header.end).body < 0)
+    else:
+        end = find_end(entry.text, header)
+    end = end or ChanSipEnd(len(entry.text), len(entry.text), cut=True)
     return Frame(
         start=entry.start,
         end=entry.end,

@@ -12,7 +12,10 @@ ASTERISK_MARK = b"<--- "
 
 def may_hold_dump(entry: Entry) -> bool:
     """Whether an entry whose end is not seen yet can turn out to be a dump."""
-    return entry.wrapping.is_json or (ASTERISK_MARK not in entry.text and find_message(entry.text) >= 0)
+    if entry.wrapping.is_json:
+        return True
+    start = find_message(entry.text)
+    return start >= 0 and ASTERISK_MARK not in entry.text[:start]
 
 
 def read_dump(entry: Entry, dialect: str) -> Frame | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redirectd.dialects.frame import Frame
+from redirectd.dialects.frame import Frame, Incomplete
 from redirectd.dialects.registry import by_name
 from tests.dialects.writers import PEER, Writer, dump_rsyslog_json, dump_traditional, journal
 
@@ -40,3 +40,13 @@ def test_a_quoted_header_begins_no_block(write: Writer, names: list[str], header
     assert found[0].payload.startswith(message[:80])
     assert found[0].peer is not None
     assert found[0].peer.address == PEER
+
+
+def test_a_dump_that_quotes_a_header_is_waited_for() -> None:
+    """A line of a live log that is not whole yet is waited for, whatever its message quotes; another's block is not."""
+    message = b'SIP/2.0 301 Moved\r\nContact: "<--- x" <sip:new@p.test>\r\n\r\n'
+    log = dump_traditional(message).log.removesuffix(b"\n")
+    dialect = by_name("kamailio-dump")
+    assert isinstance(dialect.frame(log, log.index(b"SIP/2.0 301"), final=False), Incomplete)
+    log = log.replace(b"REPLY DUMP", HEADERS["chan_sip"])
+    assert dialect.frame(log, log.index(b"SIP/2.0 301"), final=False) is None
