@@ -120,7 +120,9 @@ def _drop_generations(connection: Connection, node: str, count: int) -> int:
 
 
 def vacuum(database: Database) -> int:
-    """Gives free pages of an SQLite file back to the disk where they are a quarter of it; the bytes it shrank by.
+    """Gives free pages of an SQLite file back to the disk where they are a quarter of it, and empties its log.
+
+    Returns the bytes by which `Database.file_bytes`, which status shows, is smaller than before.
 
     Needs the file's size once more on the disk while it runs, and locks it: readers wait. Other databases do this by
     themselves (PostgreSQL's autovacuum) or keep the space for new rows (InnoDB).
@@ -128,7 +130,7 @@ def vacuum(database: Database) -> int:
     file = database.file
     if file is None or not file.exists():
         return 0
-    before = file.stat().st_size
+    before = database.file_bytes()
     # Past SQLAlchemy, which would open a transaction, and VACUUM runs outside of one.
     connection = database.engine.raw_connection()
     try:
@@ -144,4 +146,4 @@ def vacuum(database: Database) -> int:
         ) from error
     finally:
         connection.close()
-    return max(0, before - file.stat().st_size)
+    return max(0, before - database.file_bytes())

@@ -154,9 +154,7 @@ def _waiting(connection: Connection) -> list[Document]:
 def _size(database: Database, connection: Connection) -> int | None:
     """Bytes on disk; None where the server does not say."""
     if database.backend == "sqlite":
-        file = database.file
-        parts = [] if file is None else [file, file.with_name(file.name + "-wal")]
-        return sum(part.stat().st_size for part in parts if part.exists())
+        return database.file_bytes()
     if database.backend == "postgresql":
         return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
     found = connection.execute(

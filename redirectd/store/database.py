@@ -64,6 +64,13 @@ class Database:
         name = self._url.database
         return Path(name) if self.backend == "sqlite" and name and name != ":memory:" else None
 
+    def file_bytes(self) -> int:
+        """What an SQLite database takes on the disk, its write-ahead log included; 0 where there is no file."""
+        if (file := self.file) is None:
+            return 0
+        parts = (file, file.with_name(file.name + "-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One write transaction: committed on leaving, rolled back on an exception. Raises StoreError."""

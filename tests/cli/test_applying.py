@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 from tests.cli.conftest import Cli
 
@@ -96,6 +97,20 @@ def test_a_newer_database_is_told_and_not_read(filled: Cli) -> None:
     current = filled("db", "current", "--json").json
     assert (current["upgrade_needed"], current["newer"]) == (False, True)
     assert "db upgrade" not in filled("db", "current").out
+
+
+def test_what_prune_frees_is_what_status_shows_less(filled: Cli) -> None:
+    """The bytes that `db prune` says it freed are those by which `status` is smaller, the write-ahead log included."""
+    with closing(
+        sqlite3.connect(filled.folder / "redirectd.db")
+    ) as elsewhere:  # as the service's: the log stays beside
+        elsewhere.execute("SELECT 1 FROM alembic_version").fetchone()
+        filled("reject", "1")
+        before = filled("status", "--json").json["database"]["bytes"]
+        freed = filled("db", "prune", "--json").json["freed_bytes"]
+        after = filled("status", "--json").json["database"]["bytes"]
+    assert freed > 0
+    assert freed == before - after
 
 
 def test_db(cli: Cli) -> None:

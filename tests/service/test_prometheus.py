@@ -77,6 +77,8 @@ WELL = {
     'redirectd_job_missed_total{task="apply"}': "1x4400",
     'redirectd_job_skipped_total{task="apply"}': "1x4400",
     'redirectd_job_last_run_timestamp_seconds{task="apply"}': "0+60x4400",
+    'redirectd_job_runs_total{task="apply"}': "0+1x4400",
+    "redirectd_start_time_seconds": "0x4400",
     "redirectd_paused": "0x4400",
     'redirectd_generation_rolled_back{node="n"}': "0x4400",
     'redirectd_targets_waiting{node="n"}': "0x4400",
@@ -159,7 +161,7 @@ def test_the_rules_are_loaded_and_can_be_evaluated(server: Prometheus) -> None:
 
 def test_every_series_of_the_rules_is_scraped(server: Prometheus) -> None:
     """What an alert looks at is there while all is well: an absent series would keep it silent for ever."""
-    for name, selector in set(re.findall(r"((?:redirectd|node)_\w+|up)(\{[^}]*\})?[ \[]", _expressions())):
+    for name, selector in set(re.findall(r"((?:redirectd|node)_\w+|up)(\{[^}]*\})?[ \[)]", _expressions())):
         until(lambda: server.query(name + selector), name + selector, seconds=150)  # noqa: B023
 
 
@@ -200,6 +202,16 @@ def test_each_alert_fires(tmp_path: Path, alert: str) -> None:
     series, at = FIRING[alert]
     firing = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
     assert promtool_test(tmp_path, series, at, firing, [1.0]) == ""
+
+
+def test_an_apply_that_never_ran_is_overdue(tmp_path: Path) -> None:
+    """Where it is scheduled and has no last run, its time counts from the start; where it is not, nothing is late."""
+    firing = 'count(ALERTS{alertname="RedirectdApplyOverdue",alertstate="firing"})'
+    series = {"redirectd_start_time_seconds": "0x90", "redirectd_paused": "0x90"}
+    assert promtool_test(tmp_path, series, "66m", firing, []) == ""
+    scheduled = {**series, 'redirectd_job_runs_total{task="apply"}': "0x90"}
+    assert promtool_test(tmp_path, scheduled, "59m", firing, []) == ""
+    assert promtool_test(tmp_path, scheduled, "66m", firing, [1.0]) == ""
 
 
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:

@@ -71,8 +71,10 @@ def prune_command(app: App, *, as_json: bool) -> None:
 
     keep = app.config.retention
     retention = Retention(evidence=keep.evidence, quarantine=keep.quarantine, generations=keep.generations)
+    before = app.database.file_bytes()
     pruned = prune(app.database, retention, node=app.config.node, now=app.now())
-    freed = vacuum(app.database)
+    vacuum(app.database)
+    freed = max(0, before - app.database.file_bytes())  # as `status` shows it: dropping rows made the log grow first
     counts = asdict(pruned)
     if as_json:
         emit_json({**counts, "freed_bytes": freed})
