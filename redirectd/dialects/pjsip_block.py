@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from redirectd.dialects.envelope import Entry, Writer
 from redirectd.dialects.extent import carve, find_message
 from redirectd.dialects.frame import Direction, Frame, Peer
+from redirectd.dialects.pjsip_packet import message_ends
 from redirectd.dialects.window import Window
 
 HEAD = b"<--- "
@@ -26,6 +28,11 @@ class BlockHeader:
     size: int
     direction: Direction
     peer: Peer
+
+    @property
+    def of_stream(self) -> bool:
+        """Whether the message was read from a connection, where more can have come with it (`pjsip_packet`)."""
+        return self.direction is Direction.RECEIVED and self.peer.transport != "udp"
 
 
 def read_header(text: Window, at: int) -> BlockHeader | None:
@@ -53,6 +60,11 @@ def read_block(entry: Entry, dialect: str) -> Frame | None:
         return None
     begin = header.end + 1
     payload = text[begin : begin + header.size]
+    ends = message_ends(text, begin, len(text), header.size) if header.of_stream else ()
+    for first, end in pairwise((begin, *ends)):
+        if end - first == header.size:
+            payload = text[first:end]
+            break
     cut = False
     if len(payload) < header.size:
         payload, cut = carve(text, begin, stripped=entry.writer is Writer.JOURNAL and not entry.cut)

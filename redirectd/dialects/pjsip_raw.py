@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
-from redirectd.dialects.enclosure import lowest
+from redirectd.dialects.enclosure import body_reaches, lowest
 from redirectd.dialects.entry_buffer import ENTRY_BUFFER, full_buffer
 from redirectd.dialects.extent import measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.pjsip_block import HEAD, BlockHeader, read_header
+from redirectd.dialects.pjsip_packet import message_ends
 from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
-_SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)")
+_SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)( from [TW])?")
 _LARGE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{4,6}) bytes\)")
+_STREAMS = (b" bytes) from T", b" bytes) from W")
 _SMALL = 1200
 """Bytes that a block of less than 1,000 takes, header and line ends included."""
 _LONGEST_HEADER = 160
@@ -61,7 +64,7 @@ def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHead
         begin, size = match.start(), int(match[1])
         if begin < reached:
             continue
-        if begin + size + _LONGEST_HEADER <= header.start:
+        if begin + size + _LONGEST_HEADER <= header.start and not match[2]:
             reached = begin + size
             continue
         outer = read_header(window, begin)
@@ -76,6 +79,8 @@ def _outermost(window: Window, header: BlockHeader, *, final: bool) -> BlockHead
 
 def known_end(window: Window, header: BlockHeader, *, final: bool) -> int:
     """End of a block's message: by its count, or where Asterisk cut a longer one; -1 where neither fits the text."""
+    if len(ends := _packet(window, header)) > 1:
+        return ends[-1]
     end = _begin(window, header) + header.size
     if end - header.start > ENTRY_BUFFER - _LONGEST_LEAD and (full := _buffer_end(window, header)) >= 0:
         return full
@@ -89,6 +94,16 @@ def _begin(window: Window, header: BlockHeader) -> int:
     return header.end + (2 if window.startswith(b"\r\n", header.end) else 1)
 
 
+def _packet(window: Window, header: BlockHeader) -> tuple[int, ...]:
+    """Ends of the messages that a block of a stream's shows, where its count is the length of one of them."""
+    if not header.of_stream:
+        return ()
+    begin, full = _begin(window, header), full_buffer(window, header.start)
+    return message_ends(
+        window, begin, min(len(window), begin + REACH, full if full > begin else len(window)), header.size
+    )
+
+
 def _buffer_end(window: Window, header: BlockHeader) -> int:
     """Where Asterisk cut a block that was too long for its log; -1 where it did not."""
     end = full_buffer(window, header.start)
@@ -97,6 +112,8 @@ def _buffer_end(window: Window, header: BlockHeader) -> int:
 
 def _may_enclose(window: Window, low: int, position: int) -> bool:
     """Whether any block from `low` on is large enough to reach over `position`; most logs have none for most places."""
+    if any(window.rfind(mark, low, position) >= 0 for mark in _STREAMS) and body_reaches(window, low, position):
+        return True
     near = max(low, position - _SMALL)
     return any(
         match.start() + _LONGEST_HEADER + int(match[1]) >= position and _reaches(window, match.start(), position)
@@ -121,6 +138,16 @@ def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Frame
     end = begin + header.size
     if window[header.end : begin] not in (b"\n", b"\r\n", b""):
         return None
+    start, ends = block.start, _packet(window, header)
+    if ends and at >= ends[-1] and not final and window.find(b"\n[", ends[-1], begin + REACH) < 0:
+        return Incomplete(block.start)  # the packet's next message may still be on its way
+    if len(ends) > 1:
+        found = bisect_right(ends, at)
+        if found == len(ends):
+            return None
+        if found:
+            start = begin = ends[found - 1]
+        return _framed(window, block, start, (begin, ends[found]), cut=False)
     if end >= len(window) and not final:
         return Incomplete(block.start) if at < end else None
     cut = end > len(window)
@@ -128,15 +155,19 @@ def frame_raw(window: Window, at: int, block: RawBlock, *, final: bool) -> Frame
         known = known_end(window, header, final=True)
         end, cut = (known, known < end) if known >= 0 else _end_without_count(window, begin)
     behind = end + (2 if window.startswith(b"\r\n", end) else window.startswith(b"\n", end))
-    if at >= behind:
-        return None
+    return _framed(window, block, start, (begin, end), cut=cut) if at < behind else None
+
+
+def _framed(window: Window, block: RawBlock, start: int, message: tuple[int, int], *, cut: bool) -> Frame:
+    end = message[1]
+    behind = end + (2 if window.startswith(b"\r\n", end) else window.startswith(b"\n", end))
     return Frame(
-        start=block.start,
+        start=start,
         end=min(behind, len(window)),
-        payload=bytes(window[begin:end]),
+        payload=bytes(window[message[0] : end]),
         dialect=block.dialect,
-        direction=header.direction,
-        peer=header.peer,
+        direction=block.header.direction,
+        peer=block.header.peer,
         stamp=block.stamp,
         cut=cut,
     )
