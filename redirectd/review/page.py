@@ -16,6 +16,7 @@ from redirectd.review.screening import suspects
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import RemapFilter, find, ids_of, of_ids, uris_of
 from redirectd.store.schema import in_service, remap, remap_method, remap_peer
+from redirectd.store.upsert import chunks
 
 CHUNK = 500
 """Remaps that are read at a time where a flag has to be worked out in Python."""
@@ -66,11 +67,19 @@ def page(connection: Connection, query: Query, policy: Policy, *, after: int = 0
 
 
 def matching(
-    connection: Connection, query: Query, policy: Policy, *, after: int = 0, chunk: int = CHUNK
+    connection: Connection,
+    query: Query,
+    policy: Policy,
+    *,
+    after: int = 0,
+    chunk: int = CHUNK,
+    also: Sequence[ColumnElement[bool]] = (),
 ) -> Iterator[Remap]:
-    """All remaps of a query, oldest id first, read in parts; no snapshot is held between two parts."""
+    """All remaps of a query that meet the conditions `also`, oldest id first, read in parts; no snapshot is held
+    between two parts."""
     size = max(chunk, CHUNK) if query.flag else chunk
-    wanted = replace(_filter(query), after_id=after, limit=size, also=_narrowing(connection, query, policy))
+    narrowed = [*also, *_narrowing(connection, query, policy)]
+    wanted = replace(_filter(query), after_id=after, limit=size, also=narrowed)
     while True:
         part, after, more = _part(connection, wanted, policy, query)
         flagged = [with_holds(one, policy) for one in part]
@@ -193,3 +202,12 @@ def ids(connection: Connection, query: Query, policy: Policy) -> list[int]:
     if query.flag is None:
         return ids_of(connection, _filter(query))
     return [one.id for one in matching(connection, query, policy)]
+
+
+def passing(connection: Connection, query: Query, policy: Policy, numbers: Sequence[int]) -> list[int]:
+    """Those of `numbers` that are in the query, in the order in which they are given."""
+    found: set[int] = set()
+    for part in chunks(numbers, CHUNK):
+        among = [remap.c.id.in_(part)]
+        found.update(one.id for one in matching(connection, query, policy, also=among))
+    return [number for number in numbers if number in found]

@@ -195,6 +195,20 @@ def test_r36_stale_comes_first_and_can_be_kept(filled: Cli) -> None:
     assert (shown["state"], shown["stale"], shown["audit"][-1]["action"]) == ("approved", False, "confirm")
 
 
+def test_r36_a_filter_passes_what_is_stale_too(filled: Cli) -> None:
+    """R36: a filter that an approved remap past its review date passes shows it, first; one that it fails does not."""
+    stale(filled, 7)
+    with reviewing(filled, "--flag", "stale") as terminal:
+        assert "1 waiting" in terminal.screen
+        assert "-- remap 7, user, approved ---" in terminal.screen
+        terminal.step("b", "nothing that is pending passes the filter")
+        assert "-- remap 7, user, approved ---" in terminal.step("fkind=user\n", "waiting")
+        assert ", gateway ---" in terminal.step("fkind=gateway\n", "waiting")
+        terminal.press("q")
+        terminal.end()
+    assert "nothing that waits passes flag=failing" in Terminal(filled, "--flag", "failing").end()
+
+
 def test_r35_a_revoked_one_can_be_given_back(filled: Cli) -> None:
     """R35: r revokes an approved one, and u makes the approval stand again, to the same URI."""
     stale(filled, 7)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from redirectd.review.page import Query, ids, matching, page
+from redirectd.review.page import Query, ids, matching, page, passing
 from redirectd.store.remap import State
 from tests.review.world import NOW, STRANGER, World
 
@@ -85,3 +85,15 @@ def test_what_the_database_sorts_out_by_flag_is_never_missed(many: World, flag: 
         query = Query(flag=flag)
         assert ids(connection, query, many.policy) == expected
         assert [one.id for one in page(connection, query, many.policy, limit=limit).remaps] == expected[:limit]
+
+
+def test_passing_keeps_the_order_that_is_given(many: World) -> None:
+    """Of ids in any order and number, those that a query has are left, in that order; other ids are never added."""
+    query = replace(PENDING, flag="none", now=NOW)
+    with many.database.read() as connection:
+        wanted = ids(connection, query, many.policy)
+        given_ids = [one.id for one in many.all()][::-1] + list(range(1000, 2200))
+        assert passing(connection, query, many.policy, given_ids) == wanted[::-1]
+        assert passing(connection, query, many.policy, wanted[1:2]) == wanted[1:2]
+        assert passing(connection, query, many.policy, []) == []
+    assert len(wanted) > 2

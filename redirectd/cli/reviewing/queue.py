@@ -1,4 +1,4 @@
-"""What a sitting still has to show: by filter, what is failing or stale first."""
+"""What a sitting still has to show: what passes the filter, what is failing or stale first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from redirectd.cli.filters import Filters
 from redirectd.config.policy import Policy
 from redirectd.review.attention import attention
-from redirectd.review.page import ids
+from redirectd.review.page import ids, passing
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 
@@ -31,10 +31,12 @@ class Queue:
 
     def begin(self) -> int:
         """Reads what waits now, from the first on; gives how much it is."""
-        first: list[int] = []
-        if self.filters.is_empty:
-            with self.database.read() as connection:
-                first = attention(connection, now=self.clock())
+        now = self.clock()
+        approved = self.filters.query([State.APPROVED], now)
+        with self.database.read() as connection:
+            first = attention(connection, now=now)
+            if not self.filters.is_empty:
+                first = passing(connection, approved, self.policy, first)
         self._waiting = [*first, *self.pending()]
         return len(self._waiting)
 
