@@ -25,10 +25,10 @@ def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, y
     On a terminal the number of a filter's remaps is asked back, unless `yes`; a script has said what it wants.
     Raises UsageError for names and a filter together, and for neither.
     """
-    from redirectd.review.decide import TRANSITIONS
     from redirectd.review.flags import FAILING, STALE
     from redirectd.review.page import ids
     from redirectd.store.remap import State
+    from redirectd.store.states import TRANSITIONS
 
     if names and not filters.is_empty:
         raise UsageError(f"redirectd {action}", "it takes ids or a filter, not both", "leave one of them out")

@@ -1,33 +1,21 @@
-"""The one state machine of a remap: approve, reject, revoke, reopen, expire; each change with its audit entry (R35)."""
+"""What a person or the time decides: approve, reject, revoke, reopen, expire, as moves of the one state machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.review.approvals import Approvals
-from redirectd.sip.text import printable
 from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
-from redirectd.store.upsert import chunks
-from redirectd.store.wake import tell_nodes
-
-TRANSITIONS: Mapping[str, tuple[frozenset[State], State]] = {
-    "approve": (frozenset({State.PENDING}), State.APPROVED),
-    "reject": (frozenset({State.PENDING}), State.REJECTED),
-    "revoke": (frozenset({State.APPROVED}), State.REVOKED),
-    "reopen": (frozenset({State.REJECTED, State.REVOKED, State.SUPERSEDED, State.EXPIRED}), State.PENDING),
-    "supersede": (frozenset({State.APPROVED}), State.SUPERSEDED),
-    "expire": (frozenset({State.APPROVED}), State.EXPIRED),
-}
-"""For each action, the states it starts from and the state it ends in. There is no other way."""
+from redirectd.store.states import TRANSITIONS, Move, move_all, reopening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +48,6 @@ class Outcome:
 
     steps: list[Step] = field(default_factory=list)
     refused: dict[int, RedirectdError] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """A remap, as it was found, that goes to its next state; `values` are the other columns that change."""
-
-    found: Remap
-    action: str
-    reason: str
-    values: Mapping[str, object] = field(default_factory=dict)
 
 
 def load(connection: Connection, number: int) -> Remap:
@@ -134,7 +112,7 @@ def decide_all(
     if action == "approve":
         assert policy is not None, "an approval is judged by the policy"
         judge = Approvals(connection, list(found.values()), decision, policy, {} if taken is None else taken)
-    moves: list[_Move] = []
+    moves: list[Move] = []
     for number in wanted:
         try:
             if number not in found:
@@ -146,7 +124,7 @@ def decide_all(
             continue
         told.steps.append(step)
         moves += more
-    _write(connection, moves, decision)
+    move_all(connection, moves, at=decision.at, actor=decision.actor, force=decision.force)
     return told
 
 
@@ -174,65 +152,19 @@ def refuse_state(found: Remap, action: str) -> None:
         )
 
 
-def _plain(found: Remap, action: str, decision: Decision) -> tuple[Step, list[_Move]]:
-    values: dict[str, object] = {}
-    if action == "reopen":
-        choice = found.contacts[0].uri if len(found.contacts) == 1 and "ambiguous" not in found.flags else None
-        values |= {} if choice == found.new_uri else remaps.leading_to(found.kind, choice)
-    return Step(action, found), [_Move(found, action, decision.reason, values)]
+def _plain(found: Remap, action: str, decision: Decision) -> tuple[Step, list[Move]]:
+    move = reopening(found, decision.reason) if action == "reopen" else Move(found, action, decision.reason)
+    return Step(action, found), [move]
 
 
-def _approval(judge: Approvals, before: Remap) -> tuple[Step, list[_Move]]:
+def _approval(judge: Approvals, before: Remap) -> tuple[Step, list[Move]]:
     """The change of an approval, behind those of what it replaces (R30)."""
     found, replaced = judge.approved(before)
-    gone = [_Move(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
+    gone = [Move(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
     values: dict[str, object] = {
         "revalidate_after": judge.review_date,
         "replaces": replaced[0].id if replaced else None,
     }
     if found.new_uri != before.new_uri:
         values |= remaps.leading_to(found.kind, found.new_uri)
-    return Step("approve", before, replaced), [*gone, _Move(found, "approve", judge.decision.reason, values)]
-
-
-def _write(connection: Connection, moves: Sequence[_Move], decision: Decision) -> None:
-    """Moves remaps to their next states, unless somebody else has moved one meanwhile, and says so in the audit."""
-    alike: dict[tuple[str, State, tuple[tuple[str, object], ...]], list[int]] = {}
-    for move in moves:
-        alike.setdefault((move.action, move.found.state, tuple(move.values.items())), []).append(move.found.id)
-    for (action, before, values), numbers in alike.items():
-        for part in chunks(numbers):
-            changed = connection.execute(
-                update(table)
-                .where(table.c.id.in_(part), table.c.state == before)
-                .values(state=TRANSITIONS[action][1], decided_at=decision.at, decided_by=decision.actor, **dict(values))
-            )
-            if changed.rowcount != len(part):
-                raise _overtaken(part)
-    if any(State.APPROVED in {move.found.state, TRANSITIONS[move.action][1]} for move in moves):
-        tell_nodes(connection)
-    audit.append_all(connection, [_entry(move, decision) for move in moves])
-
-
-def _overtaken(numbers: Sequence[int]) -> RedirectdError:
-    where = f"remap {numbers[0]}" if len(numbers) == 1 else f"one of the remaps {numbers[0]} to {numbers[-1]}"
-    return RedirectdError(where, "somebody else has just decided on it", f"look again: redirectd show {numbers[0]}")
-
-
-def _entry(move: _Move, decision: Decision) -> audit.Entry:
-    found = move.found
-    return audit.Entry(
-        at=decision.at,
-        actor=decision.actor,
-        action=move.action,
-        remap_id=found.id,
-        old_state=found.state,
-        new_state=TRANSITIONS[move.action][1],
-        reason=printable(move.reason),
-        detail={
-            "old_uri": found.old_uri,
-            "new_uri": move.values.get("new_uri") or found.new_uri,
-            "force": decision.force,
-            "flags": sorted(found.flags),
-        },
-    )
+    return Step("approve", before, replaced), [*gone, Move(found, "approve", judge.decision.reason, values)]

@@ -25,6 +25,7 @@ from redirectd.store.database import Database
 from redirectd.store.remap import State, Target
 from redirectd.store.remaps import leading_to
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.states import BIRTHS
 
 _METHODS = {"user": "INVITE", "gateway": "OPTIONS", "registrar": "REGISTER"}
 
@@ -197,7 +198,7 @@ def _fault(why: str) -> RedirectdError:
 
 def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Decision) -> int:
     """A new remap, and its audit entry. One that is approved elsewhere begins as pending."""
-    state = State.PENDING if one.state is State.APPROVED else one.state
+    state = one.state if one.state in BIRTHS["import"] else State.PENDING
     first = one.first_seen or one.last_seen or decision.at
     last = max(one.last_seen or first, first)
     told = {target.uri: target for target in one.contacts}

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, update
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.confirm import confirm
-from redirectd.review.decide import TRANSITIONS, Decision, Step, approve, decide_all, load, reopen, revoke
+from redirectd.review.decide import Decision, Step, approve, decide_all, load, reopen, revoke
 from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
+from redirectd.store.states import TRANSITIONS
 
 
 def do_approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:

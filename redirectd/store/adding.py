@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, literal_column, select, update
+from sqlalchemy import Connection, bindparam, case, literal_column, update
 
 from redirectd.collect.answer import WHOLE
 from redirectd.collect.verdict import Learnt
-from redirectd.store import audit
+from redirectd.store import audit, remaps
 from redirectd.store.bulk import run_many
 from redirectd.store.known import Known
+from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
-from redirectd.store.remaps import leading_to
 from redirectd.store.schema import remap
-from redirectd.store.upsert import chunks
+from redirectd.store.states import move_all, reopening
 
 ACTOR = "redirectd"
 """Who the audit names for what no person decided."""
@@ -106,26 +106,14 @@ def as_json(texts: Mapping[str, str]) -> str:
 
 def _put_back(connection: Connection, last_seen: dict[int, datetime], now: datetime) -> None:
     """Remaps that were superseded or have expired wait for review again when they are told anew (R18, R30)."""
-    for part in chunks(last_seen):
-        query = select(remap).where(remap.c.id.in_(part), remap.c.state.in_(_PUT_BACK)).order_by(remap.c.id)
-        for row in connection.execute(query).all():
-            if row.decided_at is not None and row.decided_at < last_seen[row.id]:
-                _reopen(connection, row, now)
-
-
-def _reopen(connection: Connection, row: Any, now: datetime) -> None:  # noqa: ANN401 - a row of `remap`
-    choice = None if "ambiguous" in json.loads(row.flags) else row.new_uri
-    values = {"state": State.PENDING, "replaces": None, "decided_at": now, "decided_by": ACTOR}
-    values |= leading_to(row.kind, choice)
-    connection.execute(update(remap).where(remap.c.id == row.id).values(**values))
-    entry = audit.Entry(
-        at=now,
-        actor=ACTOR,
-        action="reopen",
-        remap_id=row.id,
-        old_state=row.state,
-        new_state=State.PENDING,
-        reason="it was seen again",
-        detail={"old_uri": row.old_uri, "new_uri": row.new_uri},
-    )
-    audit.append(connection, entry)
+    if not last_seen:
+        return
+    take_turn(connection, audit.TURN)
+    found = remaps.of_ids(connection, sorted(last_seen))
+    moves = [
+        reopening(one, "it was seen again")
+        for one in found
+        if one.state in _PUT_BACK and one.decided_at is not None and one.decided_at < last_seen[one.id]
+    ]
+    if moves:
+        move_all(connection, moves, at=now, actor=ACTOR)

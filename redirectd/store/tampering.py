@@ -7,7 +7,7 @@ the hash of an older entry, kept elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ def tamperings(connection: Connection) -> Iterator[Tampering]:
         yield cut
     for number, why in _remaps(connection):
         yield Tampering(f"remap {number}", why)
+    for number in _removed(connection):
+        yield Tampering(f"remap {number}", "it was removed, and the audit tells of decisions on it")
 
 
 def _cut_off(connection: Connection) -> Tampering | None:
@@ -54,15 +56,32 @@ def _remaps(connection: Connection) -> Iterator[tuple[int, str]]:
     states = {row.remap_id: row.new_state for row in _newest(connection, audit.c.new_state.is_not(None))}
     approvals = {row.remap_id: row.detail for row in _newest(connection, audit.c.action == "approve")}
     decided = or_(remap.c.state != State.PENDING, remap.c.id.in_(select(audit.c.remap_id)))
-    query = select(remap.c.id, remap.c.state, remap.c.old_uri, remap.c.new_uri).where(decided).order_by(remap.c.id)
+    query = select(remap).where(decided).order_by(remap.c.id)
     for row in connection.execute(query):
         told = states.get(row.id, State.PENDING.value)
         if row.state != told:
             yield row.id, f"it is {row.state}, and the audit's last word on it is {told}"
-        elif row.state == State.APPROVED and row.id in approvals:
-            was = json.loads(approvals[row.id])
-            if (was.get("old_uri"), was.get("new_uri")) != (row.old_uri, row.new_uri):
-                yield row.id, f"it moves {row.old_uri} to {row.new_uri}, and something else was approved"
+        elif row.state == State.APPROVED and (why := _unlike(row, json.loads(approvals.get(row.id, "null")))):
+            yield row.id, why
+
+
+def _unlike(row: Row[Any], was: Mapping[str, object] | None) -> str | None:
+    """What of an approved remap is not as it was approved; older entries do not tell of kind and lifetime."""
+    if was is None:
+        return None
+    if (was.get("old_uri"), was.get("new_uri"), was.get("kind", row.kind)) != (row.old_uri, row.new_uri, row.kind):
+        return f"it moves the {row.kind} {row.old_uri} to {row.new_uri}, and something else was approved"
+    end = row.expires_at.isoformat() if row.expires_at else None
+    if was.get("expires_at", end) != end:
+        return f"it ends {end or 'never'}, and was approved to end {was['expires_at'] or 'never'}"
+    return None
+
+
+def _removed(connection: Connection) -> Iterator[int]:
+    """Remaps that were decided on and are gone: redirectd removes only ones that nobody has decided on."""
+    known = select(remap.c.id).where(remap.c.id == audit.c.remap_id).exists()
+    query = select(audit.c.remap_id).where(audit.c.remap_id.is_not(None), audit.c.action != "note", ~known)
+    yield from connection.scalars(query.distinct().order_by(audit.c.remap_id))
 
 
 def _newest(connection: Connection, wanted: ColumnElement[bool]) -> Iterator[Row[Any]]:

@@ -19,6 +19,7 @@ from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import metadata
 from redirectd.store.schema import remap as table
+from redirectd.store.states import TRANSITIONS, Move, move_all
 from tests.review.world import NOW, POLICY, World
 
 COMMANDS = ("approve", "reject", "revoke", "reopen")
@@ -83,7 +84,7 @@ def test_r35_a_decision_that_somebody_overtook_is_refused(world: World) -> None:
         before = decide.load(connection, number)
     _do(world, "reject", number)
     with world.database.begin() as connection, pytest.raises(RedirectdError, match="somebody else"):
-        decide._write(connection, [decide._Move(before, "approve", "")], BY)
+        move_all(connection, [Move(before, "approve", "")], at=NOW, actor="eva")
     assert world.get(number).state is State.REJECTED
 
 
@@ -94,12 +95,12 @@ def test_every_wrong_step_names_the_right_ones(world: World, state: State) -> No
     with world.database.begin() as connection:
         connection.execute(table.update().values(state=state))
     for action in COMMANDS:
-        if state in decide.TRANSITIONS[action][0]:
+        if state in TRANSITIONS[action][0]:
             continue
         with pytest.raises(RedirectdError) as refused:
             _do(world, action, number)
         named = {word for word in COMMANDS if f"redirectd {word} " in refused.value.what_to_do}
-        assert named == {name for name in COMMANDS if state in decide.TRANSITIONS[name][0]}
+        assert named == {name for name in COMMANDS if state in TRANSITIONS[name][0]}
 
 
 def test_an_unknown_id_or_contact_is_a_usage_error(world: World) -> None:

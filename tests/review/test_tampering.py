@@ -21,6 +21,7 @@ from redirectd.review.confirm import confirm
 from redirectd.review.decide import Decision
 from redirectd.review.undo import do_approve, do_confirm, do_revoke, set_note, undo
 from redirectd.store import audit
+from redirectd.store.states import BIRTHS, TRANSITIONS
 from redirectd.store.tampering import Tampering, tamperings
 from tests.review.world import NOW, POLICY, World
 
@@ -90,6 +91,32 @@ WAYS = {
         ["update remap set new_uri = 'sip:a@evil.example' where id = 1"],
         ["remap 1"],
     ),
+    "an approved one of another old URI": (
+        ["update remap set old_uri = 'sip:boss@old.example' where id = 2"],
+        ["remap 2"],
+    ),
+    "an approved user made a gateway": (["update remap set kind = 'gateway' where id = 1"], ["remap 1"]),
+    "an approved one given an end": (
+        ["update remap set expires_at = '2020-01-01 00:00:00.000000' where id = 1"],
+        ["remap 1"],
+    ),
+    "a rejected one made new again": (["update remap set state = 'pending' where id = 3"], ["remap 3"]),
+    "an approved one revoked by hand": (["update remap set state = 'revoked' where id = 1"], ["remap 1"]),
+    "an approved one put in": (
+        [
+            "insert into remap (id, identity, old_hash, state, kind, old_key, old_uri, new_uri, contacts, flags, "
+            "facts, calls, first_seen, last_seen, note) "
+            "select 9, 'x', 'x', 'approved', kind, 'x', 'sip:x@old.example', "
+            "'sip:x@evil.example', contacts, flags, facts, calls, first_seen, last_seen, note from remap where id = 1"
+        ],
+        ["remap 9"],
+    ),
+    "an approved one taken out": (["delete from remap where id = 1"], ["remap 1"]),
+    "a rejected one taken out": (["delete from remap where id = 3"], ["remap 3"]),
+    "a pending one with nothing but a note taken out, as a retracted answer may": (
+        ["delete from remap where id = 5"],
+        [],
+    ),
 }
 
 
@@ -148,11 +175,28 @@ STEPS = [
 ]  # fmt: skip
 
 
+WATCH = """
+create trigger if not exists {name} after {event} on remap begin
+    insert into seen_states select new.id, {before}, new.state where {before} is not new.state;
+end
+"""
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 5)), min_size=4, max_size=12))
 def test_r35_redirectd_itself_is_never_suspected(world: World, steps: list[tuple[Step, int]]) -> None:
-    """R35: after any decisions and undone ones, with targets replaced, chosen and seen again, all is accounted for."""
+    """R35: after any decisions and undone ones, with targets replaced, chosen and seen again, all is accounted for.
+
+    The database itself writes down each change of a state: it is a way of the state machine, and the audit tells of it.
+    """
     base = len(world.all())
+    change(
+        world,
+        "create table if not exists seen_states (remap_id integer, was text, is_now text)",
+        "delete from seen_states",
+        WATCH.format(name="watch_update", event="update of state", before="old.state"),
+        WATCH.format(name="watch_insert", event="insert", before="null"),
+    )
 
     def tell(hours: float) -> None:
         for old, new in (("a", "b"), ("a", "c"), ("b", "d"), ("a", "e"), ("f", "gh")):
@@ -166,6 +210,14 @@ def test_r35_redirectd_itself_is_never_suspected(world: World, steps: list[tuple
         if index % 4 == 0:
             tell(index + 0.5)
     assert seen(world) == []
+    with world.database.read() as connection:
+        went = [tuple(row) for row in connection.execute(text("select * from seen_states order by rowid"))]
+        told = {number: audit.entries_of(connection, number) for number in {one[0] for one in went}}
+    ways = {(start, end) for starts, end in TRANSITIONS.values() for start in starts}
+    assert {one[1:] for one in went} <= ways | {(None, start) for start in BIRTHS["learn"]}
+    for number, entries in told.items():
+        audited = [(one.old_state, one.new_state) for one in entries if one.old_state != one.new_state]
+        assert [one[1:] for one in went if one[0] == number and one[1] is not None] == audited
 
 
 def test_r35_check_tells_of_it(decided: World, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def _numbers(app: App, action: str, names: list[str], told: _Told) -> list[int]:
 def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
     """The remap of an old URI that the action can be done to."""
     from redirectd.cli.named import named
-    from redirectd.review.decide import TRANSITIONS
+    from redirectd.store.states import TRANSITIONS
 
     found = named(connection, what, app.config.rules())
     fitting = [remap for remap in found if remap.state in TRANSITIONS[action][0]]
@@ -249,8 +249,8 @@ def _document(app: App, told: _Told) -> dict[str, Any]:
 def _tell_done(app: App, action: str, told: _Told) -> None:
     """A line for each, or their number where they would fill screens."""
     from redirectd.cli.remapview import new_text
-    from redirectd.review.decide import TRANSITIONS
     from redirectd.store.remaps import of_ids
+    from redirectd.store.states import TRANSITIONS
 
     if not told.done and not told.errors:
         note(f"there is nothing to {action}: no remap passes the filter")
