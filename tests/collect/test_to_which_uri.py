@@ -128,6 +128,14 @@ def test_r18_a_finite_lifetime_is_held_with_its_deadline(contact: str, header: s
     assert learnt.deadline(NOW) == SEEN + timedelta(seconds=seconds)
 
 
+def test_r18_of_several_contacts_the_soonest_end_counts() -> None:
+    """R18, R15: the deadline of several Contacts is that of the one that ends first, wherever it stands."""
+    two = ("<sip:one@place.test>;expires=60, <sip:two@place.test>;expires=90", "<sip:two@place.test>;expires=60")
+    for contacts in (two[0], f"{NEW};expires=90, {two[1]}"):
+        (learnt,) = told(contacts).learnt
+        assert learnt.deadline(NOW) == SEEN + timedelta(seconds=60)
+
+
 def test_r18_a_log_without_times_counts_from_its_reading() -> None:
     """R18: where the log has no time the deadline counts from when it was read, and is never missing."""
     log = call(response("301 Moved", NEW + ";expires=60")).replace(b"[Nov 22 16:26:04]", b"[]")
