@@ -229,6 +229,7 @@ def test_proposals(cli: Cli, decision: str) -> None:
     file.write_text("old_uri,new_uri\n" + "\n".join([*rows, "sip:x@127.0.0.1,sip:y@127.0.0.3"]) + "\n")
     cli("import", file)
     with reviewing(cli) as terminal:
+        assert "7 waiting; 1 host may have moved as a whole: p\n" in terminal.screen
         terminal.press("p")
         screen = terminal.until("Enter: none):")
         assert "6 of 7 users (86 %) moved so" in screen

@@ -14,8 +14,9 @@ from redirectd.review.chain import sip
 from redirectd.review.decide import Decision
 from redirectd.review.flags import REDUNDANT
 from redirectd.review.page import Query, page
-from redirectd.review.proposals import Move, Proposal, accept, decline, proposals, propose
+from redirectd.review.proposals import Proposal, Reader, accept, decline, proposals, propose
 from redirectd.review.undo import undo
+from redirectd.sip.routekey import route_key
 from redirectd.store.remap import State
 from tests.review.world import NOW, POLICY, STRANGER, World
 
@@ -134,12 +135,14 @@ moves = st.lists(
 @given(moves, st.integers(2, 6), st.integers(51, 100))
 def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: int, percent: int) -> None:
     """Counted user by user: a proposal is made exactly where one host has enough of them, and covers those."""
-    given_moves = [Move(number, sip(old), sip(new), state) for number, (old, new, state) in enumerate(told, 1)]
+    reader = Reader()
+    given_moves = [
+        reader.move(number, str(route_key(sip(old))), new, state) for number, (old, new, state) in enumerate(told, 1)
+    ]
     by_user: dict[str, set[str | None]] = defaultdict(set)
-    for move in given_moves:
-        assert move.new is not None
-        plain = move.state is not State.REJECTED and move.new.user == move.old.user
-        by_user[str(move.old.user)].add(move.new.host if plain else None)
+    for old, new, state in told:
+        plain = state is not State.REJECTED and sip(new).user == sip(old).user
+        by_user[str(sip(old).user)].add(sip(new).host if plain else None)
     counts = {
         host: sum(went == {host} for went in by_user.values()) for host in ("a.example", "b.example", "c.example")
     }
@@ -151,4 +154,23 @@ def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: 
     for one in found:
         assert (counts[one.new.host], len(by_user)) == (one.users, one.total)
         assert set(one.covered) | set(one.exceptions) == {move.id for move in given_moves}
-        assert all(by_user[str(move.old.user)] == {one.new.host} for move in given_moves if move.id in one.covered)
+        assert all(by_user[move.user] == {one.new.host} for move in given_moves if move.id in one.covered)
+
+
+@given(
+    st.sampled_from(["alice", "%61lice", "ALICE", "a%40b", "a%40B", "a;x=1", "a;x=1:secret", "%E6%9d"]),
+    st.sampled_from(["", "alice@", "%61lice@", "alice:secret@", "ALICE@", "a%40b@", "a%40B@", "a;x=1@", "%e6%9D@"]),
+    st.sampled_from(["sip", "SIP", "sips"]),
+    st.sampled_from(["h.example", "H.example.", "h.example:5060", "h.example;Transport=TCP;x=y", "[2001:DB8::1]?a=b"]),
+)
+def test_r24_a_move_is_read_as_its_route_keys(user: str, name: str, scheme: str, place: str) -> None:
+    """R24: however both sides are written, a move leads to the new URI's place exactly if the user part is the same."""
+    old, new = f"sip:{user}@old.example", f"{scheme}:{name}{place}"
+    key, moved_to = route_key(sip(old)), route_key(sip(new))
+    reader = Reader()
+    for _ in range(2):
+        move = reader.move(1, str(key), new, State.PENDING)
+        assert (move.user, move.old) == (key.user, key.without_user)
+        assert move.new == (moved_to.without_user if moved_to.user == key.user else None)
+    assert reader.move(1, str(key), new, State.REJECTED).new is None
+    assert reader.move(1, str(key), None, State.PENDING).new is None

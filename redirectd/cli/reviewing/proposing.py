@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from redirectd.cli.reviewing.card import proposal_lines
 from redirectd.cli.reviewing.desk import WHY, Deed, Desk, Turn
-from redirectd.review.proposals import accept, decline, proposals
+from redirectd.review.proposals import accept, decline, is_quick, proposals
 
 SHOWN = 9
+
+
+def proposals_told(desk: Desk) -> str:
+    """That there are some, for who would never look for them; where that takes long, the key alone."""
+    with desk.database.read() as connection:
+        if not is_quick(connection):
+            return "; p looks for hosts that moved as a whole"
+        count = len(proposals(connection, desk.policy))
+    return f"; {count} host{'' if count == 1 else 's'} may have moved as a whole: p" if count else ""
 
 
 def choose_proposal(desk: Desk) -> Turn:

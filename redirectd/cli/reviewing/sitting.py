@@ -11,7 +11,7 @@ from redirectd.cli.reviewing.card import card, title
 from redirectd.cli.reviewing.deciding import approve, choice, keep, note, reject, skip
 from redirectd.cli.reviewing.desk import Desk, Turn
 from redirectd.cli.reviewing.keys import QUIT, REDRAW
-from redirectd.cli.reviewing.proposing import choose_proposal
+from redirectd.cli.reviewing.proposing import choose_proposal, proposals_told
 from redirectd.cli.reviewing.undoing import undo_last
 from redirectd.cli.reviewing.words import FILTER_HELP, HELP, NOTHING, filter_text, keys_for, read_filter
 from redirectd.errors import RedirectdError, StoreError
@@ -31,7 +31,7 @@ def sit(desk: Desk) -> None:
     if not total:
         _say_nothing(desk)
         return
-    desk.say(f"{total:,} waiting")
+    desk.say(f"{total:,} waiting{proposals_told(desk)}")
     while True:
         number = desk.queue.next()
         if (_one(desk, number) if number is not None else _at_end(desk)) is Turn.END:
