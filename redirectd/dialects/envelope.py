@@ -96,7 +96,7 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry:
         return _json_entry(line.start, raw, at - line.start, torn=torn, cut=not line.ended)
     text = raw.rstrip(b"\n")
     head = line_head(text)
-    escaped = b"#01" in text and (b"#015" in text or not text.endswith(b"\r"))  # where a CR stands, none are escaped
+    escaped = b"#01" in text and not (text.endswith(b"\r") and _stands_raw(window, line, text))
     octal = escaped or (head.syslog and _LETTERED_LINE_END in text)
     return Entry(
         start=line.start,
@@ -109,6 +109,14 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry:
         cut=line.end - line.start >= REACH and not line.ended,
         torn=torn,
     )
+
+
+def _stands_raw(window: Window, line: Line, text: bytes) -> bool:
+    """Whether a line that ends with a CR is of a raw message: where a CR stands, none are escaped.
+
+    A reason phrase can hold `#015`; but in a copy of an escaped log with CR LF, each line has a log's head.
+    """
+    return b"#015" not in text or (line.ended and not line_head(bytes(window[line.end : line.end + 64])).syslog)
 
 
 def _object(window: Window, line: Line, at: int) -> Line:

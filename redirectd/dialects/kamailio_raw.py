@@ -86,9 +86,16 @@ def _nearest(window: Window, at: int) -> Start | None:
             return None
         found = _entry_start(window, mark)
         if found:
-            return found
+            return _first_of_line(window, found)
         stop = mark
     return None
+
+
+def _first_of_line(window: Window, found: Start) -> Start:
+    """A reason phrase can hold another status line: the first one on the line is the message's (R2)."""
+    line = window.rfind(b"\n", max(0, found.start - _START_LINE_REACH), found.start) + 1
+    first = find_message(window, line, found.start)
+    return (first >= 0 and _entry_start(window, first)) or found
 
 
 def _entry_start(window: Window, mark: int) -> Start | None:
@@ -100,7 +107,8 @@ def _entry_start(window: Window, mark: int) -> Start | None:
         start = request_line_start(window, mark - 1, max(0, mark - _START_LINE_REACH)) if mark else -1
     newline = window.find(b"\n", mark, mark + _START_LINE_REACH)
     line_end = newline if newline >= 0 else min(len(window), mark + _START_LINE_REACH)
-    if start < 0 or _ESCAPED.search(window, mark, line_end) or _is_entry(window, line_end + 1):
+    escaped = not window.endswith(b"\r", mark, line_end) and _ESCAPED.search(window, mark, line_end)
+    if start < 0 or escaped or _is_entry(window, line_end + 1):
         return None
     entry = start
     for _ in range(_LEAD_LINES):
