@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,14 +37,14 @@ class Program:
         self.config = folder / "redirectd.toml"
         self.config.write_text(CONFIG + TARGET)
         self.out, self.err = b"", b""
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("REDIRECTD_")}
 
     def __call__(
         self, *args: object, code: int = 0, stdin: bytes = b"", start: tuple[str, ...] = (str(SCRIPT),)
     ) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("REDIRECTD_")}
         done = subprocess.run(
             [*start, "--config", self.config, *map(str, args)],
-            input=stdin, capture_output=True, cwd=self.folder, env=environment, timeout=60, check=False,
+            input=stdin, capture_output=True, cwd=self.folder, env=self.environment, timeout=60, check=False,
         )  # fmt: skip
         self.out, self.err = done.stdout, done.stderr
         assert done.returncode == code, done
@@ -162,3 +165,106 @@ def test_all_faults_of_a_configuration_at_once(program: Program, command: list[s
     program(*command, "--json", code=2)
     assert program.out == b""
     assert str(program.config).encode() in program.err
+
+
+class WrongServer(BaseHTTPRequestHandler):
+    """A Kamailio that says Ok to every reload and shows rows of its own afterwards."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Answers one JSON-RPC request."""
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(request["method"])
+        item = {"item": {"name": "__gen__", "value": "of another file"}}
+        result = item if request["method"] == "htable.get" else "Ok. Reloaded"
+        body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+        """Says nothing on the tests' standard error."""
+
+
+@pytest.fixture
+def wrong_server() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WrongServer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"jsonrpc:http://127.0.0.1:{server.server_port}/RPC"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_is_not_verified_ends_with_4(program: Program, wrong_server: str) -> None:
+    """A server that does not show what was installed: 4, the file as it was before, and JSON that says which target."""
+    moves = program.folder / "moves.csv"
+    moves.write_text("old_uri,new_uri,state\nsip:alice@old.test,sip:alice@new.test,approved\n")
+    program("import", "--approve", moves)
+    target = TARGET.replace('"none"', f'"{wrong_server}"\ntimeout = "2s"')
+    program.config.write_text(CONFIG + target)
+    file = program.folder / "redirectd_htable"
+    applied = program.json("apply", code=4)
+    assert "htable.reload" in WrongServer.asked
+    assert applied["targets"][0]["outcome"] == "rolled-back"
+    assert applied["targets"][0]["error"]
+    assert not file.exists()
+    program("apply", code=4)
+    program.config.write_text(CONFIG + TARGET)
+    assert program.json("apply")["targets"][0]["outcome"] == "installed"
+    assert b"alice@old.test" in file.read_bytes()
+    program.config.write_text(CONFIG + target)
+    installed = file.read_bytes()
+    program("revoke", 1, "--reason", "it ended")
+    program("apply", code=3)  # all that is installed would go
+    program("apply", "--force", code=4)
+    assert file.read_bytes() == installed
+
+
+def test_the_database_of_the_environment_comes_first(program: Program) -> None:
+    """REDIRECTD_DATABASE_URL beats the file's url; one that is no URL is told as a fault, without its password."""
+    elsewhere = program.folder / "elsewhere.db"
+    program.environment["REDIRECTD_DATABASE_URL"] = f"sqlite:///{elsewhere}"
+    program.json("ingest", "-")
+    assert elsewhere.exists()
+    assert not program.folder.joinpath("redirectd.db").exists()
+    program.environment["REDIRECTD_DATABASE_URL"] = "nonsense://u:hidden@"
+    program("pending", code=2)
+    assert b"hidden" not in program.err
+
+
+WRONG = {
+    "[database]": ["url = 5", "password_file = 5"],
+    "[limits]": ['max_change_percent = "x"', "max_change_percent = 101", "max_changes = -1", "max_changes = 1.5"],
+    "[schedule]": ['apply = "61 * * * *"', "apply = 5", 'timezone = "Mars/X"', 'jitter = "soon"', 'pause = ["noon"]'],
+    "[policy]": [
+        'trusted_peers = ["192.0.2.1/24"]', 'trusted_peers = "192.0.2.0/24"', "own_domains = [5]",
+        'gateways = ["gw:99999"]', 'allowed_target_networks = ["here"]', 'auto_approve = "yes"',
+    ],
+    "[daemon]": ['log_level = "loud"', 'metrics_listen = "9301"', "socket = 1"],
+    "[retention]": ["generations = 1", 'evidence = "long"'],
+    '[[source]]\nname = "a"\npath = "a.log"': [
+        'kind = "fyle"', "dialect = 5", 'timezone = "Mars/X"', 'session_progress = "many"', "units = 5",
+    ],
+    '[[target]]\nname = "b"\nkind = "kamailio-htable"\npath = "b"': [
+        'match = "both"', 'reload = "telnet"', "base = 5", 'timeout = "x"', 'mode = "999"',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", range(6))
+def test_each_key_refuses_what_it_cannot_hold(program: Program, turn: int) -> None:
+    """A wrong type, a value out of range and an unknown key in each table: 2, each named with file and key."""
+    lines = {table: (values[turn] if turn < len(values) else "unknown_key = 1") for table, values in WRONG.items()}
+    program.config.write_text("".join(f"{table}\n{line}\n" for table, line in lines.items()))
+    program("pending", "--json", code=2)
+    assert program.out == b""
+    told = program.err.decode()
+    for table, line in lines.items():
+        section = table.partition("]")[0].strip("[]")
+        key = line.partition(" ")[0]
+        assert any(section in one and key in one for one in told.splitlines()), (table, line, told)
+    assert told.count(str(program.config)) >= len(lines)
