@@ -90,7 +90,7 @@ def portable(remap: Remap) -> Portable:
 
 
 def as_document(one: Portable) -> dict[str, Any]:
-    """A row as JSON, in the order of `COLUMNS`."""
+    """A row as JSON, in the order of `COLUMNS`; names in a cell by the alphabet, so that equal rows are equal text."""
     return {
         "state": one.state.value,
         "kind": one.kind,
@@ -104,11 +104,11 @@ def as_document(one: Portable) -> dict[str, Any]:
         "note": one.note,
         "expires_at": _time_text(one.expires_at),
         "contact_details": [{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": c.dropped} for c in one.contacts],
-        "peer_calls": dict(one.peer_calls),
+        "peer_calls": dict(sorted(one.peer_calls.items())),
         "incoming": list(one.incoming),
         "incoming_forked": one.incoming_forked,
-        "held": dict(one.held),
-        "facts": dict(one.facts),
+        "held": dict(sorted(one.held.items())),
+        "facts": dict(sorted(one.facts.items())),
     }
 
 
