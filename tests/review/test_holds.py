@@ -52,6 +52,31 @@ def test_r27_places_that_are_not_public(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "kind"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("0.0.0.0", "unspecified"),
+        ("169.254.1.1", "link-local"),
+        ("[fe80::1]", "link-local"),
+        ("239.1.2.3", "multicast"),
+        ("10.1.2.3", "private"),
+        ("[::ffff:127.0.0.1]", "loopback"),
+    ],
+)
+def test_r27_the_reason_names_the_kind_of_address(host: str, kind: str) -> None:
+    """R27: a person reads which kind of address it is, not merely that it is held: most of them are private as well."""
+    assert f" is {kind} and not in allowed_target_networks" in (suspected(f"sip:a@{host}") or "")
+
+
+def test_r27_shared_cost_counts_as_premium() -> None:
+    """R27: 0180 in Germany costs the caller extra as 0900 does; allow_premium lets both pass."""
+    for number in ("+491805123456", "+499001123456"):
+        new = f"sip:{number}@place.test"
+        assert suspected(new) == f"the number {number} is of a premium rate"
+        assert suspected(new, replace(POLICY, allow_premium=True)) is None
+
+
+@pytest.mark.parametrize(
     "host", ["8.8.8.8", "[2606:4700::1]", "[::ffff:8.8.8.8]", "place.test", "localhost.test", "mylocalhost"]
 )
 def test_r27_public_places_are_not_suspicious(host: str) -> None:
