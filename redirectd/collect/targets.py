@@ -96,7 +96,7 @@ def _choose(
     if not routable:
         return _refuse(answer, *refusal)
     if len(distinct) > 1:
-        flags["ambiguous"] = f"{len(distinct)} different Contacts: choose one with --contact"
+        flags["ambiguous"] = f"{len(distinct)} different Contacts: one has to be chosen"
         if len(routable) < len(distinct):
             flags["ambiguous"] += f"; {len(distinct) - len(routable)} of them can't be routed: {refusal[1]}"
     alive = [item for item in routable if _lifetime(item[1], answer)[0] != 0]

@@ -233,12 +233,19 @@ def test_proposals(cli: Cli, decision: str) -> None:
         terminal.press("p")
         screen = terminal.until("Enter: none):")
         assert "6 of 7 users (86 %) moved so" in screen
-        assert "except   remaps 7" in screen
+        assert "except   remap 7: sip:x@127.0.0.1 to sip:y@127.0.0.3" in screen
         terminal.step("z1\n", "nothing was done")
         word = {"a": "approved", "r": "rejected"}[decision]
         terminal.step(f"p{decision}1\ntold by the carrier\n", f"gateway remap 8 is {word}: sip:127.0.0.1 to")
         assert states(cli)[8] == word
         assert len(cli("pending", "--flag", "redundant", "--json").json["remaps"]) == (6 if decision == "a" else 0)
+        if decision == "a":
+            terminal.step("fflag=redundant\n", "6 waiting")
+            terminal.press("b")
+            screen = terminal.until("neither")
+            assert "6 pending (flag=redundant); 0 without a flag, " in screen
+            assert "6 redundant" in screen
+            terminal.step("x", "nothing was done")
         terminal.step("u", "undone: remap 8 is pending again", "-- remap 8, gateway")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from redirectd.cli.reviewing.desk import WHY, Deed, Desk, Turn
 from redirectd.cli.reviewing.words import filter_text
 from redirectd.errors import RedirectdError
+from redirectd.review.attention import with_attention
 from redirectd.review.batches import BATCH, decide_in_batches
 from redirectd.review.decide import Outcome
 from redirectd.review.holds import with_holds
@@ -75,7 +76,8 @@ def _holds(desk: Desk, wanted: Sequence[int]) -> str:
     if len(wanted) > COUNTED:
         return ""
     with desk.database.read() as connection:
-        found = [with_holds(one, desk.policy) for one in of_ids(connection, wanted)]
+        held = [with_holds(one, desk.policy) for one in of_ids(connection, wanted)]
+        found = with_attention(connection, held, now=desk.clock())
     flags = Counter(name for one in found for name in one.flags)
     named = ", ".join(f"{count:,} {printable(name, 40)}" for name, count in flags.most_common())
     return f"; {sum(not one.flags for one in found):,} without a flag{', ' + named if named else ''}"

@@ -21,7 +21,6 @@ from redirectd.store.audit import Entry
 from redirectd.store.remap import Remap, State
 
 MOST_PEERS = 6
-MOST_EXCEPTIONS = 12
 LEAST_LOG = 3
 WHOLE = 8192
 
@@ -151,11 +150,17 @@ def title(case: Case, left: int, width: int, ink: Ink) -> str:
     return ink.title(f"{head}{'-' * max(0, width - len(head) - len(tail))}{tail}")
 
 
-def proposal_lines(number: int, one: Proposal, width: int, ink: Ink) -> list[str]:
-    """A proposal with what it covers and what it does not."""
+def proposal_lines(number: int, one: Proposal, others: Sequence[Remap], width: int, ink: Ink) -> list[str]:
+    """A proposal with what it covers and what it does not; `others` are the first of its exceptions."""
     head = f"{one.users} of {one.total} users ({one.percent:.0f} %) moved so; one gateway move would cover them"
     lines = [ink.title(f"proposal {number}"), *marked("old", pieces(one.old, one.new), width, ink, whole=False)]
     lines += [*marked("new", pieces(one.new, one.old), width, ink, whole=False), *told("covers", head, width)]
-    rest = len(one.exceptions) - MOST_EXCEPTIONS
-    listed = ", ".join(map(str, one.exceptions[:MOST_EXCEPTIONS])) + (f" and {rest} more" if rest > 0 else "")
-    return lines + told("except", f"remaps {listed}" if one.exceptions else "no user", width)
+    if not one.exceptions:
+        return [*lines, *told("except", "no user", width)]
+    for remap in others:
+        state = "" if remap.state is State.PENDING else f" ({remap.state})"
+        new = elided(shown(remap.new_uri, WHOLE)) if remap.new_uri else f"{len(remap.contacts)} Contacts"
+        old = elided(shown(remap.old_uri, WHOLE))
+        lines += told("except", f"remap {remap.id}{state}: {old} to {new}", width)
+    rest = len(one.exceptions) - len(others)
+    return lines + (told("", f"and {rest:,} more", width) if rest else [])

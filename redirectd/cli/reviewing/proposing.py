@@ -5,8 +5,10 @@ from __future__ import annotations
 from redirectd.cli.reviewing.card import proposal_lines
 from redirectd.cli.reviewing.desk import WHY, Deed, Desk, Turn
 from redirectd.review.proposals import accept, decline, is_quick, proposals
+from redirectd.store.remaps import of_ids
 
 SHOWN = 9
+MOST_EXCEPTIONS = 5
 
 
 def proposals_told(desk: Desk) -> str:
@@ -23,10 +25,12 @@ def choose_proposal(desk: Desk) -> Turn:
     screen = desk.screen
     with desk.database.read() as connection:
         found = proposals(connection, desk.policy)
+        others = [of_ids(connection, one.exceptions[:MOST_EXCEPTIONS]) for one in found[:SHOWN]]
     if not found:
         return desk.say("there is nothing to propose: no host of which most users moved alike")
     last = min(SHOWN, len(found))
-    told = [proposal_lines(number, one, screen.width, screen.ink) for number, one in enumerate(found[:last], 1)]
+    both = zip(found, others, strict=False)
+    told = [proposal_lines(number, *one, screen.width, screen.ink) for number, one in enumerate(both, 1)]
     screen.pages([line for lines in told for line in lines], wait=False)
     if len(found) > last:
         screen.line(f"and {len(found) - last} more, behind these")
