@@ -140,9 +140,13 @@ class Explanation:
             for hint in hints(self._counts)
             if hint.loss or (not asterisk if hint.name.startswith(("asterisk", "chan-sip")) else weak)
         ]
-        unpaired = sum(one.count for one in self._groups.values() if one.rule == "R7" and one.dialect not in _WEAK)
-        if unpaired:
-            told.append(Hint("unpaired", unpaired, *_UNPAIRED, loss=False))
+        unpaired: Counter[str] = Counter()
+        for group in self._groups.values():
+            if group.count and group.rule == "R7" and group.dialect not in _WEAK:
+                unpaired["unpaired-dump" if group.dialect in _DUMPS else "unpaired"] += group.count
+        told += [
+            Hint(name, count, _UNPAIRED, _LOG_REQUESTS[name], loss=False) for name, count in sorted(unpaired.items())
+        ]
         return tuple(told)
 
     def _group(self, finding: Finding) -> _Group:
@@ -200,11 +204,15 @@ class Explanation:
 
 _NAMES = {Outcome.UNREADABLE: "unparsed", Outcome.PROGRESS: "session_progress", Outcome.COPY: "copies"}
 _WEAK = {"kamailio-text", "kamailio-acc"}
-_UNPAIRED = (
-    "answers whose request does not stand within 8 MiB before them: the URI that moved is unknown (R7)",
-    "log the requests that are sent, not only the answers: the one-line record of `redirectd snippet kamailio` tells "
-    "both, and so does Asterisk's pjsip logger",
-)
+_DUMPS = {"kamailio-dump", "kamailio-stderr", "kamailio-json", "kamailio-journal"}
+_UNPAIRED = "answers whose request does not stand within 8 MiB before them: the URI that moved is unknown (R7)"
+_LOG_REQUESTS = {
+    "unpaired": "log the requests that are sent, not only the answers: the one-line record of `redirectd snippet "
+    "kamailio` tells both, and so does Asterisk's pjsip logger",
+    "unpaired-dump": "Kamailio: log the one-line record that `redirectd snippet kamailio` prints, which tells both; or "
+    "dump the requests too, in onsend_route as $snd(buf): $mb is the message as it was received, also there, without "
+    "the Via and the Request-URI that were sent",
+}
 
 
 def _is_sighting(group: _Group) -> bool:

@@ -117,3 +117,40 @@ def test_long_chains_are_bounded() -> None:
     """R33: a chain is followed for ten hops; a hundred thousand moves are dealt with at once."""
     (chain,) = ways(move(str(n), str(n + 1)) for n in range(100_000))[1]
     assert len(chain.calls) == MAX_HOPS
+
+
+ASKED = (
+    b"INVITE sip:a@%b SIP/2.0\r\n%bVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKcaller\r\nTo: <sip:a@lab.test>\r\n"
+    b"Call-ID: one\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+)
+ANSWER = (
+    b"SIP/2.0 301 Moved\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKproxy.0\r\n"
+    b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKcaller\r\nTo: <sip:a@lab.test>;tag=1\r\nCall-ID: one\r\n"
+    b"CSeq: 1 INVITE\r\nContact: <sip:new@p.test>\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("dumped", ["$mb", "$snd(buf)"])
+def test_a_dump_of_what_was_received_names_what_shows_what_was_sent(tmp_path: Path, dumped: str) -> None:
+    """R7: in onsend_route `$mb` is not what Kamailio 5.6.3 sends, `$snd(buf)` is, and the advice says so."""
+    via = b"Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKproxy.0\r\n"
+    asked = ASKED % ((b"lab.test", b"") if dumped == "$mb" else (b"192.0.2.7:5060", via))
+    head = b"Nov 23 01:09:34 vm kamailio[2160]: NOTICE: <script>: "
+    log = head + b"sent to 1:192.0.2.7:5060:\n" + asked + b"\n" + head + b"received from udp:192.0.2.7:5060:\n"
+    path = tmp_path / "dump.log"
+    path.write_bytes(log + ANSWER + b"\n")
+    found = explained(path)
+    if dumped == "$mb":
+        assert found.summary()["unpaired"] == 1
+        [hint] = found.hints()
+        assert "$snd(buf)" in hint.setting
+        assert "redirectd snippet kamailio" in hint.setting
+    else:
+        assert [entry["old_uri"] for entry in found.entries] == ["sip:a@192.0.2.7:5060"]
+        assert found.hints() == ()
+
+
+def test_each_hint_names_a_setting() -> None:
+    """Whatever a log could not tell, the advice names what to set or to do."""
+    for mark in hints.MARKS:
+        assert mark.silent or len(mark.setting) > 20, mark.name
