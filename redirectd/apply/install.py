@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
+from redirectd import ownership
 from redirectd.apply.files import Files
 from redirectd.errors import InstallError
 from redirectd.plan.spec import TargetSpec
@@ -83,7 +84,7 @@ class Installer:
             fd = self._files.create(place.staged)
             try:
                 self._files.write(fd, content)
-                uid, gid = _owner(spec) if old is None else (old.st_uid, old.st_gid)
+                uid, gid = _owner(spec, place) if old is None else (old.st_uid, old.st_gid)
                 self._files.own(fd, uid, gid)
                 self._files.permit(fd, spec.mode if old is None else stat.S_IMODE(old.st_mode))
                 if old is not None:
@@ -169,11 +170,12 @@ def _see_same(place: Place, found: bytes | None, expected: bytes | None) -> None
         raise InstallError(place.path, "it was changed while redirectd was at work", "plan and apply again")
 
 
-def _owner(spec: TargetSpec) -> tuple[int, int]:
-    """Give the numbers of a new file's configured owner and group, -1 for the process's own."""
+def _owner(spec: TargetSpec, place: Place) -> tuple[int, int]:
+    """Give the numbers of a new file's configured owner and group, else the folder's for root, else -1."""
+    uid, gid = ownership.of_folder(place.directory)
     try:
-        uid = -1 if spec.owner is None else pwd.getpwnam(spec.owner).pw_uid
-        gid = -1 if spec.group is None else grp.getgrnam(spec.group).gr_gid
+        uid = uid if spec.owner is None else pwd.getpwnam(spec.owner).pw_uid
+        gid = gid if spec.group is None else grp.getgrnam(spec.group).gr_gid
     except KeyError as error:
         raise InstallError(spec.path, f"{error.args[0]}", "mend owner or group of the target") from error
     return uid, gid

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from redirectd import ownership
 from redirectd.errors import InstallError, RefusedError
 from redirectd.sip.text import printable
 
@@ -46,6 +47,7 @@ def apply_lock(
 
 
 def _open(path: Path) -> int:
+    ownership.make(path, 0o600)
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from redirectd import ownership
 from redirectd.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Database:
         self._opened: tuple[int, int] | None = None
         self._looking = Lock()
         if self.file is not None:
+            event.listen(self.engine, "do_connect", lambda *_: self._make_file())
             event.listen(self.engine, "connect", lambda _connection, _record: self._note_file())
 
     @property
@@ -88,6 +90,10 @@ class Database:
     def close(self) -> None:
         """Closes the pooled connections."""
         self.engine.dispose()
+
+    def _make_file(self) -> None:
+        assert self.file is not None, "of SQLite files alone"
+        ownership.make(self.file, 0o644)
 
     def _note_file(self) -> None:
         if self._opened is None:

@@ -12,7 +12,9 @@ import pytest
 from redirectd.apply.result import result_json
 from redirectd.errors import PeerError, RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
+from redirectd.store.database import Database
 from redirectd.store.generations import files_of, get_generation
+from redirectd.store.schema import metadata
 from redirectd.targets.base import Target
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from tests.apply.world import RELOADING, World, expected, moves, outcomes, states, table
@@ -295,6 +297,23 @@ def test_owner_of_the_old_file_is_kept(tmp_path: Path) -> None:
     world.apply(moves(5))
     status = world.paths["users"].stat()
     assert (status.st_uid, status.st_gid) == (65534, 65533)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_is_the_folders_owners(tmp_path: Path) -> None:
+    """New files, the lock and the database of a person who is root belong to the service that comes after."""
+    tmp_path.chmod(0o755)
+    world = World(tmp_path)
+    for folder in (tmp_path, world.etc):
+        os.chown(folder, 65534, 65533)
+    (tmp_path / "apply.lock").unlink(missing_ok=True)
+    world.apply(moves(3))
+    database = Database(f"sqlite:///{tmp_path}/of-root.db")
+    metadata.create_all(database.engine)
+    database.close()
+    made = [*world.etc.iterdir(), *tmp_path.glob("*.lock"), *tmp_path.glob("of-root.db*")]
+    assert len(made) >= 3
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(65534, 65533)}
 
 
 def test_directory_open_to_everyone_is_refused(tmp_path: Path) -> None:

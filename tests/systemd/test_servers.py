@@ -161,6 +161,27 @@ def test_applies_to_both_servers_with_the_rights_of_the_drop_ins(machine: Machin
     assert [one["ok"] for one in found if one["where"].startswith("reload of ")] == [True, True]
 
 
+def test_what_root_made_first_is_the_services(machine: Machine) -> None:
+    """As in the tutorial root applies, reads and approves by hand before the service ever ran, and it goes on."""
+    configure(machine, CONFIG + KAMAILIO_TARGET)
+    grant(machine, "kamailio")
+    machine.run("systemd-tmpfiles", "--create", "redirectd.conf")
+    machine.run("redirectd", "apply", check=False)  # Kamailio needs its table to start
+    start_kamailio(machine)
+    machine.run("redirectd", "ingest", "--session-progress", "count", LOG)
+    pending = json.loads(machine.run("redirectd", "pending", "--json").stdout)["remaps"]
+    first, second = [str(one["id"]) for one in pending if not one["flags"] and one["kind"] == "user"][:2]
+    machine.run("redirectd", "approve", first, "--reason", "test")
+    machine.run("redirectd", "apply")
+    start(machine)
+    machine.until(lambda: status(machine)["sources"][0]["lag_bytes"] == 0, "the log is read")
+    redirectd(machine, "approve", second, "--reason", "test")
+    machine.run("systemctl", "start", "redirectd-apply")
+    assert re.search(r"^users .* verified$", machine.journal("redirectd-apply"), re.MULTILINE)
+    for file in ("/var/lib/redirectd/redirectd.db", "/etc/kamailio/redirectd/redirectd_htable"):
+        assert machine.run("stat", "-c", "%U", file).stdout.strip() == "redirectd"
+
+
 def test_the_timer_applies_without_a_daemon(machine: Machine) -> None:
     """redirectd-apply.timer alone: what is approved is installed when the timer comes, and by nothing else."""
     table = machine.path("/etc/kamailio/redirectd/redirectd_htable")

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from redirectd import ownership
 from redirectd.cli.checks.finding import Finding, Level
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
 from redirectd.targets.base import LiveTarget
@@ -65,10 +66,11 @@ def _now(path: Path) -> tuple[int, int, int] | None:
 
 
 def _new(path: Path, spec: TargetSpec) -> tuple[int, int, int]:
-    """The same of a new file; a folder with the set-group bit gives its own group."""
+    """The same of a new file; a folder with the set-group bit gives its own group, and to root's files its owner."""
     folder = path.parent.stat()
-    uid = os.geteuid() if spec.owner is None else pwd.getpwnam(spec.owner).pw_uid
-    own = folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid()
+    heir, heirs = ownership.of_folder(path.parent)
+    own = folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid() if heirs < 0 else heirs
+    uid = (os.geteuid() if heir < 0 else heir) if spec.owner is None else pwd.getpwnam(spec.owner).pw_uid
     gid = own if spec.group is None else grp.getgrnam(spec.group).gr_gid
     return uid, gid, spec.mode
 
