@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from redirectd.cli.reviewing.desk import WHY, Deed, Desk, Turn
+from redirectd.cli.reviewing.interrupt import held_back
 from redirectd.cli.reviewing.words import filter_text
 from redirectd.errors import RedirectdError
 from redirectd.review.attention import with_attention
@@ -48,11 +49,15 @@ def _decide(desk: Desk, action: str, wanted: Sequence[int], reason: str, current
     word = "approved" if action == "approve" else "rejected"
     told, stopped = Outcome(), ""
     try:
-        for part in decide_in_batches(desk.database, action, wanted, desk.decision(reason), desk.policy):
-            told.steps += part.steps
-            told.refused |= part.refused
-            if len(wanted) > BATCH:
-                desk.screen.progress(len(told.steps) + len(told.refused), len(wanted), "decided")
+        with held_back() as interrupted:
+            for part in decide_in_batches(desk.database, action, wanted, desk.decision(reason), desk.policy):
+                told.steps += part.steps
+                told.refused |= part.refused
+                if len(wanted) > BATCH:
+                    desk.screen.progress(len(told.steps) + len(told.refused), len(wanted), "decided")
+                if interrupted.is_set():
+                    stopped = "stopped by you"
+                    break
     except KeyboardInterrupt:
         stopped = "stopped by you"
     except RedirectdError as error:
