@@ -95,10 +95,14 @@ class FollowedFile:
         return tuple(self._gaps)
 
     def unread(self) -> int:
-        """Bytes known to wait, here and in newer files; a gz counts by its size on disk, the current one not at all."""
+        """Bytes known to wait, here and in newer files; a gz counts by its size on disk, the current one not at all.
+
+        Of a file that was truncated all counts that is in it now; what was copied away before is known at the next poll.
+        """
         if self._current is None or self._mark is None:
             return 0
-        here = 0 if self._current.packed else max(0, self._current.log.end() - self._mark.offset)
+        end = 0 if self._current.packed else self._current.log.end()
+        here = end - self._mark.offset if end >= self._mark.offset else end
         try:
             return here + self._shelf.newer(self._current)
         except OSError:  # `trouble` tells it

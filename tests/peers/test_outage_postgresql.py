@@ -49,6 +49,7 @@ def test_a_server_that_goes_and_comes_back(site: Site, server: DatabaseServer, b
     for _ in range(6):
         site.write(5)
         site.traffic.rotate()
+    site.write(5)  # the last rotation may have been copytruncate's, which leaves nothing here
     assert "database postgresql" in site.until_blocked()
     server.start_again()
     site.until_caught_up()

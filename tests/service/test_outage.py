@@ -64,6 +64,7 @@ def test_a_locked_database_is_waited_for_through_rotations(tmp_path: Path, metri
         for _ in range(6):
             site.write(5)
             site.traffic.rotate()
+        site.write(5)  # the last rotation may have been copytruncate's, which leaves nothing here
         assert "locked" in site.until_blocked()
         holder.rollback()
         holder.close()

@@ -118,6 +118,17 @@ def test_truncation_is_a_gap(writer: Writer, reader: Reader, down: bool, grown: 
     assert reader.gaps[0].at_least == (0 if down else 4)
 
 
+@pytest.mark.parametrize("grown", [0, 1, 50])
+def test_what_waits_behind_a_truncation_counts(writer: Writer, reader: Reader, log: Path, grown: int) -> None:
+    """While nothing is polled, all that stands in a file that became shorter is known to wait."""
+    writer.write(100)
+    reader.drain()
+    assert reader.follower.unread() == 0
+    writer.truncate()
+    writer.write(grown)
+    assert reader.follower.unread() == log.stat().st_size
+
+
 @pytest.mark.parametrize("down", [False, True], ids=["live", "down"])
 def test_logs_that_begin_alike(writer: Writer, reader: Reader, log: Path, down: bool) -> None:
     """Where every file begins with the same long banner, the bytes before the offset tell them apart."""
