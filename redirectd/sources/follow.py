@@ -97,7 +97,7 @@ class FollowedFile:
     def unread(self) -> int:
         """Bytes known to wait, here and in newer files; a gz counts by its size on disk, the current one not at all.
 
-        Of a file that was truncated all counts that is in it now; what was copied away before is known at the next poll.
+        Of a file that was truncated all counts that is in it now; what was copied away is known at the next poll.
         """
         if self._current is None or self._mark is None:
             return 0
