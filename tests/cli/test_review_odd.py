@@ -211,9 +211,10 @@ def test_colours(filled: Cli, term: str, no_color: str, *, coloured: bool) -> No
 
 
 @pytest.fixture
-def crowd(cli: Cli) -> Cli:
-    """Twelve hundred plain remaps: three batches."""
-    rows = [f"sip:u{number}@127.0.0.1,sip:v{number}@127.0.0.2" for number in range(1200)]
+def crowd(cli: Cli, request: pytest.FixtureRequest) -> Cli:
+    """Twelve hundred plain remaps: three batches; or as many as the test says."""
+    count = getattr(request, "param", 1200)
+    rows = [f"sip:u{number}@127.0.0.1,sip:v{number}@127.0.0.2" for number in range(count)]
     file = Path(cli.folder / "remaps.csv")
     file.write_text("old_uri,new_uri\n" + "\n".join(rows) + "\n")
     cli("import", file)
@@ -232,16 +233,18 @@ def test_many_at_once_show_their_progress(crowd: Cli) -> None:
     assert set(states(crowd).values()) == {"pending"}
 
 
+@pytest.mark.parametrize("crowd", [6000], indirect=True)
 def test_many_at_once_can_be_stopped(crowd: Cli) -> None:
     """Ctrl-C in the middle of many keeps the batches that are done, says how many are left, and u takes them back."""
     with reviewing(crowd) as terminal:
-        terminal.press("br1200\n\n")
-        terminal.until("500 of 1,200 decided")
+        terminal.press("br6000\n\n")
+        terminal.until("500 of 6,000 decided")
         terminal.press("\x03")
         found = terminal.child.expect([rb"([0-9,]+) rejected, 0 refused, ([0-9,]+) not looked at", pexpect.EOF])
         assert found == 0
         done, left = (int(terminal.child.match[place].replace(b",", b"")) for place in (1, 2))
-        assert done + left == 1200
+        assert done + left == 6000
+        assert done % 500 == 0
         assert list(states(crowd).values()).count("rejected") == done
         terminal.until(KEYS)
         terminal.step("u", "pending again")
