@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+STYLES = ["rename", "rename-gz", "rename-nocreate", "dateext", "dateext-gz", "copytruncate", "copytruncate-gz"]
+
 
 class Writer:
     """Writes numbered lines to `path`; its own clock gives every file a time of change that grows."""
@@ -133,6 +135,14 @@ def numbers(text: bytes) -> tuple[list[int], int]:
     end = text.rfind(b"\n") + 1
     lines = text[:end].splitlines()
     return [int(line.rpartition(b" ")[2]) for line in lines if line.count(b" line ") == 1], end
+
+
+def rotate(writer: Writer, style: str) -> Path:
+    """One rotation in one of `STYLES`; gives the file that the old lines are in."""
+    to = writer.dated() if style.startswith("dateext") else None
+    if style.startswith("copytruncate"):
+        return writer.copytruncate(packed=style.endswith("gz"))
+    return writer.rename(to=to, create=not style.endswith("nocreate"), packed=style.endswith("gz"))
 
 
 class Reader:
