@@ -108,9 +108,7 @@ def _move_key(answer: Answer) -> str:
 
 
 def event_key(call_id: str, cseq: int | None, method: str, fork: str, status: int) -> str:
-    """See `Answer.event_key`; that of a 183, of which a log can have very many, holds in this process alone."""
-    if status == 183:
-        return hex(hash((call_id, cseq, method, fork)))
+    """See `Answer.event_key`."""
     return _hash(f"{call_id}\0{cseq}\0{method}\0{fork}\0{status}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.verdict import Learnt, Refused, Verdict
+from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
 from redirectd.sip.text import printable
 from redirectd.store import counting, evidence, in_service, packed
 from redirectd.store.adding import Tellings, as_json, see_again
@@ -141,7 +141,7 @@ def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
         "old_key": one.old_key,
         "old_uri": one.old_uri,
         "new_uri": one.candidates[0].uri if single else None,
-        "new_hash": evidence.digest(one.kind, one.candidates[0].key) if single else None,
+        "new_hash": digest(one.kind, one.candidates[0].key) if single else None,
         "contacts": json.dumps(
             [{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": printable(c.dropped)} for c in one.candidates]
         ),
@@ -178,7 +178,7 @@ def _children(
     rows = [{"remap_id": number, "method": method, "calls": calls} for (number, method), calls in methods.items()]
     insert_or_add(connection, remap_method, rows, ["remap_id", "method"], ["calls"], [])
     rows = [
-        {"remap_id": number, "hash": evidence.digest(uri), "uri": uri, "forked": forked, "calls": calls}
+        {"remap_id": number, "hash": digest(uri), "uri": uri, "forked": forked, "calls": calls}
         for (number, uri, forked), calls in incoming.items()
     ]
     insert_or_add(connection, remap_incoming, rows, ["remap_id", "hash"], ["calls"], ["forked"])

@@ -21,8 +21,6 @@ from redirectd.store.upsert import chunks, insert
 KEPT_FIRST = 5
 KEPT_LAST = 15
 
-__all__ = ["digest", "method_text", "peer_text", "quarantined", "sample"]
-
 
 def peer_text(answer: Answer) -> str:
     """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't tell."""
