@@ -27,7 +27,7 @@ class Block:
     """What one step saw: the window, where it begins in the log, what was found, and how far the log is dealt with.
 
     `window` holds until the next step, which reads into the same memory.
-    `counted` are the places of each counted literal in this stretch, in the window; without those that stand nowhere.
+    `counted` are the places of each counted literal in this stretch, in the window.
     `unframed` are places of a literal that no dialect knows.
     """
 
@@ -63,12 +63,11 @@ class Scanner:
         self.offset = offset
         self.seen = offset
         self._dialects = list(dialects)
-        self._places = Places(literals)
-        self._counted = Places(counted)
+        self._places = Places(literals, counted)
         self._buffer = bytearray()
         able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
         self._glimpsing = {one.name: one for one in able}
-        self._margin = max((len(one) for one in (*self._places.literals, *self._counted.literals)), default=1) - 1
+        self._margin = max(0, self._places.longest - 1)
 
     def next_block(self, *, final: bool) -> Block | None:
         """The next stretch, None where nothing new is there. `final`: the log's present end is its last byte.
@@ -88,7 +87,8 @@ class Scanner:
         found: list[tuple[Told | Glimpse, Dialect]] = []
         unframed: list[int] = []
         done = begin
-        for at in self._places.all(window, begin):
+        places, counted = self._places.find(window, begin)
+        for at in places:
             if at < done:
                 continue
             glimpse = self._glimpse(window, at)
@@ -106,11 +106,11 @@ class Scanner:
                 found.append(framed)
                 done = max(done, framed[0].end)
         end = max(end, done)
-        counted = self._counted.of_each(window, begin, end)
         if base + end == self.offset and not found:
             return None
         self.offset = base + end
-        return Block(window, base, tuple(found), counted, self.offset, at_end, tuple(unframed))
+        counted_here = {literal: [at for at in there if at < end] for literal, there in counted.items()}
+        return Block(window, base, tuple(found), counted_here, self.offset, at_end, tuple(unframed))
 
     def _read(self, base: int, size: int) -> Window:
         """Up to `size` bytes at `base`, into memory that is used again: fresh memory costs more than the bytes."""

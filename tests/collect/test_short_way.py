@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -134,12 +136,42 @@ PIECES = [
 ]
 
 
+@pytest.mark.parametrize("passes", ["one", "many"])
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join), st.integers(0, 60))
-def test_no_place_is_missed(window: bytes, begin: int) -> None:
-    """R1: the few searches find each byte string wherever it stands."""
+def test_no_place_is_missed(passes: str, window: bytes, begin: int) -> None:
+    """R1: one pass, or many where its library is not installed, finds each byte string wherever it stands."""
     wanted = literals(ALL, (301, 183))
-    expected = [at for at in range(begin, len(window)) if window.startswith(wanted, at)]
-    assert Places(wanted).all(bytearray(window), begin) == expected
+    with installed(passes):
+        assert Places(wanted).find(bytearray(window), begin).places == standing(wanted, window, begin)
+
+
+@pytest.mark.parametrize("passes", ["one", "many"])
+@given(st.sets(st.text("ab;", min_size=1, max_size=5), min_size=2, max_size=6), st.text("ab;", max_size=60))
+def test_what_overlaps_is_found(passes: str, words: set[str], text: str) -> None:
+    """R1: a byte string is found, too, where it begins with what another one ends with; those counted are counted."""
+    every = sorted(word.encode() for word in words)
+    wanted = [word for word in every[::2] if not any(word != one and word in one for one in every[::2])]
+    counted, window = every[1:], text.encode()
+    with installed(passes):
+        found = Places(wanted, counted).find(window, 0)
+    assert found.places == standing(wanted, window, 0)
+    assert found.counted == {one: there for one in counted if (there := standing([one], window, 0))}
+
+
+@contextmanager
+def installed(passes: str) -> Iterator[None]:
+    """With the library that searches in one pass, or as if it were not there."""
+    with pytest.MonkeyPatch.context() as patch:
+        if passes == "one":
+            pytest.importorskip("ahocorasick_rs")
+        else:
+            patch.setattr("redirectd.collect.places.one_pass", None)
+        yield
+
+
+def standing(wanted: Iterable[bytes], window: bytes, begin: int) -> list[int]:
+    """Where one of the byte strings stands, told byte by byte."""
+    return [at for at in range(begin, len(window)) if window.startswith(tuple(wanted), at)]
 
 
 @pytest.mark.parametrize(("plain", "other"), [(b"", b""), *SPELLINGS])
