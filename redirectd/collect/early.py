@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from itertools import islice
 
 from redirectd.collect.answer import UNPAIRED, WHOLE, Answer, event_key, fork_of
-from redirectd.collect.batch import Batch, both
+from redirectd.collect.batch import Batch, SessionProgress, both
 from redirectd.collect.branches import Branches
 from redirectd.collect.pair import MAX_TRIES, needle_of, places
 from redirectd.collect.progress import plain_progress, session_progress
 from redirectd.collect.relay import Relays
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.scan import Block
-from redirectd.dialects.frame import Dialect, Direction, Frame, Framed, Glimpse, GlimpsingCalls
-from redirectd.dialects.plain import Identity, Plain, plain_request
+from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, GlimpsingCalls, Heard, Hearing
+from redirectd.dialects.plain import Identity, Plain, early_media, plain_request
+from redirectd.dialects.stamps import parse_stamp
 from redirectd.sip.message import MessageError, Request, parse_message
 from redirectd.sip.text import to_text
 from redirectd.sources.log import Log
@@ -25,9 +26,19 @@ class EarlyMedia:
     """The 183s of one reader, by what it remembers. `counting`: no more than their number is asked for."""
 
     def __init__(
-        self, dialects: Sequence[Dialect], seen: Remembered, relays: Relays, branches: Branches, *, counting: bool
+        self,
+        dialects: Sequence[Dialect],
+        zone: tzinfo,
+        seen: Remembered,
+        relays: Relays,
+        branches: Branches,
+        *,
+        counting: bool,
     ) -> None:
+        """`zone` is that of the log's times."""
+        self._hearing = {one.name: one for one in dialects if isinstance(one, Hearing)}
         self._glimpsing = {one.name: one for one in dialects if isinstance(one, GlimpsingCalls)}
+        self._zone = zone
         self._seen = seen
         self._relays = relays
         self._branches = branches
@@ -40,7 +51,11 @@ class EarlyMedia:
 
     def waits_for_message(self, key: str) -> bool:
         """Whether only a line has told of a 183 in this stretch: a message adds its SDP."""
-        return not self._told.get(key, (0, True))[1]
+        return self._is_told(key, by_message=False)
+
+    def _is_told(self, key: str, *, by_message: bool) -> bool:
+        told = self._told.get(key)
+        return told is not None and told[1] is by_message
 
     def add(self, batch: Batch, answer: Answer, *, is_new: bool) -> None:
         """Takes one that was read the ordinary way; `is_new`: it was not remembered."""
@@ -56,20 +71,27 @@ class EarlyMedia:
             batch.progress[at] = both(batch.progress[at], session_progress(answer))
             self._told[key] = (at, True)
 
-    def count(self, batch: Batch, glimpse: Glimpse) -> bool:
-        """Counts one by its identity alone; false where that is not enough."""
-        key = self._key(glimpse.identity, by_record=glimpse.message < 0) if self._counting else None
-        if key is not None and self._seen.rank(key) is None:
-            batch.counted_progress += 1
-            self._seen.remember(key, UNPAIRED)
-        return key is not None
-
-    def whole(self, block: Block, glimpse: Glimpse, dialect: Dialect) -> Framed:
-        """All of what was told at a glance."""
-        glimpsing = self._glimpsing.get(dialect.name)
-        if glimpsing is not None:
-            return glimpsing.whole(block.window, glimpse)
-        return dialect.frame(block.window, glimpse.start, final=True)
+    def take_glimpse(
+        self, batch: Batch, log: Log, block: Block, glimpse: Glimpse, dialect: Dialect, now: datetime
+    ) -> bool:
+        """Takes one that was told at a glance; false where it needs the ordinary way."""
+        by_message = glimpse.message >= 0
+        key = self._key(glimpse.identity, by_record=not by_message)
+        if key is None:
+            return False
+        if self._counting:
+            batch.counted_progress += self._seen.add(key, UNPAIRED)
+            return True
+        if self._seen.rank(key) is not None:
+            return not self._is_told(key, by_message=not by_message)
+        heard = self._hearing[dialect.name].heard(block.window, glimpse)
+        if heard is None:
+            return False
+        spot = glimpse.start, glimpse.end
+        uri = self._asked_uri(log, block, spot, glimpse.identity, dialect) if by_message else heard.request_uri
+        seen_at = parse_stamp(heard.stamp, self._zone, now) if heard.stamp else None
+        self._tell(batch, key, plain_progress(glimpse.identity, heard, uri, seen_at), by_message=by_message)
+        return True
 
     def take(
         self,
@@ -85,23 +107,29 @@ class EarlyMedia:
         key = self._key(plain.identity)
         if key is None:
             return False
+        if self._counting:
+            batch.counted_progress += self._seen.add(key, UNPAIRED)
+            return True
         if self._seen.rank(key) is not None:
             return not self.waits_for_message(key)
-        if self._counting:
-            batch.counted_progress += 1
-            self._seen.remember(key, UNPAIRED)
-            return True
-        uri = self._asked_uri(log, block, frame, plain.identity, dialect)
-        self._told[key] = (len(batch.progress), True)
-        batch.progress.append(plain_progress(frame.payload, plain, uri, frame.peer, seen_at))
-        self._seen.remember(key, UNPAIRED if uri is None else WHOLE)
+        media = early_media(frame.payload, 0, plain.body, len(frame.payload))
+        heard = Heard(None, str(frame.peer) if frame.peer else "", frame.stamp, *media)
+        uri = self._asked_uri(log, block, (frame.start, frame.end), plain.identity, dialect)
+        self._tell(batch, key, plain_progress(plain.identity, heard, uri, seen_at), by_message=True)
         return True
 
-    def _asked_uri(self, log: Log, block: Block, frame: Frame, identity: Identity, dialect: Dialect) -> str | None:
-        """The Request-URI of the request that a 183 answers; None where the bounded stretch does not hold it (R7)."""
-        needle = needle_of(identity.branch.decode(), to_text(identity.call_id), dialect)
+    def _tell(self, batch: Batch, key: str, progress: SessionProgress, *, by_message: bool) -> None:
+        self._told[key] = (len(batch.progress), by_message)
+        batch.progress.append(progress)
+        self._seen.remember(key, WHOLE if progress.request_uri else UNPAIRED)
+
+    def _asked_uri(
+        self, log: Log, block: Block, spot: tuple[int, int], identity: Identity, dialect: Dialect
+    ) -> str | None:
+        """The Request-URI of the request that the 183 at `spot` answers; None where the log does not show it (R7)."""
+        needle = needle_of(identity.branch, identity.call_id, dialect)
         glimpsing = self._glimpsing.get(dialect.name)
-        for window, _, at in islice(places(log, block, frame, needle, self._branches), MAX_TRIES):
+        for window, _, at in islice(places(log, block, spot, needle, self._branches), MAX_TRIES):
             plain = glimpsing.glimpse_request(window, at) if glimpsing else None
             if plain is None:
                 framed = dialect.frame(window, at, final=True)

@@ -64,18 +64,18 @@ def find_request(
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
         return None
-    branch = via.branch if via else None
-    needle = needle_of(branch, call_id, dialect)
-    for window, base, at in islice(places(log, block, frame, needle, branches or Branches()), MAX_TRIES):
+    needle = needle_of(to_bytes(via.branch or "") if via else b"", to_bytes(call_id), dialect)
+    spot = frame.start, frame.end
+    for window, base, at in islice(places(log, block, spot, needle, branches or Branches()), MAX_TRIES):
         asked = _request_at(window, base, at, dialect)
         if asked is not None and answers(response, asked.request):
             return asked
     return None
 
 
-def needle_of(branch: str | None, call_id: str, dialect: Dialect) -> bytes:
+def needle_of(branch: bytes, call_id: bytes, dialect: Dialect) -> bytes:
     """What a request is looked for by, as it stands in the log."""
-    return dialect.spell(to_bytes(branch if branch and len(branch) >= _SURE_BRANCH else call_id))
+    return dialect.spell(branch if len(branch) >= _SURE_BRANCH else call_id)
 
 
 def answers(response: Response, request: Request) -> bool:
@@ -104,26 +104,27 @@ _Place = tuple[Window, int | None, int]
 """A window, its offset in the log of the answer (None: it is of an older file), and a position in it."""
 
 
-def places(log: Log, block: Block, frame: Frame, needle: bytes, branches: Branches) -> Iterator[_Place]:
-    """Where the needle stands: backwards from the response, nearest first, then ahead of it in the block.
+def places(log: Log, block: Block, spot: tuple[int, int], needle: bytes, branches: Branches) -> Iterator[_Place]:
+    """Where the needle stands: backwards from the response at `spot`, nearest first, then ahead of it in the block.
 
     Writers of several threads can log a request behind its answer, hence the look ahead.
     """
     window = block.window
+    start, end = spot
     # What begins before the window can't be read in it: such a border is left to the next stretch.
-    low = min(OVERLAP, frame.start) if block.base > log.start else 0
-    at = window.rfind(needle, low, frame.start)
+    low = min(OVERLAP, start) if block.base > log.start else 0
+    at = window.rfind(needle, low, start)
     while at >= 0:
         yield window, block.base, at
         at = window.rfind(needle, low, at)
-    lowest = block.base + frame.start - LOOK_BACK
+    lowest = block.base + start - LOOK_BACK
     if branches.may_hold(log, max(lowest, log.start), block.base + low, needle):
         yield from _further_back(log, block.base + low, lowest, needle)
     yield from _in_older(log, -lowest, needle, branches)
-    at = window.find(needle, frame.end, frame.end + REACH)
+    at = window.find(needle, end, end + REACH)
     while at >= 0:
         yield window, block.base, at
-        at = window.find(needle, at + 1, frame.end + REACH)
+        at = window.find(needle, at + 1, end + REACH)
 
 
 def _in_older(log: Log, left: int, needle: bytes, branches: Branches) -> Iterator[_Place]:

@@ -34,7 +34,7 @@ from redirectd.dialects.frame import (
     Frame,
     Glimpse,
     Glimpsing,
-    GlimpsingCalls,
+    Hearing,
     Incomplete,
     Record,
     Unreadable,
@@ -93,7 +93,7 @@ class Reader:
         searched = literals(reading.dialects, (301, 183))
         self._plainly = observer is None
         counting = reading.session_progress == "count" and observer is None
-        glimpsing = None if observer is not None else Glimpsing if counting else GlimpsingCalls
+        glimpsing = None if observer is not None else Glimpsing if counting else Hearing
         self._scanner = Scanner(
             log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=glimpsing
         )
@@ -101,7 +101,9 @@ class Reader:
         self._seen = Remembered()
         self._relays = Relays()
         self._branches = Branches()
-        self._early = EarlyMedia(reading.dialects, self._seen, self._relays, self._branches, counting=counting)
+        self._early = EarlyMedia(
+            reading.dialects, reading.zone, self._seen, self._relays, self._branches, counting=counting
+        )
 
     @property
     def offset(self) -> int:
@@ -146,8 +148,8 @@ class Reader:
         for told, dialect in block.found:
             if not isinstance(told, Glimpse):
                 self._take(block, told, dialect, batch, now)
-            elif not self._early.count(batch, told):
-                framed = self._early.whole(block, told, dialect)
+            elif not self._early.take_glimpse(batch, self.log, block, told, dialect, now):
+                framed = dialect.frame(block.window, told.start, final=True)
                 if framed is not None and not isinstance(framed, Incomplete):
                     self._take(block, framed, dialect, batch, now)
         for at in block.unframed:

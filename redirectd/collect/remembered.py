@@ -26,6 +26,15 @@ class Remembered:
         """Keeps the rank of what a key names; None forgets it."""
         self._remember(_number(key), rank)
 
+    def add(self, key: str, rank: int) -> bool:
+        """Keeps the rank of what is not known yet; whether it was not."""
+        number = _number(key)
+        is_new = self._rank(number) is None
+        if is_new:
+            self._unconfirmed.append((number, None))
+            self._put(number, rank)
+        return is_new
+
     def confirm(self) -> None:
         """Says that everything remembered so far is committed."""
         self._unconfirmed.clear()

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from redirectd.dialects.asterisk_blocks import in_chan_sip
 from redirectd.dialects.entry_buffer import lead_start
-from redirectd.dialects.frame import Frame, Framed, Glimpse
+from redirectd.dialects.frame import Framed, Glimpse, Heard
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.pjsip_glimpse import glimpse_183, glimpse_request, whole_183
+from redirectd.dialects.pjsip_glimpse import glimpse_183, glimpse_request, heard_183
 from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
 from redirectd.dialects.plain import Plain
 from redirectd.dialects.window import Window
@@ -39,9 +39,9 @@ class AsteriskPjsip:
         """See `Glimpsing.glimpse`."""
         return glimpse_183(window, at)
 
-    def whole(self, window: Window, glimpse: Glimpse) -> Frame:
-        """See `GlimpsingCalls.whole`."""
-        return whole_183(window, glimpse, self.name)
+    def heard(self, window: Window, glimpse: Glimpse) -> Heard | None:
+        """See `Hearing.heard`."""
+        return heard_183(window, glimpse)
 
     def glimpse_request(self, window: Window, at: int) -> Plain | None:
         """See `GlimpsingCalls.glimpse_request`."""

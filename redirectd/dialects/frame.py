@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -109,12 +110,27 @@ class Glimpse(NamedTuple):
     """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3).
 
     `message` is where its message begins; a record has none (-1), and the branch's index for a branch.
+    `match` is what told it, for a dialect that tells more of it: good until the window changes.
     """
 
     start: int
     end: int
     identity: Identity
     message: int
+    match: re.Match[bytes] | None = None
+
+
+class Heard(NamedTuple):
+    """The rest of what a 183 tells (R3): the Request-URI where it knows it itself, sender, time, SDP, Require.
+
+    Texts are as the log has them, '' or None where it does not tell.
+    """
+
+    request_uri: str | None
+    peer: str
+    stamp: str
+    sdp: bytes
+    require: bytes
 
 
 Framed = Frame | Record | Incomplete | Unreadable | None
@@ -156,12 +172,17 @@ class Glimpsing(Protocol):
 
 
 @runtime_checkable
-class GlimpsingCalls(Glimpsing, Protocol):
-    """One that can tell the rest of it, and its request, as quickly."""
+class Hearing(Glimpsing, Protocol):
+    """One that can tell the rest of it as quickly."""
 
-    def whole(self, window: bytes | bytearray, glimpse: Glimpse) -> Frame:
-        """The frame of what was told at a glance."""
+    def heard(self, window: bytes | bytearray, glimpse: Glimpse) -> Heard | None:
+        """What else a 183 tells that this dialect glimpsed; None for what only `Dialect.frame` can tell."""
         ...
+
+
+@runtime_checkable
+class GlimpsingCalls(Protocol):
+    """A dialect of messages that can tell a plain request as quickly."""
 
     def glimpse_request(self, window: bytes | bytearray, at: int) -> Plain | None:
         """The plain request sent, in whose headers `at` lies; `NO_REQUEST` for a received message there.

@@ -8,10 +8,10 @@ from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from redirectd.dialects.envelope import Entry, entry_at
-from redirectd.dialects.frame import Framed, Glimpse, Incomplete, Peer, Record, Unreadable
+from redirectd.dialects.frame import Framed, Glimpse, Heard, Incomplete, Peer, Record, Unreadable
 from redirectd.dialects.plain import Identity
 from redirectd.dialects.window import Window
-from redirectd.sip.text import to_text
+from redirectd.sip.text import to_bytes, to_text
 
 _CEE = b"@cee:"
 MARK = b"REDIRECTD v=1 "
@@ -68,7 +68,18 @@ class KamailioRecord:
         method, call_id, cseq, fork = record.groups()
         if b"%" in call_id:
             call_id = unquote_to_bytes(call_id)
-        return Glimpse(start, record.end(), Identity(fork, call_id, int(cseq), method), -1)
+        return Glimpse(start, record.end(), Identity(fork, call_id, int(cseq), method), -1, record)
+
+    def heard(self, window: Window, glimpse: Glimpse) -> Heard | None:
+        """See `Hearing.heard`: of records that carry their own time, as ours do."""
+        if glimpse.match is None:
+            return None
+        fields = dict(reversed(_FIELD.findall(glimpse.match[0], len(MARK))))
+        stamp, peer = _text(fields, b"ts"), _peer(fields.get(b"src", b""))
+        if stamp is None:
+            return None
+        sdp, require = (to_bytes(_text(fields, key) or "") for key in (b"sdp", b"rq"))
+        return Heard(_text(fields, b"buri"), str(peer) if peer else "", stamp, sdp, require)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: the record needs no search for its request, so nothing has to be found."""

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from redirectd.dialects.frame import Direction, Frame, Glimpse
-from redirectd.dialects.linehead import line_head
-from redirectd.dialects.pjsip_block import read_header
-from redirectd.dialects.plain import HEADERS, NO_REQUEST, REQUEST_LINE, STATUS_183_LINE, Identity, Plain, request_of
+from redirectd.dialects.frame import Glimpse, Heard, Peer
+from redirectd.dialects.plain import (
+    HEADERS,
+    NO_REQUEST,
+    REQUEST_LINE,
+    STATUS_183_LINE,
+    Identity,
+    Plain,
+    early_media,
+    request_of,
+)
 from redirectd.dialects.window import Window
 
 _MARK = b"<--- "
-_LONGEST_LINE, _LONGEST_HEADER, _LONGEST_MESSAGE_HEADERS = 1024, 160, 4096
+_LONGEST_LEAD, _LONGEST_HEADERS = 1024, 4096
 _NEAR = 16_384
-_PEER = rb"[A-Za-z0-9-]{2,8}:(?:\[[0-9A-Fa-f:.%a-z]{2,64}\]|[^\s:\[\]]{1,64}):\d{1,5} --->\n"
+_BEHIND_PEER = b" --->\n"
+_LEAD = rb"\[([^\]\n]{0,64}+)\] VERBOSE\[[^\n<]*+"
+_PEER = rb"([A-Za-z0-9-]{2,8}:(?:\[[0-9A-Fa-f:.%a-z]{2,64}+\]|[^\s:\[\]]{1,64}+):\d{1,5}+)" + _BEHIND_PEER
 _ANSWER = re.compile(
-    rb"<--- Received SIP response \((\d{1,6}) bytes\) from " + _PEER + rb"()" + STATUS_183_LINE + HEADERS
+    _LEAD + rb"(<--- )Received SIP response \((\d{1,6}+) bytes\) from " + _PEER + STATUS_183_LINE + HEADERS
 )
-_REQUEST = re.compile(rb"<--- Transmitting SIP request \(\d{1,6} bytes\) to " + _PEER + REQUEST_LINE + HEADERS)
-_RECEIVED = b"<--- Received SIP re"
+_HEAD = re.compile(
+    _LEAD + rb"(<--- )(?:(Received)|Transmitting) SIP (?:request|response) \((\d{1,6}+) bytes\) (?:from|to) " + _PEER
+)
+_REQUEST = re.compile(REQUEST_LINE + HEADERS)
 _SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)")
 
 
@@ -29,56 +41,49 @@ def glimpse_183(window: Window, at: int) -> Glimpse | None:
     records in a message's body, those are seen that the block before reaches over; the ordinary reading's walk through
     all blocks is not worth its time for what decides nothing (R3).
     """
-    start = window.rfind(_MARK, max(0, at - _LONGEST_HEADER), at)
-    if start < 0 or not _leads(window, start):
+    block = _ANSWER.match(window, _line(window, at, _LONGEST_LEAD), at + _LONGEST_HEADERS)
+    if block is None or block.end(4) + len(_BEHIND_PEER) != at:
         return None
-    block = _ANSWER.match(window, start, at + _LONGEST_MESSAGE_HEADERS)
-    if block is None or block.start(2) != at:
-        return None
-    size, _, branch, call_id, cseq, method = block.groups()
-    end = at + int(size)
+    _, _, size, _, branch, call_id, cseq, method = block.groups()
+    end, start = at + int(size), block.start(2)
     if block.end() > end or not window.startswith(b"\n", end) or _is_enclosed(window, start):
         return None
-    return Glimpse(start, end, Identity(branch, call_id, int(cseq), method), at)
+    return Glimpse(start, end, Identity(branch, call_id, int(cseq), method), at, block)
 
 
-def whole_183(window: Window, glimpse: Glimpse, dialect: str) -> Frame:
-    """The frame of a 183 that was told at a glance."""
-    header = read_header(window, glimpse.start)
-    line = _line(window, glimpse.start)
-    return Frame(
-        start=line,
-        end=glimpse.end + 1,
-        payload=bytes(window[glimpse.message : glimpse.end]),
-        dialect=dialect,
-        direction=Direction.RECEIVED,
-        peer=header.peer if header else None,
-        stamp=line_head(bytes(window[line : glimpse.start])).stamp,
-    )
+def heard_183(window: Window, glimpse: Glimpse) -> Heard | None:
+    """See `Hearing.heard`."""
+    if glimpse.match is None:
+        return None
+    stamp, peer = glimpse.match.group(1, 4)
+    sdp, require = early_media(window, glimpse.message, glimpse.match.end(), glimpse.end)
+    return Heard(None, _peer_text(peer), stamp.decode("ascii", "replace"), sdp, require)
 
 
 def glimpse_request(window: Window, at: int) -> Plain | None:
     """See `GlimpsingCalls.glimpse_request`."""
-    start = window.rfind(_MARK, max(0, at - _LONGEST_MESSAGE_HEADERS), at)
-    if start < 0 or not _leads(window, start):
+    head = _HEAD.match(window, _line(window, at, _LONGEST_LEAD + _LONGEST_HEADERS), at)
+    if head is None:
         return None
-    size = _SIZE.match(window, start)
-    if size is None or size.end() + int(size[1]) < at or _is_enclosed(window, start):
+    _, _, received, size, _ = head.groups()
+    if head.end() + int(size) < at or _is_enclosed(window, head.start(2)):
         return None
-    if window.startswith(_RECEIVED, start):
+    if received:
         return NO_REQUEST
-    request = _REQUEST.match(window, start, at + _LONGEST_MESSAGE_HEADERS)
+    request = _REQUEST.match(window, head.end(), head.end() + _LONGEST_HEADERS)
     return request_of(request) if request and at < request.end() else None
 
 
-def _leads(window: Window, start: int) -> bool:
-    """Whether only the head of Asterisk's own log line stands before a block's header."""
-    line = _line(window, start)
-    return window.startswith(b"[", line) and window.find(b"VERBOSE[", line, start) >= 0
+def _line(window: Window, at: int, reach: int) -> int:
+    """Where the entry of Asterisk's log that holds `at` seems to begin, by its bracket."""
+    return window.rfind(b"\n[", max(0, at - reach), at) + 1
 
 
-def _line(window: Window, start: int) -> int:
-    return window.rfind(b"\n", max(0, start - _LONGEST_LINE), start) + 1
+@lru_cache(maxsize=256)  # few send most
+def _peer_text(peer: bytes) -> str:
+    transport, _, rest = peer.decode().partition(":")
+    address, _, port = rest.rpartition(":")
+    return str(Peer(transport.lower(), address.strip("[]"), int(port)))
 
 
 def _is_enclosed(window: Window, start: int) -> bool:

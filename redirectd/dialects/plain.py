@@ -39,6 +39,9 @@ STATUS_183_LINE = rb"SIP/2\.0 183(?: [^\n]*+|\r?+)\n"
 _LONGEST = 16_384
 """Bytes of a message in which its headers must end."""
 
+_FEATURES = re.compile(rb"\n(?:(?i:(content-type|c)|(require)|(content-length|l)))[ \t]*+:[ \t]*+([^\n]*+)")
+_LENGTH = re.compile(rb"[0-9]{1,10}")
+
 _RESPONSE_183 = re.compile(STATUS_183_LINE + HEADERS)
 _REQUEST = re.compile(REQUEST_LINE + HEADERS)
 
@@ -82,3 +85,21 @@ def request_of(match: re.Match[bytes]) -> Plain | None:
     """What an expression that begins with `REQUEST_LINE` and `HEADERS` has found, if the CSeq names the method."""
     named, uri, branch, call_id, cseq, method = match.groups()
     return Plain(uri, Identity(branch, call_id, int(cseq), method), match.end()) if named == method else None
+
+
+def early_media(text: bytes | bytearray, start: int, body: int, end: int) -> tuple[bytes, bytes]:
+    """What a plain 183 in `text[start:end]` says of early media (R3): its SDP, b'' for none, and what it requires."""
+    kind: bytes | None = None
+    length: bytes | None = None
+    require: list[bytes] = []
+    for is_kind, is_require, _, value in _FEATURES.findall(text, start, body):
+        if is_require:
+            require.append(value)
+        elif is_kind:
+            kind = value if kind is None else kind
+        elif length is None:
+            length = value.strip(b" \t\r")
+    if kind is None or b"sdp" not in kind.lower():
+        return b"", b",".join(require)
+    told = body + int(length) if length and _LENGTH.fullmatch(length) else end
+    return bytes(text[body : min(told, end)]), b",".join(require)

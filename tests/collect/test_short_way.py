@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from redirectd.collect.batch import Batch
 from redirectd.collect.observer import Finding
 from redirectd.collect.places import Places
-from redirectd.collect.progress import plain_progress
 from redirectd.collect.reader import Reader
 from redirectd.collect.scan import Block
 from redirectd.dialects.envelope import undo_array, undo_json, undo_octal
-from redirectd.dialects.plain import plain_183, plain_request
+from redirectd.dialects.plain import early_media, plain_183, plain_request
 from redirectd.dialects.registry import ALL, literals
 from redirectd.sip.message import Request, parse_message
 from tests.collect.logs import NOW, MemoryLog, reading, received, record, request, response, sent
@@ -192,9 +191,15 @@ def test_what_is_plain_reads_the_same(plain: bytes, other: bytes) -> None:
         if isinstance(read, Request):
             assert read.uri_text == short.uri.decode()
         else:
-            told = plain_progress(text, short, None, None, None)
+            sdp, require = early_media(text, 0, short.body, len(text))
             kind = read.header("content-type") or ""
-            assert told.sdp is ("sdp" in kind.lower() and bool(read.body))
+            assert sdp == (read.body if "sdp" in kind.lower() else b"")
+            assert tokens(require.decode()) == tokens(",".join(read.headers("require")))
+
+
+def tokens(text: str) -> list[str]:
+    """What a header's values list (25.1)."""
+    return [token.strip() for token in text.split(",")]
 
 
 escaped = st.lists(st.sampled_from([b"#015#012", b"#012", b"#01", b"#0", b"#", b"#177", b"a", b"15"]), max_size=12)
