@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from redirectd.collect.answer import CUT, WEAK, WHOLE, Answer
 from redirectd.collect.verdict import Verdict
@@ -21,8 +22,7 @@ class Quarantined:
     seen_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionProgress:
+class SessionProgress(NamedTuple):
     """What a person needs who looks into missing early media (R3)."""
 
     request_uri: str

@@ -44,10 +44,12 @@ class EarlyMedia:
         self._branches = branches
         self._counting = counting
         self._told: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, told by a message
+        self._times: dict[str, datetime | None] = {}  # that were read in this stretch
 
     def begin(self) -> None:
         """A new stretch: what was told before it is given away."""
         self._told.clear()
+        self._times.clear()
 
     def waits_for_message(self, key: str) -> bool:
         """Whether only a line has told of a 183 in this stretch: a message adds its SDP."""
@@ -89,7 +91,7 @@ class EarlyMedia:
             return False
         spot = glimpse.start, glimpse.end
         uri = self._asked_uri(log, block, spot, glimpse.identity, dialect) if by_message else heard.request_uri
-        seen_at = parse_stamp(heard.stamp, self._zone, now) if heard.stamp else None
+        seen_at = self._time(heard.stamp, now)
         self._tell(batch, key, plain_progress(glimpse.identity, heard, uri, seen_at), by_message=by_message)
         return True
 
@@ -141,6 +143,11 @@ class EarlyMedia:
             if plain is not None and plain.identity == identity:
                 return to_text(plain.uri)
         return None
+
+    def _time(self, stamp: str, now: datetime) -> datetime | None:
+        if stamp not in self._times:
+            self._times[stamp] = parse_stamp(stamp, self._zone, now) if stamp else None
+        return self._times[stamp]
 
     def _key(self, identity: Identity, *, by_record: bool = False) -> str | None:
         """What names it; None where it can be the relayed copy of what was met nearer to the answering side (R8)."""

@@ -29,6 +29,7 @@ _PLAIN_183 = re.compile(
     rb"REDIRECTD v=1 ev=183 (?:ts=[0-9.]{1,32}+ )?+m=([A-Z]{1,32}+) ci=([!#-;=?-~]{1,1024}+) cseq=(\d{1,9}+) "
     rb"br=(\d{1,4}+)(?: (?!end=)[a-z][a-z0-9_]{0,15}+=[!#-~]*+)*+ end=1\r?+\n"
 )
+_HEARD = re.compile(rb" (ts|src|buri|sdp|rq)=(\S*+)")
 _END = re.compile(rb" end=1(?=[\s\"\x1b]|$)")
 _LEVEL_ONLY = re.compile(rb"[^\"<>]*+")
 _KNOWN = frozenset(b"v ev ts m ci cseq br src ouri buri nct ctlen ct tt ex rsn rt end".split())
@@ -74,7 +75,7 @@ class KamailioRecord:
         """See `Hearing.heard`: of records that carry their own time, as ours do."""
         if glimpse.match is None:
             return None
-        fields = dict(reversed(_FIELD.findall(glimpse.match[0], len(MARK))))
+        fields = dict(reversed(_HEARD.findall(glimpse.match[0])))
         stamp, peer = _text(fields, b"ts"), _peer(fields.get(b"src", b""))
         if stamp is None:
             return None

@@ -66,12 +66,15 @@ def glimpse_request(window: Window, at: int) -> Plain | None:
     if head is None:
         return None
     _, _, received, size, _ = head.groups()
-    if head.end() + int(size) < at or _is_enclosed(window, head.start(2)):
+    message = head.end()
+    if message + int(size) < at:
         return None
     if received:
-        return NO_REQUEST
-    request = _REQUEST.match(window, head.end(), head.end() + _LONGEST_HEADERS)
-    return request_of(request) if request and at < request.end() else None
+        return NO_REQUEST  # also within a request's body: the request's own headers stand further back
+    request = _REQUEST.match(window, message, message + _LONGEST_HEADERS)
+    if request is None or at >= request.end() or _is_enclosed(window, head.start(2)):
+        return None
+    return request_of(request)
 
 
 def _line(window: Window, at: int, reach: int) -> int:
