@@ -9,12 +9,12 @@ from itertools import islice
 from redirectd.collect.answer import UNPAIRED, WHOLE, Answer, event_key, fork_of
 from redirectd.collect.batch import Batch, SessionProgress, both
 from redirectd.collect.branches import Branches
-from redirectd.collect.pair import MAX_TRIES, needle_of, places
+from redirectd.collect.pair import MAX_TRIES, glimpsing_calls, needle_of, places
 from redirectd.collect.progress import plain_progress, session_progress
 from redirectd.collect.relay import Relays
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.scan import Block
-from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, GlimpsingCalls, Heard, Hearing
+from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, Heard, Hearing
 from redirectd.dialects.plain import Identity, Plain, early_media, plain_request
 from redirectd.dialects.stamps import parse_stamp
 from redirectd.sip.message import MessageError, Request, parse_message
@@ -37,7 +37,6 @@ class EarlyMedia:
     ) -> None:
         """`zone` is that of the log's times."""
         self._hearing = {one.name: one for one in dialects if isinstance(one, Hearing)}
-        self._glimpsing = {one.name: one for one in dialects if isinstance(one, GlimpsingCalls)}
         self._zone = zone
         self._seen = seen
         self._relays = relays
@@ -130,7 +129,7 @@ class EarlyMedia:
     ) -> str | None:
         """The Request-URI of the request that the 183 at `spot` answers; None where the log does not show it (R7)."""
         needle = needle_of(identity.branch, identity.call_id, dialect)
-        glimpsing = self._glimpsing.get(dialect.name)
+        glimpsing = glimpsing_calls(dialect)
         for window, _, at in islice(places(log, block, spot, needle, self._branches), MAX_TRIES):
             plain = glimpsing.glimpse_request(window, at) if glimpsing else None
             if plain is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 
 from redirectd.collect.branches import Branches
 from redirectd.collect.scan import Block
-from redirectd.dialects.frame import Dialect, Direction, Frame
+from redirectd.dialects.frame import Dialect, Direction, Frame, GlimpsingCalls
+from redirectd.dialects.plain import NO_REQUEST
 from redirectd.dialects.window import REACH, Window
 from redirectd.sip.message import MessageError, Request, Response, parse_message
 from redirectd.sip.text import to_bytes
@@ -66,11 +68,20 @@ def find_request(
         return None
     needle = needle_of(to_bytes(via.branch or "") if via else b"", to_bytes(call_id), dialect)
     spot = frame.start, frame.end
+    glimpsing = glimpsing_calls(dialect)
     for window, base, at in islice(places(log, block, spot, needle, branches or Branches()), MAX_TRIES):
+        if glimpsing is not None and glimpsing.glimpse_request(window, at) is NO_REQUEST:
+            continue
         asked = _request_at(window, base, at, dialect)
         if asked is not None and answers(response, asked.request):
             return asked
     return None
+
+
+@cache  # such a question costs more than a glance
+def glimpsing_calls(dialect: Dialect) -> GlimpsingCalls | None:
+    """The dialect, if it can tell a request at a glance."""
+    return dialect if isinstance(dialect, GlimpsingCalls) else None
 
 
 def needle_of(branch: bytes, call_id: bytes, dialect: Dialect) -> bytes:

@@ -15,8 +15,11 @@ from redirectd.dialects.pjsip_packet import message_ends
 from redirectd.dialects.window import MOST_TRIES, REACH, Window
 
 _SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\)( from [TW])?")
-_LARGE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \((\d{4,6}) bytes\)")
-_STREAMS = (b" bytes) from T", b" bytes) from W")
+_NOTABLE = re.compile(
+    rb"<--- (?:Received|Transmitting) SIP (?:request|response) "
+    rb"\((\d{4,6}|\d{1,3}(?= bytes\) from [TW])) bytes\)( from [TW])?"
+)
+"""A block of a thousand bytes or more, or one of a stream."""
 _SMALL = 1200
 """Bytes that a block of less than 1,000 takes, header and line ends included."""
 _LONGEST_HEADER = 160
@@ -112,14 +115,13 @@ def _buffer_end(window: Window, header: BlockHeader) -> int:
 
 def _may_enclose(window: Window, low: int, position: int) -> bool:
     """Whether any block from `low` on is large enough to reach over `position`; most logs have none for most places."""
-    if any(window.rfind(mark, low, position) >= 0 for mark in _STREAMS) and body_reaches(window, low, position):
-        return True
-    near = max(low, position - _SMALL)
-    return any(
-        match.start() + _LONGEST_HEADER + int(match[1]) >= position and _reaches(window, match.start(), position)
-        for pattern, begin, end in ((_SIZE, near, position), (_LARGE, low, near + _LONGEST_HEADER))
-        for match in pattern.finditer(window, begin, min(end, position))
-    )
+    near, streams = max(low, position - _SMALL), False
+    for pattern, begin, end in ((_SIZE, near, position), (_NOTABLE, low, min(near + _LONGEST_HEADER, position))):
+        for match in pattern.finditer(window, begin, end):
+            start, streams = match.start(), streams or match[2] is not None
+            if start + _LONGEST_HEADER + int(match[1]) >= position and _reaches(window, start, position):
+                return True
+    return streams and body_reaches(window, low, position)
 
 
 def _reaches(window: Window, start: int, position: int) -> bool:
