@@ -79,7 +79,9 @@ class KamailioRecord:
         stamp, peer = _text(fields, b"ts"), _peer(fields.get(b"src", b""))
         if stamp is None:
             return None
-        sdp, require = (to_bytes(_text(fields, key) or "") for key in (b"sdp", b"rq"))
+        sdp, require = b"", b""
+        if b"sdp" in fields or b"rq" in fields:
+            sdp, require = (to_bytes(_text(fields, key) or "") for key in (b"sdp", b"rq"))
         return Heard(_text(fields, b"buri"), str(peer) if peer else "", stamp, sdp, require)
 
     def spell(self, text: bytes) -> bytes:
