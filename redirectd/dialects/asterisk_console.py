@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from redirectd.dialects.asterisk_blocks import in_chan_sip
 from redirectd.dialects.asterisk_chan_sip import AsteriskChanSip
+from redirectd.dialects.console_glimpse import glimpse_183
 from redirectd.dialects.entry_buffer import ENTRY_BUFFER
-from redirectd.dialects.frame import Frame, Framed, Incomplete
+from redirectd.dialects.frame import Frame, Framed, Glimpse, Incomplete
 from redirectd.dialects.linehead import line_head
 from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
 from redirectd.dialects.printed import NOISE, Printed
@@ -29,6 +30,7 @@ class AsteriskConsole:
 
     name: ClassVar[str] = "asterisk-console"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    glimpsed: ClassVar[bytes] = b"SIP/2.0 183"
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
@@ -39,6 +41,10 @@ class AsteriskConsole:
         if isinstance(framed, Frame) and not framed.cut:
             return framed
         return self._within(window, at, _FAR, final=final)
+
+    def glimpse(self, window: Window, at: int) -> Glimpse | None:
+        """See `Glimpsing.glimpse`."""
+        return glimpse_183(window, at)
 
     def _within(self, window: Window, at: int, reach: int, *, final: bool) -> Framed:
         """The block that holds `at`, as the text around it shows."""

@@ -13,11 +13,15 @@ from redirectd.dialects.window import Window
 NOISE = re.compile(rb"\x1b\[[0-9;]{0,16}[A-Za-z]|\r|[^\s>]{1,64}\*CLI> ")
 """What stands before a console's own lines: colours, prompts and what wipes them out."""
 
-_HEADERS_WITHOUT_CR = (re.compile(rb"<--- [^\r\n]{1,200} --->\n"), re.compile(rb"ransmitting [^\r\n]{1,100}:\n"))
+_HEADERS_WITHOUT_CR = (re.compile(rb"<--- [^\r\n]{1,200} --->\n"), re.compile(rb"ransmitting [(#][^\r\n]{1,99}:\n"))
 _TAKEN_WITH_DATES = re.compile(rb"\r(?=\n)|^\[[^\]\r\n]{0,64}\] ", re.MULTILINE)
 _DATES = re.compile(rb"^\[[^\]\r\n]{0,64}\] ", re.MULTILINE)
-_ARROW, _SENDING = b"<--- ", b"ransmitting "
+_ARROW = b"<--- "
 _LEAD = re.compile(rb"(\[[^\]\r\n]{0,64}\] )?((?:Reliably |Re)?[Tt])?")
+SENT_MARKS = (b"ransmitting (", b"ransmitting #")
+"""One of them stands in each header of what chan_sip sends."""
+
+DATED_ARROW = b"] <--- "
 _LONGEST_LEAD = 96
 _AFTER_ARROW = (b"Received", b"Transmitting", b"SIP read")
 
@@ -77,8 +81,10 @@ class Printed:
 
 def _are_dated(region: bytes) -> bool:
     """Whether a header of Asterisk's own has a date, and none is without."""
+    if DATED_ARROW not in region and not any(one in region for one in SENT_MARKS):
+        return False  # nearly all: what follows looks at each mark
     found = False
-    for mark in (_ARROW, _SENDING):
+    for mark in (_ARROW, *SENT_MARKS):
         at = region.find(mark)
         while at >= 0:
             line = region.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1 or max(0, at - _LONGEST_LEAD)
@@ -86,7 +92,7 @@ def _are_dated(region: bytes) -> bool:
             if lead is not None and (lead[2] is None) is (mark is _ARROW):
                 if lead[1] is not None:
                     found = True
-                elif mark is _SENDING or region.startswith(_AFTER_ARROW, at + len(mark)):
+                elif mark is not _ARROW or region.startswith(_AFTER_ARROW, at + len(mark)):
                     return False
             at = region.find(mark, at + 1)
     return found
