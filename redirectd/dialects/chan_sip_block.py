@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from redirectd.dialects.entry_buffer import ENTRY_BUFFER, full_buffer
@@ -17,12 +18,15 @@ _READ = re.compile(rb"<--- SIP read from ([A-Za-z]{2,4}):" + _ADDRESS + rb" --->
 _SEND = re.compile(
     rb"(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \([^)\r\n]{0,32}\) to " + _ADDRESS + rb":\r?\n"
 )
-_READ_END, _SEND_END = re.compile(rb"\r?\n<------------->"), re.compile(rb"\n---\r?(?:\n|\Z)")
+_READ_END, _SEND_END = b"\n<------------->", re.compile(rb"\n---\r?(?:\n|\Z)")
 _ENTRY_END = re.compile(rb"\r?\n<------------->\s{0,4}\Z")
 _COUNT = re.compile(rb" headers (\d{1,4}) lines")
 _COUNT_REACH = 320
 _MOST_LINES = 256
 """chan_sip counts no more lines of a body (SIP_MAX_LINES)."""
+
+Span = tuple[int, int]
+"""Where a delimiter begins and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +77,28 @@ def find_end(text: Window, header: ChanSipHeader) -> ChanSipEnd | None:
         limit = min(limit, full)
     extent = measure(text, header.end, limit)
     if header.direction is Direction.RECEIVED:
-        delimiter, match = _READ_END, _received_end(text, header, extent, limit)
+        delimiters, found = _read_ends, _received_end(text, header, extent, limit)
     else:
-        delimiter, begin = _SEND_END, header.end if extent.end is None else min(extent.end, limit)
-        match = delimiter.search(text, begin - 1, limit)
-    if match:
-        return ChanSipEnd(match.start(), match.end(), cut=extent.body < 0)
+        begin = header.end if extent.end is None else min(extent.end, limit)
+        delimiters, found = _send_ends, next(_send_ends(text, begin - 1, limit), None)
+    if found:
+        return ChanSipEnd(*found, cut=extent.body < 0)
     if full > header.end:
         return ChanSipEnd(full, full, cut=True, full=True)
-    match = delimiter.search(text, header.end - 1, limit)
-    return ChanSipEnd(match.start(), match.end(), cut=True) if match else None
+    found = next(delimiters(text, header.end - 1, limit), None)
+    return ChanSipEnd(*found, cut=True) if found else None
+
+
+def _read_ends(text: Window, begin: int, limit: int) -> Iterator[Span]:
+    """The delimiters behind what was received: by `find`, which is far quicker than an expression for them."""
+    at = begin
+    while (at := text.find(_READ_END, at, limit)) >= 0:
+        yield at - (at > begin and text[at - 1] == 0x0D), at + len(_READ_END)
+        at += len(_READ_END)
+
+
+def _send_ends(text: Window, begin: int, limit: int) -> Iterator[Span]:
+    return (match.span() for match in _SEND_END.finditer(text, begin, limit))
 
 
 def counted_around(text: Window, position: int) -> bool:
@@ -93,24 +109,24 @@ def counted_around(text: Window, position: int) -> bool:
     )
 
 
-def _received_end(text: Window, header: ChanSipHeader, extent: Extent, limit: int) -> re.Match[bytes] | None:
-    told = _printed_end(text, extent, _READ_END, limit) if extent.end is not None else None
+def _received_end(text: Window, header: ChanSipHeader, extent: Extent, limit: int) -> Span | None:
+    told = _printed_end(text, extent, limit) if extent.end is not None else None
     if extent.body >= 0:
-        stop = min(limit, max(header.start + ENTRY_BUFFER, told.end() if told else 0))
-        counted = [one for one in _READ_END.finditer(text, extent.body - 2, stop) if _has_count(text, extent.body, one)]
+        stop = min(limit, max(header.start + ENTRY_BUFFER, told[1] if told else 0))
+        counted = [one for one in _read_ends(text, extent.body - 2, stop) if _has_count(text, extent.body, one)]
         if counted:
             return counted[-1]
-    return told if extent.end is not None else _READ_END.search(text, header.end - 1, limit)
+    return told if extent.end is not None else next(_read_ends(text, header.end - 1, limit), None)
 
 
-def _has_count(text: Window, body: int, end: re.Match[bytes]) -> bool:
+def _has_count(text: Window, body: int, end: Span) -> bool:
     """Whether the line behind a delimiter counts as many lines as stand before it."""
-    line = text.find(b"\n", end.end(), end.end() + 2) + 1
+    line = text.find(b"\n", end[1], end[1] + 2) + 1
     stop = text.find(b"\n", line, line + _COUNT_REACH) if line else -1
     match = _COUNT.search(text, line, stop) if stop >= 0 else None
     if match is None:
         return False
-    last = end.start()
+    last = end[0]
     lines = text.count(b"\n", body, last) + (last > body and not text.endswith(b"\n", body, last))
     return int(match[1]) == min(lines, _MOST_LINES)
 
@@ -121,15 +137,15 @@ def leads_in_message(window: Window, begin: int) -> bool:
     return line.startswith(b"SIP/2.0 ") or (line.rstrip().endswith(b" SIP/2.0") and not line.startswith(b"["))
 
 
-def _printed_end(text: Window, extent: Extent, delimiter: re.Pattern[bytes], limit: int) -> re.Match[bytes] | None:
+def _printed_end(text: Window, extent: Extent, limit: int) -> Span | None:
     """The first delimiter behind as many bytes as the body had before its CRs were taken out."""
     told, position, size = (extent.end or extent.body) - extent.body, extent.body, 2
-    for match in delimiter.finditer(text, extent.body - 2, limit):
-        end = max(match.start(), extent.body)
+    for delimiter in _read_ends(text, extent.body - 2, limit):
+        end = max(delimiter[0], extent.body)
         size += end - position + text.count(b"\n", position, end)
         position = end
         if size >= told:
-            return match
+            return delimiter
     return None
 
 
