@@ -11,7 +11,7 @@ from redirectd.dialects.extent import find_message, measure
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.window import REACH, Window
 
-_NEAR = 4096
+_NEAR = 2048
 """Bytes that hold nearly all messages."""
 
 Undo = Callable[[bytes], bytes]

@@ -70,7 +70,9 @@ def body_reaches(window: Window, low: int, position: int) -> bool:
     for pattern in _LONG_BODIES:
         for match in pattern.finditer(text):
             start = low + match.start()
-            body = head_end(window, start, min(len(window), start + _LONGEST_HEADERS))
+            body = head_end(window, start, position)
+            if body < 0:
+                body = head_end(window, start, min(len(window), start + _LONGEST_HEADERS))
             if body >= 0 and body + int(match[1]) > position:
                 return True
     return False

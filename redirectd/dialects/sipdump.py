@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import ClassVar
 
 from redirectd.dialects.enclosure import body_reaches, lowest, outermost
@@ -18,6 +18,7 @@ _MARK_LENGTH = len(_RULE)
 _HEAD = re.compile(
     rb"====================\ntag: (rcv|snd)\n((?:[a-z]{2,16}: [^\n]{0,128}\n){4,16})~~~~~~~~~~~~~~~~~~~~\n"
 )
+_FIELD = re.compile(rb"([a-z]{2,16}): ([^\n]{0,128})\n")
 _HEAD_REACH = 1024
 _END = b"||||||||||||||||||||\n"
 
@@ -54,7 +55,8 @@ class Sipdump:
         behind = limit if message_end < 0 else message_end + len(_END)
         if at >= behind:
             return None
-        source, target = _peers(head.fields)
+        fields = dict(reversed(_FIELD.findall(head.fields)))  # the first of a name counts
+        source, target = _peers(fields)
         received = head.tag == b"rcv"
         return Frame(
             start=head.start,
@@ -64,7 +66,7 @@ class Sipdump:
             direction=Direction.RECEIVED if received else Direction.SENT,
             peer=source if received else target,
             local=target if received else source,
-            stamp=_field(head.fields, b"time"),
+            stamp=_text(fields, b"time"),
             cut=cut,
         )
 
@@ -108,19 +110,19 @@ def _message_end(window: Window, head: Head, limit: int) -> tuple[int, bool]:
     return first, not whole
 
 
-def _field(fields: bytes, key: bytes) -> str:
-    match = re.search(rb"^" + key + rb": ([^\n]*)", fields, re.MULTILINE)
-    return match[1].decode("ascii", "replace").strip() if match else ""
+def _text(fields: dict[bytes, bytes], key: bytes) -> str:
+    return fields.get(key, b"").decode("ascii", "replace").strip()
 
 
-def _peers(fields: bytes) -> tuple[Peer | None, Peer | None]:
-    transport = _field(fields, b"proto").partition(" ")[0].lower()
+def _peers(fields: dict[bytes, bytes]) -> tuple[Peer | None, Peer | None]:
+    transport = _text(fields, b"proto").partition(" ")[0].lower()
     return (
-        _peer(transport, _field(fields, b"srcip"), _field(fields, b"srcport")),
-        _peer(transport, _field(fields, b"dstip"), _field(fields, b"dstport")),
+        _peer(transport, _text(fields, b"srcip"), _text(fields, b"srcport")),
+        _peer(transport, _text(fields, b"dstip"), _text(fields, b"dstport")),
     )
 
 
+@lru_cache(maxsize=256)  # few send most
 def _peer(transport: str, address: str, port: str) -> Peer | None:
     if not address:
         return None
