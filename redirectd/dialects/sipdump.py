@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from redirectd.dialects.enclosure import body_reaches, lowest, outermost
 from redirectd.dialects.extent import measure
-from redirectd.dialects.frame import Direction, Frame, Framed, Incomplete, Peer
+from redirectd.dialects.frame import Direction, Frame, Framed, Glimpse, Incomplete, Peer
+from redirectd.dialects.plain import HEADERS, STATUS_183_LINE, Identity
 from redirectd.dialects.window import REACH, Window
 
 _RULE = b"====================\ntag: "
@@ -21,6 +22,7 @@ _HEAD = re.compile(
 _FIELD = re.compile(rb"([a-z]{2,16}): ([^\n]{0,128})\n")
 _HEAD_REACH = 1024
 _END = b"||||||||||||||||||||\n"
+_ANSWER = re.compile(STATUS_183_LINE + HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Sipdump:
 
     name: ClassVar[str] = "sipdump"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    glimpsed: ClassVar[bytes] = b"SIP/2.0 183"
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
@@ -69,6 +72,21 @@ class Sipdump:
             stamp=_text(fields, b"time"),
             cut=cut,
         )
+
+    def glimpse(self, window: Window, at: int) -> Glimpse | None:
+        """See `Glimpsing.glimpse`: a plain answer that was received, stands whole, and lies in no other's body."""
+        mark = window.rfind(_RULE, max(0, at - _HEAD_REACH), at)
+        head = _HEAD.match(window, mark, at) if mark >= 0 else None
+        if head is None or head.end() != at or head[1] != b"rcv":
+            return None
+        end = measure(window, at, min(len(window), at + REACH)).end
+        if end is None or not window.startswith(_END, end) or body_reaches(window, lowest(window, at), mark):
+            return None
+        message = _ANSWER.match(window, at, end)
+        if message is None:
+            return None
+        branch, call_id, cseq, method = message.groups()
+        return Glimpse(mark, end + len(_END), Identity(branch, call_id, int(cseq), method), at)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""
