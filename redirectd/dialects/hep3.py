@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from struct import unpack_from
 
@@ -92,11 +93,16 @@ def _unzip(packed: bytes) -> tuple[bytes, bool]:
     return payload, not unpacker.eof
 
 
+@lru_cache(maxsize=4096)  # a capture's messages are between a few
+def _address(packed: bytes) -> str:
+    return str(ip_address(packed))
+
+
 def _peer(transport: str, chunks: dict[int, bytes], addresses: tuple[int, int], port: int) -> Peer | None:
     for kind in addresses:
         raw = chunks.get(kind, b"")
         if len(raw) in {4, 16}:
-            return Peer(transport, str(ip_address(raw)), _number(chunks[port]) if port in chunks else None)
+            return Peer(transport, _address(raw), _number(chunks[port]) if port in chunks else None)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from struct import pack
 
@@ -35,10 +36,9 @@ def _chunk(kind: int, value: bytes) -> bytes:
     return pack(">HHH", 0, kind, 6 + len(value)) + value
 
 
-def _place(peer: Peer, kind: int) -> list[bytes]:
+@lru_cache(maxsize=4096)  # a capture's packets are between a few
+def _place(peer: Peer, kind: int) -> tuple[bytes, ...]:
     """Address and port; `kind` is 3 for the source and 4 for the destination (5 and 6 for IPv6, 7 and 8 for ports)."""
     address = ip_address(peer.address)
-    chunks = [_chunk(kind if address.version == 4 else kind + 2, address.packed)]
-    if peer.port is not None:
-        chunks.append(_chunk(kind + 4, pack(">H", peer.port)))
-    return chunks
+    place = _chunk(kind if address.version == 4 else kind + 2, address.packed)
+    return (place,) if peer.port is None else (place, _chunk(kind + 4, pack(">H", peer.port)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from struct import unpack_from
 
@@ -121,9 +122,14 @@ def _transport(protocol: int, source: bytes, target: bytes, data: bytes) -> Segm
     if protocol not in {UDP, TCP} or len(data) < (8 if protocol == UDP else 20):
         return None
     ports = unpack_from(">HH", data)
-    ends = (str(ip_address(source)), ports[0]), (str(ip_address(target)), ports[1])
+    ends = (_address(source), ports[0]), (_address(target), ports[1])
     if protocol == UDP:
         size = int.from_bytes(data[4:6], "big") or len(data)
         return Segment(UDP, *ends, data[8:size])
     begin = (data[12] >> 4) * 4
     return Segment(TCP, *ends, data[begin:], int.from_bytes(data[4:8], "big"), data[13])
+
+
+@lru_cache(maxsize=4096)  # a capture's packets are between a few
+def _address(packed: bytes) -> str:
+    return str(ip_address(packed))
