@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from typing import cast
 
 from redirectd.collect.branches import Branches
 from redirectd.collect.scan import Block
@@ -78,10 +79,14 @@ def find_request(
     return None
 
 
-@cache  # such a question costs more than a glance
 def glimpsing_calls(dialect: Dialect) -> GlimpsingCalls | None:
     """The dialect, if it can tell a request at a glance."""
-    return dialect if isinstance(dialect, GlimpsingCalls) else None
+    return cast("GlimpsingCalls", dialect) if _glimpses_calls(type(dialect)) else None
+
+
+@cache  # the question costs more than a glance
+def _glimpses_calls(kind: type) -> bool:
+    return issubclass(kind, GlimpsingCalls)
 
 
 def needle_of(branch: bytes, call_id: bytes, dialect: Dialect) -> bytes:

@@ -24,7 +24,7 @@ def frame_arrow(window: Window, at: int, undo: Undo, *, lettered: bool, dialect:
     if nearest is None or bool(nearest.letter) is not lettered:
         return None
     head, low = nearest, lowest(window, nearest.end)
-    if body_reaches(window, low, nearest.start):
+    if body_reaches(window, low, nearest.start, undo):
         marks = _marks(window, low, nearest.start)
         head = outermost(nearest, marks, partial(read_arrow, window), partial(_told_end, window, undo))
     limit = min(len(window), head.end + REACH)

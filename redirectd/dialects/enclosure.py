@@ -60,19 +60,21 @@ def outermost(nearest: H, marks: Iterable[int], read: Callable[[int], H | None],
     return nearest
 
 
-def body_reaches(window: Window, low: int, position: int) -> bool:
+def body_reaches(window: Window, low: int, position: int, undo: Callable[[bytes], bytes] = bytes) -> bool:
     """Whether any message that begins between `low` and `position` tells a body that reaches over `position`.
 
     One search; only where it says yes do records without a length of their own need a walk through all of them.
-    Bodies of less than 100 bytes are too short to hold a record.
+    Bodies of less than 100 bytes are too short to hold a record. `undo` turns printed text back, at the same length.
     """
-    text = bytes(window[low:position]).lower()
+    region = undo(bytes(window[low:position]))
+    text = region.lower()
     for pattern in _LONG_BODIES:
         for match in pattern.finditer(text):
-            start = low + match.start()
-            body = head_end(window, start, position)
+            start = match.start()
+            body = head_end(region, start, len(region))
             if body < 0:
-                body = head_end(window, start, min(len(window), start + _LONGEST_HEADERS))
-            if body >= 0 and body + int(match[1]) > position:
+                ahead = undo(bytes(window[low + start : low + start + _LONGEST_HEADERS]))
+                body = start + head_end(ahead, 0, len(ahead))
+            if body > start and low + body + int(match[1]) > position:
                 return True
     return False

@@ -122,6 +122,17 @@ def test_record_forged_in_a_body_is_part_of_the_outer_message(name: str, writer:
         assert frame.payload == outer
 
 
+@pytest.mark.parametrize("padding", [0, 20_000, 40_000])
+def test_record_forged_in_a_body_that_ngrep_printed_is_part_of_the_outer_message(padding: int) -> None:
+    """R26: the dots that ngrep prints for CRs do not hide where the headers around a forged record end."""
+    body = b"x" * padding + b"\r\n" + writers.ngrep(FORGED).log.replace(b".\n", b"\r\n")
+    outer = answer(body, b"200 OK")
+    log = writers.ngrep(outer).log
+    frame = by_name("ngrep").frame(log, log.find(b"SIP/2.0 301"), final=True)
+    assert isinstance(frame, Frame)
+    assert frame.payload == outer
+
+
 def test_header_with_a_huge_count_in_a_body_hides_nothing() -> None:
     """R26: a forged count that reaches over later blocks does not swallow them."""
     bait = b"".join(
