@@ -11,7 +11,7 @@ from redirectd.collect.batch import Batch, SessionProgress, both
 from redirectd.collect.branches import Branches
 from redirectd.collect.pair import MAX_TRIES, glimpsing_calls, needle_of, places
 from redirectd.collect.progress import plain_progress, session_progress
-from redirectd.collect.relay import Relays
+from redirectd.collect.relay import Copy, Relays, end_of, transaction
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.scan import Block
 from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, Heard, Hearing
@@ -108,6 +108,8 @@ class EarlyMedia:
         key = self._key(plain.identity)
         if key is None:
             return False
+        if frame.direction is Direction.UNKNOWN and frame.local is not None:
+            return self._counting and frame.peer is not None and self._count_undirected(batch, key, plain, frame)
         if self._counting:
             batch.counted_progress += self._seen.add(key, UNPAIRED)
             return True
@@ -123,6 +125,23 @@ class EarlyMedia:
         self._told[key] = (len(batch.progress), by_message)
         batch.progress.append(progress)
         self._seen.remember(key, WHOLE if progress.request_uri else UNPAIRED)
+
+    def _count_undirected(self, batch: Batch, key: str, plain: Plain, frame: Frame) -> bool:
+        """Counts one that a log shows with both ends of its way: it can be on its way further (R8)."""
+        identity = plain.identity
+        copy = Copy(
+            transaction=transaction(to_text(identity.call_id), identity.cseq, identity.method.decode(), 183),
+            vias=(hash(identity.branch.decode()),),
+            sender=end_of(frame.peer),
+            receiver=end_of(frame.local),
+            event_key=key,
+            move_key=key,
+        )
+        if self._relays.overtakes(copy):
+            return False
+        if not self._relays.is_relayed(copy):
+            batch.counted_progress += self._seen.add(key, UNPAIRED)
+        return True
 
     def _asked_uri(
         self, log: Log, block: Block, spot: tuple[int, int], identity: Identity, dialect: Dialect

@@ -21,7 +21,7 @@ from redirectd.collect.early import EarlyMedia
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
-from redirectd.collect.relay import Copy, Relays
+from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
@@ -193,8 +193,7 @@ class Reader:
         self._add(batch, answer, spot)
 
     def _take_frame(self, batch: Batch, spot: Spot, frame: Frame, dialect: Dialect, seen_at: datetime | None) -> None:
-        undirected = frame.direction is Direction.UNKNOWN and frame.local is not None
-        plain = plain_183(frame.payload) if self._plainly and not (undirected or frame.cut) else None
+        plain = plain_183(frame.payload) if self._plainly and not frame.cut else None
         if plain is not None and self._early.take(batch, self.log, spot.block, frame, dialect, plain, seen_at):
             return
         try:
@@ -228,10 +227,11 @@ class Reader:
     ) -> None:
         text, position = _evidence(frame.payload) if response.status == 301 else "", spot.position
         unpaired = from_messages(frame, response, None, position=position, seen_at=seen_at, text=text)
-        if self._relays.is_relayed(unpaired):
+        told = copy_of(unpaired)
+        if self._relays.is_relayed(told):
             self._tell.told(spot, Outcome.COPY, "R8", "the same answer, relayed further", unpaired)
             return
-        for copy in self._relays.overtaken(unpaired):
+        for copy in self._relays.overtaken(told):
             self._retract(batch, copy)
         if self._seen.rank(unpaired.event_key) == WHOLE:
             if self._adds(batch, unpaired):
@@ -249,7 +249,7 @@ class Reader:
             answer = from_messages(
                 frame, response, asked.request, position=position, seen_at=seen_at, text=text, asked_at=asked_at
             )
-        self._relays.counted(answer)
+        self._relays.counted(told, answer.move_key)
         self._add(batch, answer, spot)
 
     def _time(self, stamp: str) -> datetime | None:

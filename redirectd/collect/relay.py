@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from redirectd.collect.answer import Answer
-from redirectd.dialects.frame import Direction
+from redirectd.dialects.frame import Direction, Peer
 
 REMEMBERED = 4_096
 """Answers whose copies are known again: they follow within a moment."""
@@ -19,8 +19,12 @@ End = tuple[str, int | None]
 
 @dataclass(slots=True)
 class Copy:
-    """One copy of an answer. `vias` name its way back, top first; `move_key` is what it was counted as."""
+    """One copy of an answer to `transaction`. `vias` name its way back, top first; `move_key` is what it counts as.
 
+    `sender` and `receiver` are told where a log has both ends of its way and no direction.
+    """
+
+    transaction: int
     vias: tuple[int, ...]
     sender: End | None
     receiver: End | None
@@ -39,33 +43,33 @@ class Relays:
         self._copies: OrderedDict[int, list[Copy]] = OrderedDict()
         self._taken_back: list[tuple[list[Copy], Copy]] = []  # since the last commit
 
-    def is_relayed(self, answer: Answer) -> bool:
+    def is_relayed(self, copy: Copy) -> bool:
         """Whether a copy nearer to the answering side has been met; else this one is remembered."""
-        copies = self._of(answer)
-        copy = _copy(answer)
+        copies = self._of(copy)
         if any(_follows(copy, known) for known in copies):
             return True
-        known = next((one for one in copies if one.vias == copy.vias and one.sender == copy.sender), None)
-        if known is None and len(copies) < MAX_COPIES:
+        if not any(_is_same(one, copy) for one in copies) and len(copies) < MAX_COPIES:
             copies.append(copy)
         return False
 
     def has_longer(self, call_id: str, cseq: int, method: str, status: int) -> bool:
         """Whether an answer with a single Via is the relayed copy of a known one with more of them."""
-        copies = self._copies.get(_key(call_id, cseq, method, status), ())
+        copies = self._copies.get(transaction(call_id, cseq, method, status), ())
         return any(len(copy.vias) > 1 for copy in copies)
 
-    def counted(self, answer: Answer) -> None:
-        """Says as what the answer is counted, now that its request is known."""
-        copy = _copy(answer)
-        for known in self._of(answer):
-            if known.vias == copy.vias and known.sender == copy.sender:
-                known.move_key = answer.move_key
+    def counted(self, copy: Copy, move_key: str) -> None:
+        """Says as what the answer counts, now that its request is known."""
+        for known in self._of(copy):
+            if _is_same(known, copy):
+                known.move_key = move_key
 
-    def overtaken(self, answer: Answer) -> list[Copy]:
-        """The copies that turn out to be relayed ones of `answer`, though they stood before it; each is told once."""
-        copies = self._of(answer)
-        copy = _copy(answer)
+    def overtakes(self, copy: Copy) -> bool:
+        """Whether there are copies that turn out to be relayed ones of this, though they stood before it."""
+        return any(_follows(one, copy) for one in self._of(copy))
+
+    def overtaken(self, copy: Copy) -> list[Copy]:
+        """Those copies; each is told once."""
+        copies = self._of(copy)
         late = [one for one in copies if _follows(one, copy)]
         for one in late:
             copies.remove(one)
@@ -82,29 +86,40 @@ class Relays:
             copies.append(one)
         self._taken_back.clear()
 
-    def _of(self, answer: Answer) -> list[Copy]:
-        key = _key(answer.call_id, answer.cseq, answer.method, answer.status)
-        copies = self._copies.setdefault(key, [])
-        self._copies.move_to_end(key)
+    def _of(self, copy: Copy) -> list[Copy]:
+        copies = self._copies.setdefault(copy.transaction, [])
+        self._copies.move_to_end(copy.transaction)
         while len(self._copies) > REMEMBERED:
             self._copies.popitem(last=False)
         return copies
 
 
-def _key(call_id: str, cseq: int | None, method: str, status: int) -> int:
+def transaction(call_id: str, cseq: int | None, method: str, status: int) -> int:
+    """Names the transaction and what it was answered, for this process."""
     return hash((call_id, cseq, method, status))
 
 
-def _copy(answer: Answer) -> Copy:
+def copy_of(answer: Answer) -> Copy:
+    """The copy of an answer that a message is."""
     vias = answer.response.vias[:MAX_COPIES] if answer.response is not None else []
     undirected = answer.direction is Direction.UNKNOWN and answer.peer is not None and answer.local is not None
     return Copy(
+        transaction=transaction(answer.call_id, answer.cseq, answer.method, answer.status),
         vias=tuple(hash(via.branch or via.sent_by) for via in vias),
-        sender=(answer.peer.address, answer.peer.port) if undirected and answer.peer else None,
-        receiver=(answer.local.address, answer.local.port) if undirected and answer.local else None,
+        sender=end_of(answer.peer) if undirected else None,
+        receiver=end_of(answer.local) if undirected else None,
         event_key=answer.event_key,
         move_key=answer.move_key,
     )
+
+
+def end_of(peer: Peer | None) -> End | None:
+    """One end of a copy's way."""
+    return (peer.address, peer.port) if peer else None
+
+
+def _is_same(copy: Copy, other: Copy) -> bool:
+    return copy.vias == other.vias and copy.sender == other.sender
 
 
 def _follows(copy: Copy, known: Copy) -> bool:

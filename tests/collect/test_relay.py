@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from redirectd.collect.answer import Answer, from_messages
-from redirectd.collect.relay import Relays
+from redirectd.collect.relay import Relays, copy_of
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.hep_encode import encode_hep
 from redirectd.sip.message import Request, Response, parse_message
 from tests.collect.logs import read, request, response
+from tests.collect.test_short_way import outcome
 
 A, B, C = (Peer("udp", f"192.0.2.{number}", 5060) for number in (1, 2, 3))
 NEW = "<sip:new@place.test>"
@@ -103,6 +107,34 @@ def test_r8_a_spiral_is_one_sighting() -> None:
     """R8: a host that sends the call to itself receives the answer twice; the inner one is the authority."""
     relays = Relays()
     inner, outer = _answer(["z9.2", "z9.1", "c"], "sip:x@gw.test"), _answer(["z9.1", "c"], "sip:x@self.test")
-    assert not relays.is_relayed(inner)
-    assert relays.is_relayed(outer)
-    assert not relays.is_relayed(inner), "a retransmission of the inner one is no relayed copy"
+    assert not relays.is_relayed(copy_of(inner))
+    assert relays.is_relayed(copy_of(outer))
+    assert not relays.is_relayed(copy_of(inner)), "a retransmission of the inner one is no relayed copy"
+
+
+def arrow(message: bytes, source: Peer, target: Peer) -> bytes:
+    """A message as sngrep saves it."""
+    way = f"{source.address}:{source.port} -> {target.address}:{target.port}"
+    return b"2026/11/22 16:24:29.123456 %s\n%s\n\n" % (way.encode(), message)
+
+
+@st.composite
+def ways(draw: st.DrawFn) -> bytes:
+    """Answers of two calls between three hosts, with and without the Vias that tell one hop from the next."""
+    write = draw(st.sampled_from([hep, arrow]))
+    parts = []
+    for _ in range(draw(st.integers(1, 7))):
+        source, target = draw(st.permutations([A, B, C]))[:2]
+        branch, *further = draw(st.sampled_from([[OWN, CALLERS], [CALLERS], [OWN]]))
+        status = draw(st.sampled_from(["183 Session Progress", "183 Session Progress", "301 Moved"]))
+        call = draw(st.sampled_from(["one", "two"]))
+        message = response(status, NEW, call=call, branch=branch, further_vias=further)
+        parts.append(write(message, source, target))
+    return b"".join(parts)
+
+
+@given(ways(), st.sampled_from(["each", "count"]))
+def test_r8_the_short_way_knows_relayed_183s_as_the_long_one_does(log: bytes, mode: Literal["each", "count"]) -> None:
+    """R3, R8: on whatever hops the copies of an answer were captured, as many count as by the ordinary reading."""
+    short, long = (outcome(log, 1 << 20, [], short=way, mode=mode) for way in (True, False))
+    assert short == long
