@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import ClassVar
 
+from redirectd.dialects.enclosure import lowest
 from redirectd.dialects.frame import Frame, Framed, Incomplete, Unreadable
 from redirectd.dialects.hep3 import MAGIC, decode_hep, hep_frame
-from redirectd.dialects.window import REACH, Window
+from redirectd.dialects.window import Window
 
 _MOST_DATAGRAMS = 1024
 _SMALL = 2048
@@ -62,7 +63,7 @@ class HepFile:
 def _marks(window: Window, at: int) -> Iterator[int]:
     """Where datagrams begin that can hold `at`, the outermost first: large ones from afar, any from near."""
     near = max(0, at - _SMALL)
-    for match in islice(_LARGE.finditer(window, max(0, at - REACH), near + len(MAGIC)), _MOST_DATAGRAMS):
+    for match in islice(_LARGE.finditer(window, min(lowest(window, at), near), near + len(MAGIC)), _MOST_DATAGRAMS):
         yield match.start()
     mark = window.find(MAGIC, near, at + len(MAGIC))
     while mark >= 0:
