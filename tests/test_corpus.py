@@ -19,6 +19,7 @@ from redirectd.config.policy import Policy
 from redirectd.dialects import hints, registry
 from redirectd.errors import RefusedError
 from redirectd.review import decide
+from redirectd.review.decision import Decision
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
@@ -142,7 +143,7 @@ def test_what_has_run_out_is_not_approved(result: Result, name: str) -> None:
     expiring = [remap for remap in result.remaps if "expiring" in remap.flags]
     assert len(expiring) == sum("expiring" in one.get("flags", ()) for one in expected_remaps(name))
     for remap in expiring:
-        decision = decide.Decision(actor="test", at=later, reason="sure", force=True)
+        decision = Decision(actor="test", at=later, reason="sure", force=True)
         with result.database.begin() as connection, pytest.raises(RefusedError, match="R18") as refused:
             decide.approve(connection, remap.id, decision, POLICY)
         assert refused.value.exit_code == 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
@@ -15,14 +14,12 @@ from redirectd.errors import RefusedError, UsageError
 from redirectd.plan.cycle import would_close_cycle
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import Chains, sip
+from redirectd.review.decision import Decision
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.store import remaps
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.upsert import chunks
-
-if TYPE_CHECKING:
-    from redirectd.review.decide import Decision
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 
 from redirectd.config.policy import AutoApprove, Policy
 from redirectd.errors import RedirectdError
-from redirectd.review.decide import Decision, approve
+from redirectd.review.decide import approve
+from redirectd.review.decision import Decision
 from redirectd.review.holds import address_of, with_holds
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key

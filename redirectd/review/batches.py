@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from redirectd.config.policy import Policy
-from redirectd.review.decide import Decision, Outcome, decide_all
+from redirectd.review.decide import decide_all
+from redirectd.review.decision import Decision, Outcome
 from redirectd.store.database import Database
 from redirectd.store.upsert import chunks
 

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, update
 
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
-from redirectd.review.decide import Decision, load
+from redirectd.review.decide import load
+from redirectd.review.decision import Decision
 from redirectd.store import audit
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State

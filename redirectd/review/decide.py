@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -11,43 +10,12 @@ from sqlalchemy import Connection, select
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.review.approvals import Approvals
+from redirectd.review.decision import Decision, Outcome, Step
 from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.states import TRANSITIONS, Move, move_all, reopening
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Who decides, when and why; for an approval, which Contact (1 is the first in q order) and whether holds count."""
-
-    actor: str
-    at: datetime
-    reason: str = ""
-    contact: int | None = None
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What was done to one remap, for the way back: `before` is the remap as it was.
-
-    `action` is approve, reject, revoke, reopen, expire, confirm or note. `replaced` are the remaps that an approval
-    superseded, as they were.
-    """
-
-    action: str
-    before: Remap
-    replaced: Sequence[Remap] = ()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a decision on many came to: a step for each that it was done to, and for each other one why not, by id."""
-
-    steps: list[Step] = field(default_factory=list)
-    refused: dict[int, RedirectdError] = field(default_factory=dict)
 
 
 def load(connection: Connection, number: int) -> Remap:

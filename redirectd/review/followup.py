@@ -132,7 +132,8 @@ def suspend_failing(database: Database, policy: Policy, *, now: datetime) -> lis
     if not found:
         return []
     from redirectd.review.auto import ACTOR
-    from redirectd.review.decide import Decision, revoke
+    from redirectd.review.decide import revoke
+    from redirectd.review.decision import Decision
 
     done = []
     for number in found:

@@ -15,7 +15,8 @@ from redirectd.collect.rules import judge
 from redirectd.collect.verdict import Learnt, digest
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
-from redirectd.review.decide import Decision, approve, load, reject
+from redirectd.review.decide import approve, load, reject
+from redirectd.review.decision import Decision
 from redirectd.review.exchange import RowFault
 from redirectd.review.portable import Portable
 from redirectd.sip.text import printable

@@ -19,7 +19,7 @@ from redirectd.collect.verdict import digest
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.chain import sip
-from redirectd.review.decide import Decision, Step
+from redirectd.review.decision import Decision, Step
 from redirectd.review.importing import import_rows
 from redirectd.review.portable import Portable
 from redirectd.review.undo import do_approve, do_reject

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, update
 from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.confirm import confirm
-from redirectd.review.decide import Decision, Step, approve, decide_all, load, reopen, revoke
+from redirectd.review.decide import approve, decide_all, load, reopen, revoke
+from redirectd.review.decision import Decision, Step
 from redirectd.store import audit, remaps
 from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State

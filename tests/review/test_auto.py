@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from redirectd.config.policy import AutoApprove
 from redirectd.review.auto import ACTOR, Telling, approve_ready, objection
-from redirectd.review.decide import Decision, reject, reopen
+from redirectd.review.decide import reject, reopen
+from redirectd.review.decision import Decision
 from redirectd.store import audit
 from redirectd.store.remap import Remap, State, Target
 from tests.review.world import NOW, POLICY, STRANGER, TRUSTED, World

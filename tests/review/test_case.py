@@ -6,7 +6,8 @@ import pytest
 
 from redirectd.errors import RedirectdError
 from redirectd.review.case import Case, open_case
-from redirectd.review.decide import Decision, revoke
+from redirectd.review.decide import revoke
+from redirectd.review.decision import Decision
 from redirectd.review.undo import do_approve, do_reject, set_note, undo
 from redirectd.store import audit
 from redirectd.store.remap import State

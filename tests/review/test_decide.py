@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from redirectd.errors import RedirectdError, RefusedError, UsageError
 from redirectd.plan.table import effective
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.store import audit
 from redirectd.store import remaps as store
 from redirectd.store.database import Database

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.exchange import Format, RowFault, read, write
 from redirectd.review.importing import run_import
 from redirectd.review.portable import Portable, as_document, portable

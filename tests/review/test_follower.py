@@ -17,7 +17,8 @@ from redirectd.collect.reader import Reading
 from redirectd.config.policy import Policy
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
-from redirectd.review.decide import Decision, approve
+from redirectd.review.decide import approve
+from redirectd.review.decision import Decision
 from redirectd.review.follower import Follower
 from redirectd.review.followup import failing
 from redirectd.review.watch import Watch

@@ -12,7 +12,7 @@ from redirectd.collect.verdict import digest
 from redirectd.review import decide
 from redirectd.review.attention import attention, with_attention
 from redirectd.review.confirm import confirm
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.flags import FAILING, STALE
 from redirectd.review.followup import MOST_CALLS, failing, suspend_failing
 from redirectd.review.importing import run_import

@@ -11,7 +11,7 @@ import pytest
 from redirectd.config.policy import Policy
 from redirectd.errors import RefusedError
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.holds import suspicion, with_holds
 from redirectd.sip.uri import SipUri, parse_uri
 from tests.review.world import NOW, POLICY, World

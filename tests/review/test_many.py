@@ -13,7 +13,8 @@ from sqlalchemy import event
 from redirectd.errors import RedirectdError, StoreError
 from redirectd.review import batches
 from redirectd.review.batches import decide_in_batches
-from redirectd.review.decide import Decision, decide_all
+from redirectd.review.decide import decide_all
+from redirectd.review.decision import Decision
 from redirectd.review.undo import undo_all
 from redirectd.store import audit
 from redirectd.store.database import Database

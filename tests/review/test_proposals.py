@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from redirectd.errors import RefusedError
 from redirectd.review.chain import sip
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.flags import REDUNDANT
 from redirectd.review.page import Query, page
 from redirectd.review.proposals import Proposal, Reader, accept, decline, proposals, propose

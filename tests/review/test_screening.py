@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from redirectd.config.policy import AutoApprove, Policy
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.page import Query, ids
 from redirectd.review.screening import rules, screen
 from redirectd.store.remap import State

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from redirectd.errors import RedirectdError
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.importing import run_import
 from redirectd.review.portable import Portable
 from redirectd.store import audit

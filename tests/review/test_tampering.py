@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from redirectd.errors import RedirectdError
 from redirectd.review import decide
 from redirectd.review.confirm import confirm
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.undo import do_approve, do_confirm, do_revoke, set_note, undo
 from redirectd.store import audit
 from redirectd.store.states import BIRTHS, TRANSITIONS

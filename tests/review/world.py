@@ -16,7 +16,7 @@ from redirectd.collect.rules import judge
 from redirectd.config.policy import Policy
 from redirectd.dialects.frame import Peer
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.review.holds import with_holds
 from redirectd.store import migrate
 from redirectd.store.collecting import record

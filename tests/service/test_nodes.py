@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from redirectd.config.load import load
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.store.database import Database
 from tests.service.service import Service, until
 

@@ -19,7 +19,7 @@ from redirectd.collect.ingest import ingest
 from redirectd.dialects.frame import Peer
 from redirectd.errors import RefusedError
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.store import audit, collecting
 from redirectd.store.collecting import record
 from redirectd.store.database import Database

@@ -10,7 +10,7 @@ import pytest
 
 from redirectd.errors import RedirectdError, RefusedError
 from redirectd.review import decide
-from redirectd.review.decide import Decision
+from redirectd.review.decision import Decision
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.remap import State

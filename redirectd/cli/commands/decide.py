@@ -20,7 +20,7 @@ from redirectd.sip.text import printable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from redirectd.review.decide import Decision
+    from redirectd.review.decision import Decision
 
 MOST_LINES = 50
 """Remaps that are told one by one."""
@@ -126,7 +126,7 @@ def _decide(
     as_json: bool,
 ) -> None:
     """Does it to each; what is refused leaves the others done."""
-    from redirectd.review.decide import Decision
+    from redirectd.review.decision import Decision
 
     decision = Decision(actor=app.actor, at=app.now(), reason=reason, contact=contact, force=force)
     told = _Told()

@@ -84,7 +84,7 @@ def import_command(
     are shown by row (1 is the first behind a heading) and nothing is imported (exit code 2). A row that is known
     already counts nothing twice. With --approve, rows that a hold keeps from approval stay pending (exit code 3).
     """
-    from redirectd.review.decide import Decision
+    from redirectd.review.decision import Decision
     from redirectd.review.exchange import read
     from redirectd.review.importing import run_import
 

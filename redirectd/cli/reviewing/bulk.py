@@ -11,7 +11,7 @@ from redirectd.cli.reviewing.words import filter_text
 from redirectd.errors import RedirectdError
 from redirectd.review.attention import with_attention
 from redirectd.review.batches import BATCH, decide_in_batches
-from redirectd.review.decide import Outcome
+from redirectd.review.decision import Outcome
 from redirectd.review.holds import with_holds
 from redirectd.sip.text import printable
 from redirectd.store.remaps import of_ids

@@ -13,7 +13,7 @@ from redirectd.cli.reviewing.queue import Queue
 from redirectd.cli.reviewing.screen import Screen
 from redirectd.config.policy import Policy
 from redirectd.review.case import Case, open_case
-from redirectd.review.decide import Decision, Step
+from redirectd.review.decision import Decision, Step
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 

@@ -1,0 +1,42 @@
+"""A person's decision, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from redirectd.errors import RedirectdError
+from redirectd.store.remap import Remap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who decides, when and why; for an approval, which Contact (1 is the first in q order) and whether holds count."""
+
+    actor: str
+    at: datetime
+    reason: str = ""
+    contact: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was done to one remap, for the way back: `before` is the remap as it was.
+
+    `action` is approve, reject, revoke, reopen, expire, confirm or note. `replaced` are the remaps that an approval
+    superseded, as they were.
+    """
+
+    action: str
+    before: Remap
+    replaced: Sequence[Remap] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a decision on many came to: a step for each that it was done to, and for each other one why not, by id."""
+
+    steps: list[Step] = field(default_factory=list)
+    refused: dict[int, RedirectdError] = field(default_factory=dict)
