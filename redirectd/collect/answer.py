@@ -11,7 +11,7 @@ from redirectd.dialects.extent import head_end
 from redirectd.dialects.frame import Direction, Frame, Peer, Record
 from redirectd.sip.message import Request, Response
 from redirectd.sip.routekey import route_key
-from redirectd.sip.text import to_bytes
+from redirectd.sip.text import printable, to_bytes
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 
 WEAK, UNPAIRED, CUT, WHOLE = range(4)
@@ -82,6 +82,16 @@ class Answer:
         """
         return self._key("move", _move_key)
 
+    def know_place(self, place: str) -> None:
+        """Takes the route key of the URI that was answered from who has read it, which saves `move_key` the reading."""
+        if self.rank != WEAK and self.request_uri is not None:
+            self._keys["move"] = _moved_key(self.event_key, place)
+
+    @property
+    def peer_text(self) -> str:
+        """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't tell."""
+        return self._key("peer", _peer_text)
+
     def _key(self, name: str, make: Callable[[Answer], str]) -> str:
         """A key, made once: every step from here to the database asks for it again."""
         key = self._keys.get(name)
@@ -104,7 +114,15 @@ def _move_key(answer: Answer) -> str:
     """See `Answer.move_key`."""
     if answer.rank == WEAK or answer.request_uri is None:
         return answer.event_key
-    return _hash(f"{answer.event_key}\0{_place(answer.request_uri)}")
+    return _moved_key(answer.event_key, _place(answer.request_uri))
+
+
+def _moved_key(event: str, place: str) -> str:
+    return _hash(f"{event}\0{place}")
+
+
+def _peer_text(answer: Answer) -> str:
+    return printable(str(answer.peer), 80) if answer.peer else "unknown"
 
 
 def event_key(call_id: str, cseq: int | None, method: str, fork: str, status: int) -> str:

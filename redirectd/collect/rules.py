@@ -39,6 +39,8 @@ def judge(answer: Answer, policy: Policy) -> Verdict | None:
         old = parse_uri(answer.request_uri)
     except UriError as error:
         return _refused(answer, "R25", f"the old URI can't be read: {error.why}", unparsed=True)
+    if isinstance(old, SipUri):
+        answer.know_place(str(route_key(old)))
     return _refuse_old(answer, old, kind, policy) or _learn(answer, old, kind, policy)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
@@ -115,7 +115,7 @@ def _remaps(
     return ids
 
 
-def _ids(connection: Connection, table: Any, identities: Iterable[str]) -> dict[str, int]:  # noqa: ANN401 - remap or refusal
+def _ids(connection: Connection, table: Table, identities: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(identities):
         rows = connection.execute(select(table.c.identity, table.c.id).where(table.c.identity.in_(part))).all()
@@ -125,7 +125,7 @@ def _ids(connection: Connection, table: Any, identities: Iterable[str]) -> dict[
 
 def _times(ones: Iterable[Learnt | Refused], now: datetime) -> tuple[datetime, datetime]:
     times = [one.answer.seen_at or now for one in ones]
-    return min(times), max(times)
+    return (times[0], times[0]) if len(times) == 1 else (min(times), max(times))
 
 
 def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
@@ -159,21 +159,18 @@ def _children(
     connection: Connection, ids: Mapping[str, int], groups: Mapping[str, list[Learnt]], now: datetime
 ) -> None:
     """Peers, methods and incoming URIs with their counts."""
-    peers: dict[tuple[int, str], list[datetime]] = defaultdict(list)
-    methods: Counter[tuple[int, str]] = Counter()
-    incoming: Counter[tuple[int, str, bool]] = Counter()
+    peers: dict[tuple[int, str], dict[str, Any]] = {}
+    methods: defaultdict[tuple[int, str], int] = defaultdict(int)
+    incoming: defaultdict[tuple[int, str, bool], int] = defaultdict(int)
     for identity, ones in groups.items():
         number = ids[identity]
         for one in ones:
             answer = one.answer
-            peers[number, evidence.peer_text(answer)].append(answer.seen_at or now)
+            _see_peer(peers, number, answer.peer_text, answer.seen_at or now)
             methods[number, evidence.method_text(answer)] += 1
             if one.incoming:
                 incoming[number, one.incoming, one.forked] += 1
-    rows: list[dict[str, Any]] = [
-        {"remap_id": number, "peer": peer, "calls": len(at), "first_seen": min(at), "last_seen": max(at)}
-        for (number, peer), at in peers.items()
-    ]
+    rows = list(peers.values())
     insert_or_add(connection, remap_peer, rows, ["remap_id", "peer"], ["calls"], ["last_seen"])
     rows = [{"remap_id": number, "method": method, "calls": calls} for (number, method), calls in methods.items()]
     insert_or_add(connection, remap_method, rows, ["remap_id", "method"], ["calls"], [])
@@ -182,6 +179,16 @@ def _children(
         for (number, uri, forked), calls in incoming.items()
     ]
     insert_or_add(connection, remap_incoming, rows, ["remap_id", "hash"], ["calls"], ["forked"])
+
+
+def _see_peer(peers: dict[tuple[int, str], dict[str, Any]], number: int, peer: str, at: datetime) -> None:
+    row = peers.get((number, peer))
+    if row is None:
+        peers[number, peer] = {"remap_id": number, "peer": peer, "calls": 1, "first_seen": at, "last_seen": at}
+        return
+    row["calls"] += 1
+    row["first_seen"] = min(row["first_seen"], at)
+    row["last_seen"] = max(row["last_seen"], at)
 
 
 def _refusals(connection: Connection, refused: Iterable[Refused], now: datetime) -> dict[str, int]:

@@ -69,7 +69,7 @@ def count(
             "remap_id": ids[one.identity] if isinstance(one, Learnt) else None,
             "refusal_id": None if isinstance(one, Learnt) else ids[one.identity],
             "rank": one.answer.rank,
-            "peer": evidence.peer_text(one.answer),
+            "peer": one.answer.peer_text,
             "method": evidence.method_text(one.answer),
             "seen_at": one.answer.seen_at or now,
         }

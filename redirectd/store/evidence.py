@@ -12,7 +12,6 @@ from sqlalchemy import Connection, delete, func, select
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.verdict import Learnt, digest
-from redirectd.dialects.frame import Peer
 from redirectd.sip.text import printable
 from redirectd.store.known import Known
 from redirectd.store.schema import evidence
@@ -20,16 +19,6 @@ from redirectd.store.upsert import chunks, insert
 
 KEPT_FIRST = 5
 KEPT_LAST = 15
-
-
-def peer_text(answer: Answer) -> str:
-    """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't tell."""
-    return _peer_text(answer.peer) if answer.peer else "unknown"
-
-
-@lru_cache(maxsize=256)  # few send most
-def _peer_text(peer: Peer) -> str:
-    return printable(str(peer), 80)
 
 
 def method_text(answer: Answer) -> str:
@@ -99,7 +88,7 @@ def _row(source: str, number: int, answer: Answer, now: datetime) -> dict[str, A
         "source": source[:255],
         "position": answer.position,
         "dialect": answer.dialect,
-        "peer": peer_text(answer),
+        "peer": answer.peer_text,
         "method": method_text(answer),
         "call_id": printable(answer.call_id, 500),
         "text": answer.text,
