@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from redirectd.errors import SourceError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from redirectd.sources.log import Log
 
+_PATIENCE = 1.0  # seconds until a folder without a rotated predecessor is listed again
 _RAW = 256 << 10  # bytes of a pipe or a gz asked for at once
 
 
@@ -30,11 +32,13 @@ class _Descriptor:
         self.fd = fd
         self._older = older
         self._previous: Log | None = None
+        self._ask_again = 0.0
 
     def previous(self) -> Log | None:
-        """The rotated file before this one."""
-        if self._previous is None:
+        """The rotated file before this one. Where there was none, its folder is not looked through for a second."""
+        if self._previous is None and monotonic() >= self._ask_again:
             self._previous = self._older()
+            self._ask_again = monotonic() + _PATIENCE
         return self._previous
 
     def close(self) -> None:

@@ -49,9 +49,10 @@ def siblings(path: Path) -> list[Sibling]:
 
 def _listed(path: Path) -> dict[tuple[str, int], Sibling]:
     found: dict[tuple[str, int], Sibling] = {}
+    name = path.name
     with os.scandir(path.parent) as entries:
         for entry in entries:
-            match = _SUFFIX.fullmatch(entry.name, len(path.name)) if entry.name.startswith(path.name) else None
+            match = _SUFFIX.fullmatch(entry.name, len(name)) if entry.name.startswith(name) else None
             if match is None or (match["gz"] and (path.parent / entry.name[:-3]).exists()):
                 continue  # beside `path.1`, `path.1.gz` is being written
             try:
