@@ -205,7 +205,8 @@ def test_status_without_a_daemon_comes_from_the_database(folder: Path, corpus: P
     service = Service(folder)
     shutil.copy(corpus / ASTERISK, service.log)
     with service:
-        alive = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        alive = service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it is stored")
         service.stop()
     url = f"sqlite:///{folder / 'redirectd.db'}"
     down = status_document(lambda: load(service.config), lambda: Database(url), service.config)
