@@ -126,8 +126,9 @@ def _peer_text(answer: Answer) -> str:
 
 
 def event_key(call_id: str, cseq: int | None, method: str, fork: str, status: int) -> str:
-    """See `Answer.event_key`."""
-    return _hash(f"{call_id}\0{cseq}\0{method}\0{fork}\0{status}")
+    """See `Answer.event_key`. A provisional answer is stored nowhere: a name for this process is made far sooner."""
+    text = f"{call_id}\0{cseq}\0{method}\0{fork}\0{status}"
+    return f"{hash(text):x}" if status < 200 else _hash(text)
 
 
 def _place(uri_text: str) -> str:

@@ -54,8 +54,8 @@ class Relays:
 
     def has_longer(self, call_id: str, cseq: int, method: str, status: int) -> bool:
         """Whether an answer with a single Via is the relayed copy of a known one with more of them."""
-        copies = self._copies.get(transaction(call_id, cseq, method, status), ())
-        return any(len(copy.vias) > 1 for copy in copies)
+        copies = self._copies.get(transaction(call_id, cseq, method, status))
+        return copies is not None and any(len(copy.vias) > 1 for copy in copies)
 
     def counted(self, copy: Copy, move_key: str) -> None:
         """Says as what the answer counts, now that its request is known."""

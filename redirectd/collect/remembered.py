@@ -9,8 +9,9 @@ GENERATION = 10_000
 class Remembered:
     """Ranks by key, the latest of them; what was not confirmed can be undone.
 
-    A key is a hash in hexadecimal, or `call ` and such a hash. It is kept as a number, in one of two generations: when
-    the younger is full, the older goes. That takes a fifth of the memory of an ordered table of texts, at most 2 MB.
+    A key is kept as a number of 64 bits that is secret to this process, so that nobody can choose keys that share one,
+    in one of two generations: when the younger is full, the older goes. That takes a fifth of the memory of an ordered
+    table of texts, at most 2 MB.
     """
 
     def __init__(self) -> None:
@@ -20,15 +21,15 @@ class Remembered:
 
     def rank(self, key: str) -> int | None:
         """How much the best telling of an answer proved, None for one that is not known."""
-        return self._rank(_number(key))
+        return self._rank(hash(key))
 
     def remember(self, key: str, rank: int | None) -> None:
         """Keeps the rank of what a key names; None forgets it."""
-        self._remember(_number(key), rank)
+        self._remember(hash(key), rank)
 
     def add(self, key: str, rank: int) -> bool:
         """Keeps the rank of what is not known yet; whether it was not."""
-        number = _number(key)
+        number = hash(key)
         is_new = self._rank(number) is None
         if is_new:
             self._unconfirmed.append((number, None))
@@ -63,8 +64,3 @@ class Remembered:
         self._young[number] = rank
         if len(self._young) >= GENERATION:
             self._old, self._young = self._young, {}
-
-
-def _number(key: str) -> int:
-    call = key.removeprefix("call ")
-    return int(key, 16) if call is key else ~int(call, 16)
