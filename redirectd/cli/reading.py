@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from tzlocal import get_localzone
 
 from redirectd.collect.reader import Reading
-from redirectd.dialects import hints, registry
+from redirectd.dialects import registry
 
 if TYPE_CHECKING:
     from redirectd.config.model import Config
@@ -37,7 +37,6 @@ def reading_of(
         zone=zone_of(source.timezone if source else ""),
         policy=config.rules(),
         session_progress=session_progress or (source.session_progress if source else "each"),
-        counted=hints.loss_literals(head),
     )
 
 

@@ -21,7 +21,7 @@ class Mark:
 
     Count the places where any of `literals` stands. `unless` names marks that make this one pointless, a `silent`
     one does only that.
-    `loss` says that each place stands for something the log no longer has, and `writer` which server tells so.
+    `loss` says that each place stands for something the log no longer has.
     """
 
     name: str
@@ -31,7 +31,6 @@ class Mark:
     loss: bool = False
     unless: tuple[str, ...] = ()
     silent: bool = False
-    writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,6 @@ MARKS: tuple[Mark, ...] = (
         "pjsip dropped packets that it could not parse before any logger saw them",
         "capture the traffic (pcap, HEP) to see these answers",
         loss=True,
-        writer="asterisk",
     ),
     Mark(
         "asterisk-discarded",
@@ -105,7 +103,6 @@ MARKS: tuple[Mark, ...] = (
         "Asterisk discarded log messages under load",
         "Asterisk: raise logger_queue_limit in logger.conf, or put the log on a faster disk",
         loss=True,
-        writer="asterisk",
     ),
     Mark(
         "kamailio-no-space",
@@ -113,14 +110,11 @@ MARKS: tuple[Mark, ...] = (
         "Kamailio dropped xlog lines that were longer than their buffer",
         'Kamailio: modparam("xlog", "buf_size", 16384)',
         loss=True,
-        writer="kamailio",
     ),
 )
 
 _DISCARDED = re.compile(rb"Logging resumed\.\s{1,4}(\d{1,9}) message")
 _HEAD_BYTES = b"[{<\x1b 0123456789"
-_ASTERISK, _KAMAILIO = (b"res_pjsip", b"chan_sip", b"VERBOSE[", b"asterisk"), (b"<script>", b"kamailio")
-_SHORT_HEAD = 1 << 16
 
 
 def literals() -> tuple[bytes, ...]:
@@ -128,14 +122,9 @@ def literals() -> tuple[bytes, ...]:
     return tuple(literal for mark in MARKS for literal in mark.literals)
 
 
-def loss_literals(head: bytes = b"") -> tuple[bytes, ...]:
-    """The byte strings that stand for losses in a log with this beginning.
-
-    Each costs a tenth of the reading, so those of a server that a long `head` shows no sign of are left out.
-    """
-    signs = {"asterisk": any(sign in head for sign in _ASTERISK), "kamailio": any(sign in head for sign in _KAMAILIO)}
-    every = len(head) < _SHORT_HEAD or not any(signs.values())
-    return tuple(one for mark in MARKS if mark.loss and (every or signs[mark.writer]) for one in mark.literals)
+def loss_literals() -> tuple[bytes, ...]:
+    """The byte strings that stand for losses."""
+    return tuple(literal for mark in MARKS if mark.loss for literal in mark.literals)
 
 
 def lost(literal: bytes, line: bytes) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from redirectd.collect.collector import Collector, Step
 from redirectd.collect.reader import Reading
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
-from redirectd.dialects import hints, registry
+from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
@@ -142,7 +142,6 @@ def _reading(source: SourceSection, path: Path | None, config: Config) -> Readin
         zone=zone_of(source.timezone),
         policy=config.rules(),
         session_progress=source.session_progress,
-        counted=hints.loss_literals(head),
     )
 
 

@@ -14,7 +14,7 @@ from redirectd.collect.ingest import Summary, ingest
 from redirectd.collect.reader import Reading
 from redirectd.collect.replay import replay
 from redirectd.config.policy import Policy
-from redirectd.dialects import hints, registry
+from redirectd.dialects import registry
 from redirectd.sources.file import open_log
 from redirectd.store import evidence, migrate
 from redirectd.store.database import Database
@@ -90,19 +90,6 @@ def test_a_cut_answer_and_a_damaged_gz_are_losses(database: Database, tmp_path: 
     (tmp_path / "damaged.gz").write_bytes(packed[: len(packed) // 2])
     assert read(database, tmp_path / "damaged.gz").lost >= 1
     assert losses(database)["unread"] == 1
-
-
-@pytest.mark.parametrize(
-    ("head", "expected"),
-    [
-        (b"res_pjsip_logger.c", {b"Logging resumed.", b"PJSIP syntax error exception"}),
-        (b"kamailio[1]: NOTICE: <script>: ", {b"no more space"}),
-        (b"", {b"Logging resumed.", b"PJSIP syntax error exception", b"no more space"}),
-    ],
-)
-def test_only_losses_of_the_servers_that_write_are_looked_for(head: bytes, expected: set[bytes]) -> None:
-    """A long log is searched for what its own server says; one of unknown make for everything."""
-    assert set(hints.loss_literals(head * 10_000)) == expected
 
 
 HEAD = b"Nov 22 16:37:35 vm kamailio[14390]: NOTICE: <script>: "
