@@ -161,8 +161,8 @@ _OTHER = remap.alias("other")
 _OVERLAPS = exists().where(
     _OTHER.c.old_hash == remap.c.old_hash,
     _OTHER.c.id != remap.c.id,
-    _OTHER.c.first_seen < remap.c.last_seen,
-    _OTHER.c.last_seen > remap.c.first_seen,
+    _OTHER.c.first_seen <= remap.c.last_seen,
+    _OTHER.c.last_seen >= remap.c.first_seen,
 )
 """Another remap of the same old URI was seen in the same span of time: flapping (R32) is a part of that."""
 

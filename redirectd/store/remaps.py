@@ -253,12 +253,15 @@ def _siblings(connection: Connection, old_hashes: Iterable[str]) -> Mapping[str,
 
 
 def _flapping(siblings: Mapping[str, list[Any]]) -> dict[int, str]:
-    """R32: ids of remaps of one old key whose targets alternate: one was seen again after another had begun."""
+    """R32: ids of remaps of one old key whose targets alternate: one was seen again after another had begun.
+
+    Each group is in the order of beginning: many logs know whole seconds alone, where the ids tell which came first.
+    """
     found: dict[int, str] = {}
     for group in siblings.values():
         longest = group[0]
         for later in group[1:]:
-            if longest.first_seen < later.first_seen < longest.last_seen:
+            if later.first_seen < longest.last_seen:
                 for one, other in ((longest, later), (later, longest)):
                     found[one.id] = f"its old URI alternates between this target and that of remap {other.id}"
             longest = max(longest, later, key=lambda row: row.last_seen)

@@ -70,6 +70,15 @@ def test_filters_give_what_they_name(many: World, query: Query, users: set[str])
     assert found == users
 
 
+def test_r32_those_that_flap_within_one_second_are_found(world: World) -> None:
+    """R32: the filter finds both of a pair of which one was told only in the second in which the other began."""
+    world.told("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
+    world.told("sip:f@b.example", "sip:f@two.example.net", calls=1, first=-9, last=-9)
+    with world.database.read() as connection:
+        found = {one.new_uri for one in matching(connection, replace(PENDING, flag="flapping"), world.policy)}
+    assert found == {"sip:f@one.example.net", "sip:f@two.example.net"}
+
+
 FLAGS = ["untrusted", "method", "registrar", "downgrade", "suspicious", "flapping", "none", "no-such", '%"', None]
 
 

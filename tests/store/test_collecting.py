@@ -225,6 +225,17 @@ def test_r32_targets_that_alternate_are_flapping(database: Database, told: str, 
     assert {one.new_uri[4] for one in remaps(database) if one.new_uri and "flapping" in one.flags} == set(flapping)
 
 
+@pytest.mark.parametrize(
+    ("told", "flapping"),
+    [("b0 c0 b1", "bc"), ("b0 c0 b1 c1", "bc"), ("c0 b0 b1", ""), ("b0 c0", ""), ("b0 b0 b1 c1 c2", "")],
+)
+def test_r32_targets_that_begin_within_one_second(database: Database, told: str, flapping: str) -> None:
+    """R32: where a log without parts of a second tells both at once, the order of its lines says which came again."""
+    for number, one in enumerate(told.split()):
+        tell(database, _at(number, int(one[1]), one[0]))
+    assert {one.new_uri[4] for one in remaps(database) if one.new_uri and "flapping" in one.flags} == set(flapping)
+
+
 def test_r18_an_approval_keeps_its_lifetime(database: Database) -> None:
     """R18: while pending, the newest answer's deadline counts; once approved, no answer shortens or lengthens it."""
     later = {"seen_at": NOW + HOUR}
