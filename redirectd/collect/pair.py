@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -67,16 +67,38 @@ def find_request(
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
         return None
-    needle = needle_of(to_bytes(via.branch or "") if via else b"", to_bytes(call_id), dialect)
+    branch = to_bytes(via.branch or "") if via else b""
+    needle = needle_of(branch, to_bytes(call_id), dialect)
     spot = frame.start, frame.end
     glimpsing = glimpsing_calls(dialect)
+    found: list[Asked] = []
     for window, base, at in islice(places(log, block, spot, needle, branches or Branches()), MAX_TRIES):
+        if found and window is not found[0].window:
+            break
         if glimpsing is not None and glimpsing.glimpse_request(window, at) is NO_REQUEST:
             continue
         asked = _request_at(window, base, at, dialect)
         if asked is not None and answers(response, asked.request):
-            return asked
-    return None
+            if branch:
+                return asked
+            found.append(asked)
+    return _of_one_fork(found, frame)
+
+
+def _of_one_fork(found: Sequence[Asked], answer: Frame) -> Asked | None:
+    """R9: the forks of a call share Call-ID and CSeq; without a branch, only whom each was sent to tells them apart."""
+    if len({one.request.uri_text for one in found}) > 1:
+        found = [one for one in found if _place(one.frame) == _place(answer)]
+        if len({one.request.uri_text for one in found}) > 1:
+            return None
+    return found[0] if found else None
+
+
+def _place(frame: Frame) -> tuple[str, int | None] | None:
+    """Address and port of the other side; where the direction is unknown, `peer` is who sent it."""
+    is_request = frame.direction is Direction.UNKNOWN and not frame.payload.lstrip().startswith(b"SIP/")
+    peer = frame.local if is_request else frame.peer
+    return (peer.address, peer.port) if peer else None
 
 
 def glimpsing_calls(dialect: Dialect) -> GlimpsingCalls | None:

@@ -98,6 +98,18 @@ def test_r6_without_a_branch_by_call_id_and_cseq() -> None:
     assert read(call(response("301 Moved", NEW, branch=None), request(branch=None, cseq=9))).remaps == {}
 
 
+def test_r9_without_a_branch_the_forks_are_told_apart_by_their_peers() -> None:
+    """R6, R9: forks share Call-ID and CSeq; without a branch who answered decides, else nothing does (R7)."""
+    one, two, three = (f"UDP:192.0.2.{number}:5060" for number in (7, 8, 9))
+    asked = sent(request("sip:a@one.test"), to=one) + sent(request("sip:b@two.test", branch=OTHER), to=two)
+    told = response("301 Moved", NEW, branch=None).replace(b"Via: SIP/2.0/UDP 192.0.2.1:5060\r\n", b"")
+    assert list(read(asked + received(told, peer=one)).remaps) == ["sip:a@one.test"]
+    assert list(read(asked + received(told, peer=two)).remaps) == ["sip:b@two.test"]
+    assert read(asked + received(told, peer=three)).refused == [("R7", "")]
+    same = sent(request("sip:a@one.test"), to=two) + sent(request("sip:b@two.test", branch=OTHER), to=two)
+    assert read(same + received(told, peer=two)).refused == [("R7", "")]
+
+
 def test_r6_a_request_that_was_received_is_another_transaction() -> None:
     """R6: a request that this host received with the same branch is not the one that it sent."""
     log = received(request()) + received(response("301 Moved", NEW))
