@@ -13,13 +13,16 @@ from redirectd.sip.compare import equal
 from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
+from redirectd.sip.uri import MAX_URI, OtherUri, SipUri, TelUri, Uri, param_name, params_text, parse_uri
 
 if TYPE_CHECKING:
     from redirectd.collect.answer import Answer
 
 _ROUTING_DATA = ("rn", "npdi", "cic", "tgrp", "trunk-context")
 """R21: number portability (RFC 4694) and trunk groups (RFC 4904)."""
+
+_ESCAPED_IN_USER = str.maketrans({char: f"%{ord(char):02X}" for char in "#:[]"})
+"""What may stand raw in a tel: URI, and not in the user part of a SIP URI (RFC 3261, 25.1)."""
 
 MAX_CANDIDATES = 50
 """More different Contacts than this are not kept; the flag tells how many there were."""
@@ -119,13 +122,19 @@ def _choose(
 
 
 def _as_sip(uri: Uri, policy: Policy) -> Uri:
-    """R20: a tel: target becomes a SIP URI at the configured gateway (RFC 3261 19.1.6)."""
-    if isinstance(uri, TelUri) and policy.tel_gateway:
-        number = uri.digits
-        gateway = parse_uri(f"sip:{policy.tel_gateway}")
-        assert isinstance(gateway, SipUri)
-        return replace(gateway, user=number, params=(*uri.params, ("user", "phone")))
-    return uri
+    """R20: a tel: target becomes a SIP URI at the configured gateway (RFC 3261 19.1.6).
+
+    Its parameters stay with the number, in the user part: beside the host `maddr` or `user` would mean something else.
+    A global number has no context (RFC 3966, 5.1.5). Stays as it is where a SIP URI would be too long to be read.
+    """
+    if not isinstance(uri, TelUri) or not policy.tel_gateway:
+        return uri
+    gateway = parse_uri(f"sip:{policy.tel_gateway}")
+    assert isinstance(gateway, SipUri)
+    params = tuple(one for one in uri.params if not uri.is_global or param_name(one[0]) != "phone-context")
+    user = (uri.digits + params_text(params)).translate(_ESCAPED_IN_USER)
+    routed = replace(gateway, user=user, params=(("user", "phone"),))
+    return routed if len(str(routed)) <= MAX_URI else uri
 
 
 def _stripped(uri: Uri) -> tuple[Uri, str]:
@@ -146,7 +155,7 @@ def _stripped(uri: Uri) -> tuple[Uri, str]:
 def _unroutable(uri: Uri, old: SipUri) -> tuple[str, str] | None:
     """The rule and reason that keep a single Contact out of routing."""
     if isinstance(uri, TelUri):
-        return "R20", "the target is a tel: number and no tel_gateway is configured to send it to"
+        return "R20", "the target is a tel: number that no tel_gateway takes: none is configured, or it is too long"
     if isinstance(uri, OtherUri):
         return "R20", f"a {printable(uri.scheme, 20)}: target can't be routed"
     if equal(uri, old) or route_key(uri) == route_key(old):

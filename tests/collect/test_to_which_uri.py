@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from redirectd.config.policy import Policy
+from redirectd.sip.uri import parse_uri
 from tests.collect.logs import NOW, POLICY, Found, call, read, record, request, response
 
 OLD = "sip:old@gw.test"
@@ -182,6 +183,29 @@ def test_r20_a_tel_target_goes_to_the_configured_gateway(gateway: str, new: str)
     """R20: with a gateway a tel: becomes a SIP URI there, its separators stripped."""
     found = told("<tel:+1-555-(123).0011>", policy=replace(POLICY, tel_gateway=gateway))
     assert found.remaps == {OLD: ([new], set())}
+
+
+@pytest.mark.parametrize(
+    ("tel", "new"),
+    [
+        ("tel:+1555;user=ip", "sip:+1555;user=ip@gw.test;user=phone"),
+        ("tel:+1555;maddr=203.0.113.6;lr", "sip:+1555;maddr=203.0.113.6;lr@gw.test;user=phone"),
+        ("tel:7-042;phone-context=a.test", "sip:7042;phone-context=a.test@gw.test;user=phone"),
+        ("tel:+1-555;phone-context=a.test;ext=9", "sip:+1555;ext=9@gw.test;user=phone"),
+        ("tel:*31#;isub=1:[2]", "sip:*31%23;isub=1%3A%5B2%5D@gw.test;user=phone"),
+    ],
+)
+def test_r20_parameters_of_a_tel_target_stay_with_its_number(tel: str, new: str) -> None:
+    """R20, 19.1.6: none of them becomes a parameter of the SIP URI, and what comes of it can be read again."""
+    (found,) = told(f"<{tel}>", policy=replace(POLICY, tel_gateway="gw.test")).remaps.values()
+    assert found == ([new], set())
+    assert str(parse_uri(new)) == new
+
+
+def test_r20_a_tel_target_too_long_for_a_sip_uri_is_refused() -> None:
+    """R20: escapes and the gateway make it longer; what can't be read again must not get into the store."""
+    found = told(f"<tel:1;isub={':' * 8000}>", policy=replace(POLICY, tel_gateway="gw.test"))
+    assert (found.remaps, [rule for rule, _ in found.refused]) == ({}, ["R20"])
 
 
 @pytest.mark.parametrize(
