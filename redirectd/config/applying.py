@@ -15,7 +15,7 @@ from redirectd.config.specs import passwords, target_specs
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.table import effective
 from redirectd.review.followup import to_suspend
-from redirectd.store import remaps
+from redirectd.store.approved import approved
 from redirectd.store.database import Database
 
 
@@ -45,5 +45,5 @@ def approved_table(database: Database, policy: Policy) -> EffectiveTable:
     """
     with database.read() as connection:
         suspended = to_suspend(connection, policy)
-        approved = remaps.approved(connection, now=datetime.now(UTC))
-    return effective(one for one in approved if one.id not in suspended)
+        found = approved(connection, now=datetime.now(UTC))
+    return effective(one for one in found if one.id not in suspended)

@@ -16,6 +16,7 @@ class Approved:
     """One approved remap as the plan takes it.
 
     `incoming` are the URIs this proxy was asked for when `old` was answered 301 (R5); empty where no log told.
+    `also_asked` are other old URIs that it asked for one of these, and that were answered 301, too.
     `new` is the approved Contact with `method` and headers already dropped (R16).
     """
 
@@ -25,6 +26,7 @@ class Approved:
     new: SipUri
     incoming: tuple[SipUri, ...] = ()
     incoming_forked: bool = False
+    also_asked: tuple[SipUri, ...] = ()
 
 
 class Route(NamedTuple):
@@ -39,6 +41,7 @@ class Route(NamedTuple):
     new: SipUri
     incoming: tuple[SipUri, ...] = ()
     incoming_forked: bool = False
+    also_asked: tuple[SipUri, ...] = ()
 
     @property
     def id(self) -> int:

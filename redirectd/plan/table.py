@@ -61,14 +61,15 @@ class _Routes(Sequence[Route]):
     def _route(self, head: int) -> Route:
         first = self._remaps[head]
         at = self._following[head]
+        asked = first.incoming, first.incoming_forked, first.also_asked
         if at == _NOWHERE:
-            return Route((first.id,), first.kind, first.old, first.new, first.incoming, first.incoming_forked)
+            return Route((first.id,), first.kind, first.old, first.new, *asked)
         hops = [first]
         while at != _NOWHERE:
             hops.append(self._remaps[at])
             at = self._following[at]
         ids = tuple(hop.id for hop in hops)
-        return Route(ids, first.kind, first.old, hops[-1].new, first.incoming, first.incoming_forked)
+        return Route(ids, first.kind, first.old, hops[-1].new, *asked)
 
 
 def matching_key(kind: RouteKind, uri: SipUri) -> RouteKey:

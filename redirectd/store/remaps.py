@@ -1,34 +1,25 @@
-"""Reading remaps: by filter and page, one with its evidence, and the approved ones as the plan takes them."""
+"""Reading remaps: by filter and page, and one with its evidence."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.collect.verdict import digest
-from redirectd.plan.route import Approved, RouteKind
 from redirectd.sip.routekey import route_key
-from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State, Target
 from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer, screening
 from redirectd.store.upsert import chunks
+from redirectd.store.uris import stored_uri
 
 KINDS = ("user", "gateway", "registrar")
 """What can have moved (R12)."""
-
-_ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
-"""The kinds that route, each as the one text that all its remaps share."""
-
-_AT_ONCE = 10_000
-_PLAIN = re.compile(r"sip:[A-Za-z0-9_.+\-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +100,8 @@ def _places(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
 
 def leading_to(kind: str, new_uri: str | None) -> dict[str, str | None]:
     """The columns of `remap` that say where it leads: the new URI, and the hash that finds remaps of that URI."""
-    return {"new_uri": new_uri, "new_hash": None if new_uri is None else digest(kind, str(route_key(_sip(new_uri))))}
+    new_hash = None if new_uri is None else digest(kind, str(route_key(stored_uri(new_uri))))
+    return {"new_uri": new_uri, "new_hash": new_hash}
 
 
 def get(connection: Connection, number: int) -> Remap | None:
@@ -145,52 +137,6 @@ def evidence_of(connection: Connection, number: int) -> list[Evidence]:
     columns = [evidence.c[name] for name in Evidence.__slots__]
     rows = connection.execute(select(*columns).where(evidence.c.remap_id == number).order_by(evidence.c.id))
     return [Evidence(*row) for row in rows]
-
-
-def approved(connection: Connection, *, now: datetime) -> list[Approved]:
-    """The approved user and gateway remaps whose time has not run out (R18), in no order: sorting here costs memory."""
-    query = select(remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri).where(
-        remap.c.state == State.APPROVED,
-        remap.c.kind.in_(list(_ROUTED)),
-        remap.c.new_uri.is_not(None),
-        or_(remap.c.expires_at.is_(None), remap.c.expires_at > now),
-    )
-    incoming: dict[int, list[tuple[str, bool]]] = defaultdict(list)
-    in_force = select(remap.c.id).where(remap.c.state == State.APPROVED)
-    for row in connection.execute(select(remap_incoming).where(remap_incoming.c.remap_id.in_(in_force))):
-        incoming[row.remap_id].append((row.uri, row.forked))
-    rows = connection.execute(query.execution_options(yield_per=_AT_ONCE))
-    return [
-        Approved(number, _ROUTED[kind], _sip(old), _sip(new), *_asked(incoming.get(number, ())))
-        for part in rows.partitions()
-        for number, kind, old, new in part
-    ]
-
-
-def _asked(incoming: Iterable[tuple[str, bool]]) -> tuple[tuple[SipUri, ...], bool]:
-    if not incoming:
-        return (), False
-    return tuple(_sip(uri) for uri, _ in sorted(incoming)), any(forked for _, forked in incoming)
-
-
-def _sip(text: str) -> SipUri:
-    """Read a stored URI; those that are a plain user at a host met before are not parsed again."""
-    user, at, address = text.partition("@")
-    if not _PLAIN.fullmatch(user) or not at or "@" in address:
-        return _parsed(text)
-    place = _address(address)
-    return SipUri(place.scheme, user[len("sip:") :], None, place.host, place.port, place.params, place.headers)
-
-
-@lru_cache(maxsize=4096)  # of a million URIs nearly all are users of a few hosts
-def _address(text: str) -> SipUri:
-    return _parsed(f"sip:{text}")
-
-
-def _parsed(text: str) -> SipUri:
-    uri = parse_uri(text)
-    assert isinstance(uri, SipUri), "only SIP URIs are stored on either side of a remap"
-    return uri
 
 
 def _query(wanted: RemapFilter) -> Select[Any]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from redirectd.plan.route import Conflict, Route, RouteKind
+from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 from redirectd.targets.base import CannotCarryError, Refusal
 
 _SHOWN = 6
-"""Keys of a circle that are shown."""
+"""Keys of a circle, and old URIs, that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,16 @@ class _View:
     def __iter__(self) -> Iterator[Route]:
         return (route for route in self.routes if self.kind is None or route.kind == self.kind)
 
-    def forked(self, route: Route) -> bool:
-        """Say if the request forked, where the URI it came with is the key (R5)."""
-        return self.match == "incoming" and route.incoming_forked
+    def doubt(self, route: Route) -> str | None:
+        """Say why the URI a request came with does not stand for the one that moved, where it is the key (R5)."""
+        if self.match != "incoming":
+            return None
+        if route.incoming_forked:
+            return "the request forked, so its incoming URI does not stand for this one branch"
+        if route.also_asked:
+            others = ", ".join(printable(str(uri), 200) for uri in route.also_asked[:_SHOWN])
+            return f"its incoming URI does not stand for {printable(str(route.old), 200)} alone: also for {others}"
+        return None
 
     def keys(self, route: Route) -> tuple[Collection[str], str | None]:
         """Give the keys a route claims, and why one of them can't be written."""
@@ -91,8 +99,9 @@ def project(
     spoken: list[int] = []
     goes_on = False
     for route in view:
-        if view.forked(route):
-            conflicts.append(_forked(route))
+        doubt = view.doubt(route)
+        if doubt:
+            conflicts.append(_doubted(route, doubt))
             continue
         keys, reason = view.keys(route)
         value = None
@@ -130,7 +139,7 @@ def _steps(view: _View, entries: Mapping[str, str]) -> dict[str, str]:
     """
     steps: dict[str, str] = {}
     for route in view:
-        if not view.forked(route):
+        if not view.doubt(route):
             keys, _ = view.keys(route)
             onward = view.onward(route, keys, entries)
             if onward is not None:
@@ -161,7 +170,7 @@ def _owners(view: _View, held: Collection[str]) -> tuple[dict[str, list[int]], s
     owners: dict[str, list[int]] = {key: [] for key in held}
     silent: set[int] = set()
     for route in view if held else ():
-        keys = () if view.forked(route) else view.keys(route)[0]
+        keys = () if view.doubt(route) else view.keys(route)[0]
         for key in keys:
             if key in owners:
                 owners[key].append(route.id)
@@ -170,9 +179,9 @@ def _owners(view: _View, held: Collection[str]) -> tuple[dict[str, list[int]], s
     return owners, silent
 
 
-def _forked(route: Route) -> Conflict:
+def _doubted(route: Route, reason: str) -> Conflict:
     where = ", ".join(sorted({str(uri) for uri in route.incoming})) or str(route.old)
-    return Conflict(where, (route.id,), "the request forked, so its incoming URI does not stand for this one branch")
+    return Conflict(where, (route.id,), reason)
 
 
 def _disagreeing(key: str, owners: Iterable[int]) -> Conflict:

@@ -14,7 +14,7 @@ from redirectd.plan.table import effective
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.store import audit
-from redirectd.store import remaps as store
+from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import metadata
@@ -184,7 +184,7 @@ class Decisions(RuleBasedStateMachine):
     @invariant()
     def the_table_has_no_cycle(self) -> None:
         with self.world.database.read() as connection:
-            routing = effective(store.approved(connection, now=NOW))
+            routing = effective(approved(connection, now=NOW))
         assert (routing.cycles, routing.conflicts) == ((), ())
 
     @invariant()

@@ -13,12 +13,13 @@ from redirectd.review.followup import failing
 from redirectd.review.page import Query, page
 from redirectd.store import remaps
 from redirectd.store.remap import State
+from redirectd.store.uris import stored_uri
 from tests.review.world import NOW, POLICY, World
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
     "a page of one state": lambda connection: page(connection, Query(states=(State.PENDING,)), POLICY, after=1),
     "an old URI": lambda connection: remaps.by_old_key(connection, "sip:a@old.example"),
-    "a chain": lambda connection: onward(connection, "user", remaps._sip("sip:a@old.example"), now=NOW),
+    "a chain": lambda connection: onward(connection, "user", stored_uri("sip:a@old.example"), now=NOW),
     "which of a few remaps fail": lambda connection: failing(connection, range(1, 400)),
 }
 

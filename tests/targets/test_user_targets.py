@@ -121,18 +121,19 @@ def test_gateway_routes_are_not_this_targets_business(make: Callable[..., Target
 
 @each_target
 def test_incoming_uris_are_the_keys_where_the_operator_looks_up_first(make: Callable[..., Target]) -> None:
-    """R5: with `match = "incoming"` the URIs this proxy was asked for are the keys, and forked ones are conflicts."""
+    """R5: with `match = "incoming"` the URIs this proxy was asked for are the keys; those of several are conflicts."""
     incoming = (_uri("sip:9111@own.test"),)
     rendered = make(match="incoming").render(
         [
             route(1, "sip:x@gw1", "sip:x@new", incoming=incoming),
             route(2, "sip:y@gw1", "sip:y@new", incoming=(_uri("sip:9222@own.test"),), incoming_forked=True),
             route(3, "sip:z@gw1", "sip:z@new"),
+            route(4, "sip:w@gw1", "sip:w@new", incoming=(_uri("sip:9333@own.test"),), also_asked=(_uri("sip:w@gw2"),)),
         ],
         None,
     )
     assert [key.removeprefix("sip:").partition("@")[0] for key in rendered.entries] == ["9111"]
-    assert [found.ids for found in rendered.conflicts] == [(2,)]
+    assert [(found.ids, "sip:w@gw2" in found.reason) for found in rendered.conflicts] == [((2,), False), ((4,), True)]
     assert [(refusal.id, "no log told" in refusal.reason) for refusal in rendered.refused] == [(3, True)]
 
 

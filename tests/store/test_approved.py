@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert
 
 from redirectd.plan.route import Approved
 from redirectd.sip.uri import SipUri
-from redirectd.store import remaps
+from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata, remap, remap_incoming
 from tests.targets.uris import PROPER
@@ -57,7 +57,7 @@ def test_uris_are_read_as_they_were_written(database: Database, pairs: list[tupl
     with database.read() as connection:
         for number, (old, new) in enumerate(pairs, 1):
             _put(connection, number, old, new)
-        found = sorted(remaps.approved(connection, now=NOW), key=lambda each: each.id)
+        found = sorted(approved(connection, now=NOW), key=lambda each: each.id)
         connection.rollback()
     assert [(each.id, str(each.old), str(each.new)) for each in found] == [
         (i, *pair) for i, pair in enumerate(pairs, 1)
@@ -81,7 +81,7 @@ def test_r18_r5_only_what_routes_is_given_with_what_it_was_asked_as(database: Da
         for name, forked in (("z", False), ("y", True)):
             row = {"remap_id": 1, "hash": name, "uri": f"sip:{name}@own", "forked": forked, "calls": 1}
             connection.execute(insert(remap_incoming).values(**row))
-        found = sorted(remaps.approved(connection, now=NOW), key=lambda each: each.id)
+        found = sorted(approved(connection, now=NOW), key=lambda each: each.id)
         connection.rollback()
     assert found == [
         Approved(1, "user", _user("a"), _user("b"), (_user("y", "own"), _user("z", "own")), incoming_forked=True),
@@ -92,6 +92,41 @@ def test_r18_r5_only_what_routes_is_given_with_what_it_was_asked_as(database: Da
             SipUri("sip", None, None, "192.0.2.2", 5070),
         ),
     ]
+
+
+def _asked(connection: Connection, number: int, *names: str) -> None:
+    for name in names:
+        row = {"remap_id": number, "hash": name, "uri": f"sip:{name}@own", "forked": False, "calls": 1}
+        connection.execute(insert(remap_incoming).values(**row))
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({}, ("gw2",)),
+        ({"state": "rejected"}, ("gw2",)),
+        ({"state": "approved"}, ("gw2",)),
+        ({"state": "superseded"}, ()),
+        ({"kind": "registrar"}, ()),
+        ({"old_hash": "o1"}, ()),  # the same old URI, with another target
+        ({"old_hash": "n1"}, ()),  # a proxy that follows its 301 asks there next
+    ],
+)
+def test_r5_an_incoming_uri_that_led_to_other_old_uris_is_told(
+    database: Database, other: dict[str, str], told: tuple[str, ...]
+) -> None:
+    """R5: by any remap that nobody has put an end to, also one that waits, unless the 301 itself leads there."""
+    with database.read() as connection:
+        _put(connection, 1, "sip:gw1@h", "sip:n@h", new_hash="n1")
+        _put(connection, 2, "sip:gw2@h", "sip:m@h", **{"state": "pending"} | other)
+        _put(connection, 3, "sip:gw3@h", "sip:o@h")
+        _asked(connection, 1, "alone", "pub")
+        _asked(connection, 2, "pub")
+        _asked(connection, 3, "elsewhere")
+        found = {one.id: one.also_asked for one in approved(connection, now=NOW)}
+        connection.rollback()
+    assert found[1] == tuple(map(_user, told))
+    assert found[3] == ()
 
 
 def _user(name: str, host: str = "h") -> SipUri:
