@@ -51,8 +51,8 @@ class PolicySection(Section):
     )
     denied_domains: list[Domain] = Field(
         default_factory=list,
-        description="New URIs in these domains are `suspicious`.",
-        examples=[["*.example.org"]],
+        description="New URIs in these domains, and in all below them, are `suspicious`.",
+        examples=[["example.org"]],
     )
     denied_networks: list[Net] = Field(
         default_factory=list,
@@ -114,7 +114,9 @@ class PolicySection(Section):
             own_domains=frozenset(self.own_domains),
             gateways=tuple(self.gateways),
             allowed_target_networks=tuple(self.allowed_target_networks),
-            denied_domains=frozenset(self.denied_domains),
+            denied_domains=frozenset(self.denied_domains).union(
+                f"*.{name.removeprefix('*.')}" for name in self.denied_domains
+            ),
             denied_networks=tuple(self.denied_networks),
             denied_prefixes=tuple(self.denied_prefixes),
             emergency_numbers=frozenset(self.emergency_numbers),

@@ -16,6 +16,7 @@ from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.config.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import ConfigError
+from redirectd.sip.host import in_domains
 
 FULL = """\
 [policy]
@@ -52,6 +53,15 @@ def test_policy_in_plain_values() -> None:
             allowed_domains=frozenset({"*.example.net"}),
         ),
     )
+
+
+@pytest.mark.parametrize("named", ["evil.test", "*.evil.test"])
+def test_r27_a_denied_domain_takes_all_below_it(named: str) -> None:
+    """R27: what is below a domain is in it, at any depth; with `*.` the domain's own name stays allowed."""
+    denied = parse(f'[policy]\ndenied_domains = ["{named}"]', Path("x.toml")).rules().denied_domains
+    assert in_domains("a.b.evil.test", denied)
+    assert in_domains("evil.test", denied) is (named == "evil.test")
+    assert not in_domains("notevil.test", denied)
 
 
 def test_emergency_numbers_by_default() -> None:
