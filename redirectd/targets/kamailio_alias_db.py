@@ -3,13 +3,16 @@
 alias_db_lookup() takes user and host of the Request-URI and puts ``sip:username@domain`` in its place. So a move to
 another scheme, or without a user, can't be carried; port and parameters are, as the end of ``domain``.
 
+db_text compares strings without case, so ``Bob`` and ``bob`` of one host are one key here: it is written in
+lower case, and where the two moved to different places neither is (R24).
+
 There is nothing to reload: the module asks its database for each request, and db_text reads a table again when its
 mtime, in whole seconds, is later. There is no way to ask Kamailio either, so the parse-back is all the proof there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from redirectd.plan.route import Route
@@ -45,13 +48,13 @@ class KamailioAliasDb:
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the table in key order."""
-        found = project(routes, "user", self._match, user_at_host, _value)
+        found = project(routes, "user", self._match, _keys, _value)
         rows = ((*_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
         content = _TABLE.write(rows)
         return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
-        """Read a table as alias_db asks it: alias user and domain to user and domain, none twice."""
+        """Read a table as alias_db asks it: alias user and domain to user and domain, none twice, whatever its case."""
         return gather(_rows(content), like, "an alias")
 
     def reload(self) -> Sequence[Command]:
@@ -63,12 +66,16 @@ class KamailioAliasDb:
         return ()
 
 
+def _keys(uri: SipUri) -> Collection[str]:
+    return {key.lower() for key in user_at_host(uri)}
+
+
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
     for number, values in _TABLE.read(content):
         if any("@" in value for value in values):
             raise TargetError(f"line {number}: a user or domain holds an @")
         alias_user, alias_domain, user, domain = values
-        yield number, f"{alias_user}@{alias_domain}", f"sip:{user}@{domain}"
+        yield number, f"{alias_user}@{alias_domain}".lower(), f"sip:{user}@{domain}"
 
 
 def _value(uri: SipUri) -> str:

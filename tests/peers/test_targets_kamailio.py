@@ -185,6 +185,33 @@ def test_breakouts_of_the_other_tables(
     list_fates(target.kind, table, rendered)
 
 
+def test_alias_db_takes_users_whatever_their_case(short_folder: Path, loopback_address: str) -> None:
+    """R24: db_text compares without case, so two users that differ in case alone are one key, and a conflict."""
+    target = KamailioAliasDb()
+    apart = [_route(1, "sip:Bob@old.test", "sip:1@new.test"), _route(2, "sip:bob@old.test", "sip:2@new.test")]
+    alone = _route(3, "sip:Eve@old.test", "sip:3@new.test")
+    rendered = target.render([*apart, alone], None)
+    modules = ALIAS_DB.replace("FOLDER", str(short_folder))
+    proxy = Kamailio(short_folder, loopback_address, Script(incoming=TELL_ALIAS_DB), modules=modules)
+    versions = proxy.htable_file.with_name("version")
+    versions.write_text(versions.read_text() + "moved:1\n")
+    proxy.htable_file.with_name("moved").write_bytes(rendered.content)
+    proxy.start()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            caller.bind((proxy.address, 0))
+            caller.settimeout(5)
+            told = [
+                _told(proxy, caller, f"sip:{user}@old.test", number)
+                for number, user in enumerate(("Eve", "eve", "Bob", "bob"), 1)
+            ]
+    finally:
+        proxy.stop()
+
+    assert told == ["sip:3@new.test", "sip:3@new.test", None, None]
+    assert [conflict.ids for conflict in rendered.conflicts] == [(1, 2)]
+
+
 def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route], *, dollar: bool = True) -> None:
     """Send a request for each carried route, and compare what Kamailio's script was given with the approved URI."""
     told_of = {refusal.id for refusal in rendered.refused}

@@ -168,3 +168,18 @@ def test_a_new_table_without_a_row_is_nobodys(make: Callable[..., Target]) -> No
     target = make()
     columns = target.render([], None).content.splitlines(keepends=True)[0]
     assert target.parse(columns) == {}
+
+
+def test_users_of_alias_db_are_one_whatever_their_case() -> None:
+    """R24: the key of db_text has no case: users apart in case alone conflict, and a file with both is refused."""
+    target = KamailioAliasDb()
+    apart = [route(1, "sip:Bob@old.test", "sip:1@new.test"), route(2, "sip:bob@old.test", "sip:2@new.test")]
+    agreeing = [route(3, "sip:Eve@old.test", "sip:3@new.test"), route(4, "sip:eve@old.test", "sip:3@new.test")]
+
+    rendered = target.render([*apart, *agreeing], None)
+
+    assert rendered.entries == {"eve@old.test": "sip:3@new.test"}
+    assert [conflict.ids for conflict in rendered.conflicts] == [(1, 2)]
+    row = rendered.content.splitlines(keepends=True)[1]
+    with pytest.raises(TargetError):
+        target.parse(rendered.content + row.replace(b"eve", b"Eve").replace(b"3@", b"4@"))
