@@ -154,3 +154,15 @@ def test_questions_name_extension_and_context() -> None:
     assert gone.judge(f"There is no existence of '{context}' context\n") is None
     assert gone.judge("") is not None
     assert "still there" in str(gone.judge(shown.replace("abc", "old").format("sip:n@h")))
+
+
+def test_users_apart_in_their_dashes_alone_do_not_share_a_context() -> None:
+    """R24: Asterisk would keep the first of two such rows for the calls of both, so each is refused by name."""
+    assert shard("1-0000006") == shard("10000-006") != shard("10000006")
+    users = ("1-0000006", "10000-006", "10000006", "10-00")
+    found = [route(i, f"sip:{user}@old.test", f"sip:{i}@new.test") for i, user in enumerate(users, 1)]
+
+    rendered = AsteriskDialplan().render(found, None)
+
+    assert {refusal.id for refusal in rendered.refused} == {1, 2}
+    assert rendered.entries == {"10000006": "sip:3@new.test", "10-00": "sip:4@new.test"}
