@@ -244,6 +244,25 @@ def test_dashes_reach_only_their_own_row(start_asterisk: StartAsterisk, loopback
     assert told == {"bob-x": dashed, "bobx": plain, "bob-y": dashed, "boby": ""}
 
 
+def test_asterisk_keeps_one_row_for_users_apart_in_their_dashes(
+    start_asterisk: StartAsterisk, loopback_address: str
+) -> None:
+    """R24: why such a pair is refused: by rows for both in one context, the second's calls go where the first's do."""
+    server = start_asterisk(Setup(TELL, context="tell"))
+    first, second = "1-0000006", "10000-006"
+    rows = [f"exten => {user},1,Return(sip:{i}@new.test)" for i, user in enumerate((first, second), 1)]
+    server.dialplan_file.write_text("\n".join([f"[redirectd-map-{shard(first)}]", *rows, ""]))
+    _cli(server).ask(AsteriskDialplan().reload()[0])
+
+    told = _told(server, loopback_address, [first, second])
+
+    assert told == {first: "sip:1@new.test", second: "sip:1@new.test"}
+    routes = [_route(i, f"sip:{user}@old.test", f"sip:{i}@new.test") for i, user in enumerate((first, second), 1)]
+    rendered = AsteriskDialplan().render(routes, None)
+    assert not rendered.entries
+    assert [refusal.id for refusal in rendered.refused] == [1, 2]
+
+
 AORS = b"""; gateways of the lab
 [gw-a]
 type = aor   ; static
