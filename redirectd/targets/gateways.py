@@ -4,7 +4,7 @@ When is an address the gateway that moved? By scheme, host, port and transport, 
 section 4 and no others: without a transport it is UDP (TLS for sips) if the host is an address or a port is
 named, and an address without port has 5060 (5061 for TLS). A host *name* without a port goes through SRV, so
 ``sip:gw.example`` and ``sip:gw.example:5060`` are two gateways. Users and other parameters do not count, and
-stay as the operator has them.
+stay as the operator has them; but where there is a ``maddr``, that is where requests go, and the host says nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def rewrite(
     edits: list[tuple[Place, str, bytes]] = []
     for place in places:
         gateway = gateway_of(place.uri)
-        if gateway in moves:
+        if gateway in unmoved and place.uri.has_param("maddr"):
+            unmoved[gateway] = f"line {place.line} of the base list sends it to another place, its maddr"
+        elif gateway in moves and not place.uri.has_param("maddr"):
             text = _moved(place.uri, moves[gateway])
             edits.append((place, gateway, text.replace(b";", b"\\;") if escape_semicolons else text))
             unmoved.pop(gateway, None)

@@ -75,6 +75,17 @@ def test_a_move_that_no_destination_is_about_is_refused_by_name() -> None:
     ]
 
 
+def test_a_destination_with_maddr_is_not_the_gateway_of_its_host() -> None:
+    """RFC 3263, 4: requests go to the maddr, so neither the move is written beside it nor called carried by it."""
+    moved, base = route(4, "sip:192.0.2.1", "sip:192.0.2.2", "gateway"), b"1 sip:192.0.2.1;maddr=203.0.113.6\n"
+    rendered = KamailioDispatcher().render([moved], base)
+    assert rendered.content.endswith(base)
+    assert [(one.id, "line 1 of the base list" in one.reason) for one in rendered.refused] == [(4, True)]
+    plain = b"2 sip:192.0.2.1\n"
+    for both in (base + plain, plain + base):
+        assert _moved(moved, base=both) == both.replace(plain, b"2 sip:192.0.2.2\n")
+
+
 def test_two_results_for_one_gateway_are_a_conflict() -> None:
     """R24: neither is written."""
     found = [
