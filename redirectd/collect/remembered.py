@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-GENERATION = 10_000
-"""Keys of a generation: at least so many are remembered. An answer is repeated for 32 s at most (17.2.1)."""
+GENERATION = 5_400
+"""Keys of a generation: at least so many are remembered, as a table of 300 kB takes.
+
+An answer is repeated for 32 s at most (17.2.1). A 301 that comes again after more answers is known to the database.
+"""
 
 
 class Remembered:
@@ -11,7 +14,7 @@ class Remembered:
 
     A key is kept as a number of 64 bits that is secret to this process, so that nobody can choose keys that share one,
     in one of two generations: when the younger is full, the older goes. That takes a fifth of the memory of an ordered
-    table of texts, at most 2 MB.
+    table of texts, at most 1 MB.
     """
 
     def __init__(self) -> None:

@@ -53,7 +53,7 @@ def test_a_call_and_an_answer_of_the_same_hash_are_two_things() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """200,000 answers take no more than 2 MB."""
+    """200,000 answers take no more than 1 MB."""
     seen = Remembered()
     for number in range(200_000):
         seen.remember(key(number), 3)
@@ -61,4 +61,4 @@ def test_memory_is_bounded() -> None:
             seen.confirm()
     generations = (seen._young, seen._old)
     size = sum(sys.getsizeof(one) + sum(map(sys.getsizeof, one)) for one in generations)
-    assert size < 2 << 20
+    assert size < 1 << 20
