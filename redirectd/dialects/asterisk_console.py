@@ -19,7 +19,7 @@ from redirectd.dialects.window import REACH, Window
 _DATE = re.compile(rb"\[[^\]\r\n]{0,64}\] ")
 _MARKS = (b"<--- ", b"ransmitting ")
 _LONGEST_LINE = 1024
-_PROVISIONAL, _NEAR, _FAR = 2 * ENTRY_BUFFER, 4 * ENTRY_BUFFER, 2 * REACH
+_PROVISIONAL, _NEAR, _FAR = ENTRY_BUFFER, 4 * ENTRY_BUFFER, 2 * REACH
 """Bytes around a place that hold a block of Asterisk's with its dates and CRs, and one before it that could enclose it
 (less for a provisional answer, see `enclosure.lowest`); and more, for other writers' blocks."""
 _CHAN_SIP = AsteriskChanSip()

@@ -11,7 +11,7 @@ from redirectd.dialects.printed import DATED_ARROW, NOISE, SENT_MARKS
 from redirectd.dialects.window import Window
 
 _MARK, _CHAN_SIP = b"<--- ", b"<--- SIP read from "
-_REACH = 2 * ENTRY_BUFFER
+_REACH = ENTRY_BUFFER
 """As far as `asterisk-console` looks around a provisional answer."""
 _LONGEST_LEAD, _LONGEST_HEADER = 1024, 160
 _LARGEST, _MOST_LINES = 4096, 256
@@ -60,17 +60,15 @@ def _stands_alone(window: Window, start: int, at: int) -> bool:
 
 
 def _is_enclosed(window: Window, low: int, start: int) -> bool:
-    """Whether a block's count reaches over `start`; one read from a connection counts otherwise, so it may."""
-    at = low
-    while (at := window.find(_MARK, at, start)) >= 0:
-        block = _BLOCK.match(window, at, start)
-        if block is None:
-            if window.startswith((b"<--- Received SIP", b"<--- Transmitting SIP"), at):
-                return True
-        elif _reaches(window, block.end(), start, int(block[1])):
-            return True
-        at += len(_MARK)
-    return False
+    """Whether the block before reaches over `start`, or may: one read from a connection counts otherwise.
+
+    See `pjsip_glimpse` for why none further back is asked.
+    """
+    before = window.rfind(_MARK, low, start)
+    block = _BLOCK.match(window, before, start) if before >= 0 else None
+    if block is None:
+        return before >= 0 and window.startswith((b"<--- Received SIP", b"<--- Transmitting SIP"), before)
+    return _reaches(window, block.end(), start, int(block[1]))
 
 
 def _reaches(window: Window, begin: int, position: int, size: int) -> bool:

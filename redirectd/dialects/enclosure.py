@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from redirectd.dialects.extent import head_end
 from redirectd.dialects.window import REACH, Window
 
-_ANSWER_REACH, _OTHER_REACH, _PROVISIONAL_REACH = REACH, REACH // 4, REACH // 16
+_ANSWER_REACH, _OTHER_REACH, _PROVISIONAL_REACH = REACH, REACH // 4, REACH // 32
 
 
 _LONG_BODIES = (re.compile(rb"\ncontent-length[ \t]*+:\s*+(\d{3,9})"), re.compile(rb"\nl[ \t]*+:\s*+(\d{3,9})"))
