@@ -228,11 +228,12 @@ class Reader:
         text, position = _evidence(frame.payload) if response.status == 301 else "", spot.position
         unpaired = from_messages(frame, response, None, position=position, seen_at=seen_at, text=text)
         told = copy_of(unpaired)
-        if self._relays.is_relayed(told):
-            self._tell.told(spot, Outcome.COPY, "R8", "the same answer, relayed further", unpaired)
-            return
+        is_relayed = self._relays.is_relayed(told)
         for copy in self._relays.overtaken(told):
             self._retract(batch, copy)
+        if is_relayed:
+            self._tell.told(spot, Outcome.COPY, "R8", "the same answer, relayed further", unpaired)
+            return
         if self._seen.rank(unpaired.event_key) == WHOLE:
             if self._adds(batch, unpaired):
                 self._add(batch, unpaired, spot)

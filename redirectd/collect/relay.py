@@ -21,7 +21,8 @@ End = tuple[str, int | None]
 class Copy:
     """One copy of an answer to `transaction`. `vias` name its way back, top first; `move_key` is what it counts as.
 
-    `sender` and `receiver` are told where a log has both ends of its way and no direction.
+    `sender` and `receiver` are told where a log has both ends of its way and no direction. A relayed copy is not
+    `counted`; the next hop's is known by it where the Vias are hidden.
     """
 
     transaction: int
@@ -30,6 +31,7 @@ class Copy:
     receiver: End | None
     event_key: str
     move_key: str
+    counted: bool = True
 
 
 class Relays:
@@ -41,16 +43,15 @@ class Relays:
 
     def __init__(self) -> None:
         self._copies: OrderedDict[int, list[Copy]] = OrderedDict()
-        self._taken_back: list[tuple[list[Copy], Copy]] = []  # since the last commit
+        self._taken_back: list[Copy] = []  # since the last commit
 
     def is_relayed(self, copy: Copy) -> bool:
-        """Whether a copy nearer to the answering side has been met; else this one is remembered."""
+        """Whether a copy nearer to the answering side has been met; this one is remembered."""
         copies = self._of(copy)
-        if any(_follows(copy, known) for known in copies):
-            return True
+        copy.counted = not any(_follows(copy, known) for known in copies)
         if not any(_is_same(one, copy) for one in copies) and len(copies) < MAX_COPIES:
             copies.append(copy)
-        return False
+        return not copy.counted
 
     def has_longer(self, call_id: str, cseq: int, method: str, status: int) -> bool:
         """Whether an answer with a single Via is the relayed copy of a known one with more of them."""
@@ -64,16 +65,15 @@ class Relays:
                 known.move_key = move_key
 
     def overtakes(self, copy: Copy) -> bool:
-        """Whether there are copies that turn out to be relayed ones of this, though they stood before it."""
-        return any(_follows(one, copy) for one in self._of(copy))
+        """Whether there are counted copies that turn out to be relayed ones of this, though they stood before it."""
+        return any(_is_late(one, copy) for one in self._of(copy))
 
     def overtaken(self, copy: Copy) -> list[Copy]:
         """Those copies; each is told once."""
-        copies = self._of(copy)
-        late = [one for one in copies if _follows(one, copy)]
+        late = [one for one in self._of(copy) if _is_late(one, copy)]
         for one in late:
-            copies.remove(one)
-            self._taken_back.append((copies, one))
+            one.counted = False
+        self._taken_back += late
         return late
 
     def confirm(self) -> None:
@@ -82,8 +82,8 @@ class Relays:
 
     def undo(self) -> None:
         """Brings back what was taken back since `confirm`: it is to be taken back again."""
-        for copies, one in reversed(self._taken_back):
-            copies.append(one)
+        for one in self._taken_back:
+            one.counted = True
         self._taken_back.clear()
 
     def _of(self, copy: Copy) -> list[Copy]:
@@ -127,3 +127,8 @@ def _follows(copy: Copy, known: Copy) -> bool:
     if copy.vias and known.vias and copy.vias[-1] == known.vias[-1]:
         return len(copy.vias) < len(known.vias) and known.vias[-len(copy.vias) :] == copy.vias
     return copy.sender is not None and copy.sender == known.receiver and copy.vias != known.vias
+
+
+def _is_late(known: Copy, copy: Copy) -> bool:
+    """Whether a copy that was counted is `copy` relayed further; of two that seem to follow each other the first is."""
+    return known.counted and _follows(known, copy) and not _follows(copy, known)

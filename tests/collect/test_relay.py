@@ -77,6 +77,24 @@ def test_r8_hidden_vias_are_seen_through_by_the_ends() -> None:
         assert list(read(log + copies).remaps) == ["sip:x@gw.test"]
 
 
+def test_r8_hidden_vias_are_seen_through_on_every_hop() -> None:
+    """R8: where each of two proxies hides the Vias (topoh), a hop is known by the copy before it, in any order."""
+    p1, p2 = B, Peer("udp", "192.0.2.20", 5060)
+    first, second = "z9hG4bK1.aa.0", "z9hG4bK1.bb.0"
+    asked = [
+        hep(request("sip:x@lab.test", branch=CALLERS), C, p1),
+        hep(request("sip:x@one.test", branch=first), p1, p2),
+        hep(request("sip:x@two.test", branch=second), p2, A),
+    ]
+    copies = [
+        hep(response("301 Moved", NEW, branch=second, further_vias=["z9hG4bKsr-masked"]), A, p2),
+        hep(response("301 Moved", NEW, branch=first, further_vias=["z9hG4bKsr-other"]), p2, p1),
+        hep(response("301 Moved", NEW, branch=CALLERS), p1, C),
+    ]
+    for order in permutations(copies):
+        assert list(read(b"".join([*asked, *order])).remaps) == ["sip:x@two.test"]
+
+
 def test_r8_a_host_that_answers_itself_and_is_asked_by_a_proxy() -> None:
     """R8: A answers 301 of its own accord; C, which shows both of its legs, sees it once."""
     log = hep(request("sip:x@gw.test", branch=OWN), C, A) + hep(response("301 Moved", NEW, branch=OWN), A, C)
