@@ -28,6 +28,8 @@ INSTALLED: dict[str, Callable[[], bool]] = {
     "postgresql": database.postgresql_installed,
     "mariadb": database.mariadb_installed,
     "systemd": lambda: shutil.which("systemd-analyze") is not None,
+    "ngrep": lambda: shutil.which("ngrep") is not None,
+    "sngrep": lambda: shutil.which("sngrep") is not None,
     "openssl": lambda: shutil.which("openssl") is not None,
 }
 
