@@ -1,7 +1,7 @@
 """A real Asterisk in the foreground, with a configuration directory of its own."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,8 @@ class Setup:
     """What the operator's configuration says beyond the laboratory's fixed part.
 
     `redirect_method` is the trunk's (user, uri_core, uri_pjsip), `logger_general` goes into logger.conf's [general]
-    (dateformat and the like), `manager_general` into manager.conf's, `pjsip` is appended to pjsip.conf.
+    (dateformat and the like), `manager_general` into manager.conf's, `pjsip` is appended to pjsip.conf. `switches` are
+    those of the program besides `-f`.
     """
 
     extensions: str
@@ -52,13 +53,15 @@ class Setup:
     logger_general: str = ""
     manager_general: str = ""
     pjsip: str = ""
+    switches: Sequence[str] = ()
 
 
 class Asterisk:
     """A running Asterisk: its files and its two control ways, `rx` (asterisk -rx) and `ami`.
 
-    `full_log` is the log to give redirectd; `dialplan_file` and `pjsip_file` are the files that #tryinclude pulls in.
-    Callers need no account: any loopback address is the endpoint `caller`, which starts in the setup's context.
+    `full_log` is the log to give redirectd, `output` what the program itself prints; `dialplan_file` and `pjsip_file`
+    are the files that #tryinclude pulls in. Callers need no account: any loopback address is the endpoint `caller`,
+    which starts in the setup's context.
     """
 
     def __init__(self, folder: Path, address: str, setup: Setup, *, port: int | None = None) -> None:
@@ -70,7 +73,9 @@ class Asterisk:
         self.dialplan_file = folder / "etc" / "extensions_redirectd.conf"
         self.pjsip_file = folder / "etc" / "pjsip_redirectd.conf"
         self.full_log = folder / "log" / "full"
+        self.output = folder / "asterisk.out"
         self._folder = folder
+        self._switches = setup.switches
         self._child: Child | None = None
         for name in ("etc", "var", "spool", "log"):
             (folder / name).mkdir(exist_ok=True)
@@ -78,7 +83,7 @@ class Asterisk:
 
     def start(self) -> None:
         """Start, and return when Asterisk is fully booted."""
-        self._child = Child(["asterisk", "-f", "-C", str(self.config_file)], self._folder / "asterisk.out")
+        self._child = Child(["asterisk", "-f", "-C", str(self.config_file), *self._switches], self.output)
         self._child.wait_until((self._folder / "asterisk.ctl").exists, "Asterisk opens its control socket")
         self._child.wait_until(lambda: "fully booted" in self.rx("core waitfullybooted"), "Asterisk is fully booted")
 
