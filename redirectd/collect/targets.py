@@ -50,14 +50,15 @@ def read_targets(answer: Answer, old: SipUri, policy: Policy, *, place_only: boo
     if not contacts:
         return _no_contact(answer)
     readable = [contact for contact in contacts if contact.fault is None and not contact.is_star]
-    faulty = [contact for contact in contacts if contact.fault is not None]
+    faults = [contact.fault for contact in contacts if contact.fault is not None]
     if not readable:
-        if faulty:
-            return _refuse(answer, "R14", f"the Contact can't be read: {faulty[0].fault}", unparsed=True)
+        if faults:
+            return _refuse(answer, "R14", f"the Contact can't be read: {faults[0]}", unparsed=True)
         return _refuse(answer, "R14", "Contact: * names no target")
+    faults += ["* stands alone or not at all" for contact in contacts if contact.is_star]
     flags: dict[str, str] = {}
-    if faulty:
-        flags["malformed"] = f"{len(faulty)} of {len(contacts)} Contacts can't be read: {faulty[0].fault}"
+    if faults:
+        flags["malformed"] = f"{len(faults)} of {len(contacts)} Contacts can't be read: {faults[0]}"
     if answer.faults:
         flags["malformed"] = "; ".join(answer.faults)
     return _choose(answer, old, readable, flags, policy, place_only=place_only)

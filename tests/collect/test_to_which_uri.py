@@ -59,6 +59,11 @@ def test_r14_an_unreadable_contact_among_several_holds() -> None:
     assert told(NEW, "<sip:br oken@place.test>").remaps == {OLD: (["sip:new@place.test"], {"malformed"})}
 
 
+def test_r14_a_star_beside_a_contact_is_held() -> None:
+    """R14: `*` stands alone by the grammar (20.10), so a Contact beside it is held as malformed."""
+    assert told("*", NEW).remaps == {OLD: (["sip:new@place.test"], {"malformed"})}
+
+
 def test_r14_what_the_record_says_was_unreadable_is_unparsed() -> None:
     """R14: a record that counts a Contact and could not write it is unparsed, not without Contact."""
     line = record(NEW).replace(b"ctlen=20 ct=%3Csip%3Anew%40place.test%3E", b"ctlen= ct=<null>")
