@@ -9,6 +9,7 @@ from redirectd.collect.targets import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
 from redirectd.config.policy import Policy
+from redirectd.dialects.kamailio_record import URI_CUT
 from redirectd.sip.address import split_commas
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
@@ -26,8 +27,9 @@ def judge(answer: Answer, policy: Policy) -> Verdict | None:
     if answer.rank == WEAK and answer.request_uri is None:
         return Refused(answer=answer, rule="R7", reason="this kind of line can't tell which URI was answered")
     if answer.rank == UNPAIRED or answer.request_uri is None:
+        why = URI_CUT if URI_CUT in answer.faults else "the request that was answered is not in the log"
         hint = f"; To was {printable(answer.to_hint, 200)}" if answer.to_hint else ""
-        return Refused(answer=answer, rule="R7", reason=f"the request that was answered is not in the log{hint}")
+        return Refused(answer=answer, rule="R7", reason=f"{why}{hint}")
     kind = KINDS.get(answer.method)
     if kind is None:
         return _refused(

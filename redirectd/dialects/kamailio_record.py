@@ -18,8 +18,12 @@ MARK = b"REDIRECTD v=1 "
 CONTACT_LIMIT = 1200
 """Bytes of Contact text that the record carries (`{s.substr,0,1200}`)."""
 
+URI_LIMIT = 512
+"""Bytes of a URI that it carries; one of so many can be cut anywhere, which makes it another URI."""
+
 LINE_CUT = "the line is cut off: end=1 is missing"
 CONTACT_CUT = "the Contact is cut off"
+URI_CUT = f"the URI that was answered is cut off: the record carries {URI_LIMIT} bytes"
 CONTACT_UNREADABLE = "Kamailio could not read the Contact"
 
 _FIELD = re.compile(rb"([a-z][a-z0-9_]{0,15})=(\S*+)")
@@ -111,6 +115,9 @@ def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
     method, call_id = _text(fields, b"m"), _text(fields, b"ci")
     if not (len(status) == 3 and status.isdigit()) or not method or not call_id:
         return Unreadable(entry.start, entry.end, "a record without its status, method or Call-ID", dialect)
+    request_uri, incoming_uri = _uri(fields, b"buri"), _uri(fields, b"ouri")
+    if request_uri is None and fields.get(b"buri", b"<null>") not in {b"", b"<null>"}:
+        faults.append(URI_CUT)
     contacts = _contacts(fields, faults)
     return Record(
         start=entry.start,
@@ -121,8 +128,8 @@ def _read(entry: Entry, text: bytes, dialect: str) -> Record | Unreadable:
         call_id=call_id,
         cseq=_number(fields, b"cseq"),
         fork=_text(fields, b"br") or "",
-        request_uri=_text(fields, b"buri"),
-        incoming_uri=_text(fields, b"ouri"),
+        request_uri=request_uri,
+        incoming_uri=incoming_uri,
         contacts=contacts,
         contact_headers=_number(fields, b"nct"),
         faults=tuple(faults),
@@ -173,6 +180,12 @@ def whole_entries(value: bytes) -> bytes:
         elif byte == 0x2C and not angled:
             last = index
     return value[:last]
+
+
+def _uri(fields: dict[bytes, bytes], key: bytes) -> str | None:
+    """A URI, None for one that may have been cut off."""
+    text = _text(fields, key)
+    return text if text is not None and len(to_bytes(text)) < URI_LIMIT else None
 
 
 def _text(fields: dict[bytes, bytes], key: bytes) -> str | None:

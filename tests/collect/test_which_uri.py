@@ -194,6 +194,17 @@ def test_r8_a_cut_record_and_an_unpaired_dump_make_one_whole() -> None:
         assert read(log).remaps == {"sip:old@gw.test": (["sip:new@place.test"], set())}
 
 
+def test_r7_a_record_whose_uri_is_cut_off_tells_no_old_uri() -> None:
+    """R5, R7: of a URI of 512 bytes the record may carry a part alone; a dump of the same answer tells it whole."""
+    old = f"sip:{'a' * 500}@gw.test.of-another.test"
+    line = record(NEW, buri=old[:512])
+    whole = call(response("301 Moved", NEW, branch="z9hG4bK1.2.0"), request(old, branch="z9hG4bK1.2.0"))
+    assert (read(line).remaps, read(line).refused) == ({}, [("R7", "")])
+    assert list(read(record(NEW, buri=old[:511])).remaps) == [old[:511]]
+    for log in (line + whole, whole + line):
+        assert list(read(log).remaps) == [old]
+
+
 def test_r9_a_fork_concerns_its_own_branch_alone() -> None:
     """R9: one branch of a fork is answered 301, the other 200: the 301's Request-URI alone has moved."""
     log = sent(request("sip:b0@gw.test", branch="z9hG4bK1.2.0")) + sent(
