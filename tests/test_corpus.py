@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import select
 
 from redirectd.cli.remapview import remap_json
-from redirectd.collect.ingest import Summary, ingest
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reading
-from redirectd.config.policy import Policy
 from redirectd.dialects import hints, registry
 from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.service.ingest import Summary, ingest
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.sources.file import open_log

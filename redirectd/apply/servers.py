@@ -10,8 +10,8 @@ from redirectd.apply.control import AnswerError, Channel, RetryLater
 from redirectd.apply.control import prove as ask_and_judge
 from redirectd.apply.control.channel import Pipelined
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command, Question
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Question
 
 SPACING = 5.0
 """Seconds between two reloads of one server: Kamailio refuses more (`Ongoing reload`)."""

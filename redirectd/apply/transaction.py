@@ -26,11 +26,11 @@ from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.plan import Plan, TargetPlan, digest
 from redirectd.plan.report import to_json
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target import Preflighted, TargetError
 from redirectd.sip.text import printable
 from redirectd.store.generations import Generation, GenerationFile, Outcome, Stage
 from redirectd.store.holds import Hold
 from redirectd.store.target_states import Phase, TargetState
-from redirectd.targets.base import Preflighted, TargetError
 
 Cause = Literal["apply", "schedule", "rollback"]
 

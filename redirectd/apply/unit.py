@@ -12,8 +12,8 @@ from redirectd.apply.servers import ServerDown, Servers, judged
 from redirectd.errors import InstallError, PeerError
 from redirectd.plan.plan import digest, understood
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target import Command, LiveTarget, Question, Rendered, Target, token_of
 from redirectd.store.target_states import TargetState
-from redirectd.targets.base import Command, LiveTarget, Question, Rendered, Target, token_of
 
 
 @dataclass(frozen=True, slots=True)

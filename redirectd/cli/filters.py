@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from redirectd.config.policy import Policy
+    from redirectd.collect.policy import Policy
     from redirectd.review.page import Query
     from redirectd.store.remap import Remap, State
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from redirectd.cli.filters import Filters
-    from redirectd.config.policy import Policy
+    from redirectd.collect.policy import Policy
     from redirectd.store.remap import Remap
 
 

@@ -21,12 +21,12 @@ from redirectd.collect.early import EarlyMedia
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
+from redirectd.collect.policy import Policy
 from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
 from redirectd.collect.verdict import Refused
-from redirectd.config.policy import Policy
 from redirectd.dialects import hints
 from redirectd.dialects.frame import (
     Dialect,

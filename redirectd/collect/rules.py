@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from redirectd.collect.answer import UNPAIRED, WEAK, Answer
+from redirectd.collect.policy import Policy
 from redirectd.collect.targets import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
-from redirectd.config.policy import Policy
 from redirectd.dialects.kamailio_record import URI_CUT
 from redirectd.sip.address import split_commas
 from redirectd.sip.host import in_domains

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Candidate, Refused
 from redirectd.collect.volatile import volatile
-from redirectd.config.policy import Policy
 from redirectd.sip.compare import equal
 from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
 from redirectd.sip.routekey import route_key

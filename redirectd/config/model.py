@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.config.rules import PolicySection
 from redirectd.config.section import Section
 from redirectd.config.sources import SourceSection

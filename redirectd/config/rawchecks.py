@@ -113,8 +113,8 @@ def _option_faults(
     place: Place, kind: str, target: Mapping[str, object], options: Mapping[str, str]
 ) -> Iterator[Fault]:
     """What the kind itself says to its own keys."""
+    from redirectd.plan.target import TargetOptions
     from redirectd.targets import registry
-    from redirectd.targets.base import TargetOptions
 
     known = {key: target[key] for key in options if key in target}
     match = target.get("match", "request-uri")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from redirectd.config.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
+from redirectd.collect.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
 from redirectd.config.section import Section
 from redirectd.config.values import Domain, Duration, HostPort, Net, Number, Prefix, Region
 

@@ -10,8 +10,8 @@ from redirectd.config.secrets import read_secret
 from redirectd.config.targets import TargetSection
 from redirectd.errors import ConfigError
 from redirectd.plan.spec import TargetSpec
+from redirectd.plan.target import TargetOptions
 from redirectd.targets import registry
-from redirectd.targets.base import TargetOptions
 
 
 def target_specs(config: Config) -> tuple[TargetSpec, ...]:

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from redirectd.config.policy import Network
+from redirectd.collect.policy import Network
+from redirectd.config.cron import parse_crontab
 from redirectd.config.window import Window, parse_window
-from redirectd.service.cron import parse_crontab
 from redirectd.sip.host import canonical_host, host_fault, ip_address
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -11,9 +11,9 @@ from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
 from redirectd.plan.route import Conflict, EffectiveTable
 from redirectd.plan.spec import Installed, TargetSpec
+from redirectd.plan.target import NOTHING, Refusal, Rendered, Target, TargetError, token_of
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
-from redirectd.targets.base import NOTHING, Refusal, Rendered, Target, TargetError, token_of
 
 SHORT_CHECKSUM = 12
 """Hex digits by which a person may name a plan; a change that nobody saw fits them by a chance of 1 in 10^14."""

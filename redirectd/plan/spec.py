@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from redirectd.targets.base import Target
+from redirectd.plan.target import Target
 
 NO_RELOAD = "none"
 """The control of a target whose file is written and parsed back only."""

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
-from redirectd.config.policy import Policy
 from redirectd.errors import RefusedError, UsageError
 from redirectd.plan.cycle import would_close_cycle
 from redirectd.plan.route import Approved, RouteKind

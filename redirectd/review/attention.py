@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.review.effect import ineffective_reason
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import Failing, failing

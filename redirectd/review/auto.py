@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from redirectd.config.policy import AutoApprove, Policy
+from redirectd.collect.policy import AutoApprove, Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.review.decide import decide_all
 from redirectd.review.decision import Decision, Outcome
 from redirectd.store.database import Database

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.plan.lookup import Lookup, lookup
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.plan.table import matching_key

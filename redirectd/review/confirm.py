@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, update
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.decide import load
 from redirectd.review.decision import Decision

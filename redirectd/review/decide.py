@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.review.approvals import Approvals
 from redirectd.review.decision import Decision, Outcome, Step

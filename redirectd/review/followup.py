@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.lock import take_turn

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection, insert, select
 
 from redirectd.collect.answer import Answer
+from redirectd.collect.policy import Policy
 from redirectd.collect.rules import KINDS as METHOD_KINDS
 from redirectd.collect.rules import judge
 from redirectd.collect.verdict import Learnt, digest
-from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.decide import approve, load, reject
 from redirectd.review.decision import Decision

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import VISUAL_SEPARATORS, SipUri
 

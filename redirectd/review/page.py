@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, exists, false, not_, or_, select
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import may_fail
 from redirectd.review.holds import is_trusted, with_holds

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from redirectd.collect.policy import Policy
 from redirectd.collect.targets import place_of
 from redirectd.collect.verdict import digest
-from redirectd.config.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.chain import sip
 from redirectd.review.decision import Decision, Step

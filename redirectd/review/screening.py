@@ -15,8 +15,8 @@ from importlib.metadata import version
 from sqlalchemy import delete, select
 
 import redirectd
+from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
-from redirectd.config.policy import Policy
 from redirectd.review.holds import is_suspicious
 from redirectd.store.database import Database
 from redirectd.store.lock import take_turn

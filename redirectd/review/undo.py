@@ -8,7 +8,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, update
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.confirm import confirm
 from redirectd.review.decide import approve, decide_all, load, reopen, revoke

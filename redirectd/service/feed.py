@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 from tzlocal import get_localzone
 
 from redirectd.collect.batch import SessionProgress
-from redirectd.collect.collector import Collector, Step
 from redirectd.collect.reader import Reading
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
@@ -22,6 +21,7 @@ from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
+from redirectd.service.collector import Collector, Step
 from redirectd.service.log import info_lines
 from redirectd.service.reader import Feed
 from redirectd.sip.text import printable

@@ -10,7 +10,7 @@ import structlog
 from apscheduler.triggers.base import BaseTrigger
 
 from redirectd.collect.reader import Reading
-from redirectd.collect.replay import replay
+from redirectd.config.cron import parse_crontab
 from redirectd.config.model import Config
 from redirectd.dialects import registry
 from redirectd.review.auto import approve_ready
@@ -18,9 +18,9 @@ from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
 from redirectd.review.screening import screen
 from redirectd.service.care import Retention, prune, vacuum
-from redirectd.service.cron import parse_crontab
 from redirectd.service.feed import zone_of
 from redirectd.service.metrics import write_textfile
+from redirectd.service.replay import replay
 from redirectd.service.schedule import JobSpec, cron_trigger, every
 from redirectd.service.stored import count_stale
 from redirectd.store.database import Database

@@ -14,10 +14,10 @@ from typing import Protocol
 
 import structlog
 
-from redirectd.collect.collector import Step
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.service.backpressure import Backoff, Outage
 from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
+from redirectd.service.collector import Step
 from redirectd.service.heartbeat import Heartbeats
 
 _log = structlog.get_logger("redirectd.reader")

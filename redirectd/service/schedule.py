@@ -28,8 +28,8 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from redirectd.config.cron import WEEKDAYS, Crontab
 from redirectd.errors import RedirectdError
-from redirectd.service.cron import WEEKDAYS, Crontab
 from redirectd.service.heartbeat import Heartbeats
 
 _log = structlog.get_logger("redirectd.schedule")

@@ -11,7 +11,6 @@ from threading import Lock
 import structlog
 
 from redirectd.apply.applier import Applier, Request
-from redirectd.config.applying import applier_of, approved_table
 from redirectd.config.database import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
@@ -19,6 +18,7 @@ from redirectd.config.sources import SourceSection
 from redirectd.errors import RefusedError
 from redirectd.plan.spec import NO_RELOAD
 from redirectd.review.watch import Watch
+from redirectd.service.applying import applier_of, approved_table
 from redirectd.service.feed import open_feed, zone_of
 from redirectd.service.fleet import ReaderSpec
 from redirectd.service.jobs import is_paused, make_jobs

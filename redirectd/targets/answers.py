@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from redirectd.targets.base import Reply
+from redirectd.plan.target import Reply
 
 
 def field(value: Reply, name: str) -> Reply:

@@ -15,9 +15,7 @@ from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.sip.uri import SipUri
-from redirectd.targets.asterisk_dialplan import MAX_VALUE, extension_of
-from redirectd.targets.base import (
+from redirectd.plan.target import (
     NOTHING,
     Command,
     Fault,
@@ -29,6 +27,8 @@ from redirectd.targets.base import (
     sample,
     token_of,
 )
+from redirectd.sip.uri import SipUri
+from redirectd.targets.asterisk_dialplan import MAX_VALUE, extension_of
 from redirectd.targets.hosts import read_hosts, speaks_for
 from redirectd.targets.lines import text_lines, write_lines
 from redirectd.targets.project import project

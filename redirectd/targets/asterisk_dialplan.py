@@ -20,9 +20,7 @@ from hashlib import md5
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.sip.text import printable, unescape_percent
-from redirectd.sip.uri import SipUri
-from redirectd.targets.base import (
+from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
@@ -35,6 +33,8 @@ from redirectd.targets.base import (
     sample,
     token_of,
 )
+from redirectd.sip.text import printable, unescape_percent
+from redirectd.sip.uri import SipUri
 from redirectd.targets.extensions_conf import read_returns
 from redirectd.targets.getconfig import reads
 from redirectd.targets.hosts import read_hosts, speaks_for

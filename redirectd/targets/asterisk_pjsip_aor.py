@@ -17,9 +17,9 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from redirectd.plan.route import Route
+from redirectd.plan.target import NOTHING, Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
-from redirectd.targets.base import NOTHING, Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
 from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
 from redirectd.targets.getconfig import reads
 

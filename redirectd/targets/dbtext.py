@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from redirectd.targets.base import TargetError
+from redirectd.plan.target import TargetError
 from redirectd.targets.lines import text_lines, write_lines
 
 _COLUMN = re.compile(r"([a-z_]{1,64})\((int|string)(,auto|,null)?\)")

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from redirectd.plan.target import TargetError
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
-from redirectd.targets.base import TargetError
 
 MAX_LINE = 1023
 """Bytes that Kamailio reads at once; the rest of a longer line becomes a line of its own."""

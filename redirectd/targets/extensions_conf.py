@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from redirectd.targets.base import TargetError
+from redirectd.plan.target import TargetError
 from redirectd.targets.lines import text_lines
 
 MAX_LINE = 8190

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redirectd.plan.route import Route
+from redirectd.plan.target import Refusal
 from redirectd.sip.host import canonical_host, ip_address
 from redirectd.sip.uri import SipUri, param_name, parse_uri
-from redirectd.targets.base import Refusal
 from redirectd.targets.project import Projection, project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 

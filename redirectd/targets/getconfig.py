@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from redirectd.plan.target import Command, Fault, Question, Reply
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Fault, Question, Reply
 
 _NO_VERDICT = ("not found", "ermission", "escalated")
 """Asterisk on another host or in another folder, or a manager account without the class `config`."""

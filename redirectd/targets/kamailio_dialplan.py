@@ -14,9 +14,7 @@ from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.sip.uri import SipUri
-from redirectd.targets import answers, dbtext
-from redirectd.targets.base import (
+from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
@@ -29,6 +27,8 @@ from redirectd.targets.base import (
     sample,
     token_of,
 )
+from redirectd.sip.uri import SipUri
+from redirectd.targets import answers, dbtext
 from redirectd.targets.kamailio_htable import SENTINEL, user_at_host
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, Alphabet, write_uri

@@ -17,9 +17,7 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.sip.text import printable
-from redirectd.targets import answers
-from redirectd.targets.base import (
+from redirectd.plan.target import (
     NOTHING,
     Command,
     Fault,
@@ -29,6 +27,8 @@ from redirectd.targets.base import (
     TargetError,
     token_of,
 )
+from redirectd.sip.text import printable
+from redirectd.targets import answers
 from redirectd.targets.dispatcher_list import destinations, sip_uri
 from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
 

@@ -19,11 +19,7 @@ from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.sip.host import canonical_host
-from redirectd.sip.text import normalize_escapes
-from redirectd.sip.uri import SipUri
-from redirectd.targets import answers, dbtext
-from redirectd.targets.base import (
+from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
@@ -36,6 +32,10 @@ from redirectd.targets.base import (
     sample,
     token_of,
 )
+from redirectd.sip.host import canonical_host
+from redirectd.sip.text import normalize_escapes
+from redirectd.sip.uri import SipUri
+from redirectd.targets import answers, dbtext
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from redirectd.targets.base import TargetError
+from redirectd.plan.target import TargetError
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _AT_ONCE = 4096

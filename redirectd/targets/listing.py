@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from redirectd.plan.route import Route
+from redirectd.plan.target import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri
-from redirectd.targets.base import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.targets.lines import write_lines
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri

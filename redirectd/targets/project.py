@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from redirectd.plan.route import Conflict, Route, RouteKind
+from redirectd.plan.target import CannotCarryError, Refusal
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
-from redirectd.targets.base import CannotCarryError, Refusal
 
 _SHOWN = 6
 """Keys of a circle, and old URIs, that are shown."""

@@ -8,10 +8,10 @@ from pathlib import PurePath
 from types import MappingProxyType
 
 from redirectd.errors import ConfigError, RedirectdError
+from redirectd.plan.target import Target, TargetOptions
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.base import Target, TargetOptions
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from redirectd.targets.kamailio_dialplan import KamailioDialplan

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.targets.base import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
+from redirectd.plan.target import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_htable import user_at_host
 from redirectd.targets.project import project

@@ -12,10 +12,10 @@ import pytest
 from redirectd.apply.result import result_json
 from redirectd.errors import PeerError, RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
+from redirectd.plan.target import Target
 from redirectd.store.database import Database
 from redirectd.store.generations import files_of, get_generation
 from redirectd.store.schema import metadata
-from redirectd.targets.base import Target
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from tests.apply.world import RELOADING, World, expected, moves, outcomes, states, table
 

@@ -20,10 +20,10 @@ from redirectd.plan.limits import Limits
 from redirectd.plan.route import Approved, EffectiveTable
 from redirectd.plan.spec import TargetSpec
 from redirectd.plan.table import effective
+from redirectd.plan.target import Command, Reply, Target
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
-from redirectd.targets.base import Command, Reply, Target
 from redirectd.targets.kamailio_htable import KamailioHtable
 
 NODE = "here"

@@ -28,10 +28,10 @@ from redirectd.apply.files import Files
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.spec import TargetSpec
 from redirectd.plan.table import effective
+from redirectd.plan.target import Command, Reply, Target
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
-from redirectd.targets.base import Command, Reply, Target
 from redirectd.targets.kamailio_htable import SENTINEL, KamailioHtable
 from tests.apply.world import WIDE, sip
 from tests.bench.planning import approved

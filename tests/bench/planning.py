@@ -19,9 +19,9 @@ from redirectd.plan.plan import make_plan
 from redirectd.plan.route import Approved
 from redirectd.plan.spec import Installed, TargetSpec
 from redirectd.plan.table import effective
+from redirectd.plan.target import Target
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
-from redirectd.targets.base import Target
 from redirectd.targets.kamailio_htable import KamailioHtable
 
 _TARGETS: dict[str, Target] = {"htable": KamailioHtable(), "dialplan": AsteriskDialplan()}

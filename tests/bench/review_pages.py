@@ -16,7 +16,7 @@ from time import process_time
 
 from sqlalchemy import insert, select, update
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.review.attention import attention, due
 from redirectd.review.page import Query, ids, page
 from redirectd.review.proposals import proposals

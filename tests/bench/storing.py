@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.ingest import COMMIT_WEIGHT
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reader, Reading
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
+from redirectd.service.ingest import COMMIT_WEIGHT
 from redirectd.sources.file import open_log
 from redirectd.store import migrate
 from redirectd.store.collecting import record

@@ -9,9 +9,9 @@ from ipaddress import ip_network
 from urllib.parse import quote_from_bytes
 
 from redirectd.collect.batch import Batch, SessionProgress
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reader, Reading
 from redirectd.collect.verdict import Learnt, Refused
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Dialect
 

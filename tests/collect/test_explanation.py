@@ -10,12 +10,12 @@ import pytest
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.explanation import SHOWN, Explanation
-from redirectd.collect.ingest import ingest
 from redirectd.collect.linecount import LineCount
 from redirectd.collect.loops import MAX_HOPS, Move, ways
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reader, Reading
-from redirectd.config.policy import Policy
 from redirectd.dialects import hints, registry
+from redirectd.service.ingest import ingest
 from redirectd.sources.file import open_log
 from redirectd.store import migrate
 from redirectd.store.database import Database

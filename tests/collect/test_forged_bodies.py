@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reader, Reading
 from redirectd.collect.verdict import Learnt
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri

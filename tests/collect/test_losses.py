@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from redirectd.collect.ingest import Summary, ingest
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reading
-from redirectd.collect.replay import replay
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
+from redirectd.service.ingest import Summary, ingest
+from redirectd.service.replay import replay
 from redirectd.sources.file import open_log
 from redirectd.store import evidence, migrate
 from redirectd.store.database import Database

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from redirectd.collect.ingest import Summary, ingest
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reading
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
+from redirectd.service.ingest import Summary, ingest
 from redirectd.sources.file import open_log
 from redirectd.store import migrate, packed
 from redirectd.store.database import Database

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.sip.uri import parse_uri
 from tests.collect.logs import NOW, POLICY, Found, call, read, record, request, response
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.ingest import Summary, ingest
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reader, Reading
 from redirectd.collect.verdict import Learnt
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
+from redirectd.service.ingest import Summary, ingest
 from redirectd.sources.file import open_log
 from redirectd.sources.spool import SpoolLog
 from redirectd.store import migrate

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from redirectd.plan.route import Route, RouteKind
+from redirectd.plan.target import Rendered
 from redirectd.sip.uri import SipUri
-from redirectd.targets.base import Rendered
 
 HARMLESS = SipUri("sip", "moved", None, "new.test", 5070, (("user", "phone"),))
 

@@ -16,11 +16,11 @@ from redirectd.apply.result import ApplyResult
 from redirectd.plan.limits import Limits
 from redirectd.plan.route import Route
 from redirectd.plan.spec import TargetSpec
+from redirectd.plan.target import NOTHING, Rendered, Target
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.base import NOTHING, Rendered, Target
 from tests.apply.world import moves, outcomes, table
 from tests.peers.conftest import StartAsterisk
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup

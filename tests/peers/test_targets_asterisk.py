@@ -11,13 +11,13 @@ import pytest
 from redirectd.apply.control import open_channel, prove
 from redirectd.apply.control.channel import Channel, Pipelined
 from redirectd.plan.route import Route
+from redirectd.plan.target import Rendered, Target
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan, shard
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.base import Rendered, Target
 from tests.peers.breakouts import breakouts, list_fates
 from tests.peers.conftest import Answer, StartAsterisk
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup, dial_plan

@@ -11,8 +11,8 @@ from redirectd.apply.control import AnswerError, RetryLater, open_channel
 from redirectd.apply.control.ami import Ami
 from redirectd.apply.control.channel import Channel
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command
 from redirectd.targets.answers import field, records, structs
-from redirectd.targets.base import Command
 from tests.peers.conftest import StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup
 from tests.peers.lab.kamailio import Kamailio, Script

@@ -15,10 +15,10 @@ import pytest
 from redirectd.apply.control import open_channel, prove
 from redirectd.apply.control.channel import Channel, RetryLater
 from redirectd.plan.route import Route
+from redirectd.plan.target import Command, Rendered, Target
 from redirectd.sip.compare import equal
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
-from redirectd.targets.base import Command, Rendered, Target
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher

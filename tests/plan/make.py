@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from redirectd.plan.route import Approved, Route, RouteKind
+from redirectd.plan.target import NOTHING, Command, Question, Refusal, Rendered, TargetError
 from redirectd.sip.uri import SipUri, parse_uri
-from redirectd.targets.base import NOTHING, Command, Question, Refusal, Rendered, TargetError
 
 
 def sip(text: str) -> SipUri:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.config.policy import AutoApprove
+from redirectd.collect.policy import AutoApprove
 from redirectd.review.auto import ACTOR, Telling, approve_ready, objection
 from redirectd.review.decide import reject, reopen
 from redirectd.review.decision import Decision

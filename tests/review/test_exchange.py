@@ -155,7 +155,7 @@ def test_r29_imported_evidence_never_approves_by_itself(world: World) -> None:
     from dataclasses import replace
     from datetime import timedelta
 
-    from redirectd.config.policy import AutoApprove
+    from redirectd.collect.policy import AutoApprove
     from redirectd.review.auto import approve_ready
 
     rule = AutoApprove(

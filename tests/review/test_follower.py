@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from redirectd.collect.collector import Collector
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reading
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
 from redirectd.review.decide import approve
@@ -22,6 +21,7 @@ from redirectd.review.decision import Decision
 from redirectd.review.follower import Follower
 from redirectd.review.followup import failing
 from redirectd.review.watch import Watch
+from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
 from redirectd.store.database import Database

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision

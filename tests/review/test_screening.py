@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from redirectd.config.policy import AutoApprove, Policy
+from redirectd.collect.policy import AutoApprove, Policy
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.review.page import Query, ids

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.batch import Batch
+from redirectd.collect.policy import Policy
 from redirectd.collect.rules import judge
-from redirectd.config.policy import Policy
 from redirectd.dialects.frame import Peer
 from redirectd.review import decide
 from redirectd.review.decision import Decision

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
 
-from redirectd.collect.collector import Step
 from redirectd.errors import RedirectdError, StoreError
+from redirectd.service.collector import Step
 from redirectd.service.daemon import Daemon
 from redirectd.service.fleet import ReaderSpec
 from redirectd.service.log import configure

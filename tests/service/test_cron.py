@@ -11,7 +11,7 @@ from apscheduler.triggers.cron import CronTrigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.service.cron import parse_crontab
+from redirectd.config.cron import parse_crontab
 from redirectd.service.schedule import cron_trigger
 
 BERLIN = ZoneInfo("Europe/Berlin")

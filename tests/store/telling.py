@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.batch import Batch
+from redirectd.collect.policy import Policy
 from redirectd.collect.rules import judge
-from redirectd.config.policy import Policy
 from redirectd.dialects.frame import Peer
 from redirectd.store import schema
 from redirectd.store.collecting import Recorded, record

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from redirectd.collect import ingest as collect_ingest
 from redirectd.collect.answer import CUT, UNPAIRED, WEAK, Answer
-from redirectd.collect.ingest import ingest
 from redirectd.dialects.frame import Peer
 from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
+from redirectd.service import ingest as service_ingest
+from redirectd.service.ingest import ingest
 from redirectd.store import audit, collecting
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
@@ -303,7 +303,7 @@ def test_a_storm_in_a_log_is_read_in_bounded_batches(database: Database, monkeyp
             ringing = received(response("183 x", **names))  # type: ignore[arg-type]
             answer = response("301 x", f"<sip:{new}@x.test>", **names)  # type: ignore[arg-type]
             log += call_log(answer, request(f"sip:{old}@x.test", **names)) + ringing  # type: ignore[arg-type]
-    monkeypatch.setattr(collect_ingest, "COMMIT_WEIGHT", 100)
+    monkeypatch.setattr(service_ingest, "COMMIT_WEIGHT", 100)
     summary = ingest(MemoryLog(log), reading(), database, node="node", clock=lambda: NOW)
     assert (summary.sightings, summary.session_progress, summary.remaps_new) == (1_200, 1_200, 2)
     assert {one.old_uri: one.calls for one in remaps(database)} == {"sip:a@x.test": 600, "sip:b@x.test": 600}

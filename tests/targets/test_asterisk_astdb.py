@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from redirectd.plan.route import Route
+from redirectd.plan.target import Command, LiveTarget, TargetError
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_astdb import SENTINEL, AsteriskAstdb
-from redirectd.targets.base import Command, LiveTarget, TargetError
 
 
 def _sip(text: str) -> SipUri:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from redirectd.plan.target import TargetError
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan, shard
-from redirectd.targets.base import TargetError
 from tests.targets.uris import route
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 
 from redirectd.plan.route import Route
+from redirectd.plan.target import TargetError
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.base import TargetError
 from tests.targets.uris import route, routes
 
 BASE = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redirectd.targets.base import Fault
+from redirectd.plan.target import Fault
 from redirectd.targets.getconfig import reads
 
 QUESTION = reads("/etc/asterisk/.x", "last", "exten", ["generation,1,Return(abc)"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.plan.route import Route
-from redirectd.targets.base import Fault, TargetError
+from redirectd.plan.target import Fault, TargetError
 from redirectd.targets.gateways import gateway_of
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.targets.uris import _uri, route, routes

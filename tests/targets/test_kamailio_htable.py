@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redirectd.targets.base import TargetError
+from redirectd.plan.target import TargetError
 from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.targets.uris import route
 

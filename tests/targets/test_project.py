@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.plan.table import effective
+from redirectd.plan.target import CannotCarryError, Target
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.base import CannotCarryError, Target
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher

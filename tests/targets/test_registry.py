@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from redirectd.errors import ConfigError
+from redirectd.plan.target import TargetOptions
 from redirectd.targets import registry
-from redirectd.targets.base import TargetOptions
 
 
 @pytest.mark.parametrize("kind", registry.kinds())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.plan.route import Route
-from redirectd.targets.base import TargetError
+from redirectd.plan.target import TargetError
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.template import Template
 from tests.targets.uris import route, routes

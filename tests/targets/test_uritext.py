@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redirectd.plan.target import CannotCarryError
 from redirectd.sip.compare import equal
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
-from redirectd.targets.base import CannotCarryError
 from redirectd.targets.uritext import ASTERISK, KAMAILIO, MAX_WRITTEN, checked, write_uri
 from tests.targets.uris import PROPER, URIS, _uri
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.plan.route import Route
+from redirectd.plan.target import Target, TargetError
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
-from redirectd.targets.base import Target, TargetError
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_htable import KamailioHtable

@@ -10,8 +10,8 @@ from redirectd.apply.control.asterisk_cli import command_line, judged
 from redirectd.apply.control.channel import AnswerError, RetryLater
 from redirectd.apply.control.wait import Deadline, Stream, connect
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command, Reply
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Reply
 
 Fields = Sequence[tuple[str, str]]
 Message = Mapping[str, Sequence[str]]

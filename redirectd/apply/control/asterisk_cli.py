@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from redirectd.apply.control.channel import AnswerError, RetryLater
 from redirectd.apply.control.program import run
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command, Reply
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Reply
 
 _DONE = {"dialplan reload": "Dialplan reloaded", "module reload ": "reloaded successfully"}
 """What commands say when they have done it; their other texts (busy, not loaded, failed) come with exit code 0 too."""

@@ -13,7 +13,7 @@ from redirectd.apply.control.binrpc_codec import BinRpcError, read_body, read_he
 from redirectd.apply.control.channel import kamailio_error
 from redirectd.apply.control.wait import Deadline, Stream, connect
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command, Reply
+from redirectd.plan.target import Command, Reply
 
 
 class BinRpc:

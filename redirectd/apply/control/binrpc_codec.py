@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from redirectd.targets.base import Reply
+from redirectd.plan.target import Reply
 
 MAGIC = 0xA1
 _FAULT = 3  # the flags' nibble of an answer that is an error

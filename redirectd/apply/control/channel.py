@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command, Fault, Question, Reply
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Fault, Question, Reply
 
 SHOWN = 300
 """Characters of a server's text that an error message shows."""

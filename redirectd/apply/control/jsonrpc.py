@@ -7,8 +7,8 @@ import secrets
 
 from redirectd.apply.control.channel import kamailio_error
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command, Reply
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Reply
 
 
 def request_id() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from redirectd.apply.control import jsonrpc
 from redirectd.apply.control.wait import MAX_REPLY, Deadline, unreachable
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command, Reply
+from redirectd.plan.target import Command, Reply
 
 REPLY_DIR = "/tmp/"  # noqa: S108 - the default of jsonrpcs' own fifo_reply_dir, where it looks for the reply FIFO
 

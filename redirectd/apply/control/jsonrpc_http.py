@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from redirectd.apply.control import jsonrpc
 from redirectd.apply.control.wait import MAX_REPLY, Deadline, Stream, connect
 from redirectd.errors import PeerError
+from redirectd.plan.target import Command, Reply
 from redirectd.sip.text import printable
-from redirectd.targets.base import Command, Reply
 
 
 class JsonRpcHttp:

@@ -8,7 +8,7 @@ import socket
 from redirectd.apply.control import jsonrpc
 from redirectd.apply.control.wait import Deadline, unreachable
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command, Reply
+from redirectd.plan.target import Command, Reply
 
 _MAX_DATAGRAM = 1 << 21
 

@@ -10,7 +10,7 @@ from redirectd.apply.control.binrpc_codec import as_struct
 from redirectd.apply.control.channel import kamailio_error
 from redirectd.apply.control.program import run
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command, Reply
+from redirectd.plan.target import Command, Reply
 
 _ERROR = re.compile(r"error: (-?[0-9]+) - (.*)", re.DOTALL)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command
+from redirectd.plan.target import Command
 
 
 class NoChannel:

@@ -12,7 +12,7 @@ from pathlib import Path
 from redirectd import ownership
 from redirectd.cli.checks.finding import Finding, Level
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
-from redirectd.targets.base import LiveTarget
+from redirectd.plan.target import LiveTarget
 
 
 def check_readable(where: str, path: Path, spec: TargetSpec) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from redirectd.cli.checks.finding import Finding, Level, good
 from redirectd.errors import RedirectdError
 from redirectd.plan.plan import understood
 from redirectd.plan.spec import TargetSpec
-from redirectd.targets.base import Rendered, token_of
+from redirectd.plan.target import Rendered, token_of
 
 ASKED = 20
 """Questions at most for a target; its sentinel or whole table is among the first."""

@@ -58,7 +58,7 @@ def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool
     from redirectd.apply.applier import Request
     from redirectd.apply.result import result_json
     from redirectd.cli.planview import show_result
-    from redirectd.config.applying import applier_of
+    from redirectd.service.applying import applier_of
 
     request = Request(actor=app.actor, cause="rollback", force=force)
     result = applier_of(app.config, app.database).rollback(number, request)

@@ -17,7 +17,7 @@ from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
     from redirectd.collect.batch import SessionProgress
-    from redirectd.collect.ingest import Summary
+    from redirectd.service.ingest import Summary
 
 _WORDS = {
     "sightings": "301s, each counted once",
@@ -60,7 +60,7 @@ def ingest_command(
     FILE is a log, a gzipped log, or - for standard input. Reading a log twice counts nothing twice. Where there is no
     configuration file, nobody is trusted, and the database is /var/lib/redirectd/redirectd.db.
     """
-    from redirectd.collect.ingest import Summary
+    from redirectd.service.ingest import Summary
 
     if quarantine is bool(files):
         raise UsageError(
@@ -85,7 +85,7 @@ def ingest_command(
 
 def _replay(app: App, *, as_json: bool) -> None:
     from redirectd.cli.reading import reading_by_name
-    from redirectd.collect.replay import replay
+    from redirectd.service.replay import replay
 
     config = app.config
     summary, left = replay(app.database, lambda name: reading_by_name(name, config), node=config.node, clock=app.now)
@@ -99,7 +99,7 @@ def _replay(app: App, *, as_json: bool) -> None:
 def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None) -> Summary:
     from redirectd.cli.reading import reading_of
     from redirectd.collect.capture import searchable
-    from redirectd.collect.ingest import ingest
+    from redirectd.service.ingest import ingest
     from redirectd.sources.file import open_log
 
     config = app.config

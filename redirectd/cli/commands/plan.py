@@ -19,8 +19,8 @@ only_option = click.option("--target", "only", multiple=True, metavar="NAME", he
 def plan_command(app: App, only: tuple[str, ...], *, exit_code: bool, markdown: bool, as_json: bool) -> None:
     """Show what apply would change, as a unified diff of each file. Changes nothing."""
     from redirectd.cli.planview import show_plan
-    from redirectd.config.applying import applier_of, approved_table
     from redirectd.plan.report import to_json, to_markdown
+    from redirectd.service.applying import applier_of, approved_table
 
     table = approved_table(app.database, app.config.rules())
     plan = applier_of(app.config, app.database).plan(table, only or None)
@@ -60,9 +60,9 @@ def apply_command(
     from redirectd.apply.applier import Request
     from redirectd.apply.result import result_json
     from redirectd.cli.planview import show_plan, show_result
-    from redirectd.config.applying import applier_of, approved_table
     from redirectd.plan.report import target_json, to_json
     from redirectd.review.followup import suspend_failing
+    from redirectd.service.applying import applier_of, approved_table
 
     applier, rules = applier_of(app.config, app.database), app.config.rules()
     if dry_run:

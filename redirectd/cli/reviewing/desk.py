@@ -11,7 +11,7 @@ from enum import Enum, auto
 from redirectd.cli.filters import Filters
 from redirectd.cli.reviewing.queue import Queue
 from redirectd.cli.reviewing.screen import Screen
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.review.case import Case, open_case
 from redirectd.review.decision import Decision, Step
 from redirectd.sip.text import printable

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from redirectd.cli.filters import Filters
-from redirectd.config.policy import Policy
+from redirectd.collect.policy import Policy
 from redirectd.review.attention import attention
 from redirectd.review.page import ids, passing
 from redirectd.store.database import Database

@@ -10,7 +10,7 @@ from redirectd.apply.control import AnswerError, RetryLater, jsonrpc
 from redirectd.apply.control.binrpc_codec import BinRpcError, read_body, read_head, read_tail, request
 from redirectd.apply.control.kamcmd import read_text
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command
+from redirectd.plan.target import Command
 
 # Recorded from Kamailio 5.6.3: htable.get of a key, and two destinations of one set.
 HTABLE_GET = (

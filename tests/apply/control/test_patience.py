@@ -18,7 +18,7 @@ from redirectd.apply.control.asterisk_cli import AsteriskCli
 from redirectd.apply.control.channel import Channel
 from redirectd.apply.control.kamcmd import Kamcmd
 from redirectd.errors import PeerError
-from redirectd.targets.base import Command
+from redirectd.plan.target import Command
 
 VERSION = Command("core.version")
 

@@ -6,7 +6,7 @@ import pytest
 
 from redirectd.apply.control import open_channel
 from redirectd.errors import ConfigError, PeerError
-from redirectd.targets.base import Command
+from redirectd.plan.target import Command
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import text
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.collector import Collector
-from redirectd.collect.ingest import ingest
+from redirectd.collect.policy import Policy
 from redirectd.collect.reader import Reader, Reading
-from redirectd.config.policy import Policy
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
+from redirectd.service.collector import Collector
+from redirectd.service.ingest import ingest
 from redirectd.sources.file import open_log
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep import HepListener

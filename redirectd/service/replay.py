@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.ingest import Summary
 from redirectd.collect.reader import Reader, Reading
 from redirectd.collect.verdict import Refused
 from redirectd.dialects import registry
+from redirectd.service.ingest import Summary
 from redirectd.sources.spool import SpoolLog
 from redirectd.store import counting
 from redirectd.store.collecting import record

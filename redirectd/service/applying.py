@@ -9,8 +9,8 @@ from pathlib import Path
 from redirectd.apply.applier import Applier, Tools
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.files import Files
+from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
-from redirectd.config.policy import Policy
 from redirectd.config.specs import passwords, target_specs
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.table import effective
