@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd import __version__
+from redirectd.cli.streams import drop_output, is_of_output, open_closed
 from redirectd.errors import RedirectdError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with the contract's exit code."""
     gc.set_threshold(_GC_START)
     gc.callbacks.append(_started)
+    open_closed()
     code = run(args)
     gc.freeze()  # or the interpreter looks through all there is once more: a fifth of what `pending` takes
     sys.exit(code)
@@ -142,13 +144,22 @@ def run(args: Sequence[str] | None = None) -> int:
         click.echo("redirectd: stopped", err=True)
         return 130
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not our failure, and Python's own flush must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # the reader of our output (head, less) has gone: not our failure
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback for people who didn't ask for one
-        _show_defect(error)
+        _show_unforeseen(error)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _show_unforeseen(error: Exception) -> None:
+    if not is_of_output(error):
+        _show_defect(error)
+        return
+    from redirectd.cli.output import show_error
+
+    show_error(RedirectdError("output", error.strerror or str(error), "make room, or send it elsewhere"))
+    drop_output()
 
 
 def _show_defect(error: Exception) -> None:

@@ -135,6 +135,20 @@ def test_wrong_usage_and_failures(program: Program, args: list[str], code: int) 
     assert b"Traceback" not in program.err
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_streams_that_take_nothing(program: Program, corpus: Path, buffered: str) -> None:
+    """Closed streams are as /dev/null, even where an apply opens files; a full disk fails with its own reason."""
+    program.environment["PYTHONUNBUFFERED"] = buffered
+    none = ("sh", "-c", 'exec "$0" "$@" >&- 2>&- <&-', str(SCRIPT))
+    for command in (["ingest", corpus / LOG, "-"], ["list"], ["apply"]):
+        program(*command, start=none)
+    full = ("sh", "-c", 'exec "$0" "$@" >/dev/full', str(SCRIPT))
+    for command in (["list"], ["list", "--json"]):
+        program(*command, code=1, start=full)
+        assert program.err.startswith(b"redirectd: output\n  why:        No space left on device\n"), command
+        assert b"defect" not in program.err
+
+
 def test_refusals_end_with_3(program: Program, corpus: Path) -> None:
     """A hold that refuses an approval, and a safety limit that refuses an apply, end with 3 and say so as JSON, too."""
     program("ingest", "--session-progress", "count", corpus / LOG)
