@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from zoneinfo import ZoneInfo
-
-from tzlocal import get_localzone
 
 from redirectd.collect.reader import Reading
+from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 
 if TYPE_CHECKING:
@@ -46,11 +43,6 @@ def reading_by_name(name: str, config: Config) -> Reading:
     return Reading(
         source=name, dialects=registry.ALL, zone=zone_of(source.timezone if source else ""), policy=config.rules()
     )
-
-
-def zone_of(name: str) -> tzinfo:
-    """A time zone by its name; the system's for an empty one."""
-    return ZoneInfo(name) if name else get_localzone()
 
 
 def _source_of(name: str, config: Config) -> SourceSection | None:

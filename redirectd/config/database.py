@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.config.secrets import mask_url, read_secret
 from redirectd.errors import ConfigError
+from redirectd.sip.text import printable
 
 
 def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str:
@@ -29,9 +30,7 @@ def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str
             "use sqlite:////path/file.db, postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name",
         ) from error
     if url.get_backend_name() == "sqlite":
-        if url.database and url.database != ":memory:":
-            url = url.set(database=str(config.resolve(Path(url.database))))
-        return url.render_as_string(hide_password=False)
+        return _sqlite_url(url, config)
     file = config.database.password_file
     password = read_secret(
         "database-password", "REDIRECTD_DATABASE_PASSWORD", config.resolve(file) if file else None, environ
@@ -39,6 +38,20 @@ def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str
     if password is not None:
         url = url.set(password=password)
     return url.render_as_string(hide_password=False)
+
+
+def _sqlite_url(url: URL, config: Config) -> str:
+    if not url.database or url.database == ":memory:":
+        return url.render_as_string()
+    path = config.resolve(Path(url.database))
+    try:
+        return url.set(database=str(path)).render_as_string()
+    except UnicodeEncodeError as error:  # bytes of the folder's name that are no UTF-8, or a locale that has none
+        raise ConfigError(
+            "database.url",
+            f"the path {printable(str(path))} can't be told as UTF-8",
+            "set database.url to a path in UTF-8, and LC_ALL to a locale such as C.UTF-8",
+        ) from error
 
 
 def make_folder(file: Path | None) -> None:

@@ -34,7 +34,7 @@ def load(path: Path | None = None) -> Config:
     if file is None:
         return Config()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(
             str(file),
@@ -102,9 +102,17 @@ def _words(kind: str, message: str, place: Place, context: dict[str, Any]) -> tu
         return "this key is needed, and it is not there", _advice(place)
     if kind == "value_error":
         return str(context["error"]), _advice(place)
+    if kind == "model_type":
+        return "it is a table, not a single value", f"write {_header(place)} and its keys below"
     if kind == "list_type" and len(place) == 1:
         return "it is one table, and there can be several", f"write [[{name}]] in double brackets"
     return message[:1].lower() + message[1:], _advice(place)
+
+
+def _header(place: Place) -> str:
+    """The line that a table begins with, as in `[policy.auto_approve]` and `[[source]]`."""
+    name = ".".join(part for part in place if isinstance(part, str))
+    return f"[[{name}]]" if isinstance(place[-1], int) else f"[{name}]"
 
 
 def _advice(place: Place) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from ipaddress import ip_network
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from redirectd.collect.policy import Network
 from redirectd.config.cron import parse_crontab
 from redirectd.config.window import Window, parse_window
+from redirectd.errors import ConfigError
 from redirectd.sip.host import canonical_host, host_fault, ip_address
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -103,6 +104,22 @@ def _zone(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
         except (ValueError, OSError, KeyError):
             raise ValueError(f'"{text}" is no time zone of this system; the names are like Europe/Berlin') from None
     return text
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name; the system's for an empty one. Raises ConfigError where that is not to be found out."""
+    from tzlocal import get_localzone  # most commands need no zone
+
+    if name:
+        return ZoneInfo(name)
+    try:
+        return get_localzone()
+    except (KeyError, ValueError, OSError) as error:
+        raise ConfigError(
+            "the system's time zone",
+            str(error.args[0]).partition("\n")[0].strip() if error.args else type(error).__name__,
+            "set TZ to a name like Europe/Berlin, or timezone in each [[source]] and in [schedule]",
+        ) from error
 
 
 def _label(value: Any) -> str:  # noqa: ANN401 - whatever the file holds

@@ -5,18 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
-
-from tzlocal import get_localzone
 
 from redirectd.collect.batch import SessionProgress
 from redirectd.collect.reader import Reading
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
+from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
@@ -143,11 +141,6 @@ def _reading(source: SourceSection, path: Path | None, config: Config) -> Readin
         policy=config.rules(),
         session_progress=source.session_progress,
     )
-
-
-def zone_of(name: str) -> tzinfo:
-    """A time zone by its name; the system's for an empty one."""
-    return ZoneInfo(name) if name else get_localzone()
 
 
 class SessionProgressLog:

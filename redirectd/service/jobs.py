@@ -12,13 +12,13 @@ from apscheduler.triggers.base import BaseTrigger
 from redirectd.collect.reader import Reading
 from redirectd.config.cron import parse_crontab
 from redirectd.config.model import Config
+from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
 from redirectd.review.screening import screen
 from redirectd.service.care import Retention, prune, vacuum
-from redirectd.service.feed import zone_of
 from redirectd.service.metrics import write_textfile
 from redirectd.service.replay import replay
 from redirectd.service.schedule import JobSpec, cron_trigger, every

@@ -15,11 +15,12 @@ from redirectd.config.database import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
+from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
 from redirectd.plan.spec import NO_RELOAD
 from redirectd.review.watch import Watch
 from redirectd.service.applying import applier_of, approved_table
-from redirectd.service.feed import open_feed, zone_of
+from redirectd.service.feed import open_feed
 from redirectd.service.fleet import ReaderSpec
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.reader import Feed

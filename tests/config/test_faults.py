@@ -132,3 +132,14 @@ def test_key_of_a_multi_line_list() -> None:
     """A fault inside a list over several lines names the line where the list begins."""
     text = '[policy]\ntrusted_peers = [\n  "192.0.2.0/24",\n  "nonsense",\n]\n'
     assert list(faults(text)) == ["2: policy.trusted_peers[1]"]
+
+
+def test_value_where_a_table_belongs() -> None:
+    """A single value in a table's place is told with the header to write, not with names of the program's classes."""
+    found = faults('database = "x"\ntarget = ["y"]\n[policy]\nauto_approve = true\n')
+    assert {place: fault.what_to_do for place, fault in found.items()} == {
+        "1: database": "write [database] and its keys below",
+        "2: target[0]": "write [[target]] and its keys below",
+        "4: policy.auto_approve": "write [policy.auto_approve] and its keys below",
+    }
+    assert {fault.why for fault in found.values()} == {"it is a table, not a single value"}

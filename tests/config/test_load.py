@@ -104,6 +104,18 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
     assert target_specs(config)[0].path == str(tmp_path / "out" / "table")
 
 
+def test_path_that_is_no_utf8(tmp_path: Path) -> None:
+    """R25: a folder whose name is no UTF-8 can't be in a URL: that is told with its mend, in text that can be shown."""
+    with pytest.raises(ConfigError, match=r"h\\xf6me.*UTF-8"):
+        database_url(parse('[database]\nurl = "sqlite:///a.db"\n', tmp_path / "h\udcf6me" / "redirectd.toml"), {})
+
+
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """A file that an editor began with a byte order mark is read as the one without."""
+    (tmp_path / "redirectd.toml").write_bytes(b"\xef\xbb\xbf" + b'node = "marked"\r\n')
+    assert load(tmp_path / "redirectd.toml").node == "marked"
+
+
 def test_default_database() -> None:
     """The contract's default is SQLite in /var/lib/redirectd."""
     assert database_url(Config(), {}) == DEFAULT_URL

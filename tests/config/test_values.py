@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,10 @@ from redirectd.config.values import (
     parse_listen,
     parse_network,
     show_duration,
+    zone_of,
 )
 from redirectd.config.window import parse_window
+from redirectd.errors import ConfigError
 
 
 @given(st.integers(min_value=0, max_value=10**9))
@@ -107,3 +110,14 @@ def test_no_window(text: str) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match=r"window|time of day|day"):
         parse_window(text)
+
+
+@pytest.mark.parametrize("zone", ["CET-1CEST", "Nowhere/Land"])
+def test_system_zone_without_a_name(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """R37: a TZ that names no zone is told as a fault with its mend, wherever the system's zone would be used."""
+    monkeypatch.setenv("TZ", zone)
+    monkeypatch.setattr("tzlocal.unix._cache_tz", None)
+    assert zone_of("Europe/Berlin") == ZoneInfo("Europe/Berlin")
+    with pytest.raises(ConfigError, match=zone) as caught:
+        zone_of("")
+    assert "[[source]]" in caught.value.what_to_do
