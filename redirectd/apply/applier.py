@@ -106,7 +106,7 @@ class Applier:
                 self._raise_if_failed_lately(plan)
             refusal = _refusal(plan, request)
             if refusal is not None:
-                return _refused(plan, refusal)
+                return refused(plan, refusal)
             order = Order(request.actor, request.cause, forced_past=_forced_past(plan, request))
             result = self._transaction.run(plan, self._chosen(request.only), order, waiting)
             if result.error is None:
@@ -132,7 +132,7 @@ class Applier:
             try:
                 plan.raise_if_hand_edited(force=request.force, way_past=f"redirectd rollback {chosen} --force")
             except RefusedError as error:
-                return _refused(plan, error)
+                return refused(plan, error)
             known = [spec for spec in specs if spec.name in contents]
             order = Order(request.actor, "rollback", hold, _forced_past(plan, request))
             result = replace(self._transaction.run(plan, known, order, waiting), left_alone=left)
@@ -249,7 +249,8 @@ def _forced_past(plan: Plan, request: Request) -> tuple[str, ...]:
     return (*map(str, plan.limit.breaches), *edited)
 
 
-def _refused(plan: Plan, error: RefusedError) -> ApplyResult:
+def refused(plan: Plan, error: RefusedError) -> ApplyResult:
+    """What an apply of `plan` comes to that `error` forbids: nothing is changed."""
     outcomes = {
         target.name: TargetOutcome("refused", str(error)) if target.changed else TargetOutcome("unchanged")
         for target in plan.targets

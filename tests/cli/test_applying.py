@@ -70,6 +70,11 @@ def test_rollback_and_hold(filled: Cli) -> None:
     filled("rollback", "--json")
     assert (filled.folder / "redirectd_htable").read_bytes() == first
     assert "--resume" in filled("apply", code=3).err
+    held = filled("apply", "--json", code=3)
+    assert [target["outcome"] for target in held.json["targets"]] == ["refused"]
+    assert held.json["generation"] is None
+    assert "held since" in held.json["targets"][0]["error"]
+    assert "--resume" in held.err
     filled("apply", "--resume")
     generations = filled("history", "--json").json["generations"]
     assert [one["cause"] for one in generations] == ["apply", "rollback", "apply", "apply"]

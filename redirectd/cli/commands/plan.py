@@ -6,6 +6,7 @@ import click
 
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.output import emit_json, json_option, note, say, show_error
+from redirectd.errors import RefusedError
 
 only_option = click.option("--target", "only", multiple=True, metavar="NAME", help="Only this target; may be repeated.")
 
@@ -57,7 +58,7 @@ def apply_command(
     All targets are one unit: where one does not prove itself, all old files are put back (exit code 4). An unchanged
     file is neither written nor reloaded. A plan over a safety limit is refused (exit code 3).
     """
-    from redirectd.apply.applier import Request
+    from redirectd.apply.applier import Request, refused
     from redirectd.apply.result import result_json
     from redirectd.cli.planview import show_plan, show_result
     from redirectd.plan.report import target_json, to_json
@@ -76,7 +77,12 @@ def apply_command(
     request = Request(actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume)
     for number in suspend_failing(app.database, rules, now=app.now()):
         note(f"remap {number} is suspended, since its target fails: redirectd show {number}")
-    result = applier.apply(lambda: approved_table(app.database, rules), request)
+    try:
+        result = applier.apply(lambda: approved_table(app.database, rules), request)
+    except RefusedError as error:
+        if not as_json:
+            raise
+        result = refused(applier.plan(approved_table(app.database, rules), only or None), error)
     if as_json:
         emit_json(result_json(result))
     else:
