@@ -155,7 +155,7 @@ def _remedy(error: DBAPIError) -> str:
         return "another process holds it for long; see which with 'fuser FILE', then try again"
     if "lock timeout" in text or "lock wait timeout" in text:
         return "another session holds a lock for long: see the server's list of sessions, then try again"
-    if "not a database" in text or "malformed" in text:
+    if "not a database" in text or "malformed" in text or "already exists" in text:
         return "name another file in database.url, or restore this one from a backup"
     if "unable to open" in text:
         return "create its folder and give this user the right to write there"

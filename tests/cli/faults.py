@@ -206,6 +206,18 @@ CASES = (
         restore,
     ),
     Case(
+        "a database whose folder is not there",
+        lambda c: c.write(SOUND, instead=AWAY),
+        ("database sqlite:///{folder}/away/redirectd.db", "its folder {folder}/away is not there", "create the folder"),
+        sound,
+    ),
+    Case(
+        "tables without their revision",
+        both(saved, lambda c: sql(c, "DELETE FROM alembic_version")),
+        ("database sqlite:///{folder}/redirectd.db", "not the revision", "restore it from a backup"),
+        restore,
+    ),
+    Case(
         "a file that is no database",
         both(saved, lambda c: c.database.write_bytes(b"no database at all" * 100)),
         ("database sqlite:///{folder}/redirectd.db", "not a database", "restore"),

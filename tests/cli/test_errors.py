@@ -73,3 +73,11 @@ def test_unreadable_log(cli: Cli, tmp_path: Path) -> None:
     assert result.out == ""
     assert "missing.log" in result.err
     assert not (cli.folder / "redirectd.db").exists(), "a misspelt name leaves no database behind"
+
+
+def test_unreadable_among_several(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    """The one of several logs that can't be read is told before any is: nothing is counted that goes unreported."""
+    log = corpus / "kamailio/xlog-syslog.log"
+    result = cli("ingest", "--json", log, tmp_path / "missing.log", code=1)
+    assert (result.out, "missing.log" in result.err) == ("", True)
+    assert cli("ingest", "--session-progress", "count", "--json", log).json["sightings"] == 32

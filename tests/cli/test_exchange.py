@@ -137,3 +137,11 @@ def test_no_file_of_remaps(cli: Cli, tmp_path: Path, name: str, text: str) -> No
     """A file that holds no remaps is wrong usage."""
     (tmp_path / name).write_text(text)
     cli("import", tmp_path / name, code=2)
+
+
+def test_export_that_fails_prints_nothing(cli: Cli) -> None:
+    """A database that can't be used, and a filter that is wrong, are told before the first piece of JSON."""
+    (cli.folder / "redirectd.db").write_bytes(b"no database at all" * 100)
+    assert cli("export", code=1).out == ""
+    (cli.folder / "redirectd.db").unlink()
+    assert cli("export", "--older-than", "soon", code=2).out == ""

@@ -8,15 +8,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import inspect
+
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.config.database import database_url
-from redirectd.config.model import Config
+from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.errors import RedirectdError
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.migrate import current, head, refuse_newer
 from redirectd.store.remaps import counts
+from redirectd.store.schema import metadata
 from redirectd.store.tampering import tamperings
+
+DEFAULT_FILE = Path(DEFAULT_URL.removeprefix("sqlite:///"))
+"""Its folder is made where it is missing, unlike any other."""
 
 LOCK_SECONDS = 3.0
 """How long the write lock of SQLite is waited for."""
@@ -61,6 +67,9 @@ def _not_there(shown: str, file: Path) -> Finding:
     if not os.access(folder, os.W_OK | os.X_OK):
         why = f"it is not there, and this user may not create it in {folder}"
         return Finding(f"database {shown}", Level.FAULT, why, "run as the user redirectd, or set database.url")
+    if folder != file.parent and file != DEFAULT_FILE:
+        why = f"its folder {file.parent} is not there"
+        return Finding(f"database {shown}", Level.FAULT, why, "create the folder, or set database.url")
     return Finding(f"database {shown}", Level.WARNING, "it is not there yet", "run 'redirectd db upgrade' to create it")
 
 
@@ -91,12 +100,22 @@ def _check_lock(database: Database) -> Iterator[Finding]:
         yield Finding(f"database {database.shown}", Level.WARNING, why, mend)
 
 
+def _without_revision(database: Database) -> Finding:
+    where = f"database {database.shown}"
+    with database.read() as connection:
+        foreign = sorted(metadata.tables.keys() & set(inspect(connection).get_table_names()))
+    if foreign:
+        why = f"it has tables such as {foreign[0]}, but not the revision that redirectd notes beside its own"
+        return Finding(where, Level.FAULT, why, "name another database in database.url, or restore it from a backup")
+    return Finding(where, Level.WARNING, "it has no tables yet", "run 'redirectd db upgrade'")
+
+
 def _look(database: Database) -> Iterator[Finding]:
     where = f"database {database.shown}"
     found = current(database)
     refuse_newer(database, found)
     if found is None:
-        yield Finding(where, Level.WARNING, "it has no tables yet", "run 'redirectd db upgrade'")
+        yield _without_revision(database)
         return
     if found != head():
         why = f"its tables are at {found}, this program needs {head()}"

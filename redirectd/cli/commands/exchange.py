@@ -17,8 +17,13 @@ from redirectd.errors import SourceError, UsageError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from redirectd.collect.policy import Policy
     from redirectd.review.exchange import Format, RowFault
     from redirectd.review.importing import Imported
+    from redirectd.review.page import Query
+    from redirectd.store.database import Database
 
 MAX_BYTES = 256 << 20
 """Bytes of a file to import; a hundred thousand remaps are a fifth of it."""
@@ -38,23 +43,24 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
     Evidence and decisions stay in the database.
     """
     from redirectd.review.exchange import write
+    from redirectd.store.remap import State
 
     form: Format = "csv" if shape == "csv" and not as_json else "json"
-    for piece in write(_documents(app, states, filters), form):
+    now = app.now()
+    query = filters.query([State(state) for state in states], now)
+    database = app.database  # opened here: a fault of it is told before anything is printed
+    for piece in write(_documents(database, query, app.config.rules(), now), form):
         click.echo(piece, nl=False)
 
 
-def _documents(app: App, states: tuple[str, ...], filters: Filters) -> Iterator[dict[str, Any]]:
+def _documents(database: Database, query: Query, rules: Policy, now: datetime) -> Iterator[dict[str, Any]]:
     """Each remap as `list --json` shows it, with what an import needs beside."""
     from redirectd.cli.remapview import remap_json
     from redirectd.review.page import matching
     from redirectd.review.portable import as_document, portable
-    from redirectd.store.remap import State
 
-    now = app.now()
-    query = filters.query([State(state) for state in states], now)
-    with app.database.read() as connection:
-        for remap in matching(connection, query, app.config.rules()):
+    with database.read() as connection:
+        for remap in matching(connection, query, rules):
             yield remap_json(remap, now) | as_document(portable(remap))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ def ingest_command(
     if quarantine:
         _replay(app, as_json=as_json)
         return
+    _refuse_unreadable(files)
     total = Summary()
     parts = []
     for file in files:
@@ -94,6 +96,15 @@ def _replay(app: App, *, as_json: bool) -> None:
         return
     _show(summary)
     say(f"{left:>9,}  stay in the quarantine")
+
+
+def _refuse_unreadable(files: tuple[str, ...]) -> None:
+    """Told before the first is read: what that one counts could not be reported any more."""
+    from redirectd.sources.file import open_log
+
+    for file in files:
+        if file != "-" and not os.access(file, os.R_OK):
+            open_log(file).close()
 
 
 def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None) -> Summary:
