@@ -19,6 +19,7 @@ from tests.peers.lab.kamailio import Kamailio, Script
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.sip_message import Message
 from tests.peers.lab.sip_peers import AnsweringSide, Reply
+from tests.peers.operator import Operator
 
 INSTALLED: dict[str, Callable[[], bool]] = {
     "kamailio": kamailio.installed,
@@ -69,6 +70,12 @@ def _short_folder() -> Iterator[Path]:
 def short_folder() -> Iterator[Path]:
     """Give an empty folder with a short path, removed afterwards."""
     yield from _short_folder()
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """Give an operator with an empty folder."""
+    return Operator(tmp_path)
 
 
 @pytest.fixture

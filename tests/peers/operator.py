@@ -51,3 +51,8 @@ class Operator:
         """What waits for review."""
         remaps: list[dict[str, Any]] = self.json("pending")["remaps"]
         return remaps
+
+    def record_snippet(self) -> str:
+        """The part of `redirectd snippet kamailio` that logs the one-line record, as an operator pastes it."""
+        printed = self.run("snippet", "kamailio").partition("# ---- 1. ")[2]
+        return printed.partition("\n")[2].partition("# ---- 2. ")[0]

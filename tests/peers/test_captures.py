@@ -114,12 +114,11 @@ EXPORTS: dict[str, Callable[[Path, Path], Path]] = {
 @pytest.mark.parametrize("export", EXPORTS.values(), ids=EXPORTS.keys())
 @pytest.mark.parametrize("name", MOVED)
 def test_a_capture_tells_the_same_in_every_spelling(
-    name: str, export: Callable[[Path, Path], Path], tmp_path: Path
+    name: str, export: Callable[[Path, Path], Path], operator: Operator
 ) -> None:
     """R8: two Kamailios relayed three calls by TCP, IPv6, or with hidden Vias (topoh); each 301 counts once."""
-    operator = Operator(tmp_path)
     operator.configure()
-    read = operator.json("ingest", str(export(CAPTURES / f"{name}.pcap", tmp_path)))
+    read = operator.json("ingest", str(export(CAPTURES / f"{name}.pcap", operator.folder)))
     assert (read["sightings"], read["refused"], read["session_progress"]) == (3, 0, 3)
     [remap] = operator.pending()
     assert (remap["old_uri"], remap["new_uri"]) == (MOVED[name], "sip:new@127.9.0.7:5090")

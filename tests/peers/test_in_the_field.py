@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.peers.conftest import Answer, StartKamailio
-from tests.peers.lab.kamailio import LOOK_UP_USER, Kamailio, to_dispatcher_set
-from tests.peers.lab.process import wait_until
+from tests.peers.lab.kamailio import LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
 from tests.peers.operator import Operator
 
@@ -24,17 +23,6 @@ path = "{path}"
 table = "{table}"
 reload = "jsonrpc:unix:{socket}"
 """
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    """An operator with an empty folder."""
-    return Operator(tmp_path)
-
-
-def _logged(proxy: Kamailio, count: int) -> str:
-    wait_until(lambda: proxy.log_file.read_bytes().count(b"REDIRECTD v=1 ev=301") >= count, "the 301 in the log")
-    return str(proxy.log_file)
 
 
 def _serving(operator: Operator) -> list[dict[str, Any]]:
@@ -54,10 +42,7 @@ def test_what_a_remap_does_in_the_field(
     new = answering_side(RINGS_AND_ANSWERS)
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
     operator.configure()
-    logging = (
-        operator.run("snippet", "kamailio").partition("# ---- 1. ")[2].partition("\n")[2].partition("# ---- 2. ")[0]
-    )
-    script = to_dispatcher_set(1, extra=logging, before_relay=LOOK_UP_USER if looks_up else "")
+    script = to_dispatcher_set(1, extra=operator.record_snippet(), before_relay=LOOK_UP_USER if looks_up else "")
     proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
     operator.configure(TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
 
@@ -65,13 +50,13 @@ def test_what_a_remap_does_in_the_field(
         return place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status
 
     assert [call(), call()] == [301, 301]
-    operator.run("ingest", _logged(proxy, 2))
+    operator.run("ingest", proxy.tells(2))
     [remap] = operator.pending()
     operator.run("approve", str(remap["id"]))
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 
     assert [call(), call()] == ([200, 200] if looks_up else [301, 301])
-    operator.run("ingest", _logged(proxy, 2 if looks_up else 4))
+    operator.run("ingest", proxy.tells(2 if looks_up else 4))
 
     status, told = operator.json("status"), operator.run("status")
     if looks_up:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -20,12 +19,6 @@ path = "{path}"
 reload = "binrpc:unix:{socket}"
 live = 50
 """
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    """An operator with an empty folder."""
-    return Operator(tmp_path)
 
 
 def _approve(operator: Operator, *users: str) -> None:

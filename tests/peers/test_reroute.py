@@ -11,7 +11,7 @@ import pytest
 
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup, dial_plan
-from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, Kamailio, to_dispatcher_set
+from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, Reply, moved_to, place_call
@@ -29,22 +29,6 @@ reload = "jsonrpc:unix:{socket}"
 """
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    """An operator with an empty folder."""
-    return Operator(tmp_path)
-
-
-def _logged(proxy: Kamailio, count: int = 1) -> str:
-    wait_until(lambda: proxy.log_file.read_bytes().count(b"REDIRECTD v=1 ev=301") >= count, "the 301 in the log")
-    return str(proxy.log_file)
-
-
-def _section(snippet: str, number: int) -> str:
-    """One numbered section of what `redirectd snippet` prints, as an operator pastes it."""
-    return snippet.partition(f"# ---- {number}. ")[2].partition("\n")[2].partition(f"# ---- {number + 1}. ")[0]
-
-
 @pytest.mark.peer("kamailio")
 @pytest.mark.parametrize("match", ["request-uri", "incoming"])
 def test_a_moved_user_is_rerouted_by_kamailio(
@@ -59,12 +43,12 @@ def test_a_moved_user_is_rerouted_by_kamailio(
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
     look_up = {"incoming": LOOK_UP_INCOMING_USER} if match == "incoming" else {"before_relay": LOOK_UP_USER}
     operator.configure()
-    script = to_dispatcher_set(1, extra=_section(operator.run("snippet", "kamailio"), 1), **look_up)
+    script = to_dispatcher_set(1, extra=operator.record_snippet(), **look_up)
     proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
     operator.configure(HTABLE.format(path=proxy.htable_file, match=match, socket=proxy.rpc_socket))
     assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
 
-    assert operator.json("ingest", _logged(proxy))["sightings"] == 1
+    assert operator.json("ingest", proxy.tells())["sightings"] == 1
     [remap] = operator.pending()
     assert (remap["old_uri"], remap["new_uri"]) == (
         f"sip:c03@{old.address}:{old.port}",
@@ -103,7 +87,7 @@ def test_moves_are_put_live_and_outlive_a_restart(
     operator.configure(table + "live = 10\n")
     operator.run("apply")
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
-    operator.run("ingest", _logged(proxy))
+    operator.run("ingest", proxy.tells())
     [remap] = operator.pending()
     operator.run("approve", str(remap["id"]))
 
@@ -127,7 +111,7 @@ def test_a_moved_gateway_is_rerouted_with_sipp_on_both_ends(
         old = answering_side(moved_to(f"<sip:{new.address}:{new.port}>"))
         pings = 'modparam("dispatcher", "ds_ping_interval", 1)\nmodparam("dispatcher", "ds_probing_mode", 1)\n'
         operator.configure()
-        record = _section(operator.run("snippet", "kamailio"), 1)
+        record = operator.record_snippet()
         base = short_folder / "dispatcher.base.list"
         base.write_text(f"# our gateways\n1 sip:{old.address}:{old.port} 0 5 duid=a;weight=50 # the old one\n")
         proxy = start_kamailio(to_dispatcher_set(1, extra=record), dispatcher=base.read_text(), modules=pings)
@@ -135,7 +119,7 @@ def test_a_moved_gateway_is_rerouted_with_sipp_on_both_ends(
             f'[[target]]\nname = "gateways"\nkind = "kamailio-dispatcher"\npath = "{proxy.dispatcher_file}"\n'
             f'base = "{base}"\nreload = "jsonrpc:unix:{proxy.rpc_socket}"\n'
         )
-        operator.run("ingest", _logged(proxy))
+        operator.run("ingest", proxy.tells())
         [remap] = operator.pending()
         assert (remap["kind"], remap["methods"]) == ("gateway", ["OPTIONS"])
         operator.run("approve", str(remap["id"]))
@@ -237,7 +221,7 @@ def test_a_reload_that_lies_is_found_out(
     elsewhere.write_bytes(before)
     operator.configure(HTABLE.format(path=elsewhere, match="request-uri", socket=proxy.rpc_socket))
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
-    operator.run("ingest", _logged(proxy))
+    operator.run("ingest", proxy.tells())
     operator.run("approve", str(operator.pending()[0]["id"]))
 
     result = operator.json("apply", code=4)
@@ -256,11 +240,11 @@ def test_the_record_tells_all_that_the_rules_need(
     early = Reply(183, "Session Progress", ["Require: 100rel", "RSeq: 1"], with_sdp=True)
     peer = answering_side([early, *moved_to("<sip:new@127.0.0.9>", headers=headers)])
     operator.configure()
-    script = to_dispatcher_set(1, extra=_section(operator.run("snippet", "kamailio"), 1))
+    script = to_dispatcher_set(1, extra=operator.record_snippet())
     proxy = start_kamailio(script, dispatcher=f"1 sip:{peer.address}:{peer.port}\n")
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c01@lab.test")
 
-    done = operator.try_run("ingest", _logged(proxy))
+    done = operator.try_run("ingest", proxy.tells())
 
     [remap] = operator.pending()
     assert list(remap["flags"]) == ["expiring"]
@@ -277,7 +261,7 @@ def test_a_301_within_a_dialog_is_not_learnt_from(
     """R10 through the snippet's line: the request had a To tag, so its URI is a remote target."""
     peer = answering_side(moved_to("<sip:new@127.0.0.9>"))
     operator.configure()
-    script = to_dispatcher_set(1, extra=_section(operator.run("snippet", "kamailio"), 1))
+    script = to_dispatcher_set(1, extra=operator.record_snippet())
     proxy = start_kamailio(script, dispatcher=f"1 sip:{peer.address}:{peer.port}\n")
     request = (
         f"INVITE sip:c01@{peer.address}:{peer.port} SIP/2.0\r\n"
@@ -289,7 +273,7 @@ def test_a_301_within_a_dialog_is_not_learnt_from(
         caller.bind((loopback_address, 17060))
         caller.sendto(request.encode(), (proxy.address, proxy.port))
         peer.wait_for(1)
-        log = _logged(proxy)
+        log = proxy.tells()
 
     result = operator.json("ingest", log)
 
@@ -304,7 +288,7 @@ def test_a_target_that_answers_404_after_the_approval_is_failing(
     new = answering_side([Reply(404, "Not Found")])
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
     operator.configure()
-    record = _section(operator.run("snippet", "kamailio"), 1)
+    record = operator.record_snippet()
     proxy = start_kamailio(
         to_dispatcher_set(1, extra=record, before_relay=LOOK_UP_USER), dispatcher=f"1 sip:{old.address}:{old.port}\n"
     )
@@ -312,7 +296,7 @@ def test_a_target_that_answers_404_after_the_approval_is_failing(
     source += f'[[source]]\nname = "proxy"\npath = "{proxy.log_file}"\n'
     operator.configure(source, HTABLE.format(path=proxy.htable_file, match="request-uri", socket=proxy.rpc_socket))
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
-    operator.run("ingest", _logged(proxy))
+    operator.run("ingest", proxy.tells())
     operator.run("approve", "1")
     operator.run("apply")
     with Service(operator.folder):

@@ -121,6 +121,11 @@ class Kamailio:
         """The file an operator would give redirectd as a source."""
         return self._rsyslog.log_file if self._rsyslog else self._stderr
 
+    def tells(self, count: int = 1) -> str:
+        """Return the path of the log file as soon as *count* records of a 301 stand in it."""
+        wait_until(lambda: self.log_file.read_bytes().count(b"REDIRECTD v=1 ev=301") >= count, "the 301 in the log")
+        return str(self.log_file)
+
     def start(self) -> None:
         """Start, and return when the RPC answers and the SIP socket is open."""
         command = [
