@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ def run_service(config_file: Path | None) -> None:
     Logging is set up from the configuration, and again at each reload.
     """
     from redirectd.service.daemon import Daemon, Plant
+    from redirectd.service.enduring import enduring
     from redirectd.service.log import configure
     from redirectd.service.site import Site
 
@@ -33,7 +35,8 @@ def run_service(config_file: Path | None) -> None:
     def load(previous: Plant | None) -> Plant:
         site = Site.load(config_file, previous if isinstance(previous, Site) else None)
         daemon = site.config.daemon
-        configure(daemon.log_level, json=None if daemon.log_format == "auto" else daemon.log_format == "json")
+        json = None if daemon.log_format == "auto" else daemon.log_format == "json"
+        configure(daemon.log_level, stream=enduring(sys.stderr), json=json)
         return site
 
     Daemon(load).run()

@@ -284,3 +284,14 @@ def _switches(pid: int) -> int:
         if line.startswith("voluntary_ctxt_switches")
     ]
     return sum(int(line.split()[1]) for line in lines)
+
+
+def test_log_stream_that_takes_nothing(folder: Path, corpus: Path) -> None:
+    """A service whose log is on a full disk reads, answers and stops as any other."""
+    words = [sys.executable, "-m", "redirectd", "--config", str(folder / "redirectd.toml"), "run"]
+    service = Service(folder, command=["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *words])
+    shutil.copy(corpus / ASTERISK, service.log)
+    with service:
+        service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
+        service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it is stored")
+        assert service.stop() == 0
