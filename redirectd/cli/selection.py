@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from redirectd.cli.output import note
 from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,5 +44,11 @@ def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, y
         query = filters.query([State.APPROVED] if again else sorted(TRANSITIONS[action][0]), app.now())
         found = ids(connection, query, app.config.rules())
     if found and not yes and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"{action} {len(found)} remaps?", abort=True, err=True)
+        _ask(f"{action} {len(found)} remaps?")
     return [str(number) for number in found]
+
+
+def _ask(question: str) -> None:
+    if not click.confirm(question, err=True):
+        note("nothing was changed")
+        raise click.exceptions.Exit(1)

@@ -61,6 +61,14 @@ def test_missing_configuration_file(cli: Cli) -> None:
     assert "redirectd init" in cli("pending", code=2).err
 
 
+def test_folder_as_configuration(cli: Cli) -> None:
+    """A configuration that can't be read for another reason is a fault like all, also in `check --json`."""
+    cli.config.unlink()
+    cli.config.mkdir()
+    assert "what to do: name an existing file" in cli("pending", code=2).err
+    assert "Is a directory" in cli("check", "--json", code=2).json["findings"][0]["why"]
+
+
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     """--help ends with 0 and goes to standard output."""
     assert main.run(["pending", "--help"]) == 0

@@ -100,7 +100,7 @@ def test_many_are_counted_and_each_refusal_is_told(crowd: Cli) -> None:
 
 
 def test_many_ask_back_and_show_progress_on_a_terminal(crowd: Cli) -> None:
-    """On a terminal a filter's number is asked back, no does nothing, and yes shows how far it is."""
+    """On a terminal a filter's number is asked back, no does nothing (1), and yes shows how far it is."""
     for answer in "ny":
         command = ["-m", "redirectd", "--config", str(crowd.config), "reject", "--domain", "127.0.0.2"]
         terminal = pexpect.spawn(sys.executable, command, timeout=60, env={**os.environ, "TERM": "vt100"})
@@ -109,5 +109,9 @@ def test_many_ask_back_and_show_progress_on_a_terminal(crowd: Cli) -> None:
         if answer == "y":
             terminal.expect_exact("100%")
             terminal.expect_exact("600 remaps are rejected")
+        else:
+            terminal.expect_exact("nothing was changed")
         terminal.expect(pexpect.EOF)
+        terminal.close()
+        assert terminal.exitstatus == (0 if answer == "y" else 1)
         assert list(states(crowd).values()).count("rejected") == (600 if answer == "y" else 0)
