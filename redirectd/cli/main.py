@@ -91,6 +91,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
+    metavar="FILE",
     type=click.Path(path_type=Path, readable=False),  # told by what reads it, as all other faults
     help="The configuration file. Default: /etc/redirectd/redirectd.toml, then ./redirectd.toml, then built-in "
     "defaults (SQLite in /var/lib/redirectd, no sources, no targets, nobody trusted).",
