@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from redirectd.cli.remapview import remap_json
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.dialects import hints, registry
 from redirectd.errors import RefusedError
 from redirectd.review import decide

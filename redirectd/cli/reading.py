@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 

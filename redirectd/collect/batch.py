@@ -51,6 +51,11 @@ class Batch:
     losses: dict[str, int] = field(default_factory=dict)
     read: int = 0
 
+    def lose(self, kind: str, count: int = 1) -> None:
+        """Counts what the log no longer has."""
+        if count:
+            self.losses[kind] = self.losses.get(kind, 0) + count
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit but the position."""

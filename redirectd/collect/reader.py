@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 from redirectd.collect.answer import (
     WEAK,
@@ -18,16 +17,16 @@ from redirectd.collect.answer import (
 from redirectd.collect.batch import Batch, Quarantined, better
 from redirectd.collect.branches import Branches
 from redirectd.collect.early import EarlyMedia
+from redirectd.collect.losses import CUT_SHORT, told_losses
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
-from redirectd.collect.policy import Policy
+from redirectd.collect.reading import Reading
 from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
 from redirectd.collect.verdict import Refused
-from redirectd.dialects import hints
 from redirectd.dialects.frame import (
     Dialect,
     Direction,
@@ -43,7 +42,6 @@ from redirectd.dialects.kamailio_record import LINE_CUT
 from redirectd.dialects.plain import plain_183
 from redirectd.dialects.registry import literals
 from redirectd.dialects.stamps import parse_stamp
-from redirectd.dialects.window import line_at
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sip.text import printable, to_text
 from redirectd.sources.log import Log
@@ -51,27 +49,8 @@ from redirectd.sources.log import Log
 MAX_EVIDENCE = 8_192
 """Bytes of a record that are kept as evidence."""
 
-CUT_SHORT = "cut-short"
-"""Loss: answers whose writer cut them off."""
-
 _AGAIN = "the same answer again: a retransmission, or another logger's copy"
 _LONGER_STATUS = re.compile(rb"[\r\n]*+SIP/2\.0 (?:301|183)\d")
-_LOSS_LINE = 96
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s.
-
-    `counted` are the byte strings that stand for losses (see `hints.loss_literals`).
-    """
-
-    source: str
-    dialects: Sequence[Dialect]
-    zone: tzinfo
-    policy: Policy
-    session_progress: Literal["each", "count"] = "each"
-    counted: tuple[bytes, ...] = hints.loss_literals()
 
 
 class Reader:
@@ -141,8 +120,8 @@ class Reader:
             return False
         batch.read += block.end - begin
         self._early.begin()
-        if block.counted:
-            self._count_losses(batch, block)
+        for kind, count in told_losses(self.log, block):
+            batch.lose(kind, count)
         self._tell.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
         for told, dialect in block.found:
@@ -156,18 +135,6 @@ class Reader:
             if (lost := orphan(block.window, at)) is not None:
                 self._quarantine(batch, Spot(block, lost), lost.why)
         return True
-
-    def _count_losses(self, batch: Batch, block: Block) -> None:
-        """What the log itself says that it has lost."""
-        for literal, places in block.counted.items():
-            for at in places:
-                start = line_at(block.window, at, 1024).start
-                line = self.log.read(block.base + start, at - start + _LOSS_LINE)
-                self._lost(batch, *hints.lost(literal, line))
-
-    def _lost(self, batch: Batch, kind: str, count: int = 1) -> None:
-        if count:
-            batch.losses[kind] = batch.losses.get(kind, 0) + count
 
     def _take(self, block: Block, told: Told, dialect: Dialect, batch: Batch, now: datetime) -> None:
         spot = Spot(block, told)
@@ -187,7 +154,7 @@ class Reader:
             return
         text = _evidence(spot.block.window[record.start : record.end]) if record.status == 301 else ""
         if LINE_CUT in record.faults:
-            self._lost(batch, CUT_SHORT)
+            batch.lose(CUT_SHORT)
         asked_at = self._time(record.asked_stamp) if record.asked_stamp else None
         answer = from_record(record, position=spot.position, seen_at=seen_at, text=text, asked_at=asked_at)
         self._add(batch, answer, spot)
@@ -208,7 +175,7 @@ class Reader:
             self._tell.told(spot, Outcome.IGNORED, "R2", "it stands within another message")
             return
         if frame.cut:
-            self._lost(batch, CUT_SHORT)
+            batch.lose(CUT_SHORT)
         if message.call_id is not None and message.cseq is not None:
             self._take_response(batch, spot, frame, dialect, message, seen_at)
         elif message.status == 301:

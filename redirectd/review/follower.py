@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from redirectd.collect.answer import WEAK, Answer, from_messages, from_record
 from redirectd.collect.pair import find_request
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.collect.scan import Block, Scanner
 from redirectd.dialects.frame import Dialect, Direction, Frame, Record
 from redirectd.dialects.registry import literals

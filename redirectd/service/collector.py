@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.sources.hep import HepListener
 from redirectd.sources.source import Gap, Segment, Source, Stored

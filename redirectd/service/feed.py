@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from redirectd.collect.batch import SessionProgress
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.config.model import Config
 from redirectd.config.sources import SourceSection
 from redirectd.config.values import zone_of

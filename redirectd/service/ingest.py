@@ -10,7 +10,8 @@ from datetime import datetime
 from time import monotonic
 
 from redirectd.collect.batch import Batch, SessionProgress
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import digest
 from redirectd.sources.log import Log
 from redirectd.store import positions

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from apscheduler.triggers.base import BaseTrigger
 
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.config.cron import parse_crontab
 from redirectd.config.model import Config
 from redirectd.config.values import zone_of

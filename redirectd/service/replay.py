@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Refused
 from redirectd.dialects import registry
 from redirectd.service.ingest import Summary

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.service.ingest import COMMIT_WEIGHT
 from redirectd.sources.file import open_log

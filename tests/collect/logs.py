@@ -10,7 +10,8 @@ from urllib.parse import quote_from_bytes
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Dialect

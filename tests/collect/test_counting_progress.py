@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
 from redirectd.sip.message import parse_message

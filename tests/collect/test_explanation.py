@@ -13,7 +13,8 @@ from redirectd.collect.explanation import SHOWN, Explanation
 from redirectd.collect.linecount import LineCount
 from redirectd.collect.loops import MAX_HOPS, Move, ways
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.dialects import hints, registry
 from redirectd.service.ingest import ingest
 from redirectd.sources.file import open_log

@@ -18,7 +18,8 @@ import pytest
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects import registry
 from redirectd.sip.routekey import route_key

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.service.ingest import Summary, ingest
 from redirectd.service.replay import replay

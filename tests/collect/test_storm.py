@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.service.ingest import Summary, ingest
 from redirectd.sources.file import open_log

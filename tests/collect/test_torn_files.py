@@ -12,7 +12,8 @@ import pytest
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects import registry
 from redirectd.service.ingest import Summary, ingest

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reading
+from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
 from redirectd.review.decide import approve

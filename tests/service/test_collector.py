@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader, Reading
+from redirectd.collect.reader import Reader
+from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
 from redirectd.service.collector import Collector

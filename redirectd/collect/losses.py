@@ -1,0 +1,23 @@
+"""What a log no longer has: answers that its writer cut short, and what it says itself that it lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from redirectd.collect.scan import Block
+from redirectd.dialects import hints
+from redirectd.dialects.window import line_at
+from redirectd.sources.log import Log
+
+CUT_SHORT = "cut-short"
+"""Answers whose writer cut them off."""
+
+_LONGEST_HEAD, _LINE = 1024, 96
+
+
+def told_losses(log: Log, block: Block) -> Iterator[tuple[str, int]]:
+    """Kind and number of what was lost, by each line of a block that tells of it."""
+    for literal, places in block.counted.items():
+        for at in places:
+            start = line_at(block.window, at, _LONGEST_HEAD).start
+            yield hints.lost(literal, log.read(block.base + start, at - start + _LINE))

@@ -1,0 +1,27 @@
+"""How one source is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Literal
+
+from redirectd.collect.policy import Policy
+from redirectd.dialects import hints
+from redirectd.dialects.frame import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s.
+
+    `counted` are the byte strings that stand for losses (see `hints.loss_literals`).
+    """
+
+    source: str
+    dialects: Sequence[Dialect]
+    zone: tzinfo
+    policy: Policy
+    session_progress: Literal["each", "count"] = "each"
+    counted: tuple[bytes, ...] = hints.loss_literals()
