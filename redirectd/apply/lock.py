@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from redirectd import ownership
@@ -47,12 +47,18 @@ def apply_lock(
 
 
 def _open(path: Path) -> int:
+    # Beside a shared database it is in the service's /run folder, which goes when the service stops.
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o755)
     ownership.make(path, 0o600)
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise InstallError(
-            str(path), f"the lock file can't be opened: {error.strerror}", "see that this user may write there"
+            str(path),
+            f"the lock file can't be opened: {error.strerror}",
+            f"give this user the right to write in {path.parent}, or run this as root or as the user redirectd "
+            "while its service runs",
         ) from error
 
 

@@ -337,6 +337,21 @@ def test_second_apply_waits_and_then_says_who_holds_the_lock(tmp_path: Path) -> 
     assert outcomes(world.apply(OLD)) == {"users": "verified"}
 
 
+def test_lock_where_its_folder_is_gone(tmp_path: Path) -> None:
+    """A folder in /run that went with the service is made again, so that an apply by hand works without it."""
+    clock = World(tmp_path).clock
+    lock = tmp_path / "run" / "apply.lock"
+    with apply_lock(lock, "apply by root", wait=0, sleep=clock.sleep, monotonic=clock.monotonic):
+        assert lock.exists()
+    away = tmp_path / "not" / "there" / "apply.lock"
+    with (
+        pytest.raises(InstallError, match="No such file") as caught,
+        apply_lock(away, "apply by root", wait=0, sleep=clock.sleep, monotonic=clock.monotonic),
+    ):
+        pass
+    assert str(away.parent) in caught.value.what_to_do
+
+
 def test_file_without_hard_links(tmp_path: Path) -> None:
     """Where the file system has no hard links the old file is copied, and put back just the same."""
     World(tmp_path).apply(OLD)

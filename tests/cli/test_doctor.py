@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from redirectd.cli.checks.database import check_apply_lock
 from tests.cli.clinic import Clinic
 from tests.cli.faults import CASES, Case
 
@@ -26,6 +27,13 @@ def clinic(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]:
 def test_a_sound_setup_has_nothing_to_mend(clinic: Clinic) -> None:
     """What the cases below change is well before: each of their findings is theirs alone."""
     assert clinic.ill() == []
+
+
+def test_lock_that_an_apply_could_not_take(tmp_path: Path) -> None:
+    """The lock's folder may be missing, since an apply makes it; with the folder around it that is a fault."""
+    assert list(check_apply_lock(tmp_path / "run" / "apply.lock")) == []
+    (fault,) = check_apply_lock(tmp_path / "not" / "there" / "apply.lock")
+    assert str(tmp_path / "not") in fault.why
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks with the eyes of another user, which only root can")

@@ -14,6 +14,7 @@ from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.config.database import database_url
 from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.errors import RedirectdError
+from redirectd.service.applying import lock_path
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.migrate import current, head, refuse_newer
@@ -48,6 +49,7 @@ def check_database(config: Config) -> Iterator[Finding]:
         yield from _look(database)
         yield from _check_rights(database)
         yield from _check_lock(database)
+        yield from check_apply_lock(lock_path(config, database))
     except RedirectdError as error:
         yield from fault(error)
     finally:
@@ -108,6 +110,14 @@ def _without_revision(database: Database) -> Finding:
         why = f"it has tables such as {foreign[0]}, but not the revision that redirectd notes beside its own"
         return Finding(where, Level.FAULT, why, "name another database in database.url, or restore it from a backup")
     return Finding(where, Level.WARNING, "it has no tables yet", "run 'redirectd db upgrade'")
+
+
+def check_apply_lock(lock: Path) -> Iterator[Finding]:
+    """Where an apply puts its lock: with a shared database in the folder of daemon.socket, which it makes if it may."""
+    folder = lock.parent if _there(lock.parent) else lock.parent.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        why = f"this user may not write in {folder}, where an apply puts its lock"
+        yield Finding(f"lock {lock}", Level.FAULT, why, "run as root or as the user redirectd, or set daemon.socket")
 
 
 def _look(database: Database) -> Iterator[Finding]:
