@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd import __version__
-from redirectd.cli.streams import drop_output, is_of_output, open_closed
+from redirectd.cli.streams import drop_output, is_of_output, open_closed, show_any_character
 from redirectd.errors import RedirectdError
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def main(args: Sequence[str] | None = None) -> None:
     gc.set_threshold(_GC_START)
     gc.callbacks.append(_started)
     open_closed()
+    show_any_character()
     code = run(args)
     gc.freeze()  # or the interpreter looks through all there is once more: a fifth of what `pending` takes
     sys.exit(code)

@@ -1,10 +1,11 @@
-"""The three standard streams, where the caller closed one or it takes no more."""
+"""The three standard streams, where the caller closed one, it takes no more, or it can't show a character."""
 
 from __future__ import annotations
 
 import os
 import sys
 from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
+from io import TextIOWrapper
 from typing import TypeGuard
 
 _NO_MORE = {EBADF, EDQUOT, EFBIG, EIO, ENOSPC}
@@ -24,6 +25,13 @@ def open_closed() -> None:
         if opened != number:
             os.close(opened)
         setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", errors="replace"))
+
+
+def show_any_character() -> None:
+    """A terminal that is not of UTF-8 shows a character it has none for as its number: a reason, or a file's name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def is_of_output(error: Exception) -> TypeGuard[OSError]:

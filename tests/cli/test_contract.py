@@ -149,6 +149,16 @@ def test_streams_that_take_nothing(program: Program, corpus: Path, buffered: str
         assert b"defect" not in program.err
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_terminal_that_is_not_of_utf8(program: Program, corpus: Path, encoding: str) -> None:
+    """R25: what a terminal has no character for is shown as its number, and nothing fails for it."""
+    program("ingest", "--session-progress", "count", corpus / LOG)
+    program("reject", "1", "--reason", "Пр")
+    program.environment |= {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    program("show", "1")
+    assert b"\\u041f\\u0440" in program.out or "Пр".encode() in program.out
+
+
 def test_refusals_end_with_3(program: Program, corpus: Path) -> None:
     """A hold that refuses an approval, and a safety limit that refuses an apply, end with 3 and say so as JSON, too."""
     program("ingest", "--session-progress", "count", corpus / LOG)
