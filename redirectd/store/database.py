@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from redirectd import ownership
-from redirectd.errors import ConfigError, StoreError
+from redirectd.errors import ConfigError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -140,6 +140,10 @@ class Database:
             yield
         except DBAPIError as error:
             raise StoreError(f"database {self.shown}", str(error.orig), _remedy(error)) from error
+        except OverflowError as error:  # SQLite's driver says so of what was typed, before anything is asked
+            raise UsageError(
+                f"database {self.shown}", "it has no numbers as large as that", "name a smaller one"
+            ) from error
         except SQLAlchemyError as error:
             raise StoreError(
                 f"database {self.shown}", str(error), "run 'redirectd check' to see what is wrong with it"

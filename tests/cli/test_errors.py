@@ -69,6 +69,12 @@ def test_folder_as_configuration(cli: Cli) -> None:
     assert "Is a directory" in cli("check", "--json", code=2).json["findings"][0]["why"]
 
 
+@pytest.mark.parametrize("words", ["pending --after {}", "list --limit {}", "history {}", "rollback {}", "show {}"])
+def test_number_that_is_too_large(cli: Cli, words: str) -> None:
+    """A number that no database holds is wrong usage, not a defect."""
+    assert "defect" not in cli(*words.format(10**24).split(), code=2).err
+
+
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     """--help ends with 0 and goes to standard output."""
     assert main.run(["pending", "--help"]) == 0
