@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from redirectd.apply.result import ApplyResult
     from redirectd.plan.plan import Plan
 
+NO_TARGET = "no target is configured: see [[target]] in the configuration, or run 'redirectd init'"
+
 
 def show_plan(plan: Plan) -> None:
     """The plan: diffs, then one line a target, then all that is not as it should be."""
@@ -21,7 +23,7 @@ def show_plan(plan: Plan) -> None:
     _show_counts(plan, {})
     _show_troubles(plan)
     if not plan.targets:
-        note("no target is configured: see [[target]] in the configuration, or run 'redirectd init'")
+        note(NO_TARGET)
     elif not plan.changed:
         say("nothing to change")
     elif plan.limit.is_safe:
@@ -45,6 +47,8 @@ def show_result(result: ApplyResult) -> None:
         note(f"{name}: its server has not taken the file yet; it is asked again with the next apply")
     if result.generation is not None:
         say(f"generation {result.generation}")
+    elif not result.plan.targets:
+        note(NO_TARGET)
     elif result.error is None:
         say("nothing to change")
 

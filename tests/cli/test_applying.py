@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from tests.cli.conftest import Cli
 
 TARGET_KEYS = {"name", "kind", "path", "create", "update", "delete", "unchanged", "diff", "refused"}
@@ -81,6 +83,13 @@ def test_rollback_and_hold(filled: Cli) -> None:
     assert filled("history", "1", "--json").json["targets"][0]["name"] == "users"
     filled("history", "99", code=2)
     filled("rollback", "99", code=2)
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_no_target_is_told(cli: Cli, command: str) -> None:
+    """Without a target there is nothing to change, and that is said: approved remaps would go nowhere unseen."""
+    result = cli(command)
+    assert (result.out, "no target is configured" in result.err) == ("", True)
 
 
 def test_status_without_service(filled: Cli) -> None:
