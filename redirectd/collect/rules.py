@@ -9,7 +9,7 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.targets import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
-from redirectd.dialects.kamailio_record import URI_CUT
+from redirectd.dialects.frame import URI_CUT
 from redirectd.sip.address import split_commas
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key

@@ -55,6 +55,10 @@ class Frame:
     cut: bool = False
 
 
+URI_CUT = "the URI that was answered is cut off: the record carries no more of it"
+"""Fault of a record that has no `request_uri` for that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """An answer told by a line that carries request and response together (one-line record, acc).

@@ -8,7 +8,7 @@ from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from redirectd.dialects.envelope import Entry, entry_at
-from redirectd.dialects.frame import Framed, Glimpse, Heard, Incomplete, Peer, Record, Unreadable
+from redirectd.dialects.frame import URI_CUT, Framed, Glimpse, Heard, Incomplete, Peer, Record, Unreadable
 from redirectd.dialects.plain import Identity
 from redirectd.dialects.window import Window
 from redirectd.sip.text import to_bytes, to_text
@@ -23,7 +23,6 @@ URI_LIMIT = 512
 
 LINE_CUT = "the line is cut off: end=1 is missing"
 CONTACT_CUT = "the Contact is cut off"
-URI_CUT = f"the URI that was answered is cut off: the record carries {URI_LIMIT} bytes"
 CONTACT_UNREADABLE = "Kamailio could not read the Contact"
 
 _FIELD = re.compile(rb"([a-z][a-z0-9_]{0,15})=(\S*+)")
