@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
 
 from redirectd.store.schema import setting
 from redirectd.store.upsert import insert_or_add
@@ -17,3 +20,24 @@ def take_turn(connection: Connection, what: str) -> None:
         return
     row = {"node": "", "name": f"turn:{what}", "value": ""}
     insert_or_add(connection, setting, [row], ["node", "name"], [], ["value"])
+
+
+@contextmanager
+def upgrading(connection: Connection) -> Iterator[None]:
+    """Waits until nobody else upgrades this database; by the server's own lock, since there may be no table yet.
+
+    PostgreSQL frees it with the transaction. MariaDB's transactions end with every change of a table, so it is of the
+    session there. SQLite lets one writer in at a time anyway.
+    """
+    name = connection.dialect.name
+    if name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('redirectd upgrade'))"))
+    if name != "mysql":
+        yield
+        return
+    key = "CONCAT('redirectd ', MD5(DATABASE()))"
+    connection.execute(text(f"SELECT GET_LOCK({key}, 60)"))
+    try:
+        yield
+    finally:
+        connection.execute(text(f"SELECT RELEASE_LOCK({key})"))

@@ -11,6 +11,7 @@ from alembic.util.exc import CommandError
 import redirectd
 from redirectd.errors import StoreError
 from redirectd.store.database import Database
+from redirectd.store.lock import upgrading
 from redirectd.store.revision import scripts
 
 
@@ -32,7 +33,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     before = current(database)
     refuse_newer(database, before)
     config = _config()
-    with database.begin() as connection:
+    with database.begin() as connection, upgrading(connection):
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")

@@ -11,7 +11,7 @@ import pytest
 from redirectd.errors import RedirectdError, RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
-from redirectd.store import audit
+from redirectd.store import audit, migrate
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from tests.store.conftest import SERVERS
@@ -33,6 +33,16 @@ def at_once(*jobs: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return list(pool.map(run, jobs))
+
+
+def test_upgrades_at_once_take_turns(server_url: str) -> None:
+    """Nodes that upgrade an empty database at the same moment all succeed; the tables are made once."""
+    databases = [Database(server_url) for _ in range(3)]
+    results = at_once(*(lambda one=one: migrate.upgrade(one) for one in databases))
+    assert not [one for one in results if isinstance(one, RedirectdError)]
+    assert [migrate.current(one) for one in databases] == [migrate.head()] * 3
+    for one in databases:
+        one.close()
 
 
 def test_two_nodes_count_exactly(server: Database) -> None:
