@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from datetime import UTC, datetime
 from typing import TextIO, cast
-
-import structlog
 
 
 class EnduringStream:
@@ -36,7 +36,10 @@ class EnduringStream:
             return len(text)
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            structlog.get_logger().warning("log_records_dropped", records=dropped)
+            # Not by way of the logger: it may hold the lock of this very stream while it writes.
+            now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            lost = {"records": dropped, "event": "log_records_dropped", "level": "warning", "timestamp": now}
+            self.write(json.dumps(lost) + "\n")
         return len(text)
 
     def flush(self) -> None:

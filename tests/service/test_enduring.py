@@ -4,57 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO, cast
 
-import pytest
 import structlog
 
 from redirectd.service.enduring import EnduringStream
 from redirectd.service.log import configure
 
-PAGE = 4096
-PIPE = 16 * PAGE
+
+def test_dropped_records_are_told(tmp_path: Path) -> None:
+    """Records that a full disk does not take raise nothing and are counted; the first that is taken tells of them."""
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    full = os.open("/dev/full", os.O_WRONLY)
+    target = os.dup(log)
+    configure("info", stream=cast("TextIO", EnduringStream(target)), json=True)
+    try:
+        for number, name in ((log, "first"), (full, "lost"), (full, "lost"), (log, "last"), (log, "more")):
+            os.dup2(number, target)
+            structlog.get_logger().info(name)
+    finally:
+        structlog.reset_defaults()
+        for number in (log, full, target):
+            os.close(number)
+    records = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [record["event"] for record in records] == ["first", "last", "log_records_dropped", "more"]
+    assert records[2]["records"] == 2
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe that takes PIPE bytes and then refuses, as a full disk does."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    yield reader, writer
-    os.close(writer)
-    os.close(reader)
-    structlog.reset_defaults()
-
-
-def test_dropped_records_are_told(pipe: tuple[int, int]) -> None:
-    """Records that are not taken are counted; others stay lines of their own, and the next tells of it."""
-    reader, writer = pipe
-    configure("info", stream=cast("TextIO", EnduringStream(writer)), json=True)
-    logger = structlog.get_logger()
-    logger.info("first")
-    os.write(writer, b"x" * (PIPE - 3 * PAGE))
-    logger.info("torn", long=["y" * 1000] * 20)
-    logger.info("lost")
-    first, rest = os.read(reader, PIPE).split(b"\n", 1)
-    assert json.loads(first)["event"] == "first"
-    assert rest.endswith(b"y")
-    assert b"\n" not in rest
-    logger.info("last")
-    empty, *lines = os.read(reader, PIPE).splitlines()
-    assert empty == b""
-    records = [json.loads(line) for line in lines]
-    assert [record["event"] for record in records] == ["last", "log_records_dropped"]
-    assert records[1]["records"] == 2
-
-
-def test_reader_that_has_gone() -> None:
-    """A pipe without a reader raises nothing; what is no character is written as its number."""
-    reader, writer = os.pipe()
-    stream = EnduringStream(writer)
-    assert stream.write("\udcff\n") == 2
-    assert os.read(reader, 100) == b"\\udcff\n"
-    os.close(reader)
-    assert stream.write("x") == 1
-    os.close(writer)
+def test_what_is_no_character(tmp_path: Path) -> None:
+    """R25: a lone surrogate is written as its number."""
+    with (tmp_path / "log").open("wb") as log:
+        assert EnduringStream(log.fileno()).write("\udcff\n") == 2
+    assert (tmp_path / "log").read_bytes() == b"\\udcff\n"
