@@ -37,3 +37,19 @@ def test_what_is_no_character(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         assert EnduringStream(log.fileno()).write("\udcff\n") == 2
     assert (tmp_path / "log").read_bytes() == b"\\udcff\n"
+
+
+def test_a_record_of_which_a_part_was_taken() -> None:
+    """What a full pipe took of a record stays a line of its own, and the record counts as dropped."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = EnduringStream(writer)
+    filled = os.write(writer, b"x" * 61_440)  # a page is left of 64 kB
+    stream.write("y" * 10_000 + "\n")
+    taken = os.read(reader, 100_000)
+    stream.write("z\n")
+    part, record, told = os.read(reader, 100_000).split(b"\n", 2)
+    os.close(reader)
+    os.close(writer)
+    assert set(taken[filled:]) == set(b"y")
+    assert (part, record, json.loads(told)["records"]) == (b"", b"z", 1)
