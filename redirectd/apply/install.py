@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from errno import EACCES, EBUSY, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
 from redirectd import ownership
@@ -196,6 +196,8 @@ def _remedy(number: int | None) -> str:
         return "free space on that disk; the old file is still in place, and the next apply goes on"
     if number == EROFS:
         return "mount it writable, or give the path as ReadWritePaths= to the service"
+    if number == EBUSY:
+        return "it is mounted by itself, as containers do: mount its directory, so that the file can be exchanged whole"
     if number in {EPERM, EACCES}:
         return (
             "run redirectd as the file's owner, or give its user the right to write to the directory and own the file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from errno import EIO, ENOSPC
@@ -151,6 +152,24 @@ def test_read_only_disk(tmp_path: Path, small_disk: Path) -> None:
     assert isinstance(result.error, InstallError)
     assert "Read-only" in result.error.why
     assert (outcomes(result), result.generation) == ({"users": "refused"}, None)
+
+
+def test_file_that_is_mounted_by_itself(tmp_path: Path, small_disk: Path) -> None:
+    """A target that is a mount point, as in a container, stays as it was, and the mend is told."""
+    world = World(tmp_path)
+    world.apply(OLD)
+    [target] = world.paths.values()
+    mounted = small_disk / "users"
+    shutil.copyfile(target, mounted)
+    subprocess.run(["mount", "--bind", str(mounted), str(target)], check=True)
+    try:
+        result = world.apply(NEW, force=True)
+        assert world.in_file() == expected(OLD)
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+    assert isinstance(result.error, InstallError)
+    assert "mount its directory" in result.error.what_to_do
+    assert world.in_file() == expected(OLD)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the read-only disk stands for it")
