@@ -7,8 +7,12 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
+from redirectd.errors import StoreError
 from redirectd.store.schema import setting
 from redirectd.store.upsert import insert_or_add
+
+LONGEST_UPGRADE = 60
+"""Seconds that another node's upgrade is waited for."""
 
 
 def take_turn(connection: Connection, what: str) -> None:
@@ -24,7 +28,9 @@ def take_turn(connection: Connection, what: str) -> None:
 
 @contextmanager
 def upgrading(connection: Connection) -> Iterator[None]:
-    """Waits until nobody else upgrades this database; by the server's own lock, since there may be no table yet.
+    """Waits until nobody else upgrades this database, by the server's own lock, since there may be no table yet.
+
+    Raises StoreError where MariaDB's was waited for too long.
 
     PostgreSQL frees it with the transaction. MariaDB's transactions end with every change of a table, so it is of the
     session there. SQLite lets one writer in at a time anyway.
@@ -36,8 +42,11 @@ def upgrading(connection: Connection) -> Iterator[None]:
         yield
         return
     key = "CONCAT('redirectd ', MD5(DATABASE()))"
-    connection.execute(text(f"SELECT GET_LOCK({key}, 60)"))
+    if not connection.scalar(text(f"SELECT GET_LOCK({key}, {LONGEST_UPGRADE})")):
+        why = f"another node has been upgrading it for {LONGEST_UPGRADE} s"
+        raise StoreError("database", why, "try again when it has ended: 'redirectd db current' tells")
     try:
         yield
+        connection.exec_driver_sql("COMMIT")  # the last revision too, or the next one would migrate from that before
     finally:
         connection.execute(text(f"SELECT RELEASE_LOCK({key})"))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from sqlalchemy import event
 
 from redirectd.errors import RedirectdError, RefusedError
 from redirectd.review import decide
@@ -43,6 +44,24 @@ def test_upgrades_at_once_take_turns(server_url: str) -> None:
     assert [migrate.current(one) for one in databases] == [migrate.head()] * 3
     for one in databases:
         one.close()
+
+
+def test_an_upgrade_is_committed_when_its_turn_ends(server_url: str) -> None:
+    """Whoever gets the lock next finds the last revision: else it would run the last migration again, and fail."""
+    if not server_url.startswith("mysql"):
+        pytest.skip("PostgreSQL frees its lock with the transaction itself")
+    database, other = Database(server_url), Database(server_url)
+    found: list[str | None] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "RELEASE_LOCK" in statement:
+            found.append(migrate.current(other))
+
+    event.listen(database.engine, "before_cursor_execute", look)
+    migrate.upgrade(database)
+    assert found == [migrate.head()]
+    database.close()
+    other.close()
 
 
 def test_two_nodes_count_exactly(server: Database) -> None:
