@@ -43,7 +43,7 @@ def judge(answer: Answer, policy: Policy) -> Verdict | None:
         return _refused(answer, "R25", f"the old URI can't be read: {error.why}", unparsed=True)
     if isinstance(old, SipUri):
         answer.know_place(str(route_key(old)))
-    return _refuse_old(answer, old, kind, policy) or _learn(answer, old, kind, policy)
+    return _refuse_old(answer, old, policy) or _learn(answer, old, kind, policy)
 
 
 def _refused(answer: Answer, rule: str, reason: str, *, unparsed: bool = False) -> Refused:
@@ -51,7 +51,7 @@ def _refused(answer: Answer, rule: str, reason: str, *, unparsed: bool = False) 
     return Refused(answer=answer, rule=rule, reason=reason, old_uri=old_uri, unparsed=unparsed)
 
 
-def _refuse_old(answer: Answer, old: Uri, kind: str, policy: Policy) -> Refused | None:
+def _refuse_old(answer: Answer, old: Uri, policy: Policy) -> Refused | None:
     """R11, R22 and R28 on the old side."""
     if (isinstance(old, OtherUri) and str(old).lower().startswith("urn:service:")) or _emergency(old, policy):
         return _refused(answer, "R22", "emergency numbers and urn:service: are never remapped")

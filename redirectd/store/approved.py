@@ -34,9 +34,6 @@ def approved(connection: Connection, *, now: datetime) -> list[Approved]:
     )
     asked, also = _incoming(connection), _also_asked(connection)
 
-    def asked_for(number: int) -> tuple[tuple[SipUri, ...], bool, tuple[SipUri, ...]]:
-        return *asked.get(number, _NEVER), also.get(number, ())
-
     rows = connection.execute(query.execution_options(yield_per=_AT_ONCE))
     return [
         Approved(

@@ -46,7 +46,6 @@ _COLUMNS = (
 )
 _WHOLE = "^.*$"
 _ATTRS = "redirectd"
-_SAME: dict[str, str | int] = {"pr": 1, "match_op": 0, "match_len": 0, "subst_exp": _WHOLE, "attrs": _ATTRS}
 _ALPHABET = Alphabet(KAMAILIO.user - {"$"}, KAMAILIO.params - {"$"})
 
 
