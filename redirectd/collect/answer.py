@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import blake2b
 
 from redirectd.dialects.extent import head_end
-from redirectd.dialects.frame import Direction, Frame, Peer, Record
+from redirectd.dialects.frame import Authenticity, Direction, Frame, Peer, Record
 from redirectd.sip.message import Request, Response
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import printable, to_bytes
@@ -55,6 +55,7 @@ class Answer:
     position: int = 0
     faults: tuple[str, ...] = ()
     rank: int = WHOLE
+    authenticity: Authenticity = Authenticity.FRAMED
     text: str = ""
     response: Response | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -188,6 +189,7 @@ def from_record(
         position=position,
         faults=record.faults,
         rank=rank,
+        authenticity=record.authenticity,
         text=text,
         extra=record.extra,
     )
@@ -233,6 +235,7 @@ def from_messages(
         position=position,
         faults=("the writer cut the message off",) if cut else (),
         rank=rank,
+        authenticity=frame.authenticity,
         text=text,
         response=response,
     )

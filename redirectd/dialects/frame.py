@@ -19,6 +19,25 @@ class Direction(Enum):
     UNKNOWN = "unknown"
 
 
+class Authenticity(Enum):
+    """How well what a log shows is known to be what this host received (R38 to R40); a later one is worth more.
+
+    UNPROVEN: the frame around it is doubtful, or the text is another program's. UNKEYED: a record that carries no
+    proof and could not be asked for one. FRAMED: a message within a sure frame of its writer. PROVEN: a record whose
+    MAC only this installation can write.
+    """
+
+    UNPROVEN = 0
+    UNKEYED = 1
+    FRAMED = 2
+    PROVEN = 3
+
+    @property
+    def is_authentic(self) -> bool:
+        """Whether it counts for automatic approval, `failing` and suspension (R39)."""
+        return self.value >= Authenticity.FRAMED.value
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """The other side of a message: transport in lower case ('' if not told), address without brackets, port."""
@@ -53,6 +72,7 @@ class Frame:
     local: Peer | None = None
     stamp: str = ""
     cut: bool = False
+    authenticity: Authenticity = Authenticity.FRAMED
 
 
 URI_CUT = "the URI that was answered is cut off: the record carries no more of it"
@@ -90,6 +110,7 @@ class Record:
     in_dialog: bool = False
     expires: str | None = None
     reasons: tuple[str, ...] = ()
+    authenticity: Authenticity = Authenticity.UNKEYED
     extra: dict[str, str] = field(default_factory=dict)
 
 
