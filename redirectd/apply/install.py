@@ -81,17 +81,7 @@ class Installer:
         with _told(place.path):
             old = self._files.look(place.path)
             self._files.remove(place.staged)
-            fd = self._files.create(place.staged)
-            try:
-                self._files.write(fd, content)
-                uid, gid = _owner(spec, place) if old is None else (old.st_uid, old.st_gid)
-                self._files.own(fd, uid, gid)
-                self._files.permit(fd, spec.mode if old is None else stat.S_IMODE(old.st_mode))
-                if old is not None:
-                    self._files.copy_attributes(place.path, fd)
-                self._files.sync(fd)
-            finally:
-                self._files.close(fd)
+            self._write(place.staged, place, content, spec, old)
 
     def back_up(self, place: Place, expected: bytes | None) -> str | None:
         """Give the old file a second name and return it; None where there is no old file.
@@ -106,6 +96,16 @@ class Installer:
             self._files.sync_directory(place.directory)
         _see_same(place, found, expected)
         return None if expected is None else place.backup
+
+    def back_up_blank(self, place: Place, content: bytes, spec: TargetSpec) -> str:
+        """Write `content` as the old file of a target that has none, so that going back never takes a table away."""
+        with _told(place.path):
+            self._files.remove(place.backup)
+            self._write(place.backup, place, content, spec, None)
+            self._files.sync_directory(place.directory)
+            found = self._files.read(place.path)
+        _see_same(place, found, None)
+        return place.backup
 
     def see_unchanged(self, place: Place, expected: bytes | None) -> None:
         """See that the file is still what the plan saw."""
@@ -137,6 +137,20 @@ class Installer:
             for companion in (place.staged,) if keep_backup else (place.staged, place.backup):
                 if self._files.look(companion) is not None:
                     self._files.remove(companion)
+
+    def _write(self, path: str, place: Place, content: bytes, spec: TargetSpec, old: os.stat_result | None) -> None:
+        """Write a new file with owner, mode and attributes of the `old` one, or those a new one is to have."""
+        fd = self._files.create(path)
+        try:
+            self._files.write(fd, content)
+            uid, gid = _owner(spec, place) if old is None else (old.st_uid, old.st_gid)
+            self._files.own(fd, uid, gid)
+            self._files.permit(fd, spec.mode if old is None else stat.S_IMODE(old.st_mode))
+            if old is not None:
+                self._files.copy_attributes(place.path, fd)
+            self._files.sync(fd)
+        finally:
+            self._files.close(fd)
 
     def _second_name(self, place: Place) -> None:
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Protocol
 
-from redirectd.apply.control import AnswerError, Channel, RetryLater
+from redirectd.apply.control import AnswerError, Channel, RetryLater, UnknownMethodError
 from redirectd.apply.control import prove as ask_and_judge
 from redirectd.apply.control.channel import Pipelined
 from redirectd.errors import PeerError
@@ -53,16 +53,20 @@ class Servers:
         self._monotonic = monotonic
         self._reloaded: dict[str, float] = {}
 
-    def reload(self, control: str, timeout: float, orders: Callable[[Channel], Sequence[Command]]) -> None:
+    def reload(
+        self, control: str, timeout: float, orders: Callable[[Channel], Sequence[Command]]
+    ) -> Mapping[Command, str]:
         """Have a server read its files again: each command of `orders` once, patiently.
 
-        `orders` may ask the server what it holds.
+        `orders` may ask the server what it holds. Gives the commands that the server does not know, each with its
+        answer: their module is not loaded, so what they reload is read when the server starts with it.
 
         Raises:
             ServerDown: nobody is there; nothing was told to anyone.
             AnswerError: the server refused.
             PeerError: no answer came in time; the server may have read the files all the same.
         """
+        unknown: dict[Command, str] = {}
         with closing(self._open_channel(control, timeout=timeout)) as channel:
             try:
                 channel.probe()
@@ -77,9 +81,13 @@ class Servers:
                     channel.act([command for command in commands if channel.pipelines(command)])
                     rest = [command for command in commands if not channel.pipelines(command)]
                 for command in dict.fromkeys(rest):
-                    self._patiently(channel, command)
+                    try:
+                        self._patiently(channel, command)
+                    except UnknownMethodError as error:
+                        unknown[command] = str(error)
             finally:
                 self._reloaded[control] = self._monotonic()
+        return unknown
 
     def preflight(self, control: str, timeout: float, question: Question) -> str | None:
         """Give why the server would not read a file as it is meant; None also where it can't be asked."""

@@ -186,10 +186,15 @@ class Transaction:
                 previous_sha256=before.previous_sha256,
                 previous_number=before.previous_number,
             )
+        blank = work.plan.blank if work.plan.installed is None else None
+        if blank is None:
+            backup = self._installer.back_up(work.place, work.plan.installed)
+        else:
+            backup = self._installer.back_up_blank(work.place, blank, work.spec)
         return replace(
             new,
-            backup=self._installer.back_up(work.place, work.plan.installed),
-            old_sha256=digest(work.plan.installed),
+            backup=backup,
+            old_sha256=digest(work.plan.installed if blank is None else blank),
             previous_sha256=before.sha256 if before else "",
             previous_number=before.number if before else 0,
         )

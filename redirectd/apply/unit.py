@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from redirectd.apply.servers import ServerDown, Servers, judged
 from redirectd.errors import InstallError, PeerError
 from redirectd.plan.plan import digest, understood
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
-from redirectd.plan.target import Command, LiveTarget, Question, Rendered, Target, token_of
+from redirectd.plan.target import Command, LiveTarget, Question, Rendered, reads_no_file, token_of
 from redirectd.store.target_states import TargetState
 
 
@@ -93,7 +93,8 @@ def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
     unanswered: dict[str, str] = {}
     for control, group in _by_control(items):
         try:
-            servers.reload(control, _timeout(group), partial(_orders, group))
+            unknown = servers.reload(control, _timeout(group), partial(_orders, group))
+            verdict.down |= _not_loaded(group, unknown)
         except ServerDown as error:
             verdict.down |= {item.name: str(error.error) for item in group}
         except AnswerError as error:
@@ -125,8 +126,11 @@ def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer
     old = [_old_of(item, installer) for item in back]
     for control, group in _by_control(old):
         try:
-            servers.reload(control, _timeout(group), partial(_orders, group))
+            unknown = servers.reload(control, _timeout(group), partial(_orders, group))
+            not_loaded = _not_loaded(group, unknown)
             for item in group:
+                if item.name in not_loaded:
+                    continue
                 faults = servers.doubts(control, item.spec.timeout, questions(item))
                 if faults:
                     verdict.unproven[item.name] = "; ".join(faults[:5])
@@ -155,16 +159,12 @@ def _readable(
     the hash of the file that redirectd has written.
     """
     entries, fault = understood(spec.target, content)
-    if content is None and _reads_no_file(spec.target):
+    if content is None and reads_no_file(spec.target):
         content = b""
-    if content is None or fault is not None or not (entries or _reads_no_file(spec.target) or digest(content) == own):
+    if content is None or fault is not None or not (entries or reads_no_file(spec.target) or digest(content) == own):
         return None, ()
     gone = understood(spec.target, before, entries)[0].keys() - entries.keys()
     return Rendered(content, entries, token=token_of(entries)), (*entries, *sorted(gone))
-
-
-def _reads_no_file(target: Target) -> bool:
-    return isinstance(target, LiveTarget) and target.listing() is not None
 
 
 def questions(item: Item) -> Sequence[Question]:
@@ -200,6 +200,13 @@ def _load(item: Item, target: LiveTarget, channel: Channel) -> Sequence[Command]
             return changes
     listing = target.listing()
     return target.replace(entries, None if listing is None else channel.ask(listing))
+
+
+def _not_loaded(items: Iterable[Item], unknown: Mapping[Command, str]) -> dict[str, str]:
+    """Give the targets whose reload the server does not know, each with its answer."""
+    return {
+        item.name: unknown[command] for item in items for command in item.spec.target.reload() if command in unknown
+    }
 
 
 def _timeout(items: Sequence[Item]) -> float:

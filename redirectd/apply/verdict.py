@@ -63,7 +63,8 @@ def waiting_error(down: dict[str, str]) -> PeerError:
     return PeerError(
         ", ".join(down),
         "installed, not reloaded: " + "; ".join(dict.fromkeys(down.values())),
-        "start the server; redirectd retries by itself where it runs as a service, `redirectd apply` retries now",
+        "start the server, or restart it with the module it lacks; redirectd retries by itself where it runs as a "
+        "service, `redirectd apply` retries now",
     )
 
 

@@ -11,7 +11,7 @@ from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
 from redirectd.plan.route import Conflict, EffectiveTable
 from redirectd.plan.spec import Installed, TargetSpec
-from redirectd.plan.target import NOTHING, Refusal, Rendered, Target, TargetError, token_of
+from redirectd.plan.target import NOTHING, Refusal, Rendered, Target, TargetError, reads_no_file, token_of
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
 
@@ -24,7 +24,8 @@ class TargetPlan:
     """What would change in one target's file.
 
     `installed` is the file's bytes now (None: no file) and `rendered` what it shall be. `hand_edit` says
-    why the file isn't what redirectd left there; None where it is.
+    why the file isn't what redirectd left there; None where it is. `blank` is the file without any move, which a first
+    installation that fails leaves behind: a server that needs the file to start must not lose it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TargetPlan:
     changes: Changes
     hand_edit: str | None = None
     pending_reload: bool = False
+    blank: bytes | None = None
 
     @property
     def changed(self) -> bool:
@@ -186,7 +188,17 @@ def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> Targ
         changes=diff(entries, rendered.entries),
         hand_edit=_hand_edit(there, entries, fault),
         pending_reload=there.pending_reload,
+        blank=_blank(spec, there),
     )
+
+
+def _blank(spec: TargetSpec, there: Installed) -> bytes | None:
+    if there.content is not None or reads_no_file(spec.target):
+        return None
+    try:
+        return spec.target.render((), there.base).content
+    except TargetError:
+        return None  # an earlier generation of a base that is gone or faulty by now
 
 
 def _hand_edit(there: Installed, entries: Mapping[str, str], fault: str | None) -> str | None:

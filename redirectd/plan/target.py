@@ -139,6 +139,11 @@ class LiveTarget(Target, Protocol):
         ...
 
 
+def reads_no_file(target: Target) -> bool:
+    """Say if the target's server is given its entries one by one and never reads the file."""
+    return isinstance(target, LiveTarget) and target.listing() is not None
+
+
 @runtime_checkable
 class Preflighted(Protocol):
     """A target whose server can read a file without taking it into service (Asterisk's manager interface)."""

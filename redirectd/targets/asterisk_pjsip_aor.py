@@ -26,7 +26,7 @@ from redirectd.targets.getconfig import reads
 _MAX_LINE = 8190
 _MAX_NAME = 400
 _SECTION = re.compile(rb"\[([A-Za-z0-9_.+@\-]{1,79})\]")
-_SETTING = re.compile(rb"([A-Za-z_]{1,40})[ \t]*+=>?[ \t]*+")
+_SETTING = re.compile(rb"([A-Za-z][A-Za-z0-9_]{0,39})[ \t]*+=>?[ \t]*+")
 
 
 @dataclass(frozen=True, slots=True)

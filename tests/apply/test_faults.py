@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from redirectd.apply.applier import Request
+from redirectd.apply.control import UnknownMethodError
 from redirectd.apply.lock import apply_lock
 from redirectd.errors import InstallError, PeerError, RedirectdError, RefusedError, StoreError, VerifyError
 from redirectd.store.generations import Outcome, files_of, get_generation
@@ -271,14 +272,37 @@ def test_what_waits_can_be_replaced_and_the_proven_file_is_kept(tmp_path: Path) 
     assert world.in_file() == expected(OLD)
 
 
-def test_first_file_that_is_disproved_goes_away(tmp_path: Path) -> None:
-    """Where there was no file before there is none after a first apply that failed."""
+def test_first_file_that_is_disproved_leaves_an_empty_table(tmp_path: Path) -> None:
+    """A first apply that failed leaves an empty table, without which Kamailio would not start; a later one goes on."""
     world = World(tmp_path)
     world.server.deaf = True
     result = world.apply(OLD)
     assert (outcomes(result), result.exit_code) == ({"users": "rolled-back"}, 4)
-    assert not world.paths["users"].exists()
+    assert (world.in_file(), world.strays()) == ({}, [])
     assert [state.pending for state in states(world)] == [False]
+    world.server.deaf = False
+    assert outcomes(world.apply(OLD)) == {"users": "verified"}
+
+
+def test_first_generation_that_is_disproved_keeps_the_other_tables(tmp_path: Path) -> None:
+    """One target that fails does not take away the tables of the others: they are there, and empty."""
+    world = World(tmp_path, {"users": "unix:one", "others": "unix:two"})
+    world.servers["unix:two"].deaf = True
+    assert outcomes(world.apply(OLD)) == {"users": "rolled-back", "others": "rolled-back"}
+    assert (world.in_file("users"), world.in_file("others"), world.strays()) == ({}, {}, [])
+
+
+def test_server_without_the_module_waits_with_the_file_in_place(tmp_path: Path) -> None:
+    """A reload that the server does not know rolls nothing back: the file is installed, and proven with the module."""
+    world = World(tmp_path, {"users": "unix:one", "others": "unix:one"})
+    unknown = UnknownMethodError("server", 500, "command htable.reload not found", "load htable")
+    world.server.faults = [unknown]  # for the first table alone
+    result = world.apply(OLD)
+    assert (outcomes(result), result.exit_code) == ({"users": "installed", "others": "verified"}, 1)
+    assert (world.in_file("users"), result.waiting) == (expected(OLD), ("users",))
+    world.clock.sleep(3600)
+    assert outcomes(world.apply(OLD)) == {"users": "unchanged", "others": "unchanged"}
+    assert at_rest(world, expected(OLD)) == []
 
 
 def test_server_that_dies_after_the_reload(tmp_path: Path) -> None:

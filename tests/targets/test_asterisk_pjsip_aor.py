@@ -34,6 +34,12 @@ def test_only_the_moved_gateways_address_changes() -> None:
     assert [refusal.id for refusal in rendered.refused] == [2]
 
 
+def test_options_with_a_digit_are_kept() -> None:
+    """An option of an AOR may have a digit in its name, as `qualify_2xx_only` has."""
+    base = BASE + b"\nqualify_2xx_only = yes\n"
+    assert AsteriskPjsipAor().render([], base).content.endswith(base)
+
+
 @given(routes("gateway"))
 def test_any_move_keeps_sections_and_contacts(found: list[Route]) -> None:
     """For any gateway moves the same AORs have the same number of contacts, and the file says what is meant."""

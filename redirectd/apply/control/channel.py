@@ -27,6 +27,10 @@ class RetryLater(AnswerError):  # noqa: N818 - it says what to do; nothing has f
     """The server is busy with a reload and takes another one in some seconds (Kamailio: one in 5 s)."""
 
 
+class UnknownMethodError(AnswerError):
+    """The server has no such command: the module that brings it is not loaded (yet)."""
+
+
 class Channel(Protocol):
     """A way to one server. Connects with the first question, and again after a failure."""
 
@@ -84,7 +88,7 @@ def kamailio_error(where: str, command: Command, code: int, text: str) -> Answer
     if "ongoing reload" in text.lower():
         return RetryLater(place, code, text, "try again in 5 seconds")
     if "not found" in text.lower() and ("command" in text.lower() or "method" in text.lower()):
-        return AnswerError(place, code, text, f"load the module that has the RPC command {command.name}")
+        return UnknownMethodError(place, code, text, f"load the module that has the RPC command {command.name}")
     if "internal error creating" in text.lower():  # ctl's answer to what is over its 32 kB
         hint = (
             "the answer may be too big: raise ctl's binrpc_max_body_size and binrpc_struct_max_body_size, or use HTTP"
