@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,25 @@ KEYS = "keys:"
 
 
 class Terminal:
-    """A review on a terminal of `columns` by `rows`; `screen` is what stands on it."""
+    """A review on a terminal of `columns` by `rows`; `screen` is what it shows.
 
-    def __init__(self, cli: Cli, *args: str, columns: int = 80, rows: int = 24, **environ: str) -> None:
+    Not `interruptible`: started with SIGINT ignored, as a shell starts its background jobs.
+    """
+
+    def __init__(
+        self, cli: Cli, *args: str, columns: int = 80, rows: int = 24, interruptible: bool = True, **environ: str
+    ) -> None:
         command = ["-m", "redirectd", "--config", str(cli.config), "review", *args]
         environment = {**os.environ, "TERM": "vt100", **environ}
-        self.child = pexpect.spawn(sys.executable, command, dimensions=(rows, columns), timeout=60, env=environment)
+        signals = signal.SIG_DFL if interruptible else signal.SIG_IGN
+        self.child = pexpect.spawn(
+            sys.executable,
+            command,
+            dimensions=(rows, columns),
+            timeout=60,
+            env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signals),
+        )
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
@@ -76,9 +90,11 @@ class Terminal:
 
 
 @contextmanager
-def reviewing(cli: Cli, *args: str, columns: int = 80, rows: int = 24, **environ: str) -> Iterator[Terminal]:
+def reviewing(
+    cli: Cli, *args: str, columns: int = 80, rows: int = 24, interruptible: bool = True, **environ: str
+) -> Iterator[Terminal]:
     """A review that waits for the first key; ended in any case."""
-    terminal = Terminal(cli, *args, columns=columns, rows=rows, **environ)
+    terminal = Terminal(cli, *args, columns=columns, rows=rows, interruptible=interruptible, **environ)
     try:
         terminal.until(KEYS)
         yield terminal

@@ -129,6 +129,15 @@ def test_leaving_keeps_what_was_decided(filled: Cli, key: str) -> None:
     assert states(filled)[1] == "approved"
 
 
+def test_ctrl_c_works_where_it_was_ignored(filled: Cli) -> None:
+    """Ctrl-C ends a review that was started with SIGINT ignored, as by a job in the background."""
+    with reviewing(filled, "--kind", "user", interruptible=False) as terminal:
+        terminal.step("a", "remap 1 is approved")
+        terminal.press("\x03")
+        terminal.until("1 approved")
+        terminal.end()
+
+
 @pytest.mark.parametrize("breaks_off", ["\x03", "\x04", "\x1b\n"])
 def test_a_question_that_is_broken_off_does_nothing(filled: Cli, breaks_off: str) -> None:
     """Ctrl-C, Ctrl-D and Escape at a reason or a note leave the remap as it is, and the review goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -31,6 +32,8 @@ def review_command(app: App, filters: Filters) -> None:
         click.echo(text, nl=False)
         sys.stdout.flush()
 
+    if sys.stdin.isatty():  # started with SIGINT ignored, as a background job is, Python would leave it so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     screen = screen_of(keys_of(sys.stdin, write), write, sys.stdout)
     desk = Desk.of(app.database, app.config.rules(), app.actor, app.now, screen, filters)
     try:
