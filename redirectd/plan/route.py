@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from redirectd.sip.uri import SipUri
@@ -18,6 +19,7 @@ class Approved:
     `incoming` are the URIs this proxy was asked for when `old` was answered 301 (R5); empty where no log told.
     `also_asked` are other old URIs that it asked for one of these, and that were answered 301, too.
     `new` is the approved Contact with `method` and headers already dropped (R16).
+    `approved_at` orders approvals that contradict each other (R44); None is before all others.
     """
 
     id: int
@@ -27,6 +29,7 @@ class Approved:
     incoming: tuple[SipUri, ...] = ()
     incoming_forked: bool = False
     also_asked: tuple[SipUri, ...] = ()
+    approved_at: datetime | None = None
 
 
 class Route(NamedTuple):
@@ -42,6 +45,7 @@ class Route(NamedTuple):
     incoming: tuple[SipUri, ...] = ()
     incoming_forked: bool = False
     also_asked: tuple[SipUri, ...] = ()
+    approved_at: datetime | None = None
 
     @property
     def id(self) -> int:
@@ -51,7 +55,7 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Approved remaps that can't all be true in one place; none of them is written there."""
+    """Approved remaps that can't all be true in one place; those of `ids` are not written there."""
 
     where: str
     ids: tuple[int, ...]

@@ -61,7 +61,7 @@ class _Routes(Sequence[Route]):
     def _route(self, head: int) -> Route:
         first = self._remaps[head]
         at = self._following[head]
-        asked = first.incoming, first.incoming_forked, first.also_asked
+        asked = first.incoming, first.incoming_forked, first.also_asked, first.approved_at
         if at == _NOWHERE:
             return Route((first.id,), first.kind, first.old, first.new, *asked)
         hops = [first]

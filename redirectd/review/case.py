@@ -116,7 +116,7 @@ def _neighbours(
     ]
     told += [
         f"remap {near.id}, approved to {near.new}, has the same old user and host with another port or transport: "
-        "a target that can't tell them apart takes neither"
+        "a target that can't tell them apart keeps the one that was approved first"
         for near in alongside(connection, kind, candidate.old, now=now)
         if not equal(near.new, candidate.new)
     ]

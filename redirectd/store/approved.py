@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.sip.uri import SipUri
 from redirectd.store.remap import State
 from redirectd.store.schema import remap, remap_incoming
+from redirectd.store.upsert import chunks
 from redirectd.store.uris import stored_uri
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
@@ -23,24 +26,37 @@ _SEEN = (State.PENDING, State.APPROVED, State.REJECTED)
 _AT_ONCE = 10_000
 _NEVER: tuple[tuple[SipUri, ...], bool] = ((), False)
 
+_MOST_OLD = 64
+"""Old URIs of one incoming URI that are looked at. More than that are no chain of proxies, which has R33's 10 hops."""
+
+_TOLD = 7
+"""Other old URIs that are given at most: one is enough to hold a remap, the rest is for people."""
+
 
 def approved(connection: Connection, *, now: datetime) -> list[Approved]:
     """The approved user and gateway remaps whose time has not run out (R18), in no order: sorting here costs memory."""
-    query = select(remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri).where(
+    query = select(remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri, remap.c.decided_at).where(
         remap.c.state == State.APPROVED,
         remap.c.kind.in_(list(_ROUTED)),
         remap.c.new_uri.is_not(None),
         or_(remap.c.expires_at.is_(None), remap.c.expires_at > now),
     )
     asked, also = _incoming(connection), _also_asked(connection)
+    times: dict[datetime, datetime] = {}  # those of one decision share one value
 
     rows = connection.execute(query.execution_options(yield_per=_AT_ONCE))
     return [
         Approved(
-            number, _ROUTED[kind], stored_uri(old), stored_uri(new), *asked.get(number, _NEVER), also.get(number, ())
+            number,
+            _ROUTED[kind],
+            stored_uri(old),
+            stored_uri(new),
+            *asked.get(number, _NEVER),
+            also.get(number, ()),
+            times.setdefault(at, at) if at else None,
         )
         for part in rows.partitions()
-        for number, kind, old, new in part
+        for number, kind, old, new, at in part
     ]
 
 
@@ -58,42 +74,88 @@ def _incoming(connection: Connection) -> dict[int, tuple[tuple[SipUri, ...], boo
 
 @dataclass(slots=True)
 class _Learnt:
-    """The remaps of one kind that were learnt from one incoming URI, by the hashes of their old URIs."""
+    """What one incoming URI led to, of one kind: the old URIs by their hashes, and which of them lead to which."""
 
     uris: dict[str, str] = field(default_factory=dict)
-    ids: list[tuple[int, str]] = field(default_factory=list)
     onward: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    known: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def add(self, number: int, old_hash: str, old_uri: str, new_hash: str | None) -> None:
-        """One more of them."""
-        self.uris[old_hash] = old_uri
-        self.ids.append((number, old_hash))
-        if new_hash is not None:
-            self.onward[old_hash].add(new_hash)
+    def others(self, old_hash: str) -> frozenset[str]:
+        """The first of the old URIs to which a proxy that follows its 301s does not come from that of `old_hash`."""
+        if old_hash not in self.known:
+            met, waiting = {old_hash}, [old_hash]
+            # Of too many some are out of the reach of any chain: which ones is not looked for.
+            while waiting and len(self.uris) <= _MOST_OLD:
+                further = self.onward[waiting.pop()] - met
+                met |= further
+                waiting += further
+            found = sorted(uri for hashed, uri in self.uris.items() if hashed not in met)
+            self.known[old_hash] = frozenset(found[:_TOLD])
+        return self.known[old_hash]
 
-    def others(self, old_hash: str) -> set[str]:
-        """The old URIs to which a proxy that follows its 301s does not come from that of `old_hash`."""
-        met, waiting = {old_hash}, [old_hash]
-        while waiting:
-            further = self.onward[waiting.pop()] - met
-            met |= further
-            waiting += further
-        return {uri for hashed, uri in self.uris.items() if hashed not in met}
+
+_Groups = Mapping[tuple[str, str], _Learnt]
+"""By the hash of an incoming URI and the kind."""
 
 
 def _also_asked(connection: Connection) -> dict[int, tuple[SipUri, ...]]:
-    """By the id of a remap, the other old URIs that one of its incoming URIs led to."""
-    several = select(remap_incoming.c.hash).group_by(remap_incoming.c.hash).having(func.count() > 1)
-    query = (
-        select(remap_incoming.c.hash, remap.c.kind, remap.c.id, remap.c.old_hash, remap.c.old_uri, remap.c.new_hash)
-        .join(remap, remap.c.id == remap_incoming.c.remap_id)
-        .where(remap_incoming.c.hash.in_(several), remap.c.state.in_(_SEEN))
-    )
-    groups: defaultdict[tuple[str, str], _Learnt] = defaultdict(_Learnt)
-    for asked_hash, kind, *row in connection.execute(query):
-        groups[asked_hash, kind].add(*row)
+    """By the id of an approved remap, other old URIs that one of its incoming URIs led to: a few of each.
+
+    What is read grows with the approved remaps alone: of the others the database gives a bounded sample.
+    """
+    groups = _groups(connection)
     found: defaultdict[int, set[str]] = defaultdict(set)
-    for group in groups.values():
-        for number, old_hash in group.ids:
-            found[number] |= group.others(old_hash)
-    return {number: tuple(map(stored_uri, sorted(uris))) for number, uris in found.items() if uris}
+    if groups:
+        _link(connection, groups)
+        columns = (remap.c.id, remap_incoming.c.hash, remap.c.kind, remap.c.old_hash)
+        for number, asked, kind, old_hash in connection.execute(_asked(*columns).where(*_in_force())):
+            if (group := groups.get((asked, kind))) and len(found[number]) < _TOLD:
+                found[number] |= group.others(old_hash)
+    uris: dict[str, SipUri] = {}  # the same few again and again
+    return {
+        number: tuple(uris.setdefault(uri, stored_uri(uri)) for uri in sorted(told)[:_TOLD])
+        for number, told in found.items()
+        if told
+    }
+
+
+def _groups(connection: Connection) -> _Groups:
+    """The incoming URIs of approved remaps that led to several old URIs, with the first few of these."""
+    asked, kind = remap_incoming.c.hash, remap.c.kind
+    shared = select(asked).group_by(asked).having(func.count() > 1)
+    olds = (
+        _asked(asked, kind, remap.c.old_hash, func.min(remap.c.old_uri).label("old_uri"))
+        .where(asked.in_(shared), asked.in_(_asked(asked).where(*_in_force())), remap.c.state.in_(_SEEN))
+        .group_by(asked, kind, remap.c.old_hash)
+        .subquery()
+    )
+    place = func.row_number().over(partition_by=(olds.c.hash, olds.c.kind), order_by=olds.c.old_hash)
+    ranked = select(olds, place.label("place")).subquery()
+    first = select(ranked.c.hash, ranked.c.kind, ranked.c.old_hash, ranked.c.old_uri)
+    groups: defaultdict[tuple[str, str], _Learnt] = defaultdict(_Learnt)
+    for hashed, of_kind, old_hash, old_uri in connection.execute(first.where(ranked.c.place <= _MOST_OLD + 1)):
+        groups[hashed, of_kind].uris[old_hash] = old_uri
+    return {key: group for key, group in groups.items() if len(group.uris) > 1}
+
+
+def _link(connection: Connection, groups: _Groups) -> None:
+    """Takes in which of a group's old URIs lead to which, where that may matter: not where they are too many."""
+    small = sorted({key[0] for key, group in groups.items() if len(group.uris) <= _MOST_OLD})
+    anywhere = select(remap.c.old_hash).where(remap.c.state.in_(_SEEN))
+    columns = (remap_incoming.c.hash, remap.c.kind, remap.c.old_hash, remap.c.new_hash)
+    for part in chunks(small):
+        links = _asked(*columns).where(
+            remap_incoming.c.hash.in_(part), remap.c.state.in_(_SEEN), remap.c.new_hash.in_(anywhere)
+        )
+        for asked, kind, old_hash, new_hash in connection.execute(links.distinct()):
+            group = groups.get((asked, kind))
+            if group and old_hash in group.uris and new_hash in group.uris:
+                group.onward[old_hash].add(new_hash)
+
+
+def _asked(*columns: Any) -> Select[Any]:  # noqa: ANN401 - columns and functions of them
+    return select(*columns).select_from(remap_incoming.join(remap, remap.c.id == remap_incoming.c.remap_id))
+
+
+def _in_force() -> tuple[ColumnElement[bool], ...]:
+    return remap.c.state == State.APPROVED, remap.c.kind.in_(list(_ROUTED))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert
 
 from redirectd.plan.route import Approved
 from redirectd.sip.uri import SipUri
-from redirectd.store.approved import approved
+from redirectd.store.approved import _groups, approved
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata, remap, remap_incoming
 from tests.targets.uris import PROPER
@@ -30,8 +30,8 @@ def database() -> Iterator[Database]:
     found.close()
 
 
-def _put(connection: Connection, number: int, old: str, new: str | None, **extra: object) -> None:
-    row = {
+def _row(number: int, old: str, new: str | None, **extra: object) -> dict[str, object]:
+    row: dict[str, object] = {
         "id": number,
         "identity": f"i{number}",
         "old_hash": f"o{number}",
@@ -48,7 +48,11 @@ def _put(connection: Connection, number: int, old: str, new: str | None, **extra
         "last_seen": NOW,
         "note": "",
     }
-    connection.execute(insert(remap).values(**row | extra))
+    return row | extra
+
+
+def _put(connection: Connection, number: int, old: str, new: str | None, **extra: object) -> None:
+    connection.execute(insert(remap).values(**_row(number, old, new, **extra)))
 
 
 @given(st.lists(st.tuples(st.one_of(PLAIN, PROPER.map(str)), st.one_of(PLAIN, PROPER.map(str))), max_size=5))
@@ -131,3 +135,20 @@ def test_r5_an_incoming_uri_that_led_to_other_old_uris_is_told(
 
 def _user(name: str, host: str = "h") -> SipUri:
     return SipUri("sip", name, None, host, None)
+
+
+@pytest.mark.parametrize("pending", [40, 4_000])
+def test_r5_what_is_read_of_one_incoming_uri_does_not_grow_with_what_waits(database: Database, pending: int) -> None:
+    """R5: of thousands of remaps of one incoming URI a bounded sample is read, and each approved one is still held."""
+    with database.read() as connection:
+        rows = [_row(number, f"sip:gw{number}@h", "sip:n@h", state="pending") for number in range(1, pending + 1)]
+        rows[0]["state"] = rows[1]["state"] = "approved"
+        connection.execute(insert(remap), rows)
+        asked = {"hash": "pub", "uri": "sip:pub@own", "forked": False, "calls": 1}
+        connection.execute(insert(remap_incoming), [asked | {"remap_id": row["id"]} for row in rows])
+        groups = _groups(connection)
+        found = {one.id: one.also_asked for one in approved(connection, now=NOW)}
+        connection.rollback()
+    assert [len(group.uris) for group in groups.values()] == [min(pending, 65)]
+    assert {number: len(told) for number, told in found.items()} == {1: 7, 2: 7}
+    assert all(_user(f"gw{number}") not in told for number, told in found.items())

@@ -87,14 +87,14 @@ def test_a_destination_with_maddr_is_not_the_gateway_of_its_host() -> None:
 
 
 def test_two_results_for_one_gateway_are_a_conflict() -> None:
-    """R24: neither is written."""
+    """R24, R44: the one that was approved first is written."""
     found = [
         route(1, "sip:192.0.2.9;transport=tcp", "sip:192.0.2.10", "gateway"),
         route(2, "sip:192.0.2.9:5060;transport=tcp", "sip:192.0.2.11", "gateway"),
     ]
     rendered = KamailioDispatcher().render(found, BASE)
-    assert [conflict.ids for conflict in rendered.conflicts] == [(1, 2)]
-    assert rendered.content.endswith(BASE)
+    assert [conflict.ids for conflict in rendered.conflicts] == [(2,)]
+    assert list(rendered.carried) == [1]
 
 
 def test_a_line_never_grows_over_what_kamailio_reads() -> None:
