@@ -74,7 +74,7 @@ def frame_dump(window: Window, at: int, *, syslog: bool, dialect: str, final: bo
 
 
 def _nearest(window: Window, at: int) -> Start | None:
-    """The last start line at or before `at` that a Kamailio log entry leads in."""
+    """The last start line at or before `at` that a Kamailio log entry leads in: a line is looked at once."""
     low = max(0, at - REACH)
     newline = window.find(b"\n", at, at + _START_LINE_REACH)
     stop = newline + 1 if newline >= 0 else min(len(window), at + _START_LINE_REACH)
@@ -84,18 +84,27 @@ def _nearest(window: Window, at: int) -> Start | None:
             mark = max(mark, window.rfind(ending, max(mark, low), stop))
         if mark < low:
             return None
-        found = _entry_start(window, mark)
+        line = _line_start(window, mark)
+        if line < 0:
+            stop = max(low, mark - _START_LINE_REACH)  # no start line is so long, so none of them leads one in
+            continue
+        found = _first_of_line(window, line, mark)
         if found:
-            return _first_of_line(window, found)
-        stop = mark
+            return found
+        stop = line
     return None
 
 
-def _first_of_line(window: Window, found: Start) -> Start:
+def _line_start(window: Window, at: int) -> int:
+    """Start of the line that holds `at`; -1 where it is out of reach."""
+    low = max(0, at - _START_LINE_REACH)
+    return window.rfind(b"\n", low, at) + 1 or (0 if not low else -1)
+
+
+def _first_of_line(window: Window, line: int, mark: int) -> Start | None:
     """A reason phrase can hold another status line: the first one on the line is the message's (R2)."""
-    line = window.rfind(b"\n", max(0, found.start - _START_LINE_REACH), found.start) + 1
-    first = find_message(window, line, found.start)
-    return (first >= 0 and _entry_start(window, first)) or found
+    first = find_message(window, line, mark)
+    return (first >= 0 and _entry_start(window, first)) or _entry_start(window, mark)
 
 
 def _entry_start(window: Window, mark: int) -> Start | None:
@@ -110,10 +119,17 @@ def _entry_start(window: Window, mark: int) -> Start | None:
     escaped = not window.endswith(b"\r", mark, line_end) and _ESCAPED.search(window, mark, line_end)
     if start < 0 or escaped or _is_entry(window, line_end + 1):
         return None
+    return _led_in(window, start)
+
+
+def _led_in(window: Window, start: int) -> Start | None:
+    """The message at `start` with the entry that begins on its line or a few before it, each looked at once."""
     entry = start
-    for _ in range(_LEAD_LINES):
-        line = window.rfind(b"\n", max(0, entry - 1024), max(0, entry - 1)) + 1 if entry else 0
-        lead = bytes(window[line:start])
+    for number in range(_LEAD_LINES):
+        line = _line_start(window, entry if not number else entry - 1)
+        if line < 0:
+            return None
+        lead = bytes(window[line:entry])
         if b"<--- " in lead or b"\r\n" in lead:
             return None
         if SCRIPT_HEAD.search(lead):

@@ -96,6 +96,11 @@ def hostile(_: random.Random, number: int) -> bytes:
     return (b"<--- Received SIP response (999999 bytes) from UDP:x\nSIP/2.0 301 " + b'Contact: "<,\\' * 20 + b"\n") * 4
 
 
+def far_into_lines(_: random.Random, number: int) -> bytes:
+    """What looks like an answer further into its line than any log's own head is long."""
+    return b"x" * 1100 + b"SIP/2.0 301 Moved %d\n" % number
+
+
 MAKERS: dict[str, Maker] = {
     "Asterisk, pjsip logger": asterisk,
     "Kamailio, one-line record": kamailio,

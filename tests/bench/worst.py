@@ -16,6 +16,7 @@ _KINDS: dict[str, logs.Maker] = {
     "a storm of one loop": logs.storm,
     "one line that never ends": logs.one_line,
     "text made to send a scanner back": logs.hostile,
+    "answers far into their lines": logs.far_into_lines,
 }
 
 
