@@ -13,7 +13,8 @@ from redirectd.apply.finish import Finisher
 from redirectd.apply.install import Installer
 from redirectd.apply.journal import Journal
 from redirectd.apply.lock import apply_lock
-from redirectd.apply.result import ApplyResult, TargetOutcome
+from redirectd.apply.repair import Repair
+from redirectd.apply.result import ApplyResult, TargetOutcome, repaired
 from redirectd.apply.servers import OpenChannel, Servers
 from redirectd.apply.transaction import Cause, Order, Transaction
 from redirectd.errors import RefusedError, UsageError, VerifyError
@@ -46,7 +47,8 @@ class Request:
 
     `actor` is the person or service, `cause` what history shows; `force` goes past limits and hand edits;
     `checksum` is of the only plan to apply (its first 12 digits will do); `only` names targets, None for all;
-    `resume` ends a hold; `wait` is how long another apply is waited for, in seconds.
+    `resume` ends a hold; `verify` asks the servers for every entry, not just for the sentinel and number of entries;
+    `wait` is how long another apply is waited for, in seconds.
     """
 
     actor: str
@@ -55,6 +57,7 @@ class Request:
     checksum: str | None = None
     only: Collection[str] | None = None
     resume: bool = False
+    verify: bool = False
     wait: float = 30.0
 
 
@@ -78,6 +81,7 @@ class Applier:
         self._installer = Installer(tools.files)
         servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
         self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
+        self._repair = Repair(self._journal, self._installer, servers, tools.clock)
         self._finisher = Finisher(self._specs, self._journal, self._installer, servers, tools.clock)
 
     def plan(self, table: EffectiveTable, only: Collection[str] | None = None) -> Plan:
@@ -90,7 +94,7 @@ class Applier:
         return make_plan(table, specs, self._installed(specs), self._limits)
 
     def apply(self, read_table: Callable[[], EffectiveTable], request: Request) -> ApplyResult:
-        """Finish what an earlier run left, then install what is approved now.
+        """Finish what an earlier run left, put back what a server has lost, then install what is approved now.
 
         `read_table` is called under the lock. What happened to the plan stands in the result, its `error` included.
 
@@ -108,7 +112,11 @@ class Applier:
             if refusal is not None:
                 return refused(plan, refusal)
             order = Order(request.actor, request.cause, forced_past=_forced_past(plan, request))
-            result = self._transaction.run(plan, self._chosen(request.only), order, waiting)
+            specs = self._chosen(request.only)
+            lost = self._repair.find(plan, specs, every=request.verify)
+            if lost:
+                waiting = self._finisher.finish(due_only=True)
+            result = repaired(self._transaction.run(plan, specs, order, waiting), lost)
             if result.error is None:
                 carried = {number for target in plan.targets for number in target.rendered.carried}
                 self._journal.put_in_service(carried, self._tools.clock(), everything=request.only is None)

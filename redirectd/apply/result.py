@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from redirectd.errors import RedirectdError
@@ -28,7 +28,8 @@ class ApplyResult:
 
     `generation` is its number, or None where nothing was changed. `error` is what the command shall end with; its
     `exit_code` is that of the process. `waiting` are targets whose server hasn't taken the file yet. `left_alone` are
-    targets that a rollback has nothing for, and why.
+    targets that a rollback has nothing for, and why. `lost` are targets whose file had not changed and whose server did
+    not hold it any more, with what it answered; their outcome says if it holds it again.
     """
 
     plan: Plan
@@ -37,11 +38,18 @@ class ApplyResult:
     error: RedirectdError | None = None
     waiting: tuple[str, ...] = ()
     left_alone: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
         return 0 if self.error is None else self.error.exit_code
+
+
+def repaired(result: ApplyResult, lost: Mapping[str, str]) -> ApplyResult:
+    """Say of the targets in `lost` that were reloaded with their unchanged file that their server proved it."""
+    proven = {name: TargetOutcome("verified") for name in lost if name not in result.waiting}
+    return replace(result, outcomes=dict(result.outcomes) | proven, lost=lost)
 
 
 def result_json(result: ApplyResult) -> dict[str, object]:
@@ -55,5 +63,6 @@ def result_json(result: ApplyResult) -> dict[str, object]:
     document["generation"] = result.generation
     document["waiting"] = list(result.waiting)
     document["left_alone"] = dict(result.left_alone)
+    document["lost"] = {name: printable(why) for name, why in result.lost.items()}
     document["error"] = None if result.error is None else printable(str(result.error))
     return document

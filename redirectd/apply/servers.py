@@ -98,17 +98,24 @@ class Servers:
             return None  # whether it is there, and what it reads then, the reload will tell
 
     def doubts(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
-        """Give what the server's answers disprove; those that fail are asked again a little later."""
+        """Give what the server's answers disprove, or why it can't be asked."""
+        try:
+            return self.disproved(control, timeout, questions)
+        except PeerError as error:
+            return [str(error)]
+
+    def disproved(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
+        """Give what the server's answers disprove; those that fail are asked again a little later.
+
+        Raises PeerError where the server can't be asked.
+        """
         left = list(questions)
         faults: list[str] = []
         for attempt in range(_ASK_AGAIN):
             if attempt:
                 self._sleep(_RETRY)
-            try:
-                with closing(self._open_channel(control, timeout=timeout)) as channel:
-                    answers = [(question, judged(channel, question)) for question in left]
-            except PeerError as error:
-                return [str(error)]
+            with closing(self._open_channel(control, timeout=timeout)) as channel:
+                answers = [(question, judged(channel, question)) for question in left]
             left = [question for question, fault in answers if fault is not None]
             faults = [fault for _, fault in answers if fault is not None]
             if not left:

@@ -43,13 +43,16 @@ def show_result(result: ApplyResult) -> None:
             note(f"{name}: {printable(outcome.error)}")
     for name, why in result.left_alone.items():
         note(f"{name}: left as it is, {why}")
+    for name, why in result.lost.items():
+        again = "" if name in result.waiting else "; it was loaded again"
+        note(f"{name}: the server did not hold the installed file any more ({printable(why)}){again}")
     for name in result.waiting:
         note(f"{name}: its server has not taken the file yet; it is asked again with the next apply")
     if result.generation is not None:
         say(f"generation {result.generation}")
     elif not result.plan.targets:
         note(NO_TARGET)
-    elif result.error is None:
+    elif result.error is None and not result.lost:
         say("nothing to change")
 
 

@@ -145,6 +145,15 @@ def reads_no_file(target: Target) -> bool:
 
 
 @runtime_checkable
+class Stateful(Protocol):
+    """A target whose server also holds what its operator set at run time, beside the file."""
+
+    def lost(self, rendered: Rendered) -> Sequence[Question]:
+        """What to ask to see that nothing of the file was lost; what the server holds besides is the operator's."""
+        ...
+
+
+@runtime_checkable
 class Preflighted(Protocol):
     """A target whose server can read a file without taking it into service (Asterisk's manager interface)."""
 

@@ -130,6 +130,12 @@ class Site:
         )
         changed = {name: outcome.outcome for name, outcome in result.outcomes.items() if outcome.outcome != "unchanged"}
         if changed or result.waiting:
-            _log.info("applied", generation=result.generation, targets=changed, waiting=list(result.waiting))
+            _log.info(
+                "applied",
+                generation=result.generation,
+                targets=changed,
+                waiting=list(result.waiting),
+                lost=dict(result.lost),
+            )
         if result.error is not None:
             raise result.error

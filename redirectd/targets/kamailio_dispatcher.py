@@ -32,6 +32,7 @@ from redirectd.targets import answers
 from redirectd.targets.dispatcher_list import destinations, sip_uri
 from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
 
+_LIST = Command("dispatcher.list")
 _MAX_NAME = 400
 _MAX_LINE_NAME = 900
 
@@ -82,18 +83,28 @@ class KamailioDispatcher:
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Compare all sets: every destination must be in its set, and nothing else in any."""
-        wanted = Counter((key.partition("/")[0], text.split(" ")[0]) for key, text in rendered.entries.items())
-        return (Question(Command("dispatcher.list"), lambda reply: _judge(reply, wanted)),)
+        wanted = _wanted(rendered)
+        return (Question(_LIST, lambda reply: _judge(reply, wanted)),)
+
+    def lost(self, rendered: Rendered) -> Sequence[Question]:
+        """See that every destination is in its set; others may have been brought by `dispatcher.add`."""
+        wanted = _wanted(rendered)
+        return (Question(_LIST, lambda reply: _judge(reply, wanted, others=True)),)
 
 
-def _judge(reply: Reply | Fault, wanted: Counter[tuple[str, str]]) -> str | None:
+def _wanted(rendered: Rendered) -> Counter[tuple[str, str]]:
+    return Counter((key.partition("/")[0], text.split(" ")[0]) for key, text in rendered.entries.items())
+
+
+def _judge(reply: Reply | Fault, wanted: Counter[tuple[str, str]], *, others: bool = False) -> str | None:
     if isinstance(reply, Fault):
         return f"Kamailio says {reply.text}"
     held = Counter[tuple[str, str]]()
     for record in answers.records(answers.field(reply, "RECORDS"), "SET"):
         for target in answers.records(answers.field(record, "TARGETS"), "DEST"):
             held[str(answers.field(record, "ID")), str(answers.field(target, "URI"))] += 1
-    for problem, some in (("is missing", wanted - held), ("should not be there", held - wanted)):
+    strange = Counter[tuple[str, str]]() if others else held - wanted
+    for problem, some in (("is missing", wanted - held), ("should not be there", strange)):
         if some:
             set_id, uri = min(some)
             more = f" (and {some.total() - 1} more)" if some.total() > 1 else ""

@@ -32,6 +32,52 @@ def test_first_apply_is_installed_reloaded_and_proven(tmp_path: Path) -> None:
     assert world.strays() == []
 
 
+def test_lost_entries_are_put_back(tmp_path: Path) -> None:
+    """A server that lost its table is given the unchanged file again, and the result names what it lost."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.forget("users")
+    result = world.apply(moves(3))
+    assert (outcomes(result), result.generation, result.exit_code) == ({"users": "verified"}, None, 0)
+    assert world.server.served("users") == expected(moves(3))
+    assert "__gen__" in result.lost["users"]
+    again = world.apply(moves(3))
+    assert (outcomes(again), dict(again.lost)) == ({"users": "unchanged"}, {})
+
+
+def test_lost_entries_that_can_not_be_put_back_wait(tmp_path: Path) -> None:
+    """A server that does not take the file again leaves it installed and waiting, exit code 1, not verified (R45)."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.forget("users")
+    world.server.deaf = True
+    result = world.apply(moves(3))
+    assert (outcomes(result), result.exit_code, result.waiting) == ({"users": "installed"}, 1, ("users",))
+    world.server.deaf = False
+    world.clock.sleep(3600)
+    world.apply(moves(3))
+    assert world.server.served("users") == expected(moves(3))
+
+
+def test_every_entry_is_asked_for_on_demand(tmp_path: Path) -> None:
+    """A wrong value behind a right sentinel is found by `verify` alone, and put right."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.forget("users", "u1@old.test")
+    assert outcomes(world.apply(moves(3))) == {"users": "unchanged"}
+    assert outcomes(world.apply(moves(3), verify=True)) == {"users": "verified"}
+    assert world.server.served("users") == expected(moves(3))
+
+
+def test_server_that_is_away_has_lost_nothing(tmp_path: Path) -> None:
+    """Where nothing changes, a server that can't be asked is no failure: it reads its file when it starts."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.down = True
+    result = world.apply(moves(3))
+    assert (outcomes(result), result.exit_code) == ({"users": "unchanged"}, 0)
+
+
 def test_unchanged_file_is_neither_written_nor_reloaded(tmp_path: Path) -> None:
     """The second apply of the same finds nothing to do: same inode, same mtime, no reload, no generation."""
     world = World(tmp_path)

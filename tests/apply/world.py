@@ -90,6 +90,15 @@ class Server:
         rows.pop("__gen__", None)
         return rows
 
+    def forget(self, table: str, key: str | None = None) -> None:
+        """Lose a table, or have one key of it give something else."""
+        memory = self._remembered()
+        if key is None:
+            memory[table]["rows"] = {}
+        else:
+            memory[table]["rows"][key] = "sip:wrong@wrong.test"
+        self._memory.write_text(json.dumps(memory))
+
     def ask(self, command: Command) -> Reply:
         """Answer, as a server does whose client may be gone by then."""
         self.hook(f"ask {command.name}")

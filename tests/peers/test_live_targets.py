@@ -86,6 +86,27 @@ def test_a_database_that_was_lost_is_filled_again(operator: Operator, start_aste
 
 
 @pytest.mark.peer("asterisk")
+def test_a_database_that_was_emptied_is_filled_without_a_change(
+    operator: Operator, start_asterisk: StartAsterisk
+) -> None:
+    """Where AstDB was emptied and nothing was decided since, the next apply puts all entries back and says so."""
+    server = start_asterisk(Setup(""))
+    _astdb(operator, server)
+    _approve(operator, "alice", "bob")
+    operator.run("apply")
+    server.rx("database deltree redirectd")
+    assert _held(server) == {}
+
+    result = operator.json("apply")
+
+    assert (result["targets"][0]["outcome"], list(result["lost"])) == ("verified", ["astdb"])
+    assert _held(server) == _moves("alice", "bob")
+    server.rx("database put redirectd alice sip:wrong@new.test")
+    assert operator.json("apply", "--verify")["targets"][0]["outcome"] == "verified"
+    assert _held(server) == _moves("alice", "bob")
+
+
+@pytest.mark.peer("asterisk")
 def test_what_was_put_is_taken_out_when_another_target_fails(operator: Operator, start_asterisk: StartAsterisk) -> None:
     """A dialplan that nobody includes fails its proof: AstDB is as it was, at the first apply and at a later one."""
     server = start_asterisk(Setup(""))
@@ -125,3 +146,19 @@ def test_a_table_that_is_not_the_last_one_is_read_anew(operator: Operator, start
     for user in ("alice", "bob", "carol"):
         found = proxy.rpc("htable.get", "redir", f"{user}@old.test")["item"]["value"]
         assert found == f"sip:{user}@new.test"
+
+
+@pytest.mark.peer("kamailio")
+def test_a_table_that_was_flushed_is_loaded_without_a_change(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """An htable flushed behind redirectd's back is loaded again by the next apply, and proven by its sentinel."""
+    proxy = start_kamailio(Script())
+    operator.configure(HTABLE.format(path=proxy.htable_file, socket=proxy.ctl_socket))
+    _approve(operator, "alice", "bob")
+    operator.run("apply")
+    proxy.rpc("htable.flush", "redir")
+
+    result = operator.json("apply")
+
+    assert (result["targets"][0]["outcome"], list(result["lost"])) == ("verified", ["users"])
+    assert proxy.rpc("htable.get", "redir", "bob@old.test")["item"]["value"] == "sip:bob@new.test"
+    assert operator.json("apply")["targets"][0]["outcome"] == "unchanged"

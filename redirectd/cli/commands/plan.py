@@ -41,6 +41,7 @@ def plan_command(app: App, only: tuple[str, ...], *, exit_code: bool, markdown: 
 @click.option("--force", is_flag=True, help="Go past a safety limit, and write over a file changed by hand.")
 @click.option("--plan", "checksum", metavar="CHECKSUM", help="Apply only if the plan is still this one.")
 @click.option("--resume", is_flag=True, help="End the hold that a rollback put on applies.")
+@click.option("--verify", is_flag=True, help="Ask the servers for every entry, also of files that have not changed.")
 @json_option
 @pass_app
 def apply_command(
@@ -51,12 +52,14 @@ def apply_command(
     dry_run: bool,
     force: bool,
     resume: bool,
+    verify: bool,
     as_json: bool,
 ) -> None:
     """Write the routing files from the approved remaps, reload the servers, and prove that they took them.
 
     All targets are one unit: where one does not prove itself, all old files are put back (exit code 4). An unchanged
-    file is neither written nor reloaded. A plan over a safety limit is refused (exit code 3).
+    file is neither written nor reloaded, unless its server does not hold it any more. A plan over a safety limit is
+    refused (exit code 3).
     """
     from redirectd.apply.applier import Request, refused
     from redirectd.apply.result import result_json
@@ -74,7 +77,7 @@ def apply_command(
         else:
             show_plan(plan)
         return
-    request = Request(actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume)
+    request = Request(actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume, verify=verify)
     for number in suspend_failing(app.database, rules, now=app.now()):
         note(f"remap {number} is suspended, since its target fails: redirectd show {number}")
     try:

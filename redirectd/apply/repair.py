@@ -1,0 +1,74 @@
+"""Files that have not changed, and a server that does not hold them any more: find them, so that they are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from redirectd.apply.install import Installer
+from redirectd.apply.journal import Journal
+from redirectd.apply.servers import Servers
+from redirectd.errors import PeerError
+from redirectd.plan.plan import Plan, TargetPlan, digest
+from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target import SAMPLE, Question, Stateful
+from redirectd.store.target_states import Phase, TargetState
+
+
+class Repair:
+    """Asks the servers for what is installed, and notes what they have lost as still to be reloaded."""
+
+    def __init__(self, journal: Journal, installer: Installer, servers: Servers, clock: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self._installer = installer
+        self._servers = servers
+        self._clock = clock
+
+    def find(self, plan: Plan, specs: Sequence[TargetSpec], *, every: bool) -> dict[str, str]:
+        """Give the targets whose file is as it should be and whose server lost entries, each with what it answered.
+
+        With `every`, each entry is asked for, else the sentinel and the number of entries (dispatcher: its list). A
+        server that can't be asked has lost nothing that anybody saw. Raises StoreError, InstallError.
+        """
+        lost = {}
+        for spec, target in zip(specs, plan.targets, strict=True):
+            if target.changed or target.pending_reload or spec.control == NO_RELOAD:
+                continue
+            faults = self._faults(spec, _questions(spec, target, every=every))
+            if faults:
+                lost[spec.name] = "; ".join(faults[:5])
+                self._note(spec, target)
+        return lost
+
+    def _faults(self, spec: TargetSpec, questions: Sequence[Question]) -> list[str]:
+        try:
+            return self._servers.disproved(spec.control, spec.timeout, questions) if questions else []
+        except PeerError:
+            return []
+
+    def _note(self, spec: TargetSpec, target: TargetPlan) -> None:
+        now = self._clock()
+        if spec.target.mtime_step:
+            self._installer.refresh(self._installer.place(spec.path), int(now.timestamp()))
+        sha256 = digest(target.installed)
+        state = self._journal.states().get(spec.name) or TargetState(
+            target=spec.name, sha256=sha256, number=0, updated_at=now
+        )
+        # The old file is this very one: there is nothing to go back to.
+        again = replace(state, sha256=sha256, old_sha256=sha256, phase=Phase.RELOAD, updated_at=now)
+        self._journal.adopt([again])
+
+
+def _questions(spec: TargetSpec, target: TargetPlan, *, every: bool) -> Sequence[Question]:
+    rendered = target.rendered
+    if isinstance(spec.target, Stateful):
+        return spec.target.lost(rendered)
+    if not every:
+        return spec.target.questions(rendered, ())
+    keys = list(rendered.entries)
+    return [
+        question
+        for begin in range(0, max(len(keys), 1), SAMPLE)
+        for question in spec.target.questions(rendered, keys[begin : begin + SAMPLE])
+    ]
