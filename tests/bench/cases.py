@@ -29,6 +29,17 @@ def planning(bench: Bench) -> Iterator[Line]:
                 )
 
 
+def hot_incoming(bench: Bench) -> Iterator[Line]:
+    """Approved remaps beside pending ones that share their incoming URI (R5)."""
+    count = bench.remaps // 10
+    told = json.loads(run([sys.executable, "-m", "tests.bench.hot_incoming", str(count)]).out)
+    own, shared = told["own_s"], told["shared_s"]
+    ratio = f"{shared / max(own, 1e-3):.1f} x the time"
+    yield Line(
+        f"{count:,} remaps of one incoming URI, read", f"{shared:g} s", f"of one each, {own:g} s", ratio, "2.0 x"
+    )
+
+
 def live(bench: Bench) -> Iterator[Line]:
     """A few changes in large tables that are in service on a Kamailio and an Asterisk, beside loading all of it."""
     changes = max(1, bench.remaps // 1000)
@@ -70,6 +81,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "storing": storing,
     "following": following,
     "planning": planning,
+    "hot incoming": hot_incoming,
     "live": live,
     "starting": starting,
 }

@@ -7,14 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 
 from redirectd.errors import RedirectdError, RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.store import audit, migrate
+from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.remap import State
+from redirectd.store.schema import remap_incoming
 from tests.store.conftest import SERVERS
 from tests.store.telling import NOW, POLICY, counters, remaps, tell, whole
 
@@ -130,3 +132,17 @@ def test_old_uris_keep_their_case(server: Database) -> None:
         decide.approve(connection, one.id, Decision(actor="eva", at=NOW), POLICY)
         decide.approve(connection, other.id, Decision(actor="eva", at=NOW), POLICY)
     assert [remap.state for remap in remaps(server)] == [State.APPROVED, State.APPROVED]
+
+
+def test_r5_what_else_an_incoming_uri_led_to_is_found(server: Database) -> None:
+    """R5: of many old URIs of one incoming URI a server gives a bounded sample, as SQLite does."""
+    incoming = {"hash": "pub", "uri": "sip:pub@own.test", "forked": False, "calls": 1}
+    tell(server, *(whole(number, request_uri=f"sip:gw{number}@x.test") for number in range(70)))
+    first = remaps(server)[0]
+    with server.begin() as connection:
+        connection.execute(insert(remap_incoming), [incoming | {"remap_id": one.id} for one in remaps(server)])
+        decide.approve(connection, first.id, Decision(actor="eva", at=NOW), POLICY)
+    with server.read() as connection:
+        [found] = approved(connection, now=NOW)
+    assert (found.id, len(found.also_asked), found.approved_at) == (first.id, 7, NOW)
+    assert found.old not in found.also_asked
