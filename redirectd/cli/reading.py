@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from redirectd.collect.reading import Reading
+from redirectd.config.recordkeys import keys_of
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 
@@ -19,7 +20,12 @@ HEAD = 1 << 20
 
 
 def reading_of(
-    log: Log, config: Config, *, dialect: str | None, session_progress: Literal["each", "count"] | None
+    log: Log,
+    config: Config,
+    *,
+    dialect: str | None,
+    session_progress: Literal["each", "count"] | None,
+    accept_unkeyed: bool = False,
 ) -> Reading:
     """The reading of `log`; what is None comes from the source of the same path, or is `auto` and `each`.
 
@@ -30,10 +36,13 @@ def reading_of(
     head = log.read(log.start, HEAD)
     return Reading(
         source=(source.name if source else log.name)[-255:],
-        dialects=registry.detect(head) if wanted == "auto" else (registry.by_name(wanted),),
+        dialects=registry.with_keys(
+            registry.detect(head) if wanted == "auto" else (registry.by_name(wanted),), keys_of(source, config)
+        ),
         zone=zone_of(source.timezone if source else ""),
         policy=config.rules(),
         session_progress=session_progress or (source.session_progress if source else "each"),
+        accept_unkeyed=accept_unkeyed,
     )
 
 
@@ -41,7 +50,10 @@ def reading_by_name(name: str, config: Config) -> Reading:
     """The reading of the source called `name`, of a log without a source where there is none."""
     source = next((one for one in config.source if one.name == name), None)
     return Reading(
-        source=name, dialects=registry.ALL, zone=zone_of(source.timezone if source else ""), policy=config.rules()
+        source=name,
+        dialects=registry.with_keys(registry.ALL, keys_of(source, config)),
+        zone=zone_of(source.timezone if source else ""),
+        policy=config.rules(),
     )
 
 

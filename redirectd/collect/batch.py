@@ -39,7 +39,7 @@ class Batch:
     """One stretch of one source. `verdicts` are by event key, the best telling of each (R8).
 
     `counted_progress` are 183s of which no record was asked for. `retracted` are the move keys of answers that turned
-    out to be relayed copies after they had been read (R8).
+    out to be relayed copies after they had been read (R8). `proven`: the source showed its first proven record (R39).
     """
 
     source: str
@@ -50,6 +50,7 @@ class Batch:
     counted_progress: int = 0
     losses: dict[str, int] = field(default_factory=dict)
     read: int = 0
+    proven: bool = False
 
     def lose(self, kind: str, count: int = 1) -> None:
         """Counts what the log no longer has."""
@@ -59,7 +60,7 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit but the position."""
-        return not (self.verdicts or self.retracted or self.quarantined or self.losses)
+        return not (self.verdicts or self.retracted or self.quarantined or self.losses or self.proven)
 
     @property
     def weight(self) -> int:

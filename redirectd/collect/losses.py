@@ -12,6 +12,15 @@ from redirectd.sources.log import Log
 CUT_SHORT = "cut-short"
 """Answers whose writer cut them off."""
 
+FORGED = "forged"
+"""One-line records whose proof no key makes, and records beside one that is proven (R39)."""
+
+UNKEYED = "unkeyed-refused"
+"""Records without a proof in a source that has shown proven ones (R39)."""
+
+MISTIMED = "record-mistimed"
+"""Records whose time is not that of the log's entry around them (R39)."""
+
 _LONGEST_HEAD, _LINE = 1024, 96
 
 

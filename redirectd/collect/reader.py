@@ -17,7 +17,8 @@ from redirectd.collect.answer import (
 from redirectd.collect.batch import Batch, Quarantined, better
 from redirectd.collect.branches import Branches
 from redirectd.collect.early import EarlyMedia
-from redirectd.collect.losses import CUT_SHORT, told_losses
+from redirectd.collect.keyed import Keyed
+from redirectd.collect.losses import CUT_SHORT, FORGED, told_losses
 from redirectd.collect.observer import Observer, Outcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
@@ -64,8 +65,9 @@ class Reader:
         clock: Callable[[], datetime],
         offset: int = 0,
         observer: Observer | None = None,
+        proven: bool = False,
     ) -> None:
-        """`observer` is told what each place was read as; it changes nothing."""
+        """`observer` is told what each place was read as; it changes nothing. `proven`: see `Keyed`."""
         self.reading = reading
         self.log = log
         self._clock = clock
@@ -80,6 +82,7 @@ class Reader:
         self._seen = Remembered()
         self._relays = Relays()
         self._branches = Branches()
+        self._keyed = Keyed(reading.zone, proven=proven, accept_unkeyed=reading.accept_unkeyed)
         self._early = EarlyMedia(
             reading.dialects, reading.zone, self._seen, self._relays, self._branches, counting=counting
         )
@@ -103,6 +106,7 @@ class Reader:
 
     def confirm(self) -> None:
         """Says that everything read so far is committed."""
+        self._keyed.confirm()
         self._seen.confirm()
         self._relays.confirm()
 
@@ -125,6 +129,8 @@ class Reader:
         self._tell.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
         for told, dialect in block.found:
+            if isinstance(told, Glimpse) and told.proven:
+                self._keyed.note(batch)
             if not isinstance(told, Glimpse):
                 self._take(block, told, dialect, batch, now)
             elif not self._early.take_glimpse(batch, self.log, block, told, dialect, now):
@@ -138,6 +144,8 @@ class Reader:
 
     def _take(self, block: Block, told: Told, dialect: Dialect, batch: Batch, now: datetime) -> None:
         spot = Spot(block, told)
+        if isinstance(told, Record | Unreadable):
+            batch.lose(FORGED, told.forged)
         if isinstance(told, Unreadable):
             self._quarantine(batch, spot, told.why)
             return
@@ -150,7 +158,11 @@ class Reader:
             self._take_frame(batch, spot, told, dialect, seen_at)
 
     def _take_record(self, batch: Batch, spot: Spot, record: Record, seen_at: datetime | None) -> None:
+        refused = self._keyed.refuses(batch, record, seen_at)
         if record.status not in {301, 183}:
+            return
+        if refused:
+            self._tell.told(spot, Outcome.IGNORED, "R39", refused)
             return
         text = _evidence(spot.block.window[record.start : record.end]) if record.status == 301 else ""
         if LINE_CUT in record.faults:

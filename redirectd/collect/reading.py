@@ -16,6 +16,7 @@ from redirectd.dialects.frame import Dialect
 class Reading:
     """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s.
 
+    `accept_unkeyed` believes records without a proof also where the source has shown proven ones: for archives (R39).
     `counted` are the byte strings that stand for losses (see `hints.loss_literals`).
     """
 
@@ -24,4 +25,5 @@ class Reading:
     zone: tzinfo
     policy: Policy
     session_progress: Literal["each", "count"] = "each"
+    accept_unkeyed: bool = False
     counted: tuple[bytes, ...] = hints.loss_literals()

@@ -39,6 +39,12 @@ class SourceSection(Section):
         default="each",
         description="`each` logs one record for every 183, `count` only counts them, which reads faster.",
     )
+    record_keys: list[Path] | None = Field(
+        default=None,
+        description="Files that hold a key each (64 hex digits), that prove Kamailio's one-line records: "
+        "the current key, the previous one, those of other nodes. Default: /etc/redirectd/record.key, if readable.",
+        examples=[["/etc/redirectd/record.key", "/etc/redirectd/record.key.old"]],
+    )
     units: list[str] = Field(
         default_factory=list,
         description="The systemd units to read. For `journal` only.",

@@ -87,7 +87,8 @@ class Record:
     `incoming_uri` the one this proxy was asked for. `contacts` are raw header values. `faults` say what the
     writer cut or could not read. `expires` and `reasons` are
     header values. `enough` is false for lines that can prove no pair of URIs (acc). `stamp` is the time of the
-    answer, `asked_stamp` that of the request, '' where the line has none.
+    answer, `asked_stamp` that of the request, `logged_stamp` that of the log's entry where the record's own time has to
+    agree with it (R39), '' where the line has none. `forged` are records beside it that no proof speaks for.
     """
 
     start: int
@@ -111,6 +112,8 @@ class Record:
     expires: str | None = None
     reasons: tuple[str, ...] = ()
     authenticity: Authenticity = Authenticity.UNKEYED
+    logged_stamp: str = ""
+    forged: int = 0
     extra: dict[str, str] = field(default_factory=dict)
 
 
@@ -123,19 +126,23 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The dialect recognises its own record but can't read it: kept, counted and shown."""
+    """The dialect recognises its own record but can't read it: kept, counted and shown.
+
+    `forged` are the records in it that no proof speaks for (R39).
+    """
 
     start: int
     end: int
     why: str
     dialect: str
+    forged: int = 0
 
 
 class Glimpse(NamedTuple):
     """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3).
 
     `message` is where its message begins; a record has none (-1), and the branch's index for a branch.
-    `match` is what told it, for a dialect that tells more of it: good until the window changes.
+    `match` is what told it, for a dialect that tells more of it: good until the window changes. `proven`: by its MAC.
     """
 
     start: int
@@ -143,6 +150,7 @@ class Glimpse(NamedTuple):
     identity: Identity
     message: int
     match: re.Match[bytes] | None = None
+    proven: bool = False
 
 
 class Heard(NamedTuple):
@@ -188,8 +196,8 @@ class Dialect(Protocol):
 class Glimpsing(Protocol):
     """A dialect that can tell a 183's identity without reading it."""
 
-    glimpsed: ClassVar[bytes]
-    """The literal at whose places it can."""
+    glimpsed: ClassVar[bytes | tuple[bytes, ...]]
+    """The literal, or the literals, at whose places it can."""
 
     def glimpse(self, window: bytes | bytearray, at: int) -> Glimpse | None:
         """The received 183 at a literal's position, or None for what only `Dialect.frame` can tell."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from redirectd.dialects.asterisk_chan_sip import AsteriskChanSip
 from redirectd.dialects.asterisk_console import AsteriskConsole
@@ -66,6 +66,11 @@ def detect(head: bytes) -> tuple[Dialect, ...]:
     likely = [one for one in ALL if not isinstance(one, KamailioOwnText) or worth_searching(head)]
     hits = {dialect.name: _recognised(dialect, head) for dialect in likely}
     return tuple(sorted(likely, key=lambda dialect: -hits[dialect.name]))
+
+
+def with_keys(dialects: Sequence[Dialect], keys: Sequence[bytes]) -> tuple[Dialect, ...]:
+    """The same dialects, where the one-line record is checked by these keys (R39)."""
+    return tuple(KamailioRecord(keys) if isinstance(one, KamailioRecord) else one for one in dialects)
 
 
 def stream_for(head: bytes) -> StreamDialect | None:

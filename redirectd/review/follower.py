@@ -125,6 +125,8 @@ class Follower:
                 continue  # one without a time may be older than the approval
             seen_at = parse_stamp(told.stamp, self._reading.zone, now)
             if isinstance(told, Record):
+                if told.status not in FOLLOWED:
+                    continue  # an entry's own record, beside which another one was looked for (R39)
                 self._note(from_record(told, position=0, seen_at=seen_at, text=""))
             elif paired < MOST_PAIRED and unpaired < MOST_UNPAIRED:
                 answer = _answer(log, block, told, dialect, seen_at)

@@ -17,7 +17,7 @@ from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.sources.hep import HepListener
 from redirectd.sources.source import Gap, Segment, Source, Stored
-from redirectd.store import positions
+from redirectd.store import positions, proven
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
 
@@ -221,7 +221,9 @@ class Collector:
 
     def _at(self, segment: Segment) -> Reader:
         if self._reader is None:
-            self._reader = Reader(segment.log, self._reading, clock=self._clock, offset=segment.start)
+            with self._database.read() as connection:
+                is_proven = proven.is_proven(connection, self._node, self._reading.source)
+            self._reader = Reader(segment.log, self._reading, clock=self._clock, offset=segment.start, proven=is_proven)
         elif self._reader.log is not segment.log or self._reader.offset != segment.start:
             self._reader.follow(segment.log, segment.start)
         return self._reader

@@ -13,6 +13,7 @@ from typing import Any
 from redirectd.collect.batch import SessionProgress
 from redirectd.collect.reading import Reading
 from redirectd.config.model import Config
+from redirectd.config.recordkeys import keys_of
 from redirectd.config.sources import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
@@ -136,7 +137,9 @@ def _reading(source: SourceSection, path: Path | None, config: Config) -> Readin
         dialect = "hep"
     return Reading(
         source=source.name,
-        dialects=registry.detect(head) if dialect == "auto" else (registry.by_name(dialect),),
+        dialects=registry.with_keys(
+            registry.detect(head) if dialect == "auto" else (registry.by_name(dialect),), keys_of(source, config)
+        ),
         zone=zone_of(source.timezone),
         policy=config.rules(),
         session_progress=source.session_progress,

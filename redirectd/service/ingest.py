@@ -14,7 +14,7 @@ from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import digest
 from redirectd.sources.log import Log
-from redirectd.store import positions
+from redirectd.store import positions, proven
 from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
 
@@ -67,7 +67,9 @@ def ingest(
     summary = Summary()
     names = _names_of(log)
     losses: Counter[str] = Counter()
-    reader = Reader(log, reading, clock=clock)
+    with database.read() as connection:
+        is_proven = proven.is_proven(connection, node, reading.source)
+    reader = Reader(log, reading, clock=clock, proven=is_proven)
     batch = Batch(reading.source)
     more = True
     while more:

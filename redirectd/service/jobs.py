@@ -12,6 +12,7 @@ from apscheduler.triggers.base import BaseTrigger
 from redirectd.collect.reading import Reading
 from redirectd.config.cron import parse_crontab
 from redirectd.config.model import Config
+from redirectd.config.recordkeys import keys_of
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.review.auto import approve_ready
@@ -177,7 +178,10 @@ def _replay(config: Config, database: Database) -> None:
     """Of this node's sources alone: of another node's neither the zone nor the policy is known here."""
     readings = {
         source.name: Reading(
-            source=source.name, dialects=registry.ALL, zone=zone_of(source.timezone), policy=config.rules()
+            source=source.name,
+            dialects=registry.with_keys(registry.ALL, keys_of(source, config)),
+            zone=zone_of(source.timezone),
+            policy=config.rules(),
         )
         for source in config.source
     }

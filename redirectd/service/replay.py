@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
@@ -15,6 +15,7 @@ from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Refused
 from redirectd.dialects import registry
+from redirectd.dialects.frame import Dialect
 from redirectd.service.ingest import Summary
 from redirectd.sources.spool import SpoolLog
 from redirectd.store import counting
@@ -74,11 +75,12 @@ def _read_again(row: Any, reading: Reading) -> Batch | None:  # noqa: ANN401 - a
     """What the record comes to now, None where it still can't be read. Its date is near that of its first reading."""
     log = SpoolLog(row.source)
     log.feed(row.content)
-    reading = replace(reading, dialects=registry.detect(row.content), counted=())
+    reading = replace(reading, dialects=_detected(row.content, reading), counted=())
     reader = Reader(log, reading, clock=lambda: row.seen_at)
     batch = Batch(row.source)
     while reader.read(batch, final=True):
         pass
+    batch.proven = False  # what it says of its source was said when it was read first
     if batch.quarantined or not batch.verdicts:
         return None
     if any(isinstance(one, Refused) and one.unparsed for one in batch.verdicts.values()):
@@ -88,3 +90,9 @@ def _read_again(row: Any, reading: Reading) -> Batch | None:  # noqa: ANN401 - a
         batch.verdicts[key] = replace(one, answer=answer)
     batch.losses.clear()
     return batch
+
+
+def _detected(content: bytes, reading: Reading) -> Sequence[Dialect]:
+    """The reading's dialects, with the keys they have, in the order that fits the record."""
+    own = {one.name: one for one in reading.dialects}
+    return [own.get(one.name, one) for one in registry.detect(content)]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, select
 from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
 from redirectd.sip.text import printable
-from redirectd.store import counting, evidence, in_service, packed
+from redirectd.store import counting, evidence, in_service, packed, proven
 from redirectd.store.adding import Tellings, as_json, see_again
 from redirectd.store.counting import Doubted
 from redirectd.store.known import Known, known_remaps
@@ -64,6 +64,8 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     _quarantine(connection, batch, refused, now, result)
     counting.drop_empty(connection, doubted)
     _losses(connection, batch, node, now)
+    if batch.proven:
+        proven.note(connection, node, batch.source)
     return result
 
 

@@ -18,12 +18,13 @@ from redirectd.targets import registry
 from tests.cli.conftest import Cli
 
 RECORD = (
-    'xlog("L_NOTICE", "REDIRECTD v=1 ev=$rs ts=$TV(Sn) m=$rm ci=$(ci{s.substr,0,256}{s.urlencode.param}) cseq=$cs '
-    "br=$T_branch_idx src=$pr/$si/$sp ouri=$(T_req($ou){s.substr,0,512}{s.urlencode.param}) "
+    "$var(rd_rec) = $_s(v=2 ev=$rs ts=$TV(Sn) m=$(rm{s.urlencode.param}) ci=$(ci{s.substr,0,256}{s.urlencode.param}) "
+    "cseq=$(cs{s.urlencode.param}) br=$T_branch_idx src=$pr/$si/$sp "
+    "ouri=$(T_req($ou){s.substr,0,512}{s.urlencode.param}) "
     "buri=$(T_branch(uri){s.substr,0,512}{s.urlencode.param}) nct=$hdrc(Contact) ctlen=$(hdr(Contact)[*]{s.len}) "
     "ct=$(hdr(Contact)[*]{s.substr,0,1200}{s.urlencode.param}) tt=$(T_req($tt){s.urlencode.param}) "
     "ex=$(hdr(Expires){s.substr,0,32}{s.urlencode.param}) rsn=$(hdr(Reason){s.substr,0,64}{s.urlencode.param}) "
-    'rq=$(hdr(Require){s.substr,0,64}{s.urlencode.param}) rt=$avp(redirectd_at) sdp=$var(sdp) end=1\\n");'
+    "rq=$(hdr(Require){s.substr,0,64}{s.urlencode.param}) rt=$avp(redirectd_at) sdp=$var(sdp));"
 )
 
 
@@ -145,7 +146,9 @@ def test_snippet_kamailio_is_taken_by_kamailio(cli: Cli) -> None:
         pytest.skip("kamailio is not installed")
     globals_: list[str] = []
     route: list[str] = []
-    for line in cli("snippet", "kamailio").out.splitlines():
+    record, _, lookups = cli("snippet", "kamailio").out.partition("# ---- 2.")
+    globals_ += record.splitlines()
+    for line in f"#{lookups}".splitlines():
         (route if line.startswith(("  $var", "  if ($sht")) else globals_).append(line)
     modules = ("kex", "tm", "tmx", "pv", "sl", "textops", "siputils", "xlog", "dispatcher")
     text = "#!KAMAILIO\n" + "".join(f'loadmodule "{name}.so"\n' for name in modules)

@@ -30,6 +30,7 @@ def test_literals_are_as_few_as_possible() -> None:
         b"83,73,80,47,50,46,48,32,51,48,49",
         b";code=301;",
         b"REDIRECTD v=1 ev=301",
+        b"REDIRECTD v=2 ev=301",
         b"SIP/2.0 301",
         b"SIP\\/2.0 301",
         b"failed 301 ",

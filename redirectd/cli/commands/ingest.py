@@ -45,6 +45,11 @@ _WORDS = {
     is_flag=True,
     help="After an upgrade: read what could not be read before, instead of a FILE. What can be read now is counted.",
 )
+@click.option(
+    "--accept-unkeyed",
+    is_flag=True,
+    help="For archives: take one-line records without a proof also of a source that has shown proven ones.",
+)
 @json_option
 @pass_app
 def ingest_command(
@@ -54,6 +59,7 @@ def ingest_command(
     session_progress: Literal["each", "count"] | None,
     *,
     quarantine: bool,
+    accept_unkeyed: bool,
     as_json: bool,
 ) -> None:
     """Read logs once, from their start to their end, and keep what they say has moved.
@@ -74,7 +80,7 @@ def ingest_command(
     total = Summary()
     parts = []
     for file in files:
-        summary = _ingest_one(app, file, dialect, session_progress)
+        summary = _ingest_one(app, file, dialect, session_progress, accept_unkeyed=accept_unkeyed)
         parts.append({"file": file, **asdict(summary)})
         for name, count in asdict(summary).items():
             setattr(total, name, getattr(total, name) + count)
@@ -107,7 +113,9 @@ def _refuse_unreadable(files: tuple[str, ...]) -> None:
             open_log(file).close()
 
 
-def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None) -> Summary:
+def _ingest_one(
+    app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None, *, accept_unkeyed: bool
+) -> Summary:
     from redirectd.cli.reading import reading_of
     from redirectd.collect.capture import searchable
     from redirectd.service.ingest import ingest
@@ -117,7 +125,7 @@ def _ingest_one(app: App, file: str, dialect: str | None, progress: Literal["eac
     with open_log(file) as opened:
         database = app.database  # only now: a misspelt name must not leave a database behind
         log = searchable(opened)
-        reading = reading_of(log, config, dialect=dialect, session_progress=progress)
+        reading = reading_of(log, config, dialect=dialect, session_progress=progress, accept_unkeyed=accept_unkeyed)
         each = reading.session_progress == "each"
         with _bar(file) as on_block:
             summary = ingest(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,9 @@ LOOK_UP_INCOMING_USER = """
     $var(key) = $rU + "@" + $(rd{s.tolower});
     if ($sht(redir=>$var(key)) != $null) { $ru = $sht(redir=>$var(key)); $du = $null; route(RELAY); }
 """
+
+
+_RECORD_301 = re.compile(rb"REDIRECTD v=[12] ev=301")
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Kamailio:
 
     def tells(self, count: int = 1) -> str:
         """Return the path of the log file as soon as *count* records of a 301 stand in it."""
-        wait_until(lambda: self.log_file.read_bytes().count(b"REDIRECTD v=1 ev=301") >= count, "the 301 in the log")
+        wait_until(lambda: len(_RECORD_301.findall(self.log_file.read_bytes())) >= count, "the 301 in the log")
         return str(self.log_file)
 
     def start(self) -> None:

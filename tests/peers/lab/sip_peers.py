@@ -144,7 +144,13 @@ class Call:
 
 
 def place_call(
-    address: str, proxy: tuple[str, int], uri: str, *, method: str = "INVITE", seconds: float = 10.0
+    address: str,
+    proxy: tuple[str, int],
+    uri: str,
+    *,
+    method: str = "INVITE",
+    seconds: float = 10.0,
+    call_id: str = "",
 ) -> Call:
     """Send *method* for *uri* to *proxy* from *address*, follow it to its final response, and end an answered call.
 
@@ -154,6 +160,7 @@ def place_call(
         caller.bind((address, free_port(address, start=15060)))
         caller.connect(proxy)
         call = _Caller(caller, uri, method)
+        call.call_id = call_id or call.call_id
         responses = call.until_final(seconds)
         if method == "INVITE":
             call.acknowledge(responses[-1])

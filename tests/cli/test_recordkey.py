@@ -1,0 +1,52 @@
+"""R39: the key of Kamailio's records is made once, in two copies that agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redirectd.cli.recordkey import key_in_cfg, make_copies
+from redirectd.config.recordkeys import read_key
+
+
+def test_both_copies_are_made_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    """R39: the copies hold one key, others can't read them, no line shows it, and a second run changes nothing."""
+    own, other = tmp_path / "record.key", tmp_path / "redirectd-key.cfg"
+    lines = make_copies(own, other)
+    key = read_key(own)
+    assert key is not None
+    assert key_in_cfg(other) == key
+    assert len(lines) == 2
+    assert key.decode() not in "".join(lines)
+    assert all(file.stat().st_mode & 0o007 == 0 for file in (own, other))
+    before = own.read_bytes(), other.read_bytes()
+    assert make_copies(own, other) == []
+    assert (own.read_bytes(), other.read_bytes()) == before
+
+
+def test_a_missing_copy_is_made_from_the_other(tmp_path: Path) -> None:
+    """R39: either copy is restored from the one that is left, never with a new key."""
+    own, other = tmp_path / "record.key", tmp_path / "redirectd-key.cfg"
+    make_copies(own, other)
+    for gone in (own, other):
+        before = gone.read_bytes()
+        gone.unlink()
+        make_copies(own, other)
+        assert gone.read_bytes() == before
+
+
+def test_what_holds_no_key_is_left_and_named(tmp_path: Path) -> None:
+    """R39: copies that differ or hold something else are left as they are, and said so."""
+    own, other = tmp_path / "record.key", tmp_path / "redirectd-key.cfg"
+    own.write_text("not a key\n")
+    assert "left as it is" in make_copies(own, other)[0]
+    assert not other.exists()
+    own.unlink()
+    make_copies(own, other)
+    own.write_text("0" * 64 + "\n")
+    assert "different keys" in make_copies(own, other)[0]
+
+
+def test_without_kamailio_no_key_is_made(tmp_path: Path) -> None:
+    """R39: a host without /etc/kamailio needs none."""
+    assert make_copies(tmp_path / "record.key", tmp_path / "missing" / "redirectd-key.cfg") == []
+    assert not (tmp_path / "record.key").exists()
