@@ -18,33 +18,33 @@ from redirectd.errors import RedirectdError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init", "Write a commented redirectd.toml for what is found on this host."),
-    "check": ("check", "Find everything that is wrong, all at once, each with its mend."),
-    "demo": ("demo", "Show the whole job on shipped real logs, in a folder of its own."),
-    "ingest": ("ingest", "Read logs once."),
-    "explain": ("explain", "Show what each 301 and 183 in a log was read as, and why not."),
-    "run": ("run", "Run the service: follow the sources, apply on schedule."),
-    "status": ("status", "Show the service, its sources, what waits and what is installed."),
-    "pending": ("remaps", "Show what waits for review."),
-    "list": ("remaps", "Show all remaps."),
-    "show": ("show", "Show remaps with their evidence."),
-    "lookup": ("lookup", "Show what routing does with URIs, hop by hop."),
-    "review": ("review", "Decide on one remap after another."),
-    "approve": ("decide", "Approve remaps: the next apply routes them."),
-    "reject": ("decide", "Reject remaps: they stay rejected on new sightings."),
-    "revoke": ("decide", "Take approvals back: the next apply no longer routes them."),
-    "reopen": ("decide", "Put decided remaps back to pending."),
-    "plan": ("plan", "Show what apply would change."),
-    "apply": ("plan", "Write the routing files from the approved remaps, reload and prove them."),
-    "history": ("history", "Show the generations that were installed."),
-    "rollback": ("history", "Install an earlier generation again."),
-    "export": ("exchange", "Write remaps as CSV or JSON."),
-    "import": ("exchange", "Read remaps from CSV or JSON."),
-    "db": ("db", "Upgrade, show and prune the database."),
-    "snippet": ("snippet", "Print the lines to paste into Kamailio's or Asterisk's configuration."),
+COMMANDS: dict[str, str] = {
+    "init": "Write a commented redirectd.toml for what is found on this host.",
+    "check": "Find everything that is wrong, all at once, each with its mend.",
+    "demo": "Show the whole job on shipped real logs, in a folder of its own.",
+    "ingest": "Read logs once.",
+    "explain": "Show what each 301 and 183 in a log was read as, and why not.",
+    "run": "Run the service: follow the sources, apply on schedule.",
+    "status": "Show the service, its sources, what waits and what is installed.",
+    "pending": "Show what waits for review.",
+    "list": "Show all remaps.",
+    "show": "Show remaps with their evidence.",
+    "lookup": "Show what routing does with URIs, hop by hop.",
+    "review": "Decide on one remap after another.",
+    "approve": "Approve remaps: the next apply routes them.",
+    "reject": "Reject remaps: they stay rejected on new sightings.",
+    "revoke": "Take approvals back: the next apply no longer routes them.",
+    "reopen": "Put decided remaps back to pending.",
+    "plan": "Show what apply would change.",
+    "apply": "Write the routing files from the approved remaps, reload and prove them.",
+    "history": "Show the generations that were installed.",
+    "rollback": "Install an earlier generation again.",
+    "export": "Write remaps as CSV or JSON.",
+    "import": "Read remaps from CSV or JSON.",
+    "db": "Upgrade, show and prune the database.",
+    "snippet": "Print the lines to paste into Kamailio's or Asterisk's configuration.",
 }
-"""Name to module of `redirectd.cli.commands` and one line of help. In a module a command is called `NAME_command`."""
+"""Name to one line of help. Each is in `redirectd.cli.commands.NAME`, as `NAME_command`."""
 
 _GC_THRESHOLD = 50_000
 """Objects made before a collection of garbage: tables of remaps make many that stay."""
@@ -69,20 +69,20 @@ class LazyGroup(click.Group):
         """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"redirectd.cli.commands.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"redirectd.cli.commands.{cmd_name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
         """Names of commands from the table, so that completing imports nothing."""
         items = [
             click.shell_completion.CompletionItem(name, help=text)
-            for name, (_, text) in COMMANDS.items()
+            for name, text in COMMANDS.items()
             if name.startswith(incomplete)
         ]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]

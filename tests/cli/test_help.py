@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
+from redirectd.cli import commands
 from redirectd.cli.main import COMMANDS, LazyGroup, cli
 
 HEAVY = ("sqlalchemy", "pydantic", "rich", "alembic", "structlog", "apscheduler", "phonenumbers", "asyncio")
@@ -64,3 +66,9 @@ def test_unknown_command_is_usage() -> None:
     done = subprocess.run([sys.executable, "-m", "redirectd", "aprove"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "aprove" in done.stderr
+
+
+def test_each_command_is_in_the_file_of_its_name() -> None:
+    """A newcomer finds a command by its name alone, and no file there is without a command."""
+    folder = Path(commands.__file__).parent
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(COMMANDS)

@@ -1,4 +1,4 @@
-"""`redirectd history` and `redirectd rollback`."""
+"""`redirectd history`: the generations that were installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import diff_text, emit_json, json_option, note, rfc3339, say, short_time, show_error, table
+from redirectd.cli.output import diff_text, emit_json, json_option, note, rfc3339, say, short_time, table
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
 
@@ -42,35 +42,6 @@ def history_command(app: App, number: int | None, limit: int, *, as_json: bool) 
         _show(found, files)
     else:
         note("nothing was installed yet: 'redirectd plan' shows what would be")
-
-
-@click.command("rollback")
-@click.argument("number", metavar="[N]", type=int, required=False)
-@click.option("--force", is_flag=True, help="Write over a file changed by hand.")
-@json_option
-@pass_app
-def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool) -> None:
-    """Install the files of generation N again; without N, those of the one before.
-
-    Later applies are held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke
-    what was wrong first.
-    """
-    from redirectd.apply.applier import Request
-    from redirectd.apply.result import result_json
-    from redirectd.cli.planview import show_result
-    from redirectd.service.applying import applier_of
-
-    request = Request(actor=app.actor, cause="rollback", force=force)
-    result = applier_of(app.config, app.database).rollback(number, request)
-    if as_json:
-        emit_json(result_json(result))
-    else:
-        show_result(result)
-    if result.error is not None:
-        show_error(result.error)
-        raise click.exceptions.Exit(result.exit_code)
-    if not as_json:
-        say("applies are held: revoke what was wrong, then 'redirectd apply --resume'")
 
 
 def _json(one: Generation, files: list[GenerationFile]) -> dict[str, Any]:

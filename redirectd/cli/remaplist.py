@@ -1,4 +1,4 @@
-"""`redirectd pending`, `list` and `show`: reading remaps."""
+"""What `pending` and `list` share: their options, and the remaps of names or filters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redirectd.cli.app import App, pass_app
-from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.output import json_option, note
+from redirectd.cli.output import note
 
 if TYPE_CHECKING:
+    from redirectd.cli.app import App
+    from redirectd.cli.filters import Filters
     from redirectd.store.remap import Remap
 
 STATES = ("pending", "approved", "rejected", "revoked", "superseded", "expired")
@@ -24,56 +24,10 @@ after_option = click.option("--after", type=int, default=0, metavar="ID", help="
 names_argument = click.argument("names", nargs=-1, metavar="[ID|URI...]")
 
 
-@click.command("pending")
-@names_argument
-@filter_options
-@limit_option
-@after_option
-@json_option
-@pass_app
-def pending_command(
-    app: App, names: tuple[str, ...], filters: Filters, limit: int | None, after: int, *, as_json: bool
-) -> None:
-    """Show what waits for review, and what holds it: all of it, or by id, old URI or filter.
-
-    Approved remaps whose target fails come first, then those past their review date; both keep routing.
-    """
-    empty = "nothing waits for review; 'redirectd list' shows all remaps, 'redirectd ingest FILE' reads a log"
-    if names:
-        _list_named(app, names, ("pending",), filters, as_json=as_json, empty=empty)
-        return
-    _list(app, ("pending",), filters, limit, after, as_json=as_json, with_state=False, empty=empty)
-
-
-@click.command("list")
-@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only remaps in this state.")
-@names_argument
-@filter_options
-@limit_option
-@after_option
-@json_option
-@pass_app
-def list_command(
-    app: App,
-    names: tuple[str, ...],
-    states: tuple[str, ...],
-    filters: Filters,
-    limit: int | None,
-    after: int,
-    *,
-    as_json: bool,
-) -> None:
-    """Show all remaps by state, or those of ids, old URIs or a filter."""
-    empty = "there are no such remaps; 'redirectd ingest FILE' reads a log"
-    if names:
-        _list_named(app, names, states, filters, as_json=as_json, empty=empty)
-        return
-    _list(app, states, filters, limit, after, as_json=as_json, with_state=True, empty=empty)
-
-
-def _list_named(
+def list_named(
     app: App, names: tuple[str, ...], states: tuple[str, ...], filters: Filters, *, as_json: bool, empty: str
 ) -> None:
+    """Prints the remaps of ids and old URIs. Raises UsageError for a name of none, and for names with a filter."""
     from redirectd.cli.named import named_all
     from redirectd.cli.remapview import show_list
     from redirectd.review.attention import with_attention
@@ -85,7 +39,7 @@ def _list_named(
     show_list(wanted, now, as_json=as_json, with_state=True, empty=empty)
 
 
-def _list(
+def list_filtered(
     app: App,
     states: tuple[str, ...],
     filters: Filters,
@@ -96,6 +50,7 @@ def _list(
     with_state: bool,
     empty: str,
 ) -> None:
+    """Prints the remaps that pass the filters, a page of them for people; what is due first without a filter."""
     from redirectd.cli.remapview import show_list
     from redirectd.review.attention import due
     from redirectd.store.remap import State

@@ -1,4 +1,4 @@
-"""`redirectd approve`, `reject`, `revoke` and `reopen`."""
+"""The four deciding commands, from one factory: `approve`, `reject`, `revoke` and `reopen`."""
 
 from __future__ import annotations
 
@@ -33,78 +33,32 @@ _yes = click.option("--yes", is_flag=True, help="Don't ask back how many remaps 
 _reason = click.option("--reason", default="", help="Why; it is kept in the audit.")
 
 
-@click.command("approve")
-@_ids
-@filter_options
-@_yes
-@click.option("--contact", type=click.IntRange(min=1), help="Which Contact, where there are several: 1 is the first.")
-@click.option("--force", is_flag=True, help="Approve a suspicious or malformed one all the same; needs --reason.")
-@_reason
-@json_option
-@pass_app
-def approve_command(
-    app: App,
-    ids: tuple[str, ...],
-    filters: Filters,
-    reason: str,
-    contact: int | None,
-    *,
-    force: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    """Approve remaps by id, old URI or filter: the next apply routes them.
+def decision_command(action: str, text: str, *extra: Callable[[Any], Any]) -> click.Command:
+    """The command of a decision, with `text` as its help and the `extra` options `contact` and `force` of approve."""
 
-    An ambiguous remap needs --contact, a suspicious one --force and --reason. One that is refused does not stop the
-    others; the exit code is then 3. Says what the next plan will contain. An approved remap that is stale or failing is
-    confirmed: it gets a new review date.
-    """
-    if force and not reason.strip():
-        raise UsageError("--force", "what is forced needs a written reason", "add --reason 'why it is right'")
-    if contact is not None and len(ids) != 1:
-        raise UsageError("--contact", "a choice of Contact is for one remap", "approve them one by one")
+    def command(
+        app: App,
+        ids: tuple[str, ...],
+        filters: Filters,
+        reason: str,
+        contact: int | None = None,
+        *,
+        force: bool = False,
+        yes: bool,
+        as_json: bool,
+    ) -> None:
+        if force and not reason.strip():
+            raise UsageError("--force", "what is forced needs a written reason", "add --reason 'why it is right'")
+        if contact is not None and len(ids) != 1:
+            raise UsageError("--contact", "a choice of Contact is for one remap", "approve them one by one")
+        names = chosen(app, action, ids, filters, yes=yes)
+        _decide(app, action, names, reason, contact=contact, force=force, as_json=as_json)
 
-    names = chosen(app, "approve", ids, filters, yes=yes)
-    _decide(app, "approve", names, reason, contact=contact, force=force, as_json=as_json)
-
-
-@click.command("reject")
-@_ids
-@filter_options
-@_yes
-@_reason
-@json_option
-@pass_app
-def reject_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str, *, yes: bool, as_json: bool) -> None:
-    """Reject pending remaps by id, old URI or filter: they stay rejected on new sightings."""
-    names = chosen(app, "reject", ids, filters, yes=yes)
-    _decide(app, "reject", names, reason, as_json=as_json)
-
-
-@click.command("revoke")
-@_ids
-@filter_options
-@_yes
-@_reason
-@json_option
-@pass_app
-def revoke_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str, *, yes: bool, as_json: bool) -> None:
-    """Take approvals back, by id, old URI or filter: the next apply no longer routes them."""
-    names = chosen(app, "revoke", ids, filters, yes=yes)
-    _decide(app, "revoke", names, reason, as_json=as_json)
-
-
-@click.command("reopen")
-@_ids
-@filter_options
-@_yes
-@_reason
-@json_option
-@pass_app
-def reopen_command(app: App, ids: tuple[str, ...], filters: Filters, reason: str, *, yes: bool, as_json: bool) -> None:
-    """Put rejected, revoked, superseded or expired remaps back to pending, by id, old URI or filter."""
-    names = chosen(app, "reopen", ids, filters, yes=yes)
-    _decide(app, "reopen", names, reason, as_json=as_json)
+    wrapped: Callable[..., Any] = pass_app(command)
+    options: tuple[Callable[..., Any], ...] = (_ids, filter_options, _yes, *extra, _reason, json_option)
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return click.command(action, help=text)(wrapped)
 
 
 @dataclass(slots=True)

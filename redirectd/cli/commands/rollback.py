@@ -1,0 +1,37 @@
+"""`redirectd rollback`: install an earlier generation again."""
+
+from __future__ import annotations
+
+import click
+
+from redirectd.cli.app import App, pass_app
+from redirectd.cli.output import emit_json, json_option, say, show_error
+
+
+@click.command("rollback")
+@click.argument("number", metavar="[N]", type=int, required=False)
+@click.option("--force", is_flag=True, help="Write over a file changed by hand.")
+@json_option
+@pass_app
+def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool) -> None:
+    """Install the files of generation N again; without N, those of the one before.
+
+    Later applies are held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke
+    what was wrong first.
+    """
+    from redirectd.apply.applier import Request
+    from redirectd.apply.result import result_json
+    from redirectd.cli.planview import show_result
+    from redirectd.service.applying import applier_of
+
+    request = Request(actor=app.actor, cause="rollback", force=force)
+    result = applier_of(app.config, app.database).rollback(number, request)
+    if as_json:
+        emit_json(result_json(result))
+    else:
+        show_result(result)
+    if result.error is not None:
+        show_error(result.error)
+        raise click.exceptions.Exit(result.exit_code)
+    if not as_json:
+        say("applies are held: revoke what was wrong, then 'redirectd apply --resume'")
