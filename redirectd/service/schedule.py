@@ -29,7 +29,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from redirectd.config.cron import WEEKDAYS, Crontab
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, RefusedError
 from redirectd.service.heartbeat import Heartbeats
 
 _log = structlog.get_logger("redirectd.schedule")
@@ -260,7 +260,8 @@ def _tell(event: JobEvent) -> None:
     elif event.code == EVENT_JOB_ERROR:
         error = event.exception
         if isinstance(error, RedirectdError):
-            _log.error("job_failed", job=event.job_id, where=error.where, why=error.why, what_to_do=error.what_to_do)
+            name = "job_refused" if isinstance(error, RefusedError) else "job_failed"
+            _log.error(name, job=event.job_id, where=error.where, why=error.why, what_to_do=error.what_to_do)
         else:
             _log.error("job_failed", job=event.job_id, error=repr(error), traceback=event.traceback)
 

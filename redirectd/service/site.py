@@ -129,7 +129,8 @@ class Site:
             lambda: approved_table(database, self.config.rules()), Request(actor="redirectd", cause="schedule")
         )
         changed = {name: outcome.outcome for name, outcome in result.outcomes.items() if outcome.outcome != "unchanged"}
-        if changed or result.waiting:
+        # One that is refused has changed nothing: the schedule says so, as `job_refused`.
+        if (changed or result.waiting) and not isinstance(result.error, RefusedError):
             _log.info(
                 "applied",
                 generation=result.generation,

@@ -11,7 +11,7 @@ import pytest
 from apscheduler.triggers.date import DateTrigger
 from structlog.testing import capture_logs
 
-from redirectd.errors import StoreError
+from redirectd.errors import RefusedError, StoreError
 from redirectd.service.heartbeat import Heartbeats
 from redirectd.service.schedule import BEAT_NAME, JobRecord, JobSpec, Schedule, every
 
@@ -62,6 +62,19 @@ def test_a_failed_job_is_counted_told_and_tried_again(schedule: Schedule) -> Non
     assert record(schedule, "apply").last_error == ""
     told = [entry for entry in logs if entry["event"] == "job_failed"]
     assert [(entry["why"], entry["what_to_do"]) for entry in told] == [("it is gone", "bring it back")]
+
+
+def test_a_refused_run_is_one_event_of_its_own_name(schedule: Schedule) -> None:
+    """An apply over a limit is no failure of the program: the log has `job_refused` for it, and nothing else."""
+
+    def run() -> None:
+        raise RefusedError("the plan", "it is over a limit", "look at it")
+
+    with capture_logs() as logs:
+        schedule.start([once("apply", run)])
+        until(lambda: record(schedule, "apply").failures == 1)
+        until(lambda: bool(logs))
+    assert [(entry["event"], entry["why"]) for entry in logs] == [("job_refused", "it is over a limit")]
 
 
 def test_a_run_that_comes_too_late_is_missed_not_made_up(schedule: Schedule) -> None:
