@@ -54,12 +54,17 @@ class Servers:
         self._reloaded: dict[str, float] = {}
 
     def reload(
-        self, control: str, timeout: float, orders: Callable[[Channel], Sequence[Command]]
+        self,
+        control: str,
+        timeout: float,
+        orders: Callable[[Channel], Sequence[Command]],
+        after: Callable[[Channel], None] = lambda _: None,
     ) -> Mapping[Command, str]:
         """Have a server read its files again: each command of `orders` once, patiently.
 
-        `orders` may ask the server what it holds. Gives the commands that the server does not know, each with its
-        answer: their module is not loaded, so what they reload is read when the server starts with it.
+        `orders` may ask the server what it holds; `after` is called when all is done. Gives the commands that the
+        server does not know, each with its answer: their module is not loaded, so what they reload is read when the
+        server starts with it.
 
         Raises:
             ServerDown: nobody is there; nothing was told to anyone.
@@ -85,6 +90,7 @@ class Servers:
                         self._patiently(channel, command)
                     except UnknownMethodError as error:
                         unknown[command] = str(error)
+                after(channel)
             finally:
                 self._reloaded[control] = self._monotonic()
         return unknown

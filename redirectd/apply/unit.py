@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from redirectd.apply.control import AnswerError, Channel
 from redirectd.apply.install import Installer, Place
@@ -12,7 +12,7 @@ from redirectd.apply.servers import ServerDown, Servers, judged
 from redirectd.errors import InstallError, PeerError
 from redirectd.plan.plan import digest, understood
 from redirectd.plan.spec import NO_RELOAD, TargetSpec
-from redirectd.plan.target import Command, LiveTarget, Question, Rendered, reads_no_file, token_of
+from redirectd.plan.target import Command, LiveTarget, Question, Rendered, Reply, Stateful, reads_no_file, token_of
 from redirectd.store.target_states import TargetState
 
 
@@ -93,7 +93,7 @@ def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
     unanswered: dict[str, str] = {}
     for control, group in _by_control(items):
         try:
-            unknown = servers.reload(control, _timeout(group), partial(_orders, group))
+            unknown = _reload(control, group, servers)
             verdict.down |= _not_loaded(group, unknown)
         except ServerDown as error:
             verdict.down |= {item.name: str(error.error) for item in group}
@@ -126,7 +126,7 @@ def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer
     old = [_old_of(item, installer) for item in back]
     for control, group in _by_control(old):
         try:
-            unknown = servers.reload(control, _timeout(group), partial(_orders, group))
+            unknown = _reload(control, group, servers)
             not_loaded = _not_loaded(group, unknown)
             for item in group:
                 if item.name in not_loaded:
@@ -200,6 +200,33 @@ def _load(item: Item, target: LiveTarget, channel: Channel) -> Sequence[Command]
             return changes
     listing = target.listing()
     return target.replace(entries, None if listing is None else channel.ask(listing))
+
+
+def _reload(control: str, group: Sequence[Item], servers: Servers) -> Mapping[Command, str]:
+    """Reload a server's files, and bring back what its operator had set at run time."""
+    shown: dict[str, Reply] = {}
+
+    def orders(channel: Channel) -> list[Command]:
+        for item, target in _stateful(group):
+            with suppress(AnswerError):  # nothing to keep where nothing is shown
+                shown[item.name] = channel.ask(target.state())
+        return _orders(group, channel)
+
+    def after(channel: Channel) -> None:
+        for item, target in _stateful(group):
+            if item.name in shown:
+                old, _ = understood(item.spec.target, item.before)
+                new = item.rendered.entries if item.rendered else {}
+                for command in target.restore(shown[item.name], channel.ask(target.state()), old, new):
+                    channel.ask(command)
+
+    return servers.reload(control, _timeout(group), orders, after)
+
+
+def _stateful(items: Iterable[Item]) -> Iterator[tuple[Item, Stateful]]:
+    for item in items:
+        if isinstance(item.spec.target, Stateful):
+            yield item, item.spec.target
 
 
 def _not_loaded(items: Iterable[Item], unknown: Mapping[Command, str]) -> dict[str, str]:

@@ -152,6 +152,14 @@ class Stateful(Protocol):
         """What to ask to see that nothing of the file was lost; what the server holds besides is the operator's."""
         ...
 
+    def state(self) -> Command:
+        """What shows the state before and after a reload."""
+        ...
+
+    def restore(self, shown: Reply, now: Reply, old: Mapping[str, str], new: Mapping[str, str]) -> Sequence[Command]:
+        """The commands that bring back what `shown` had and `now` has not; `old` and `new` are the files' entries."""
+        ...
+
 
 @runtime_checkable
 class Preflighted(Protocol):

@@ -91,6 +91,39 @@ class KamailioDispatcher:
         wanted = _wanted(rendered)
         return (Question(_LIST, lambda reply: _judge(reply, wanted, others=True)),)
 
+    def state(self) -> Command:
+        """Show the list with its states."""
+        return _LIST
+
+    def restore(self, shown: Reply, now: Reply, old: Mapping[str, str], new: Mapping[str, str]) -> Sequence[Command]:
+        """Set the states again that differ; a reload resets them all.
+
+        Of a gateway that moved only "disabled" is kept, since that is the operator's word: whether the new address
+        answers is for Kamailio's own pings to find out. DP can't be set, and becomes DX.
+        """
+        moved = {_place(key, old[key]): _place(key, text) for key, text in new.items() if key in old}
+        held = _states(now)
+        commands = []
+        for place, state in _states(shown).items():
+            after = moved.get(place, place)
+            if after in held and held[after] != state and (after == place or state.startswith("D")):
+                word = "DX" if state == "DP" else state
+                commands.append(Command("dispatcher.set_state", (word.lower(), int(after[0]), after[1])))
+        return commands
+
+
+def _place(key: str, text: str) -> tuple[str, str]:
+    return key.partition("/")[0], text.split(" ", maxsplit=1)[0]
+
+
+def _states(reply: Reply) -> dict[tuple[str, str], str]:
+    """Give set and URI to FLAGS, such as AX."""
+    return {
+        (str(answers.field(record, "ID")), str(answers.field(target, "URI"))): str(answers.field(target, "FLAGS"))
+        for record in answers.records(answers.field(reply, "RECORDS"), "SET")
+        for target in answers.records(answers.field(record, "TARGETS"), "DEST")
+    }
+
 
 def _wanted(rendered: Rendered) -> Counter[tuple[str, str]]:
     return Counter((key.partition("/")[0], text.split(" ")[0]) for key, text in rendered.entries.items())

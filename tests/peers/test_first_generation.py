@@ -130,3 +130,27 @@ def test_bad_dispatcher_line_takes_no_table_away(operator: Operator, start_kamai
     assert "new.test" not in server.htable_file.read_text()
     server.restart()
     assert server.rpc("htable.stats")[0]["name"] == "redir"
+
+
+def test_disabled_gateway_stays_disabled(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """`dispatcher.set_state dx` survives an apply: for a gateway that stays, and for one that moves."""
+    base = "1 sip:127.0.0.21\n1 sip:127.0.0.22\n1 sip:127.0.0.23\n"
+    server = start_kamailio(Script(), dispatcher=base)
+    (server.folder / "base.list").write_text(base, encoding="ascii")
+    operator.configure(DISPATCHER.format(folder=server.folder))
+    operator.run("apply")
+    for gateway in ("sip:127.0.0.21", "sip:127.0.0.22"):
+        server.rpc("dispatcher.set_state", "dx", 1, gateway)
+    moves = operator.folder / "moves.csv"
+    moves.write_text("old_uri,new_uri,kind,state\nsip:127.0.0.22,sip:127.0.0.32,gateway,approved\n", encoding="ascii")
+    operator.run("import", "--approve", str(moves))
+
+    result = operator.json("apply")
+
+    assert [target["outcome"] for target in result["targets"]] == ["verified"]
+    shown = server.rpc("dispatcher.list")["RECORDS"][0]["SET"]["TARGETS"]
+    assert {each["DEST"]["URI"]: each["DEST"]["FLAGS"] for each in shown} == {
+        "sip:127.0.0.21": "DX",
+        "sip:127.0.0.32": "DX",
+        "sip:127.0.0.23": "AX",
+    }
