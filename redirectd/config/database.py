@@ -10,9 +10,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from redirectd.config.model import DEFAULT_URL, Config
-from redirectd.config.secrets import mask_url, read_secret
+from redirectd.config.secrets import read_secret
 from redirectd.errors import ConfigError
-from redirectd.sip.text import printable
+from redirectd.sip.text import mask_url, printable
 
 
 def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from redirectd.errors import ConfigError
-
-_USERINFO = re.compile(r"(://[^:@/\s]*):[^@\s]*@")
-
-
-def mask_url(url: str) -> str:
-    """A URL with its password, if it has one, shown as ***."""
-    return _USERINFO.sub(r"\1:***@", url)
 
 
 def read_secret(name: str, variable: str, file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:

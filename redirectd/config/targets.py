@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from redirectd.config.secrets import mask_url
 from redirectd.config.section import Section
 from redirectd.config.values import Duration, Label, parse_duration
+from redirectd.sip.text import mask_url
 
 _RELOAD = re.compile(
     r"none|kamcmd(:\S+| -s \S+)?|binrpc:unix:/\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)"

@@ -128,3 +128,12 @@ def unfold(text: str) -> str:
             parts.append("\n")
             parts.append(rest)
     return "".join(parts)
+
+
+_USERINFO = re.compile(r"(://[^:@/\s]*):[^@\s]*@")
+_IN_QUERY = re.compile(r"([?&][^=&\s]*passw(?:or)?d=)[^&\s]*", re.IGNORECASE)
+
+
+def mask_url(url: str) -> str:
+    """A URL with its passwords, before the host and in the query, shown as ***."""
+    return _IN_QUERY.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))

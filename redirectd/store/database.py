@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from redirectd import ownership
 from redirectd.errors import ConfigError, StoreError, UsageError
+from redirectd.sip.text import mask_url
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -52,8 +53,8 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """The URL with the password masked, for people and logs."""
-        return self._url.render_as_string(hide_password=True)
+        """The URL with its passwords masked, for people and logs."""
+        return mask_url(self._url.render_as_string(hide_password=True))
 
     @property
     def backend(self) -> str:

@@ -20,6 +20,8 @@ from redirectd.config.values import (
 )
 from redirectd.config.window import parse_window
 from redirectd.errors import ConfigError
+from redirectd.sip.text import mask_url
+from redirectd.store.database import Database
 
 
 @given(st.integers(min_value=0, max_value=10**9))
@@ -121,3 +123,10 @@ def test_system_zone_without_a_name(monkeypatch: pytest.MonkeyPatch, zone: str) 
     with pytest.raises(ConfigError, match=zone) as caught:
         zone_of("")
     assert "[[source]]" in caught.value.what_to_do
+
+
+def test_passwords_in_a_query_are_masked() -> None:
+    """No password of a database URL is shown, wherever in the URL it is."""
+    url = "postgresql+psycopg://u:one@h/db?password=two&host=h2&sslpassword=three"
+    assert mask_url(url) == "postgresql+psycopg://u:***@h/db?password=***&host=h2&sslpassword=***"
+    assert Database(url).shown == "postgresql+psycopg://u:***@h/db?host=h2&password=***&sslpassword=***"
