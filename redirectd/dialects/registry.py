@@ -10,6 +10,7 @@ from redirectd.dialects.asterisk_console import AsteriskConsole
 from redirectd.dialects.asterisk_json import AsteriskJson
 from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
 from redirectd.dialects.asterisk_syslog import AsteriskSyslog
+from redirectd.dialects.family import family_of
 from redirectd.dialects.frame import Dialect, StreamDialect
 from redirectd.dialects.hep import HepFile
 from redirectd.dialects.kamailio_acc import KamailioAcc
@@ -59,11 +60,16 @@ def by_name(name: str) -> Dialect:
 
 
 def detect(head: bytes) -> tuple[Dialect, ...]:
-    """All dialects, those first that recognise an answer in `head`, the most frequent one in front.
+    """The dialects of the family that `head` shows, all where it shows none, the most frequent one in front (R38).
 
     An author's own text is left out where a long `head` holds none: it proves nothing, and looking for it costs.
     """
-    likely = [one for one in ALL if not isinstance(one, KamailioOwnText) or worth_searching(head)]
+    family = family_of(head)
+    likely = [
+        one
+        for one in ALL
+        if (family is None or one.name in family) and (not isinstance(one, KamailioOwnText) or worth_searching(head))
+    ]
     hits = {dialect.name: _recognised(dialect, head) for dialect in likely}
     return tuple(sorted(likely, key=lambda dialect: -hits[dialect.name]))
 
