@@ -29,7 +29,8 @@ pytestmark = pytest.mark.peer("asterisk")
 # Looks an extension up as the operator does, and writes what came back into the log.
 TELL = f"""
 [tell]
-exten => _[+0-9A-Za-z*#.~_].,1,Gosub(redirectd-lookup,s,1(${{EXTEN}}))
+exten => _[+0-9A-Za-z*#.~_].,1,Set(REDIRECTD_USER=${{EXTEN}})
+ same => n,Gosub(redirectd-lookup,s,1(${{EXTEN}}))
  same => n,Log(NOTICE,TOLD ${{EXTEN}} <${{GOSUB_RETVAL}}>)
  same => n,Hangup()
 {LOOK_UP}"""
@@ -242,6 +243,28 @@ def test_dashes_reach_only_their_own_row(start_asterisk: StartAsterisk, loopback
 
     plain, dashed = "sip:plain@new.test", "sip:dash@new.test"
     assert told == {"bob-x": dashed, "bobx": plain, "bob-y": dashed, "boby": ""}
+
+
+def test_a_call_is_looked_up_by_its_own_name_or_not_at_all(
+    start_asterisk: StartAsterisk, loopback_address: str
+) -> None:
+    """R41: a name with dashes or # finds its own row, and what FILTER would make of a name is nobody's."""
+    server = start_asterisk(Setup(TELL, context="tell"))
+    target = AsteriskDialplan()
+    moved = ("annam", "front-desk", "bob-x", "bobx", "*21#", "0#", "u.n_i~x", "alice")
+    routes = [
+        _route(i, f"sip:{user.replace('#', '%23')}@old.test", f"sip:n{i}@new.test") for i, user in enumerate(moved)
+    ]
+    rendered = target.render(routes, None)
+    assert set(rendered.entries) == set(moved)
+    _apply(server, _cli(server), target, rendered)
+
+    others = {"anna-m": "anna-m", "bobx-": "bobx-", "alice(": "alice(", "alice)": "alice)", "alice%23": "alice#"}
+    others |= {"alice!": "alice!", "alice%22": 'alice"', "alice%2C1": "alice,1", "alice)%3A": "alice):"}
+    told = _told(server, loopback_address, [*(user.replace("#", "%23") for user in moved), *others])
+
+    expected = {user: f"sip:n{i}@new.test" for i, user in enumerate(moved)}
+    assert told == expected | dict.fromkeys(others.values(), "")
 
 
 def test_asterisk_keeps_one_row_for_users_apart_in_their_dashes(

@@ -12,24 +12,29 @@ TEMPLATES = Path(__file__).with_name("asterisk_etc")
 AMI_USER = "redirectd"
 AMI_SECRET = "of-the-laboratory"  # good on a loopback port of one test only
 
-# The operator's static part (targets.md): Gosub(redirectd-lookup,s,1(EXTENSION)), the answer is in GOSUB_RETVAL.
+# The operator's static part (targets.md): REDIRECTD_USER, Gosub(redirectd-lookup,s,1), the answer is in GOSUB_RETVAL.
 LOOK_UP = """
 [redirectd-lookup]
-exten => s,1,Set(LOCAL(ctx)=redirectd-map-${MD5(${ARG1}):0:2})
- same => n,GotoIf(${DIALPLAN_EXISTS(${ctx},${ARG1},1)}?${ctx},${ARG1},1)
- same => n,Return()
+exten => s,1,GotoIf($[${FIELDQTY(REDIRECTD_USER,:)} != 1]?none)
+ same => n,Set(LOCAL(user)=${FILTER(-+0-9A-Za-z.~_*#,${REDIRECTD_USER})})
+ same => n,Set(LOCAL(md5)=${MD5(${REDIRECTD_USER})})
+ same => n,GotoIf($["${MD5(${user})}" != "${md5}"]?none)
+ same => n,Set(LOCAL(ctx)=redirectd-map-${md5:0:2})
+ same => n,GotoIf(${DIALPLAN_EXISTS(${ctx},${user},1)}?${ctx},${user},1)
+ same => n(none),Return()
 """
 
 
 def dial_plan(gateway: tuple[str, int], *, context: str = "from-caller") -> str:
     """Return an operator's dialplan: look the extension up, dial the new URI if there is one, else *gateway*.
 
-    What is not in the filter never reaches the lookup as an extension, so a caller cannot name another context.
+    A name that the filter changes is not looked up, so a caller cannot name another context or another user.
     """
     return f"""
 [{context}]
 exten => _[+0-9A-Za-z].,1,NoOp(${{EXTEN}})
- same => n,Gosub(redirectd-lookup,s,1(${{FILTER(+0-9A-Za-z.~_*-,${{EXTEN}})}}))
+ same => n,Set(REDIRECTD_USER=${{EXTEN}})
+ same => n,Gosub(redirectd-lookup,s,1)
  same => n,GotoIf($[${{LEN(${{GOSUB_RETVAL}})}} > 0]?moved)
  same => n,Dial(PJSIP/trunk/sip:${{EXTEN}}@{gateway[0]}:{gateway[1]},10)
  same => n,Hangup()
