@@ -37,15 +37,17 @@ class AutoApprove:
 class Policy:
     """Whom to believe and what to hold (R20, R22, R26 to R29, R36).
 
-    Domains are in lower case without a trailing dot; `*.example.net` stands for every name under it, not for itself.
-    `gateways` are `host` or `host:port` (IPv6 in brackets), lower case. `denied_prefixes` are `+` and digits.
-    `region` is the ISO 3166 code by which national numbers are read, `tel_gateway` the host that `tel:` is sent to.
-    `allow_premium` lets numbers of a premium rate pass without a hold, `allow_foreign` those of another country than
-    the old one. `suspend_failing_after` calls that a target answers with 404, 410 or 604 suspend its remap, None
-    never. One gateway move is proposed where at least `propose_users` users and `propose_percent` of a host moved so.
+    Domains are in lower case without a trailing dot; `*.example.net` stands for every name under it, not for
+    itself. 301s from `never_learn_from` are no moves (R43). `gateways` are `host` or `host:port` (IPv6 in
+    brackets), lower case. `denied_prefixes` are `+` and digits. `region` is the ISO 3166 code by which national
+    numbers are read, `tel_gateway` the host that `tel:` is sent to. `allow_premium` lets numbers of a premium rate
+    pass without a hold, `allow_foreign` those of another country than the old one. `suspend_failing_after` calls
+    that a target answers with 404, 410 or 604 suspend its remap, None never. One gateway move is proposed where at
+    least `propose_users` users and `propose_percent` of a host moved so.
     """
 
     trusted_peers: tuple[Network, ...] = ()
+    never_learn_from: tuple[Network, ...] = ()
     own_domains: frozenset[str] = frozenset()
     gateways: tuple[str, ...] = ()
     allowed_target_networks: tuple[Network, ...] = ()

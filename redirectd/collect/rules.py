@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import IPv6Address, ip_address
 
 from redirectd.collect.answer import UNPAIRED, WEAK, Answer
 from redirectd.collect.policy import Policy
@@ -30,6 +31,8 @@ def judge(answer: Answer, policy: Policy) -> Verdict | None:
         why = URI_CUT if URI_CUT in answer.faults else "the request that was answered is not in the log"
         hint = f"; To was {printable(answer.to_hint, 200)}" if answer.to_hint else ""
         return Refused(answer=answer, rule="R7", reason=f"{why}{hint}")
+    if _is_dip(answer, policy):
+        return _refused(answer, "R43", f"{answer.peer_text} is one of never_learn_from: its 301s are no moves")
     kind = KINDS.get(answer.method)
     if kind is None:
         return _refused(
@@ -62,6 +65,18 @@ def _refuse_old(answer: Answer, old: Uri, policy: Policy) -> Refused | None:
     if (policy.own_domains or policy.gateways) and not _is_ours(old, policy):
         return _refused(answer, "R28", f"{printable(old.host, 100)} is none of the configured own_domains and gateways")
     return None
+
+
+def _is_dip(answer: Answer, policy: Policy) -> bool:
+    """R43: whether the peer answers 301 for one call, as a number-portability or least-cost dip does."""
+    if answer.peer is None or not policy.never_learn_from:
+        return False
+    try:
+        address = ip_address(answer.peer.address)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return any(one in network for one in (address, mapped) if one is not None for network in policy.never_learn_from)
 
 
 def _emergency(old: Uri, policy: Policy) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,17 @@ from redirectd.sip.compare import equal
 from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import MAX_URI, OtherUri, SipUri, TelUri, Uri, param_name, params_text, parse_uri
+from redirectd.sip.uri import (
+    MAX_URI,
+    VISUAL_SEPARATORS,
+    OtherUri,
+    SipUri,
+    TelUri,
+    Uri,
+    param_name,
+    params_text,
+    parse_uri,
+)
 
 if TYPE_CHECKING:
     from redirectd.collect.answer import Answer
@@ -23,6 +33,9 @@ _ROUTING_DATA = ("rn", "npdi", "cic", "tgrp", "trunk-context")
 
 _ESCAPED_IN_USER = str.maketrans({char: f"%{ord(char):02X}" for char in "#:[]"})
 """What may stand raw in a tel: URI, and not in the user part of a SIP URI (RFC 3261, 25.1)."""
+
+_LONGEST_NUMBER = 15
+"""Digits of the longest number (ITU-T E.164)."""
 
 MAX_CANDIDATES = 50
 """More different Contacts than this are not kept; the flag tells how many there were."""
@@ -159,7 +172,7 @@ def _unroutable(uri: Uri, old: SipUri) -> tuple[str, str] | None:
         return "R20", "the target is a tel: number that no tel_gateway takes: none is configured, or it is too long"
     if isinstance(uri, OtherUri):
         return "R20", f"a {printable(uri.scheme, 20)}: target can't be routed"
-    if equal(uri, old) or route_key(uri) == route_key(old):
+    if equal(uri, old):
         return "R17", "the Contact is the old URI itself"
     if reason := volatile(uri):
         return "R11", f"the target is volatile: {reason}"
@@ -167,20 +180,45 @@ def _unroutable(uri: Uri, old: SipUri) -> tuple[str, str] | None:
 
 
 def target_holds(uri: SipUri, old: SipUri) -> dict[str, str]:
-    """R19, R21, and the part of R27 that needs no policy: holds by name, each with its reason."""
+    """R19, R21, and the parts of R27 and R42 that need no policy: holds by name, each with its reason."""
     flags: dict[str, str] = {}
     if old.scheme == "sips" and uri.scheme == "sip":
         flags["downgrade"] = "the old URI is sips and the new one is sip: calls would lose their protection"
+    elif _asks_tls(old) and not _asks_tls(uri):
+        flags["downgrade"] = "the old URI has transport=tls and the new one does not: calls would lose TLS"
     inside = {part.partition("=")[0].lower() for part in (uri.user or "").split(";")[1:]}
     found = [name for name in _ROUTING_DATA if uri.has_param(name) or name in inside]
     if found:
         flags["routing-data"] = f"the target carries {', '.join(found)}: number portability or trunk data"
+    if reasons := list(_suspicions(uri, old)):
+        flags["suspicious"] = "; ".join(reasons)
+    return flags
+
+
+def _asks_tls(uri: SipUri) -> bool:
+    return uri.scheme == "sips" or route_key(uri).transport == "tls"
+
+
+def _suspicions(uri: SipUri, old: SipUri) -> Iterator[str]:
+    """R27 and R42: what is odd about the two URIs themselves, each as a reason."""
     if uri.has_param("maddr"):
-        flags["suspicious"] = "the target's maddr sends calls to another host than the one it shows"
+        yield "the target's maddr sends calls to another host than the one it shows"
+    if old.has_param("maddr"):
+        yield "the old URI has a maddr, which no routing file can match on"
+    if old.user is not None and uri.user is None:
+        yield "a user moved to a URI without a user"
+    number = number_in(uri)
+    if number is not None and len(number) > _LONGEST_NUMBER:
+        yield f"the new number has {len(number)} digits, and E.164 ends at {_LONGEST_NUMBER}"
     for which, checked in (("target", uri), ("old URI", old)):
         if checked.forbidden_escapes:
-            flags["suspicious"] = f"in the {which}, {checked.forbidden_escapes}"
-    return flags
+            yield f"in the {which}, {checked.forbidden_escapes}"
+
+
+def number_in(uri: SipUri) -> str | None:
+    """The digits of a user that is a telephone number, separators and a leading + left out; None for any other."""
+    user = normalize_escapes(uri.user or "").partition(";")[0].translate(VISUAL_SEPARATORS).removeprefix("+")
+    return user if user.isascii() and user.isdigit() else None
 
 
 def _lifetime(contact: Contact, answer: Answer) -> tuple[int | None, str | None]:

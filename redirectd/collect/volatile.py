@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri
 
-_BINDING_PARAMS = ("ob", "rinstance", "alias", "line")
-"""Parameters that phones and registrars put into a registered contact (RFC 5626, Kamailio's nathelper, topoh)."""
+_BINDING_PARAMS = (
+    "ob",  # RFC 5626
+    "gr",  # RFC 5627: a public GRUU, too, names one device and never the user
+    "rinstance",
+    "alias",  # Kamailio's nathelper
+    "line",  # snom, and Kamailio's topoh
+    "pn-provider",  # RFC 8599
+    "pn-prid",
+    "pn-param",
+    "fs_nat",  # FreeSWITCH
+    "fs_path",
+    "thinfo",  # OpenSIPS's topology hiding
+    "did",
+)
+"""Parameters that phones, registrars and proxies put into a registered contact or a mask of one."""
 
-_TOPOS_USERS = ("atpsh-", "btpsh-")
-"""How Kamailio's topos begins the user of a contact it masks."""
+_FLEXISIP_PARAM = "ctrt"
+"""How the name of Flexisip's parameter begins that routes to one contact (`CtRt...`)."""
+
+_MASKED_USERS = {"atpsh-": "Kamailio's topos", "btpsh-": "Kamailio's topos", "T~&R_": "an AudioCodes SBC"}
+"""How the user of a masked contact begins, and who masks so."""
 
 
 def volatile(uri: SipUri) -> str | None:
@@ -16,10 +33,12 @@ def volatile(uri: SipUri) -> str | None:
     for name in _BINDING_PARAMS:
         if uri.has_param(name):
             return f"its parameter '{name}' marks a registered phone's contact or a mask of it"
-    if uri.has_param("gr") and not uri.param("gr"):
-        return "it is a temporary GRUU (RFC 5627)"
-    if uri.user is not None and uri.user.startswith(_TOPOS_USERS):
-        return "its user part is a mask of Kamailio's topos"
+    if any(name.lower().startswith(_FLEXISIP_PARAM) for name, _ in uri.params):
+        return "its parameter 'CtRt...' routes to one contact of Flexisip's registrar"
+    user = normalize_escapes(uri.user or "")
+    for beginning, writer in _MASKED_USERS.items():
+        if user.startswith(beginning):
+            return f"its user part is a mask of {writer}"
     host = uri.host.rstrip(".").lower()
     if host == "invalid" or host.endswith(".invalid"):
         return "its host ends in .invalid: a WebSocket client's contact or a mask (RFC 2606, RFC 7118)"

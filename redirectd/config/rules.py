@@ -34,6 +34,11 @@ class PolicySection(Section):
         description="Addresses and networks whose 301s are believed; a remap seen from others only is `untrusted`.",
         examples=[["192.0.2.0/24"]],
     )
+    never_learn_from: list[Net] = Field(
+        default_factory=list,
+        description="Peers whose 301s are no moves, such as number portability or least-cost dips: counted, no remap.",
+        examples=[["192.0.2.53"]],
+    )
     own_domains: list[Domain] = Field(
         default_factory=list,
         description="Our own domains. Where set, old URIs outside these and the gateways are recorded, not remapped.",
@@ -111,6 +116,7 @@ class PolicySection(Section):
         auto = self.auto_approve
         return Policy(
             trusted_peers=tuple(self.trusted_peers),
+            never_learn_from=tuple(self.never_learn_from),
             own_domains=frozenset(self.own_domains),
             gateways=tuple(self.gateways),
             allowed_target_networks=tuple(self.allowed_target_networks),

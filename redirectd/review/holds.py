@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from redirectd.collect.policy import Network, Policy
-from redirectd.collect.targets import target_holds
+from redirectd.collect.targets import number_in, target_holds
 from redirectd.review.numbers import number_hold
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
@@ -92,7 +92,9 @@ def address_of(peer: str) -> Address | None:
 
 
 def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
-    """R27: why the target looks like somebody steering calls, or None."""
+    """R27 and R42: why the target looks like somebody steering calls, or None."""
+    if number_in(new) in policy.emergency_numbers:
+        return "the new URI is an emergency number"
     host, old_host = route_key(new).host, route_key(old).host
     address = _address(host)
     if address is not None:
