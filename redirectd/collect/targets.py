@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Candidate, Refused
@@ -217,7 +218,7 @@ def _suspicions(uri: SipUri, old: SipUri) -> Iterator[str]:
 
 def number_in(uri: SipUri) -> str | None:
     """The digits of a user that is a telephone number, separators and a leading + left out; None for any other."""
-    user = normalize_escapes(uri.user or "").partition(";")[0].translate(VISUAL_SEPARATORS).removeprefix("+")
+    user = unquote(uri.user or "").partition(";")[0].translate(VISUAL_SEPARATORS).removeprefix("+")
     return user if user.isascii() and user.isdigit() else None
 
 

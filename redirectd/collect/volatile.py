@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from redirectd.sip.text import normalize_escapes
-from redirectd.sip.uri import SipUri
+from urllib.parse import unquote
+
+from redirectd.sip.uri import SipUri, param_name
 
 _BINDING_PARAMS = (
     "ob",  # RFC 5626
@@ -33,9 +34,9 @@ def volatile(uri: SipUri) -> str | None:
     for name in _BINDING_PARAMS:
         if uri.has_param(name):
             return f"its parameter '{name}' marks a registered phone's contact or a mask of it"
-    if any(name.lower().startswith(_FLEXISIP_PARAM) for name, _ in uri.params):
+    if any(param_name(name).startswith(_FLEXISIP_PARAM) for name, _ in uri.params):
         return "its parameter 'CtRt...' routes to one contact of Flexisip's registrar"
-    user = normalize_escapes(uri.user or "")
+    user = unquote(uri.user or "")
     for beginning, writer in _MASKED_USERS.items():
         if user.startswith(beginning):
             return f"its user part is a mask of {writer}"

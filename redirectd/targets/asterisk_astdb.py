@@ -4,7 +4,8 @@ A lookup costs the same at any size, and a change of a thousand entries among a 
 is reloaded. The file holds what is in AstDB, one ``USER URI`` a line, so that a plan can compare and a rollback has
 something to go back to; Asterisk never reads it.
 
-The operator's lookup is one line: ``exten => s,1,Return(${DB(redirectd/${ARG1})})``.
+The operator's lookup reads ``DB(redirectd/USER)`` for the dialled name, or nothing where the name holds characters that
+no entry can hold: see docs/targets.md.
 """
 
 from __future__ import annotations

@@ -72,8 +72,17 @@ def test_r17_the_same_uri_is_refused() -> None:
 
 def test_r42_an_emergency_number_is_suspicious() -> None:
     """R42: a number that moves to an emergency number is held, whatever way it is written."""
-    for text in ("sip:112@gw.test", "sip:+1-12@gw.test", "sip:%3112;phone-context=de@gw.test"):
+    for text in ("sip:112@gw.test", "sip:+1-12@gw.test", "sip:%3112;phone-context=de@gw.test", "sip:%2B112@gw.test"):
         old, new = parse_uri("sip:+4930111@gw.test"), parse_uri(text)
         assert isinstance(old, SipUri)
         assert isinstance(new, SipUri)
         assert suspicion(old, new, Policy()) == "the new URI is an emergency number"
+
+
+@pytest.mark.parametrize("new", ["sip:T~%26R_1@sbc.test", "sip:new@place.test;%43tRt1=udp:a"])
+def test_r11_escapes_hide_no_mask(new: str) -> None:
+    """R11: a mask is one in any spelling of its characters."""
+    found = read(call(response("301 Moved", f"<{new}>"), request("sip:old@gw.test")))
+    (verdict,) = found.batch.verdicts.values()
+    assert isinstance(verdict, Refused)
+    assert verdict.rule == "R11"

@@ -89,15 +89,22 @@ def test_forced_on_a_foreign_log_a_dialect_finds_nothing_false() -> None:
 
 @pytest.mark.parametrize("kind", ["one after the other", "line by line", "gz"])
 def test_several_writers_in_one_file(tmp_path: Path, kind: str) -> None:
-    """R8: two servers that write into one file are read as each alone; their sums are the file's."""
-    first, second = text(ASTERISK), text(KAMAILIO)
-    data = interleaved(first, second) if kind == "line by line" else first + second
+    """R8: two servers that write into one syslog file are read as each alone; their sums are the file's."""
+    blocks, lines = text(ASTERISK), text(KAMAILIO)
+    head = lines.index(b"\n") + 1
+    data = lines[:head] + interleaved(blocks, lines[head:]) if kind == "line by line" else lines + blocks
     path = tmp_path / ("both.log.gz" if kind == "gz" else "both.log")
     path.write_bytes(gzip.compress(data) if kind == "gz" else data)
     expected = json.loads((CORPUS / "expected.json").read_text())
     found = ingested(tmp_path, path)
     assert found.sightings == expected[ASTERISK]["sightings"] + expected[KAMAILIO]["sightings"]
     assert found.session_progress == expected[ASTERISK]["session_progress"] + expected[KAMAILIO]["session_progress"]
+
+
+def test_a_log_of_asterisks_own_is_asterisks_alone() -> None:
+    """R38: lines that look like Kamailio's in it can be text of a message, and are read as nothing else."""
+    alone = batch_of(text(ASTERISK))
+    assert moves(batch_of(text(ASTERISK) + text(KAMAILIO))) == moves(alone)
 
 
 def interleaved(blocks: bytes, lines: bytes) -> bytes:

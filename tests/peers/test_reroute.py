@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
-from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup, dial_plan
+from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP_ASTDB, Setup, dial_plan
 from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
@@ -183,8 +183,7 @@ def test_a_moved_user_is_rerouted_through_astdb(
     moved = f"sip:+4930222@{new.address}:{new.port};user=phone"
     old = answering_side(moved_to(f"<{moved}>"))
     plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
-    look_up = "[redirectd-lookup]\nexten => s,1,Return(${DB(redirectd/${ARG1})})\n"
-    server = start_asterisk(Setup(plan + look_up))
+    server = start_asterisk(Setup(plan + LOOK_UP_ASTDB))
     secret = operator.folder / "ami.secret"
     secret.write_text(AMI_SECRET)
     operator.configure(

@@ -20,7 +20,7 @@ from redirectd.targets.asterisk_dialplan import AsteriskDialplan, shard
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from tests.peers.breakouts import breakouts, list_fates
 from tests.peers.conftest import Answer, StartAsterisk
-from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup, dial_plan
+from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, LOOK_UP_ASTDB, Asterisk, Setup, dial_plan
 from tests.peers.lab.process import wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
 
@@ -34,11 +34,6 @@ exten => _[+0-9A-Za-z*#.~_].,1,Set(REDIRECTD_USER=${{EXTEN}})
  same => n,Log(NOTICE,TOLD ${{EXTEN}} <${{GOSUB_RETVAL}}>)
  same => n,Hangup()
 {LOOK_UP}"""
-
-LOOK_UP_ASTDB = """
-[redirectd-lookup]
-exten => s,1,Return(${DB(redirectd/${ARG1})})
-"""
 
 BROKEN = Path("/tmp/broken")  # what the payloads would create if anything ran them
 

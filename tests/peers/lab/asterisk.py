@@ -25,6 +25,17 @@ exten => s,1,GotoIf($[${FIELDQTY(REDIRECTD_USER,:)} != 1]?none)
 """
 
 
+# The same for AstDB.
+LOOK_UP_ASTDB = """
+[redirectd-lookup]
+exten => s,1,GotoIf($[${FIELDQTY(REDIRECTD_USER,:)} != 1]?none)
+ same => n,Set(LOCAL(user)=${FILTER(-+0-9A-Za-z.~_*#,${REDIRECTD_USER})})
+ same => n,GotoIf($["${MD5(${user})}" != "${MD5(${REDIRECTD_USER})}"]?none)
+ same => n,Return(${DB(redirectd/${user})})
+ same => n(none),Return()
+"""
+
+
 def dial_plan(gateway: tuple[str, int], *, context: str = "from-caller") -> str:
     """Return an operator's dialplan: look the extension up, dial the new URI if there is one, else *gateway*.
 
