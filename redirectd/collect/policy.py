@@ -37,7 +37,7 @@ class AutoApprove:
 class Policy:
     """Whom to believe and what to hold (R20, R22, R26 to R29, R36).
 
-    Domains are in lower case without a trailing dot; `*.example.net` stands for every name under it, not for
+    Domains are in lower case without a trailing dot; `*.example.net` covers every name under it, but not
     itself. 301s from `never_learn_from` are no moves (R43). `gateways` are `host` or `host:port` (IPv6 in
     brackets), lower case. `denied_prefixes` are `+` and digits. `region` is the ISO 3166 code by which national
     numbers are read, `tel_gateway` the host that `tel:` is sent to. `allow_premium` lets numbers of a premium rate

@@ -67,7 +67,7 @@ class Reader:
         observer: Observer | None = None,
         proven: bool = False,
     ) -> None:
-        """`observer` is told what each place was read as; it changes nothing. `proven`: see `Keyed`."""
+        """`observer` receives what each place was read as; it changes nothing. `proven`: see `Keyed`."""
         self.reading = reading
         self.log = log
         self._clock = clock

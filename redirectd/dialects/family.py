@@ -1,4 +1,4 @@
-"""Which family of programs wrote a file, by the head of its first line: text of a SIP message can't stand there (R38).
+"""Which family of programs wrote a file, by the head of its first line: no SIP message's text is there (R38).
 
 A syslog, a journal and JSON lines hold many programs and are of no single family; nor is a file that begins in the
 middle of an entry.

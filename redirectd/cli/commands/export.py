@@ -37,7 +37,7 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
     form: Format = "csv" if shape == "csv" and not as_json else "json"
     now = app.now()
     query = filters.query([State(state) for state in states], now)
-    database = app.database  # opened here: a fault of it is told before anything is printed
+    database = app.database  # opened here: its faults are reported before anything is printed
     for piece in write(_documents(database, query, app.config.rules(), now), form):
         click.echo(piece, nl=False)
 
