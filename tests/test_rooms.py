@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -52,3 +53,17 @@ def test_no_room_reaches_up() -> None:
             path = PACKAGE / room
             for file, rooms in used(path if path.is_dir() else path.with_suffix(".py")).items():
                 assert rooms <= below | {room}, file
+
+
+def test_no_file_and_no_class_is_named_twice() -> None:
+    """A name leads to one place: no two modules and no two classes of the package share theirs."""
+    files = [file for file in PACKAGE.rglob("*.py") if file.stem not in {"__init__", "__main__"}]
+    classes = [
+        node.name for file in files for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)
+    ]
+    assert _twice([file.stem for file in files]) == []
+    assert _twice(classes) == []
+
+
+def _twice(names: list[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)

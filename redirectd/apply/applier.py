@@ -11,7 +11,7 @@ from pathlib import Path
 from redirectd.apply.files import Files
 from redirectd.apply.finish import Finisher
 from redirectd.apply.install import Installer
-from redirectd.apply.journal import Journal
+from redirectd.apply.journal import ApplyJournal
 from redirectd.apply.lock import apply_lock
 from redirectd.apply.repair import Repair
 from redirectd.apply.result import ApplyResult, TargetOutcome, repaired
@@ -19,12 +19,12 @@ from redirectd.apply.servers import OpenChannel, Servers
 from redirectd.apply.transaction import Cause, Order, Transaction
 from redirectd.errors import RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
-from redirectd.plan.plan import SHORT_CHECKSUM, Plan, make_plan, plan_contents
+from redirectd.plan.planning import SHORT_CHECKSUM, Plan, make_plan, plan_contents
 from redirectd.plan.route import EffectiveTable
-from redirectd.plan.spec import Installed, TargetSpec
+from redirectd.plan.target_spec import Installed, TargetSpec
 from redirectd.store.database import Database
-from redirectd.store.generations import Outcome
-from redirectd.store.holds import Hold
+from redirectd.store.generations import GenerationOutcome
+from redirectd.store.rollback_hold import Hold
 
 _FIRST_PAUSE = timedelta(minutes=5)
 _LAST_PAUSE = timedelta(hours=2)
@@ -42,7 +42,7 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ApplyRequest:
     """Who asks for what.
 
     `actor` is the person or service, `cause` what history shows; `force` goes past limits and hand edits;
@@ -77,7 +77,7 @@ class Applier:
         self._limits = limits
         self._lock_path = lock_path
         self._tools = tools
-        self._journal = Journal(database, node)
+        self._journal = ApplyJournal(database, node)
         self._installer = Installer(tools.files)
         servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
         self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
@@ -93,7 +93,7 @@ class Applier:
         specs = self._chosen(only)
         return make_plan(table, specs, self._installed(specs), self._limits)
 
-    def apply(self, read_table: Callable[[], EffectiveTable], request: Request) -> ApplyResult:
+    def apply(self, read_table: Callable[[], EffectiveTable], request: ApplyRequest) -> ApplyResult:
         """Finish what an earlier run left, put back what a server has lost, then install what is approved now.
 
         `read_table` is called under the lock. What happened to the plan stands in the result, its `error` included.
@@ -122,7 +122,7 @@ class Applier:
                 self._journal.put_in_service(carried, self._tools.clock(), everything=request.only is None)
             return result
 
-    def rollback(self, number: int | None, request: Request) -> ApplyResult:
+    def rollback(self, number: int | None, request: ApplyRequest) -> ApplyResult:
         """Reinstall the files of a generation (None: the one before) and hold later applies until resumed.
 
         Raises:
@@ -148,7 +148,7 @@ class Applier:
                 self._journal.out_of_service()
             return result
 
-    def finish(self, request: Request) -> Mapping[str, str]:
+    def finish(self, request: ApplyRequest) -> Mapping[str, str]:
         """Retry only what waits for its server and is due, or was killed; give what still waits, with why.
 
         Raises:
@@ -159,7 +159,7 @@ class Applier:
         with self._locked(request):
             return self._finisher.finish(due_only=True)
 
-    def _locked(self, request: Request) -> AbstractContextManager[None]:
+    def _locked(self, request: ApplyRequest) -> AbstractContextManager[None]:
         return apply_lock(
             self._lock_path,
             f"{request.cause} by {request.actor}",
@@ -190,7 +190,7 @@ class Applier:
             )
         return found
 
-    def _pass_hold(self, request: Request) -> None:
+    def _pass_hold(self, request: ApplyRequest) -> None:
         if request.resume:
             self._journal.clear_hold(request.actor, self._tools.clock())
         hold = self._journal.hold()
@@ -204,7 +204,7 @@ class Applier:
         failures = 0
         recent = self._journal.recent(8)
         for generation in recent:
-            if generation.outcome is not Outcome.ROLLED_BACK or generation.checksum != plan.checksum:
+            if generation.outcome is not GenerationOutcome.ROLLED_BACK or generation.checksum != plan.checksum:
                 break
             failures += 1
         if not failures:
@@ -230,7 +230,7 @@ def _left_alone(chosen: int, specs: Sequence[TargetSpec], contents: Mapping[str,
     return gone | dict.fromkeys(sorted(names - contents.keys()), f"had no file by generation {chosen}")
 
 
-def _refusal(plan: Plan, request: Request) -> RefusedError | None:
+def _refusal(plan: Plan, request: ApplyRequest) -> RefusedError | None:
     if request.checksum is not None and not _names(request.checksum, plan):
         return RefusedError(
             "--plan",
@@ -250,7 +250,7 @@ def _names(checksum: str, plan: Plan) -> bool:
     return len(checksum) >= SHORT_CHECKSUM and plan.checksum.startswith(checksum.lower())
 
 
-def _forced_past(plan: Plan, request: Request) -> tuple[str, ...]:
+def _forced_past(plan: Plan, request: ApplyRequest) -> tuple[str, ...]:
     if not request.force:
         return ()
     edited = (f"{target.name}: {target.hand_edit}" for target in plan.targets if target.hand_edit and target.changed)

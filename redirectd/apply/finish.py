@@ -7,15 +7,15 @@ from contextlib import suppress
 from datetime import datetime
 
 from redirectd.apply.install import Installer
-from redirectd.apply.journal import FileOutcome, Journal
+from redirectd.apply.journal import ApplyJournal, FileOutcome
+from redirectd.apply.outcomes import file_outcomes, states_after, verify_error
 from redirectd.apply.recover import finished, gone_back, interrupted
 from redirectd.apply.servers import Servers
 from redirectd.apply.unit import Item, from_file, prove, put_back
-from redirectd.apply.verdict import file_outcomes, states_after, verify_error
 from redirectd.errors import InstallError
-from redirectd.plan.plan import digest
-from redirectd.plan.spec import TargetSpec
-from redirectd.store.generations import Outcome, Stage
+from redirectd.plan.planning import digest
+from redirectd.plan.target_spec import TargetSpec
+from redirectd.store.generations import GenerationOutcome, Stage
 from redirectd.store.target_states import Phase, TargetState
 
 _GONE = "the target is not configured any more; its file was left as it is"
@@ -27,7 +27,7 @@ class Finisher:
     def __init__(
         self,
         specs: Sequence[TargetSpec],
-        journal: Journal,
+        journal: ApplyJournal,
         installer: Installer,
         servers: Servers,
         clock: Callable[[], datetime],
@@ -61,7 +61,7 @@ class Finisher:
         """Wait no longer for the server of a target that is not configured any more: nobody knows the way to it."""
         for state in self._journal.states().values():
             if state.pending and state.target not in self._specs:
-                files = {state.target: FileOutcome(Outcome.INSTALLED, _GONE)} if state.goes_back else {}
+                files = {state.target: FileOutcome(GenerationOutcome.INSTALLED, _GONE)} if state.goes_back else {}
                 stage = Stage("finish", state.target, "done", _GONE)
                 self._journal.close(state.number, files, [finished(state, now)], [stage], now=now)
 
@@ -81,7 +81,7 @@ class Finisher:
         files: dict[str, FileOutcome] = {}
         outcome = None
         if not found.forward:
-            outcome = Outcome.ROLLED_BACK if found.touched else Outcome.INTERRUPTED
+            outcome = GenerationOutcome.ROLLED_BACK if found.touched else GenerationOutcome.INTERRUPTED
             files = {name: FileOutcome(outcome, "killed while the files were put into place") for name in items}
         word = "all files are in place" if found.forward else "the old files are back"
         stage = Stage("recover", "", "done", f"an earlier run was killed; {word}")

@@ -15,14 +15,14 @@ from pathlib import Path
 from redirectd import ownership
 from redirectd.apply.files import Files
 from redirectd.errors import InstallError
-from redirectd.plan.spec import TargetSpec
+from redirectd.plan.target_spec import TargetSpec
 
 _NEW = ".redirectd-new"
 _OLD = ".redirectd-old"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilePlace:
     """Where a target's file is, links followed, with the names of its two companions in the same directory."""
 
     path: str
@@ -53,10 +53,10 @@ class Installer:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def place(self, path: str) -> Place:
+    def place(self, path: str) -> FilePlace:
         """Find the real file of a target and see that only trusted users can put another in its place."""
         with _told(path):
-            place = Place(self._files.resolve(path))
+            place = FilePlace(self._files.resolve(path))
             directory = self._files.look(place.directory)
             status = self._files.look(place.path)
         if directory is None or not stat.S_ISDIR(directory.st_mode):
@@ -76,14 +76,14 @@ class Installer:
         with _told(path):
             return self._files.read(path)
 
-    def stage(self, place: Place, content: bytes, spec: TargetSpec) -> None:
+    def stage(self, place: FilePlace, content: bytes, spec: TargetSpec) -> None:
         """Write the new file beside the old one, with its owner, mode and attributes, down to the disk."""
         with _told(place.path):
             old = self._files.look(place.path)
             self._files.remove(place.staged)
             self._write(place.staged, place, content, spec, old)
 
-    def back_up(self, place: Place, expected: bytes | None) -> str | None:
+    def back_up(self, place: FilePlace, expected: bytes | None) -> str | None:
         """Give the old file a second name and return it; None where there is no old file.
 
         `expected` is what the plan saw: a file that was changed since is not overwritten.
@@ -97,7 +97,7 @@ class Installer:
         _see_same(place, found, expected)
         return None if expected is None else place.backup
 
-    def back_up_blank(self, place: Place, content: bytes, spec: TargetSpec) -> str:
+    def back_up_blank(self, place: FilePlace, content: bytes, spec: TargetSpec) -> str:
         """Write `content` as the old file of a target that has none, so that going back never takes a table away."""
         with _told(place.path):
             self._files.remove(place.backup)
@@ -107,11 +107,11 @@ class Installer:
         _see_same(place, found, None)
         return place.backup
 
-    def see_unchanged(self, place: Place, expected: bytes | None) -> None:
+    def see_unchanged(self, place: FilePlace, expected: bytes | None) -> None:
         """See that the file is still what the plan saw."""
         _see_same(place, self.read(place.path), expected)
 
-    def swap(self, place: Place, now: int, *, step: bool) -> None:
+    def swap(self, place: FilePlace, now: int, *, step: bool) -> None:
         """Put the staged file into service; with `step`, dated a whole second after the old one."""
         with _told(place.path):
             if step:
@@ -119,12 +119,12 @@ class Installer:
             self._files.rename(place.staged, place.path)
             self._files.sync_directory(place.directory)
 
-    def refresh(self, place: Place, now: int) -> None:
+    def refresh(self, place: FilePlace, now: int) -> None:
         """Date the file a whole second later, so that a server that goes by the date reads it again."""
         with _told(place.path):
             self._date(place.path, place.path, now)
 
-    def restore(self, place: Place, backup: str | None, now: int, *, step: bool) -> None:
+    def restore(self, place: FilePlace, backup: str | None, now: int, *, step: bool) -> None:
         """Put the old file back; without a backup there was none, and the new one goes."""
         with _told(place.path):
             if backup is None:
@@ -135,7 +135,7 @@ class Installer:
                 self._files.rename(backup, place.path)
             self._files.sync_directory(place.directory)
 
-    def tidy(self, place: Place, *, keep_backup: bool = False) -> None:
+    def tidy(self, place: FilePlace, *, keep_backup: bool = False) -> None:
         """Remove what an apply left beside the file."""
         # Looked for first: removing even a missing name fails on a read-only file system.
         with _told(place.path):
@@ -143,7 +143,7 @@ class Installer:
                 if self._files.look(companion) is not None:
                     self._files.remove(companion)
 
-    def _write(self, path: str, place: Place, content: bytes, spec: TargetSpec, old: os.stat_result | None) -> None:
+    def _write(self, path: str, place: FilePlace, content: bytes, spec: TargetSpec, old: os.stat_result | None) -> None:
         """Write a new file with owner, mode and attributes of the `old` one, or those a new one is to have."""
         fd = self._files.create(path)
         try:
@@ -157,14 +157,14 @@ class Installer:
         finally:
             self._files.close(fd)
 
-    def _second_name(self, place: Place) -> None:
+    def _second_name(self, place: FilePlace) -> None:
         try:
             self._files.link(place.path, place.backup)
         except OSError:
             # File systems without hard links, or protected_hardlinks and another owner.
             self._copy(place)
 
-    def _copy(self, place: Place) -> None:
+    def _copy(self, place: FilePlace) -> None:
         content = self._files.read(place.path)
         status = self._files.look(place.path)
         if content is None or status is None:
@@ -184,12 +184,12 @@ class Installer:
         self._files.date(path, now if status is None else max(now, int(status.st_mtime) + 1))
 
 
-def _see_same(place: Place, found: bytes | None, expected: bytes | None) -> None:
+def _see_same(place: FilePlace, found: bytes | None, expected: bytes | None) -> None:
     if found != expected:
         raise InstallError(place.path, "it was changed while redirectd was at work", "plan and apply again")
 
 
-def _owner(spec: TargetSpec, place: Place) -> tuple[int, int]:
+def _owner(spec: TargetSpec, place: FilePlace) -> tuple[int, int]:
     """Give the numbers of a new file's configured owner and group, else the folder's for root, else -1."""
     uid, gid = ownership.of_folder(place.directory)
     try:

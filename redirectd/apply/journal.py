@@ -14,7 +14,7 @@ from redirectd.store.database import Database
 from redirectd.store.generations import (
     Generation,
     GenerationFile,
-    Outcome,
+    GenerationOutcome,
     Stage,
     add_generation,
     close_file,
@@ -24,7 +24,7 @@ from redirectd.store.generations import (
     history,
     standing_number,
 )
-from redirectd.store.holds import Hold, clear_hold, end_hold_of, get_hold, put_hold
+from redirectd.store.rollback_hold import Hold, clear_hold, end_hold_of, get_hold, put_hold
 from redirectd.store.target_states import TargetState, put_target_states, target_states
 
 
@@ -32,11 +32,11 @@ from redirectd.store.target_states import TargetState, put_target_states, target
 class FileOutcome:
     """What became of one file."""
 
-    outcome: Outcome
+    outcome: GenerationOutcome
     error: str = ""
 
 
-class Journal:
+class ApplyJournal:
     """The record of applies on one node. Every method raises StoreError."""
 
     def __init__(self, database: Database, node: str) -> None:
@@ -127,7 +127,7 @@ class Journal:
         files: Mapping[str, FileOutcome],
         states: Iterable[TargetState],
         stages: Sequence[Stage] = (),
-        outcome: Outcome | None = None,
+        outcome: GenerationOutcome | None = None,
         *,
         now: datetime,
     ) -> None:
@@ -141,7 +141,7 @@ class Journal:
             if files:
                 whole = outcome or _whole(file_outcomes(connection, number))
                 close_generation(connection, number, whole, stages)
-                if whole in {Outcome.ROLLED_BACK, Outcome.INTERRUPTED}:
+                if whole in {GenerationOutcome.ROLLED_BACK, GenerationOutcome.INTERRUPTED}:
                     self._end_hold_of(connection, number, now)
             put_target_states(connection, self.node, states)
 
@@ -175,11 +175,11 @@ class Journal:
         detail: Mapping[str, object] | None = None,
     ) -> None:
         told = {"node": self.node} | dict(detail or {})
-        audit.append(connection, audit.Entry(at=now, actor=actor, action=action, reason=reason, detail=told))
+        audit.append(connection, audit.AuditEntry(at=now, actor=actor, action=action, reason=reason, detail=told))
 
 
-def _whole(outcomes: Sequence[Outcome]) -> Outcome:
-    for worst in (Outcome.ROLLED_BACK, Outcome.INSTALLING, Outcome.INSTALLED):
+def _whole(outcomes: Sequence[GenerationOutcome]) -> GenerationOutcome:
+    for worst in (GenerationOutcome.ROLLED_BACK, GenerationOutcome.INSTALLING, GenerationOutcome.INSTALLED):
         if worst in outcomes:
             return worst
-    return Outcome.VERIFIED
+    return GenerationOutcome.VERIFIED

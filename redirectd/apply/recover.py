@@ -17,7 +17,7 @@ _LAST_RETRY = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class InterruptedUnit:
     """An interrupted unit: states to write, targets to put back first; `touched` says if any file was swapped."""
 
     states: tuple[TargetState, ...]
@@ -30,16 +30,16 @@ class Found:
         return not self.put_back and self.touched
 
 
-def interrupted(unit: Mapping[str, TargetState], hashes: Mapping[str, str]) -> Found:
+def interrupted(unit: Mapping[str, TargetState], hashes: Mapping[str, str]) -> InterruptedUnit:
     """Judge the targets of one generation whose installation was killed; `hashes` are of the files now.
 
     All new: go on to the proof. Otherwise back to the old ones, and let the servers read those, since
     nobody knows what they read.
     """
     if all(hashes[name] == state.sha256 for name, state in unit.items()):
-        return Found(tuple(replace(state, phase=Phase.RELOAD) for state in unit.values()))
+        return InterruptedUnit(tuple(replace(state, phase=Phase.RELOAD) for state in unit.values()))
     back = tuple(name for name, state in unit.items() if state.unproven(hashes[name]))
-    return Found(tuple(gone_back(state) for state in unit.values()), back, bool(back))
+    return InterruptedUnit(tuple(gone_back(state) for state in unit.values()), back, bool(back))
 
 
 def gone_back(state: TargetState, *, error: str = "") -> TargetState:

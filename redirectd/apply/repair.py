@@ -7,19 +7,21 @@ from dataclasses import replace
 from datetime import datetime
 
 from redirectd.apply.install import Installer
-from redirectd.apply.journal import Journal
+from redirectd.apply.journal import ApplyJournal
 from redirectd.apply.servers import Servers
 from redirectd.errors import PeerError
-from redirectd.plan.plan import Plan, TargetPlan, digest
-from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.plan.planning import Plan, TargetPlan, digest
 from redirectd.plan.target import SAMPLE, Question, Stateful
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 from redirectd.store.target_states import Phase, TargetState
 
 
 class Repair:
     """Asks the servers for what is installed, and notes what they have lost as still to be reloaded."""
 
-    def __init__(self, journal: Journal, installer: Installer, servers: Servers, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, journal: ApplyJournal, installer: Installer, servers: Servers, clock: Callable[[], datetime]
+    ) -> None:
         self._journal = journal
         self._installer = installer
         self._servers = servers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from redirectd.errors import RedirectdError
-from redirectd.plan.plan import Plan
+from redirectd.plan.planning import Plan
 from redirectd.plan.report import target_json, to_json
 from redirectd.sip.text import printable
 

@@ -8,13 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from redirectd.apply.install import Installer, Place
-from redirectd.apply.journal import FileOutcome, Journal
-from redirectd.apply.recover import gone_back
-from redirectd.apply.result import ApplyResult, TargetOutcome
-from redirectd.apply.servers import Servers
-from redirectd.apply.unit import Item, Verdict, prove, put_back
-from redirectd.apply.verdict import (
+from redirectd.apply.install import FilePlace, Installer
+from redirectd.apply.journal import ApplyJournal, FileOutcome
+from redirectd.apply.outcomes import (
     WITH_THE_OTHERS,
     file_outcomes,
     states_after,
@@ -22,14 +18,18 @@ from redirectd.apply.verdict import (
     verify_error,
     waiting_error,
 )
+from redirectd.apply.recover import gone_back
+from redirectd.apply.result import ApplyResult, TargetOutcome
+from redirectd.apply.servers import Servers
+from redirectd.apply.unit import Item, Verdict, prove, put_back
 from redirectd.errors import InstallError, RedirectdError
-from redirectd.plan.plan import Plan, TargetPlan, digest
+from redirectd.plan.planning import Plan, TargetPlan, digest
 from redirectd.plan.report import to_json
-from redirectd.plan.spec import NO_RELOAD, TargetSpec
 from redirectd.plan.target import Preflighted, TargetError
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 from redirectd.sip.text import printable
-from redirectd.store.generations import Generation, GenerationFile, Outcome, Stage
-from redirectd.store.holds import Hold
+from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, Stage
+from redirectd.store.rollback_hold import Hold
 from redirectd.store.target_states import Phase, TargetState
 
 Cause = Literal["apply", "schedule", "rollback"]
@@ -51,7 +51,7 @@ class _Work:
 
     spec: TargetSpec
     plan: TargetPlan
-    place: Place
+    place: FilePlace
 
 
 class _StageError(Exception):
@@ -67,7 +67,9 @@ class _StageError(Exception):
 class Transaction:
     """Runs one plan; call it under the lock and with nothing left to finish but what waits for a server."""
 
-    def __init__(self, journal: Journal, installer: Installer, servers: Servers, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, journal: ApplyJournal, installer: Installer, servers: Servers, clock: Callable[[], datetime]
+    ) -> None:
         self._journal = journal
         self._installer = installer
         self._servers = servers
@@ -235,8 +237,8 @@ class Transaction:
         """Put back the files that were swapped before one that could not be; no server was told of any."""
         now = self._clock()
         put_back(items, self._installer, int(now.timestamp()))
-        files = {item.name: FileOutcome(Outcome.ROLLED_BACK, WITH_THE_OTHERS) for item in items}
-        files[at.name] = FileOutcome(Outcome.ROLLED_BACK, f"install: {error}")
+        files = {item.name: FileOutcome(GenerationOutcome.ROLLED_BACK, WITH_THE_OTHERS) for item in items}
+        files[at.name] = FileOutcome(GenerationOutcome.ROLLED_BACK, f"install: {error}")
         # A server whose file waited may have come up and read it since; the others know the old one only.
         states = [
             replace(

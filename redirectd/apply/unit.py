@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from redirectd.apply.control import AnswerError, Channel
-from redirectd.apply.install import Installer, Place
+from redirectd.apply.install import FilePlace, Installer
 from redirectd.apply.servers import ServerDown, Servers, judged
 from redirectd.errors import InstallError, PeerError
-from redirectd.plan.plan import digest, understood
-from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.plan.planning import digest, understood
 from redirectd.plan.target import Command, LiveTarget, Question, Rendered, Reply, Stateful, reads_no_file, token_of
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 from redirectd.store.target_states import TargetState
 
 
@@ -24,7 +24,7 @@ class Item:
     """
 
     spec: TargetSpec
-    place: Place
+    place: FilePlace
     state: TargetState
     rendered: Rendered | None
     changed: tuple[str, ...]
@@ -51,7 +51,7 @@ class Verdict:
     unproven: dict[str, str] = field(default_factory=dict)
 
 
-def from_file(spec: TargetSpec, place: Place, state: TargetState, installer: Installer) -> Item:
+def from_file(spec: TargetSpec, place: FilePlace, state: TargetState, installer: Installer) -> Item:
     """Build an item from what is on disk, to prove or finish what an earlier run left."""
     content = installer.read(place.path)
     before = installer.read(state.backup) if state.backup else None

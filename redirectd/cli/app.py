@@ -45,7 +45,7 @@ class App:
 
     def unchecked_database(self) -> Database:
         """The database at whatever revision it is. Raises ConfigError."""
-        from redirectd.config.database import database_url, make_folder
+        from redirectd.config.database_url import database_url, make_folder
         from redirectd.store.database import Database
 
         database = Database(database_url(self.config))

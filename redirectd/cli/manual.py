@@ -19,8 +19,8 @@ from redirectd.cli.main import COMMANDS, cli
 from redirectd.config import reference
 from redirectd.config.model import Config
 from redirectd.config.section import Section
-from redirectd.config.targets import TargetSection
-from redirectd.targets import registry
+from redirectd.config.target_sections import TargetSection
+from redirectd.targets import target_kinds
 
 _MADE = "<!-- Made by 'make docs' from the program itself; edit its help texts, not this file. -->\n\n"
 _COMPLETIONS = {"bash": "redirectd.bash", "zsh": "_redirectd", "fish": "redirectd.fish"}
@@ -152,9 +152,9 @@ def _man_section(heading: str, name: str, section: type[Section]) -> Iterator[st
         yield from (".PP", _roff(" ".join(paragraph.split())))
     yield from _man_keys(section)
     if section is TargetSection:
-        for kind in registry.kinds():
-            yield from (f".SS {_roff(f'Keys of {kind}')}", *_terms(list(registry.accepted_options(kind).items())))
-            if not registry.accepted_options(kind):
+        for kind in target_kinds.kinds():
+            yield from (f".SS {_roff(f'Keys of {kind}')}", *_terms(list(target_kinds.accepted_options(kind).items())))
+            if not target_kinds.accepted_options(kind):
                 yield "None."
     for key, field in section.model_fields.items():
         inner = reference.section_of(field)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from redirectd.cli.app import App
-    from redirectd.plan.plan import Plan
+    from redirectd.plan.planning import Plan
 
 SHOWN = 5
 

@@ -9,7 +9,7 @@ from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
     from redirectd.apply.result import ApplyResult
-    from redirectd.plan.plan import Plan
+    from redirectd.plan.planning import Plan
 
 NO_TARGET = "no target is configured: see [[target]] in the configuration, or run 'redirectd init'"
 

@@ -12,7 +12,7 @@ from redirectd.sip.text import printable
 from redirectd.store.remap import State
 
 if TYPE_CHECKING:
-    from redirectd.store.audit import Entry
+    from redirectd.store.audit import AuditEntry
     from redirectd.store.in_service import Service
     from redirectd.store.remap import Remap
     from redirectd.store.remaps import Evidence
@@ -70,7 +70,7 @@ def show_table(remaps: Sequence[Remap], *, with_state: bool) -> None:
 
 
 def show_one(
-    remap: Remap, evidence: Sequence[Evidence], entries: Sequence[Entry], effects: Sequence[str], now: datetime
+    remap: Remap, evidence: Sequence[Evidence], entries: Sequence[AuditEntry], effects: Sequence[str], now: datetime
 ) -> None:
     """One remap with everything known about it; `effects` tell what it does where it is in service."""
     lines: list[tuple[str, str]] = [
@@ -141,7 +141,7 @@ def service_json(one: Service) -> dict[str, Any]:
     }
 
 
-def entry_json(entry: Entry) -> dict[str, Any]:
+def entry_json(entry: AuditEntry) -> dict[str, Any]:
     """One decision, as `show --json` gives it."""
     return {
         "at": rfc3339(entry.at),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redirectd.collect.answer import WEAK
-from redirectd.collect.loops import Move, Way, ways
-from redirectd.collect.observer import Finding, Outcome
+from redirectd.collect.loops import SeenMove, Way, ways
+from redirectd.collect.observer import Observation, PlaceOutcome
 from redirectd.collect.orphan import orphan
 from redirectd.collect.progress import session_progress
 from redirectd.collect.verdict import Learnt
@@ -30,14 +30,14 @@ REMEMBERED = 65_536
 """Answers whose result can still change; the reader remembers as many."""
 
 Entry = dict[str, Any]
-_SPENT = (Outcome.LEARNT, Outcome.REFUSED, Outcome.UNREADABLE)
+_SPENT = (PlaceOutcome.LEARNT, PlaceOutcome.REFUSED, PlaceOutcome.UNREADABLE)
 
 
 @dataclass(slots=True)
 class _Group:
     """Places that came to the same: the first ones, and how many there are."""
 
-    outcome: Outcome
+    outcome: PlaceOutcome
     status: int
     rule: str
     dialect: str
@@ -66,16 +66,16 @@ class Explanation:
                 continue  # it is quarantined, and told as such
             status = 183 if b"183" in block.window[at : at + 24] else 301
             self.found(
-                Finding(
+                Observation(
                     position=block.base + at,
                     status=status,
                     dialect="",
-                    outcome=Outcome.IGNORED,
+                    outcome=PlaceOutcome.IGNORED,
                     reason="no dialect knows what stands around it, or it carries no Call-ID",
                 )
             )
 
-    def found(self, finding: Finding) -> None:
+    def found(self, finding: Observation) -> None:
         """See `Observer.found`."""
         group = self._group(finding)
         group.count += 1
@@ -119,7 +119,7 @@ class Explanation:
     def ways(self) -> tuple[list[Way], list[Way]]:
         """Redirect loops and chains."""
         return ways(
-            Move(
+            SeenMove(
                 f"{one.kind} {one.old_key}",
                 printable(one.old_uri),
                 f"{one.kind} {one.candidates[0].key}",
@@ -149,7 +149,7 @@ class Explanation:
         ]
         return tuple(told)
 
-    def _group(self, finding: Finding) -> _Group:
+    def _group(self, finding: Observation) -> _Group:
         verdict = finding.verdict
         learnt = verdict if isinstance(verdict, Learnt) else None
         kind = (str(finding.status), finding.outcome.value, finding.rule, finding.dialect)
@@ -170,7 +170,7 @@ class Explanation:
             return
         group.count -= 1
         copies = self._groups.setdefault(
-            ("overtaken", group.dialect, reason), _Group(Outcome.COPY, group.status, "R8", group.dialect)
+            ("overtaken", group.dialect, reason), _Group(PlaceOutcome.COPY, group.status, "R8", group.dialect)
         )
         copies.count += 1
         if entry is not None:
@@ -178,7 +178,7 @@ class Explanation:
             if len(copies.entries) < SHOWN:
                 copies.entries.append(entry | {"read_as": "copy", "rule": "R8", "reason": reason})
 
-    def _entry(self, finding: Finding) -> Entry:
+    def _entry(self, finding: Observation) -> Entry:
         base: Entry = {
             "position": finding.position,
             "line": self._lines.at(finding.position) if self._lines else None,
@@ -192,7 +192,7 @@ class Explanation:
         answer = finding.answer
         return base if answer is None else base | _of_answer(answer) | _of_verdict(finding)
 
-    def _request(self, finding: Finding) -> Entry | None:
+    def _request(self, finding: Observation) -> Entry | None:
         """Where the request stands: in the same line, at an offset, or in an older file."""
         answer = finding.answer
         if answer is None or answer.request_uri is None:
@@ -202,7 +202,7 @@ class Explanation:
         return {"position": at, "line": self._lines.at(at) if self._lines else None, "by": by, "rule": "R6"}
 
 
-_NAMES = {Outcome.UNREADABLE: "unparsed", Outcome.PROGRESS: "session_progress", Outcome.COPY: "copies"}
+_NAMES = {PlaceOutcome.UNREADABLE: "unparsed", PlaceOutcome.PROGRESS: "session_progress", PlaceOutcome.COPY: "copies"}
 _WEAK = {"kamailio-text", "kamailio-acc"}
 _DUMPS = {"kamailio-dump", "kamailio-stderr", "kamailio-json", "kamailio-journal"}
 _UNPAIRED = "answers whose request does not stand within 8 MiB before them: the URI that moved is unknown (R7)"
@@ -220,15 +220,15 @@ def _is_sighting(group: _Group) -> bool:
 
 
 def _name_of(group: _Group) -> str:
-    if group.outcome is Outcome.REFUSED:
+    if group.outcome is PlaceOutcome.REFUSED:
         return "unpaired" if group.rule == "R7" else "refused"
     return _NAMES.get(group.outcome, str(group.outcome.value))
 
 
-def _read_as(finding: Finding) -> str:
+def _read_as(finding: Observation) -> str:
     if isinstance(finding.verdict, Learnt):
         return f"{finding.verdict.kind} remap"
-    if finding.outcome is Outcome.REFUSED and finding.rule == "R7":
+    if finding.outcome is PlaceOutcome.REFUSED and finding.rule == "R7":
         return "unpaired"
     return str(finding.outcome.value)
 
@@ -249,7 +249,7 @@ def _of_answer(answer: Answer) -> Entry:
     return found
 
 
-def _of_verdict(finding: Finding) -> Entry:
+def _of_verdict(finding: Observation) -> Entry:
     learnt = finding.verdict
     if not isinstance(learnt, Learnt):
         return {}

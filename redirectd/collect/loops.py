@@ -13,7 +13,7 @@ MAX_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class SeenMove:
     """Calls that were told that `old` has moved to `new`; the keys say which URIs are the same place."""
 
     old_key: str
@@ -31,9 +31,9 @@ class Way:
     calls: tuple[int, ...]
 
 
-def ways(moves: Iterable[Move]) -> tuple[list[Way], list[Way]]:
+def ways(moves: Iterable[SeenMove]) -> tuple[list[Way], list[Way]]:
     """Loops and chains, by each URI's most frequent target. Linear in the number of moves."""
-    step: dict[str, Move] = {}
+    step: dict[str, SeenMove] = {}
     for move in moves:
         known = step.get(move.old_key)
         if known is None or move.calls > known.calls:
@@ -49,7 +49,7 @@ def ways(moves: Iterable[Move]) -> tuple[list[Way], list[Way]]:
     return loops, chains
 
 
-def _loops(step: dict[str, Move]) -> tuple[list[Way], set[str]]:
+def _loops(step: dict[str, SeenMove]) -> tuple[list[Way], set[str]]:
     loops: list[Way] = []
     looping: set[str] = set()
     done: set[str] = set()
@@ -69,15 +69,15 @@ def _loops(step: dict[str, Move]) -> tuple[list[Way], set[str]]:
     return loops, looping
 
 
-def _chain(key: str, step: dict[str, Move], looping: set[str]) -> list[Move]:
-    chain: list[Move] = []
+def _chain(key: str, step: dict[str, SeenMove], looping: set[str]) -> list[SeenMove]:
+    chain: list[SeenMove] = []
     while key in step and key not in looping and len(chain) < MAX_HOPS:
         chain.append(step[key])
         key = step[key].new_key
     return chain
 
 
-def _way(moves: list[Move], *, closed: bool) -> Way:
+def _way(moves: list[SeenMove], *, closed: bool) -> Way:
     uris = [move.old for move in moves]
     if not closed:
         uris.append(moves[-1].new)

@@ -22,7 +22,7 @@ MAX_QUARANTINE = 65_536
 _STATUS = re.compile(rb"SIP/2\.0 (301|183)")
 
 
-class Outcome(Enum):
+class PlaceOutcome(Enum):
     """What one place came to."""
 
     LEARNT = "learnt"
@@ -35,7 +35,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Observation:
     """One place: its offset in the log, the rule that decided and why.
 
     `answer` is None where none could be read. `asked_at` is the offset of the request, `paired` whether one was found
@@ -45,7 +45,7 @@ class Finding:
     position: int
     status: int
     dialect: str
-    outcome: Outcome
+    outcome: PlaceOutcome
     rule: str = ""
     reason: str = ""
     answer: Answer | None = None
@@ -61,7 +61,7 @@ class Observer(Protocol):
         """A stretch of the log from offset `begin` on, before what was found in it."""
         ...
 
-    def found(self, finding: Finding) -> None:
+    def found(self, finding: Observation) -> None:
         """What became of one place, in the order in which they are dealt with."""
         ...
 
@@ -116,15 +116,15 @@ class Teller:
     def verdict(self, spot: Spot, verdict: Verdict) -> None:
         """What the rules made of an answer."""
         if isinstance(verdict, Learnt):
-            self.told(spot, Outcome.LEARNT, "R1", "", verdict.answer, verdict)
+            self.told(spot, PlaceOutcome.LEARNT, "R1", "", verdict.answer, verdict)
         else:
-            outcome = Outcome.UNREADABLE if verdict.unparsed else Outcome.REFUSED
+            outcome = PlaceOutcome.UNREADABLE if verdict.unparsed else PlaceOutcome.REFUSED
             self.told(spot, outcome, verdict.rule, verdict.reason, verdict.answer, verdict)
 
     def told(
         self,
         spot: Spot,
-        outcome: Outcome,
+        outcome: PlaceOutcome,
         rule: str,
         reason: str,
         answer: Answer | None = None,
@@ -137,7 +137,7 @@ class Teller:
         if status is None:
             return  # the searched text stood in a message by chance
         self._observer.found(
-            Finding(
+            Observation(
                 position=spot.position,
                 status=status,
                 dialect=spot.told.dialect,

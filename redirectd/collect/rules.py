@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 
 from redirectd.collect.answer import UNPAIRED, WEAK, Answer
 from redirectd.collect.policy import Policy
-from redirectd.collect.targets import Targets, place_of, read_targets
+from redirectd.collect.usable_contacts import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.collect.volatile import volatile
 from redirectd.dialects.frame import URI_CUT

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from redirectd.config.lines import Place, line_of, show_place
 from redirectd.config.model import Config
-from redirectd.config.rawchecks import Fault, misspelt, raw_faults
+from redirectd.config.rawchecks import ConfigFault, misspelt, raw_faults
 from redirectd.config.section import Section
+from redirectd.config.toml_lines import Place, line_of, show_place
 from redirectd.errors import ConfigError
 
 DEFAULT_FILES = (Path("/etc/redirectd/redirectd.toml"), Path("redirectd.toml"))
@@ -74,7 +74,7 @@ def _syntax_error(error: tomllib.TOMLDecodeError, file: Path) -> ConfigError:
     )
 
 
-def _config_error(faults: list[Fault], text: str, file: Path) -> ConfigError:
+def _config_error(faults: list[ConfigFault], text: str, file: Path) -> ConfigError:
     placed = []
     for fault in faults:
         line = line_of(text, fault.place)
@@ -87,11 +87,11 @@ def _config_error(faults: list[Fault], text: str, file: Path) -> ConfigError:
     return ConfigError(str(file), f"{len(errors)} faults", "mend each of them", errors)
 
 
-def _field_faults(error: ValidationError) -> Iterator[Fault]:
+def _field_faults(error: ValidationError) -> Iterator[ConfigFault]:
     for item in error.errors(include_url=False):
         place: Place = item["loc"]
         why, what_to_do = _words(item["type"], item["msg"], place, item.get("ctx") or {})
-        yield Fault(place, why, what_to_do)
+        yield ConfigFault(place, why, what_to_do)
 
 
 def _words(kind: str, message: str, place: Place, context: dict[str, Any]) -> tuple[str, str]:

@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import Field, PrivateAttr
 
 from redirectd.collect.policy import Policy
-from redirectd.config.rules import PolicySection
+from redirectd.config.policy_section import PolicySection
 from redirectd.config.section import Section
-from redirectd.config.sources import SourceSection
-from redirectd.config.targets import TargetSection
+from redirectd.config.source_sections import SourceSection
+from redirectd.config.target_sections import TargetSection
 from redirectd.config.values import Cron, Duration, Label, Listen, Quiet, Zone, parse_duration
 from redirectd.plan.limits import Limits
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from redirectd.config.lines import Place
-from redirectd.config.targets import TargetSection
+from redirectd.config.target_sections import TargetSection
+from redirectd.config.toml_lines import Place
 from redirectd.errors import ConfigError
 
 _NEEDED_BY_KIND = {"file": "path", "hep": "listen"}
@@ -24,7 +24,7 @@ _KIND_OF_KEY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigFault:
     """One fault: where in the file's values, why, and what to do."""
 
     place: Place
@@ -41,7 +41,7 @@ def misspelt(key: str, known: Collection[str]) -> str:
     return f"{hint}known here: {', '.join(sorted(known))}"
 
 
-def raw_faults(data: Mapping[str, object]) -> Iterator[Fault]:
+def raw_faults(data: Mapping[str, object]) -> Iterator[ConfigFault]:
     """All faults of the file's values that concern more than one key."""
     sources, targets = _tables(data, "source"), _tables(data, "target")
     yield from _twice("source", "name", sources, "give each source a name of its own")
@@ -60,50 +60,56 @@ def _tables(data: Mapping[str, object], name: str) -> list[tuple[int, Mapping[st
     return [(index, table) for index, table in enumerate(tables) if isinstance(table, dict)]
 
 
-def _twice(name: str, key: str, tables: list[tuple[int, Mapping[str, object]]], what_to_do: str) -> Iterator[Fault]:
+def _twice(
+    name: str, key: str, tables: list[tuple[int, Mapping[str, object]]], what_to_do: str
+) -> Iterator[ConfigFault]:
     counts = Counter(table[key] for _, table in tables if isinstance(table.get(key), str))
     for index, table in tables:
         value = table.get(key)
         if isinstance(value, str) and counts[value] > 1:
-            yield Fault((name, index, key), f'{counts[value]} {name}s have the {key} "{value}"', what_to_do)
+            yield ConfigFault((name, index, key), f'{counts[value]} {name}s have the {key} "{value}"', what_to_do)
 
 
-def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[Fault]:
+def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[ConfigFault]:
     kind = source.get("kind", "file")
     if kind not in {"file", "journal", "hep"}:
         return  # told as a fault of that key
     need = _NEEDED_BY_KIND.get(str(kind))
     if need is not None and need not in source:
-        yield Fault((*place, need), f'a source of the kind "{kind}" needs this key, and it is not there', f"add {need}")
+        yield ConfigFault(
+            (*place, need), f'a source of the kind "{kind}" needs this key, and it is not there', f"add {need}"
+        )
     if kind == "journal" and not source.get("units") and not source.get("matches"):
-        yield Fault(
+        yield ConfigFault(
             (*place, "units"),
             'a source of the kind "journal" needs units or matches, and neither is there',
             'name what to read, such as units = ["kamailio.service"]',
         )
     for key, owner in _KIND_OF_KEY.items():
         if key in source and owner != kind:
-            yield Fault(
+            yield ConfigFault(
                 (*place, key),
                 f'only a source of the kind "{owner}" takes this key, this one is of the kind "{kind}"',
                 f'remove it, or write kind = "{owner}"',
             )
 
 
-def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Fault]:
-    from redirectd.targets import registry  # most commands need no target
+def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[ConfigFault]:
+    from redirectd.targets import target_kinds  # most commands need no target
 
     kind = target.get("kind")
     if not isinstance(kind, str):
         return  # told as a fault of that key
     try:
-        options = registry.accepted_options(kind)
+        options = target_kinds.accepted_options(kind)
     except KeyError:
-        yield Fault((*place, "kind"), f'there is no target of the kind "{kind}"', misspelt(kind, registry.kinds()))
+        yield ConfigFault(
+            (*place, "kind"), f'there is no target of the kind "{kind}"', misspelt(kind, target_kinds.kinds())
+        )
         return
     common = set(TargetSection.model_fields) - ({"base"} - set(options))
     for key in target.keys() - common - set(options):
-        yield Fault(
+        yield ConfigFault(
             (*place, key), f'a target of the kind "{kind}" takes no such key', misspelt(key, common | set(options))
         )
     yield from _option_faults(place, kind, target, options)
@@ -111,17 +117,17 @@ def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Fault
 
 def _option_faults(
     place: Place, kind: str, target: Mapping[str, object], options: Mapping[str, str]
-) -> Iterator[Fault]:
+) -> Iterator[ConfigFault]:
     """What the kind itself says to its own keys."""
     from redirectd.plan.target import TargetOptions
-    from redirectd.targets import registry
+    from redirectd.targets import target_kinds
 
     known = {key: target[key] for key in options if key in target}
     match = target.get("match", "request-uri")
     try:
-        registry.build(kind, TargetOptions("", match if isinstance(match, str) else "request-uri", known))
+        target_kinds.build(kind, TargetOptions("", match if isinstance(match, str) else "request-uri", known))
     except ConfigError as error:
         for fault in error.faults or (error,):
             key = fault.where.rpartition(", ")[2]
             inner = (*place, key) if key in {*options, "match"} else place
-            yield Fault(inner, fault.why, fault.what_to_do)
+            yield ConfigFault(inner, fault.why, fault.what_to_do)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from redirectd.config.model import Config
-from redirectd.config.sources import SourceSection
+from redirectd.config.source_sections import SourceSection
 
 DEFAULT = Path("/etc/redirectd/record.key")
 """The installation's own key, as `redirectd init` makes it."""

@@ -16,9 +16,9 @@ from pydantic_core import PydanticUndefined
 
 from redirectd.config.model import Config
 from redirectd.config.section import Section
-from redirectd.config.targets import TargetSection
+from redirectd.config.target_sections import TargetSection
 from redirectd.config.values import show_duration
-from redirectd.targets import registry
+from redirectd.targets import target_kinds
 
 
 class _Absent(Enum):
@@ -125,8 +125,8 @@ def _reference_section(name: str, field: FieldInfo) -> Iterator[str]:
 
 def _kinds() -> Iterator[str]:
     yield from ("", "Keys of single kinds:", "")
-    for kind in registry.kinds():
-        own = registry.accepted_options(kind)
+    for kind in target_kinds.kinds():
+        own = target_kinds.accepted_options(kind)
         yield f"- `{kind}`: {'; '.join(f'`{key}`, {text}' for key, text in own.items()) or 'none'}."
 
 

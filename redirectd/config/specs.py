@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from redirectd.config.model import Config
 from redirectd.config.secrets import read_secret
-from redirectd.config.targets import TargetSection
+from redirectd.config.target_sections import TargetSection
 from redirectd.errors import ConfigError
-from redirectd.plan.spec import TargetSpec
 from redirectd.plan.target import TargetOptions
-from redirectd.targets import registry
+from redirectd.plan.target_spec import TargetSpec
+from redirectd.targets import target_kinds
 
 
 def target_specs(config: Config) -> tuple[TargetSpec, ...]:
@@ -39,12 +39,12 @@ def _same_file(spec: TargetSpec, why: str) -> ConfigError:
 def _spec(config: Config, target: TargetSection) -> TargetSpec:
     base = None if target.base is None else str(config.resolve(target.base))
     extra = dict(target.options)
-    if base is not None and "base" in registry.accepted_options(target.kind):
+    if base is not None and "base" in target_kinds.accepted_options(target.kind):
         extra["base"] = base
     return TargetSpec(
         name=target.name,
         path=str(config.resolve(target.path)),
-        target=registry.build(target.kind, TargetOptions(target.name, target.match, extra)),
+        target=target_kinds.build(target.kind, TargetOptions(target.name, target.match, extra)),
         base=base,
         control=target.reload,
         timeout=target.timeout.total_seconds(),

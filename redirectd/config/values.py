@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, PlainSerializer
 
 from redirectd.collect.policy import Network
+from redirectd.config.apply_window import Window, parse_window
 from redirectd.config.cron import parse_crontab
-from redirectd.config.window import Window, parse_window
 from redirectd.errors import ConfigError
 from redirectd.sip.host import canonical_host, host_fault, ip_address
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from redirectd.dialects.entry_buffer import ENTRY_BUFFER, full_buffer
-from redirectd.dialects.envelope import Entry
+from redirectd.dialects.envelope import LogEntry
 from redirectd.dialects.extent import Extent, find_message, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.window import REACH, Window
@@ -149,7 +149,7 @@ def _printed_end(text: Window, extent: Extent, limit: int) -> Span | None:
     return None
 
 
-def read_chan_sip(entry: Entry, dialect: str) -> Frame | None:
+def read_chan_sip(entry: LogEntry, dialect: str) -> Frame | None:
     """The message of a block that stands whole in one log entry (JSON, escaped syslog); see `read_block`."""
     mark = MARK.search(entry.text)
     header = read_chan_header(entry.text, mark.start()) if mark else None

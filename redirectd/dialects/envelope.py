@@ -67,7 +67,7 @@ class Wrapping(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LogEntry:
     """One log entry of one line: bounds of the line in the window, and its text unwrapped.
 
     `text` of a plain or octal line is the whole line, head included; of a JSON line the message field.
@@ -87,7 +87,7 @@ class Entry:
     torn: bool = False
 
 
-def entry_at(window: Window, at: int, *, final: bool) -> Entry:
+def entry_at(window: Window, at: int, *, final: bool) -> LogEntry:
     """The one-line entry that holds position `at`."""
     line = _object(window, line_at(window, at), at)
     torn = not final and runs_out(window, line, at)
@@ -98,7 +98,7 @@ def entry_at(window: Window, at: int, *, final: bool) -> Entry:
     head = line_head(text)
     escaped = b"#01" in text and not (text.endswith(b"\r") and _stands_raw(window, line, text))
     octal = escaped or (head.syslog and _LETTERED_LINE_END in text)
-    return Entry(
+    return LogEntry(
         start=line.start,
         end=line.end,
         raw=raw,
@@ -126,7 +126,7 @@ def _object(window: Window, line: Line, at: int) -> Line:
     return Line(start, end or line.end, ended=line.ended or end > 0)
 
 
-def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> Entry:
+def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> LogEntry:
     stamp = _STAMP.search(raw)
     match = _TEXT.search(raw)
     wrapping, whole = Wrapping.JSON, True
@@ -139,7 +139,7 @@ def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> En
         text = undo_json(_string_around(raw, at))
     if b"\n" not in text:
         text = undo_syslog(text)
-    return Entry(
+    return LogEntry(
         start=start,
         end=start + len(raw),
         raw=raw,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redirectd.dialects.envelope import Entry, Writer
+from redirectd.dialects.envelope import LogEntry, Writer
 from redirectd.dialects.extent import carve, find_message
 from redirectd.dialects.frame import Frame
 from redirectd.dialects.kamailio_text import told_of
@@ -10,7 +10,7 @@ from redirectd.dialects.kamailio_text import told_of
 ASTERISK_MARK = b"<--- "
 
 
-def may_hold_dump(entry: Entry) -> bool:
+def may_hold_dump(entry: LogEntry) -> bool:
     """Whether an entry whose end is not seen yet can turn out to be a dump."""
     if entry.wrapping.is_json:
         return True
@@ -18,7 +18,7 @@ def may_hold_dump(entry: Entry) -> bool:
     return start >= 0 and ASTERISK_MARK not in entry.text[:start]
 
 
-def read_dump(entry: Entry, dialect: str) -> Frame | None:
+def read_dump(entry: LogEntry, dialect: str) -> Frame | None:
     """The message of the entry, with the peer where the author's text before it names one."""
     text = entry.text
     start = find_message(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from redirectd.dialects.envelope import Entry, Wrapping, Writer, entry_at
+from redirectd.dialects.envelope import LogEntry, Wrapping, Writer, entry_at
 from redirectd.dialects.extent import find_message
 from redirectd.dialects.frame import Framed, Incomplete, Peer, Record, Unreadable
 from redirectd.dialects.kamailio_record import MARK
@@ -65,7 +65,7 @@ class KamailioOwnText:
         return text
 
 
-def _words(entry: Entry) -> bytes | None:
+def _words(entry: LogEntry) -> bytes | None:
     """The author's words: what follows a log head that stands at the line's start; None for any other line."""
     text = entry.text
     if entry.wrapping is Wrapping.JSON and entry.writer is Writer.KAMAILIO:
@@ -81,7 +81,7 @@ def _words(entry: Entry) -> bytes | None:
     return text[mark + len(_SCRIPT) :]
 
 
-def _read(entry: Entry, words: bytes, own: bytes, dialect: str) -> Record | Unreadable | None:
+def _read(entry: LogEntry, words: bytes, own: bytes, dialect: str) -> Record | Unreadable | None:
     calls = set(_CALL_ID.findall(words))
     if not calls:
         return None
@@ -105,7 +105,7 @@ def _read(entry: Entry, words: bytes, own: bytes, dialect: str) -> Record | Unre
     )
 
 
-def _ends_early(entry: Entry) -> bool:
+def _ends_early(entry: LogEntry) -> bool:
     """Whether the line was cut, as far as it shows: its string or the line itself does not end."""
     return entry.cut or not (entry.wrapping.is_json or entry.raw.endswith(b"\n"))
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
-from redirectd.dialects.envelope import Entry, entry_at
+from redirectd.dialects.envelope import LogEntry, entry_at
 from redirectd.dialects.frame import (
     URI_CUT,
     Authenticity,
@@ -92,7 +92,7 @@ class KamailioRecord:
                 return _read(entry, own.proven, self.name, Authenticity.PROVEN, end=end, forged=forged)
         return self._unkeyed(entry, text)
 
-    def _unkeyed(self, entry: Entry, text: bytes) -> Framed:
+    def _unkeyed(self, entry: LogEntry, text: bytes) -> Framed:
         """A record that no proof speaks for: the only one of its entry, at its own place."""
         marks = [match.end() for match in _VERSION.finditer(text)]
         if not marks:
@@ -163,7 +163,7 @@ def _stands_alone(lead: bytes) -> bool:
 
 
 def _read(
-    entry: Entry,
+    entry: LogEntry,
     body: bytes,
     dialect: str,
     authenticity: Authenticity,

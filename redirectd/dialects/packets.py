@@ -18,7 +18,7 @@ _DATAGRAMS_HELD, _LARGEST = 256, 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class TransportSegment:
     """What a UDP datagram or TCP segment carries. `sequence` and `flags` are TCP's."""
 
     protocol: int
@@ -60,13 +60,13 @@ def _by_type(data: bytes, at: int) -> bytes:
     return data[at + 2 :] if kind in _IP_TYPES else b""
 
 
-class Reader:
+class PacketReader:
     """Reads IP packets one after another; holds fragments of a bounded number of datagrams."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[bytes, int], _Pieces] = {}
 
-    def segment(self, packet: bytes) -> Segment | None:
+    def segment(self, packet: bytes) -> TransportSegment | None:
         """The UDP or TCP payload of an IP packet, once all fragments of it are there; None for anything else."""
         version = packet[0] >> 4 if packet else 0
         if version == 4 and len(packet) >= 20:
@@ -75,7 +75,7 @@ class Reader:
             return self._ipv6(packet)
         return None
 
-    def _ipv4(self, packet: bytes) -> Segment | None:
+    def _ipv4(self, packet: bytes) -> TransportSegment | None:
         header = (packet[0] & 15) * 4
         total = int.from_bytes(packet[2:4], "big") or len(packet)  # 0: the network card divides it
         data = packet[header:total]
@@ -89,7 +89,7 @@ class Reader:
             data = whole
         return _transport(protocol, packet[12:16], packet[16:20], data)
 
-    def _ipv6(self, packet: bytes) -> Segment | None:
+    def _ipv6(self, packet: bytes) -> TransportSegment | None:
         following, data = packet[6], packet[40 : 40 + int.from_bytes(packet[4:6], "big")]
         source, target = packet[8:24], packet[24:40]
         while following in _SKIPPED_HEADERS and len(data) >= 8:
@@ -118,16 +118,16 @@ class Reader:
         return whole
 
 
-def _transport(protocol: int, source: bytes, target: bytes, data: bytes) -> Segment | None:
+def _transport(protocol: int, source: bytes, target: bytes, data: bytes) -> TransportSegment | None:
     if protocol not in {UDP, TCP} or len(data) < (8 if protocol == UDP else 20):
         return None
     ports = unpack_from(">HH", data)
     ends = (_address(source), ports[0]), (_address(target), ports[1])
     if protocol == UDP:
         size = int.from_bytes(data[4:6], "big") or len(data)
-        return Segment(UDP, *ends, data[8:size])
+        return TransportSegment(UDP, *ends, data[8:size])
     begin = (data[12] >> 4) * 4
-    return Segment(TCP, *ends, data[begin:], int.from_bytes(data[4:8], "big"), data[13])
+    return TransportSegment(TCP, *ends, data[begin:], int.from_bytes(data[4:8], "big"), data[13])
 
 
 @lru_cache(maxsize=4096)  # a capture's packets are between a few

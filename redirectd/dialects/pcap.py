@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from redirectd.dialects.extent import find_message
 from redirectd.dialects.frame import Frame, Framed, Peer
-from redirectd.dialects.packets import UDP, Reader, Segment, ip_packet
+from redirectd.dialects.packets import UDP, PacketReader, TransportSegment, ip_packet
 from redirectd.dialects.pcapfile import Packet, is_capture, packets
 from redirectd.dialects.tcp import Streams
 from redirectd.dialects.window import Window
@@ -33,7 +33,7 @@ class Pcap:
 
     def messages(self, chunks: Iterable[bytes]) -> Iterator[Frame]:
         """See `StreamDialect.messages`. A message of several packets has the bounds of the one that completed it."""
-        reader, streams = Reader(), Streams()
+        reader, streams = PacketReader(), Streams()
         for packet in packets(chunks):
             segment = reader.segment(ip_packet(packet.link, packet.data))
             if segment is None:
@@ -41,7 +41,7 @@ class Pcap:
             for payload in _payloads(segment, streams):
                 yield self._frame(packet, segment, payload)
 
-    def _frame(self, packet: Packet, segment: Segment, payload: bytes) -> Frame:
+    def _frame(self, packet: Packet, segment: TransportSegment, payload: bytes) -> Frame:
         transport = "udp" if segment.protocol == UDP else "tcp"
         return Frame(
             start=packet.start,
@@ -55,7 +55,7 @@ class Pcap:
         )
 
 
-def _payloads(segment: Segment, streams: Streams) -> list[bytes]:
+def _payloads(segment: TransportSegment, streams: Streams) -> list[bytes]:
     if segment.protocol != UDP:
         return streams.add(segment)
     first_line = segment.payload.find(b"\n") + 1

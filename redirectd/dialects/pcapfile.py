@@ -34,7 +34,7 @@ class Packet:
 
 
 @dataclass(slots=True)
-class _Section:
+class _PcapSection:
     order: str = "<"
     interfaces: list[tuple[int, int]] = field(default_factory=list)
 
@@ -97,12 +97,12 @@ def _classic(source: _Bytes, order: str, fractions: int) -> Generator[Packet]:
 
 
 def _pcapng(source: _Bytes) -> Generator[Packet]:
-    section, start, kind = _Section(), 0, _SECTION
+    section, start, kind = _PcapSection(), 0, _SECTION
     while True:
         length_field = source.take(4)
         if kind == _SECTION:
             order_mark = source.take(4)
-            section = _Section("<" if order_mark == b"\x4d\x3c\x2b\x1a" else ">")
+            section = _PcapSection("<" if order_mark == b"\x4d\x3c\x2b\x1a" else ">")
         if len(length_field) < 4:
             return
         (length,) = Struct(section.order + "I").unpack(length_field)
@@ -117,7 +117,7 @@ def _pcapng(source: _Bytes) -> Generator[Packet]:
         start, kind = source.offset, source.take(4)
 
 
-def _block(section: _Section, kind: bytes, body: bytes, bounds: tuple[int, int]) -> Generator[Packet]:
+def _block(section: _PcapSection, kind: bytes, body: bytes, bounds: tuple[int, int]) -> Generator[Packet]:
     number = int.from_bytes(kind, "little" if section.order == "<" else "big")
     if number == _INTERFACE and len(body) >= 8:
         (link,) = Struct(section.order + "H").unpack(body[:2])

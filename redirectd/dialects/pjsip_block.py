@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from redirectd.dialects.envelope import Entry, Writer
+from redirectd.dialects.envelope import LogEntry, Writer
 from redirectd.dialects.extent import carve, find_message
 from redirectd.dialects.frame import Direction, Frame, Peer
 from redirectd.dialects.pjsip_packet import message_ends
@@ -49,7 +49,7 @@ def read_header(text: Window, at: int) -> BlockHeader | None:
     )
 
 
-def read_block(entry: Entry, dialect: str) -> Frame | None:
+def read_block(entry: LogEntry, dialect: str) -> Frame | None:
     """The message of a block that stands whole in one log entry (JSON, escaped syslog).
 
     A header behind a start line is text within a message that another program dumped.

@@ -14,7 +14,7 @@ _RECORD = re.compile(rb"REDIRECTD (v=2 [!-~ ]*?) mac=([0-9a-f]{40}) end=1(?=[\s\
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordSpan:
     """One `REDIRECTD v=2` of a text: its bounds there, and its fields where the proof is right (None where not)."""
 
     start: int
@@ -28,7 +28,7 @@ def is_proof(fields: bytes, mac: bytes, keys: Sequence[bytes]) -> bool:
     return any([hmac.compare_digest(one, mac) for one in made])  # noqa: C419 - all of them, whichever is right
 
 
-def places(text: bytes, keys: Sequence[bytes]) -> list[Place]:
+def places(text: bytes, keys: Sequence[bytes]) -> list[RecordSpan]:
     """Every `REDIRECTD v=2` in a text, in order.
 
     A true record's values are percent-encoded, so that none holds the mark: each ends before the next mark, which
@@ -42,8 +42,8 @@ def places(text: bytes, keys: Sequence[bytes]) -> list[Place]:
     return [_place(text, start, end, keys) for start, end in pairwise([*starts, len(text)])]
 
 
-def _place(text: bytes, start: int, end: int, keys: Sequence[bytes]) -> Place:
+def _place(text: bytes, start: int, end: int, keys: Sequence[bytes]) -> RecordSpan:
     match = _RECORD.match(text, start, end)
     if match is None or not is_proof(match[1], match[2], keys):
-        return Place(start, end, None)
-    return Place(start, match.end(), match[1])
+        return RecordSpan(start, end, None)
+    return RecordSpan(start, match.end(), match[1])

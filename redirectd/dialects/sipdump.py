@@ -26,7 +26,7 @@ _ANSWER = re.compile(STATUS_183_LINE + HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class DumpHead:
     """The lines before a message: bounds, direction, the fields."""
 
     start: int
@@ -93,7 +93,7 @@ class Sipdump:
         return text
 
 
-def _nearest(window: Window, at: int) -> Head | None:
+def _nearest(window: Window, at: int) -> DumpHead | None:
     """The last head that begins at or before `at`; `at` may stand in the head itself."""
     low, stop = max(0, at - REACH - _HEAD_REACH), min(len(window), at + _MARK_LENGTH)
     while (mark := window.rfind(_RULE, low, stop)) >= 0:
@@ -104,12 +104,12 @@ def _nearest(window: Window, at: int) -> Head | None:
     return None
 
 
-def _read(window: Window, mark: int) -> Head | None:
+def _read(window: Window, mark: int) -> DumpHead | None:
     match = _HEAD.match(window, mark, mark + _HEAD_REACH)
-    return Head(mark, match.end(), match[1], match[2]) if match else None
+    return DumpHead(mark, match.end(), match[1], match[2]) if match else None
 
 
-def _told_end(window: Window, head: Head) -> int:
+def _told_end(window: Window, head: DumpHead) -> int:
     """Where Content-Length says that the record ends, if the rule stands there."""
     extent = measure(window, head.end, min(len(window), head.end + REACH))
     if extent.end is not None and window.startswith(_END, extent.end):
@@ -117,7 +117,7 @@ def _told_end(window: Window, head: Head) -> int:
     return head.end
 
 
-def _message_end(window: Window, head: Head, limit: int) -> tuple[int, bool]:
+def _message_end(window: Window, head: DumpHead, limit: int) -> tuple[int, bool]:
     """End of the message (-1: not in reach), and whether it is shorter than its Content-Length."""
     extent = measure(window, head.end, limit)
     if extent.end is not None and window.startswith(_END, extent.end):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from redirectd.dialects.extent import find_message, measure
-from redirectd.dialects.packets import Segment
+from redirectd.dialects.packets import TransportSegment
 
 _STREAMS_HELD, _BYTES_HELD, _SEGMENTS_HELD = 4096, 131_072, 64
 _SYN, _RST, _WRAP = 2, 4, 1 << 32
 
 
-class Stream:
+class TcpDirection:
     """One direction of a connection: takes segments, gives whole messages."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Stream:
         self._next: int | None = None
         self._early: dict[int, bytes] = {}
 
-    def add(self, segment: Segment) -> list[bytes]:
+    def add(self, segment: TransportSegment) -> list[bytes]:
         """Take a segment and give the messages it completes. A gap that does not fill up is stepped over."""
         sequence, payload = segment.sequence, segment.payload
         if segment.flags & (_SYN | _RST):
@@ -79,12 +79,12 @@ class Streams:
     """All connections of a capture, a bounded number of them."""
 
     def __init__(self) -> None:
-        self._streams: dict[tuple[tuple[str, int], tuple[str, int]], Stream] = {}
+        self._streams: dict[tuple[tuple[str, int], tuple[str, int]], TcpDirection] = {}
 
-    def add(self, segment: Segment) -> list[bytes]:
+    def add(self, segment: TransportSegment) -> list[bytes]:
         """See `Stream.add`."""
         key = (segment.source, segment.target)
-        stream = self._streams.pop(key, None) or Stream()
+        stream = self._streams.pop(key, None) or TcpDirection()
         if len(self._streams) >= _STREAMS_HELD:
             del self._streams[next(iter(self._streams))]
         self._streams[key] = stream

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from redirectd.plan.effective_table import matching_key
 from redirectd.plan.route import Approved
-from redirectd.plan.table import matching_key
 from redirectd.sip.routekey import RouteKey
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from redirectd.plan.limits import LimitReport
-from redirectd.plan.plan import SHORT_CHECKSUM, Plan, TargetPlan
+from redirectd.plan.planning import SHORT_CHECKSUM, Plan, TargetPlan
 from redirectd.plan.route import Conflict
 from redirectd.sip.text import printable
 

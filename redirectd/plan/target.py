@@ -59,7 +59,7 @@ Reply = object
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerFault:
     """The reply of a server that answered with an error of its own, such as "no such key".
 
     Only `Question.judge` ever sees it, for there an error can be the right answer; to everyone else the
@@ -75,7 +75,7 @@ class Question:
     """A command whose answer proves (or disproves) what is in service. `judge` gives None if proven, else why not."""
 
     command: Command
-    judge: Callable[[Reply | Fault], str | None]
+    judge: Callable[[Reply | ServerFault], str | None]
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from redirectd.collect.policy import Policy
 from redirectd.review.decide import decide_all
-from redirectd.review.decision import Decision, Outcome
+from redirectd.review.decision import Decision, DecisionOutcome
 from redirectd.store.database import Database
 from redirectd.store.upsert import chunks
 
@@ -16,7 +16,7 @@ BATCH = 500
 
 def decide_in_batches(
     database: Database, action: str, numbers: Iterable[int], decision: Decision, policy: Policy
-) -> Iterator[Outcome]:
+) -> Iterator[DecisionOutcome]:
     """Decides as `decide_all` does, and gives what each batch came to once it is committed.
 
     Whoever stops asking stops the work; what was given stands. Raises StoreError, and RedirectdError where somebody

@@ -9,16 +9,16 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from redirectd.collect.policy import Policy
-from redirectd.plan.lookup import Lookup, lookup
+from redirectd.plan.effective_table import matching_key
+from redirectd.plan.hops import Lookup, lookup
 from redirectd.plan.route import Approved, RouteKind
-from redirectd.plan.table import matching_key
 from redirectd.review.attention import with_attention
 from redirectd.review.chain import alongside, inward, onward, sip
 from redirectd.review.decide import load
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.sip.compare import equal
 from redirectd.store import audit, remaps
-from redirectd.store.audit import Entry
+from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import Evidence
 
@@ -34,7 +34,7 @@ class Case:
 
     remap: Remap
     evidence: Sequence[Evidence]
-    entries: Sequence[Entry]
+    entries: Sequence[AuditEntry]
     today: Lookup | None
     after: Lookup | None
     touches: Sequence[str]

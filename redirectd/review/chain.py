@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from redirectd.collect.verdict import digest
+from redirectd.plan.effective_table import matching_key
 from redirectd.plan.route import Approved, RouteKind
-from redirectd.plan.table import matching_key
 from redirectd.sip.routekey import RouteKey
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import State

@@ -9,9 +9,9 @@ from redirectd.errors import RedirectdError
 from redirectd.review.decide import load
 from redirectd.review.decision import Decision
 from redirectd.store import audit
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
+from redirectd.store.turns import take_turn
 
 
 def confirm(connection: Connection, number: int, decision: Decision, policy: Policy) -> Remap:
@@ -31,7 +31,7 @@ def confirm(connection: Connection, number: int, decision: Decision, policy: Pol
         .where(table.c.id == number, table.c.state == State.APPROVED)
         .values(revalidate_after=review, decided_at=decision.at, decided_by=decision.actor)
     )
-    entry = audit.Entry(
+    entry = audit.AuditEntry(
         at=decision.at,
         actor=decision.actor,
         action="confirm",

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, select
 from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.review.approvals import Approvals
-from redirectd.review.decision import Decision, Outcome, Step
+from redirectd.review.decision import Decision, DecisionOutcome, DecisionStep
 from redirectd.store import audit, remaps
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
-from redirectd.store.states import TRANSITIONS, Move, move_all, reopening
+from redirectd.store.states import TRANSITIONS, Transition, move_all, reopening
+from redirectd.store.turns import take_turn
 
 
 def load(connection: Connection, number: int) -> Remap:
@@ -64,7 +64,7 @@ def decide_all(
     decision: Decision,
     policy: Policy | None = None,
     taken: dict[tuple[str, str], int] | None = None,
-) -> Outcome:
+) -> DecisionOutcome:
     """Takes one decision on many remaps, one after another in the order given, within the caller's transaction.
 
     `action` is one of `TRANSITIONS`; only an approval needs the `policy`. One that is refused leaves the others done.
@@ -73,14 +73,14 @@ def decide_all(
     of this part.
     """
     take_turn(connection, audit.TURN)
-    told = Outcome()
+    told = DecisionOutcome()
     wanted = list(dict.fromkeys(numbers))
     found = {one.id: one for one in remaps.of_ids(connection, wanted)}
     judge = None
     if action == "approve":
         assert policy is not None, "an approval is judged by the policy"
         judge = Approvals(connection, list(found.values()), decision, policy, {} if taken is None else taken)
-    moves: list[Move] = []
+    moves: list[Transition] = []
     for number in wanted:
         try:
             if number not in found:
@@ -120,19 +120,22 @@ def refuse_state(found: Remap, action: str) -> None:
         )
 
 
-def _plain(found: Remap, action: str, decision: Decision) -> tuple[Step, list[Move]]:
-    move = reopening(found, decision.reason) if action == "reopen" else Move(found, action, decision.reason)
-    return Step(action, found), [move]
+def _plain(found: Remap, action: str, decision: Decision) -> tuple[DecisionStep, list[Transition]]:
+    move = reopening(found, decision.reason) if action == "reopen" else Transition(found, action, decision.reason)
+    return DecisionStep(action, found), [move]
 
 
-def _approval(judge: Approvals, before: Remap) -> tuple[Step, list[Move]]:
+def _approval(judge: Approvals, before: Remap) -> tuple[DecisionStep, list[Transition]]:
     """The change of an approval, behind those of what it replaces (R30)."""
     found, replaced = judge.approved(before)
-    gone = [Move(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
+    gone = [Transition(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
     values: dict[str, object] = {
         "revalidate_after": judge.review_date,
         "replaces": replaced[0].id if replaced else None,
     }
     if found.new_uri != before.new_uri:
         values |= remaps.leading_to(found.kind, found.new_uri)
-    return Step("approve", before, replaced), [*gone, Move(found, "approve", judge.decision.reason, values)]
+    return DecisionStep("approve", before, replaced), [
+        *gone,
+        Transition(found, "approve", judge.decision.reason, values),
+    ]

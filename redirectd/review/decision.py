@@ -22,7 +22,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DecisionStep:
     """What was done to one remap, for the way back: `before` is the remap as it was.
 
     `action` is approve, reject, revoke, reopen, expire, confirm or note. `replaced` are the remaps that an approval
@@ -35,8 +35,8 @@ class Step:
 
 
 @dataclass(slots=True)
-class Outcome:
+class DecisionOutcome:
     """What a decision on many came to: a step for each that it was done to, and for each other one why not, by id."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[DecisionStep] = field(default_factory=list)
     refused: dict[int, RedirectdError] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from redirectd.review.followup import FOLLOWED
 from redirectd.review.watch import Followed, Watch, record
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sources.log import Log
-from redirectd.sources.source import Segment
+from redirectd.sources.source import LogSegment
 from redirectd.store.database import Database
 
 MOST_PAIRED = 64
@@ -88,7 +88,7 @@ class Follower:
         """Looks for new decisions where that is due. Raises StoreError."""
         self._watch.refresh(self._database)
 
-    def read(self, segment: Segment, offset: int) -> bool:
+    def read(self, segment: LogSegment, offset: int) -> bool:
         """Takes the answers in what the collector has read of a segment, to `offset`; whether there are any."""
         if self._watch.is_empty:
             self._scanner = None

@@ -16,9 +16,9 @@ from sqlalchemy import ColumnElement, Connection, exists, or_, select
 from redirectd.collect.policy import Policy
 from redirectd.store import audit
 from redirectd.store.database import Database
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.schema import followup, remap
+from redirectd.store.turns import take_turn
 from redirectd.store.upsert import chunks
 
 FOLLOWED = {404: "not found", 410: "gone", 604: "does not exist anywhere"}

@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from redirectd.collect.policy import Network, Policy
-from redirectd.collect.targets import number_in, target_holds
+from redirectd.collect.usable_contacts import number_in, target_holds
 from redirectd.review.numbers import number_hold
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key

@@ -23,7 +23,7 @@ from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.store import audit
 from redirectd.store.database import Database
-from redirectd.store.remap import State, Target
+from redirectd.store.remap import RemapTarget, State
 from redirectd.store.remaps import leading_to
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.states import BIRTHS
@@ -203,7 +203,7 @@ def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Dec
     first = one.first_seen or one.last_seen or decision.at
     last = max(one.last_seen or first, first)
     told = {target.uri: target for target in one.contacts}
-    contacts = [told.get(c.uri, Target(c.uri, c.q, c.raw, c.dropped)) for c in learnt.candidates]
+    contacts = [told.get(c.uri, RemapTarget(c.uri, c.q, c.raw, c.dropped)) for c in learnt.candidates]
     sole = contacts[0].uri if len(contacts) == 1 and not learnt.flags.get("ambiguous") else None
     key = connection.execute(
         insert(remap).values(
@@ -233,7 +233,7 @@ def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Dec
     assert key is not None
     number = int(key[0])
     _insert_children(connection, number, one, first=first, last=last)
-    entry = audit.Entry(
+    entry = audit.AuditEntry(
         at=decision.at,
         actor=decision.actor,
         action="import",

@@ -9,7 +9,7 @@ from typing import Any
 
 from redirectd.review.flags import DERIVED_FLAGS
 from redirectd.sip.text import printable
-from redirectd.store.remap import Remap, State, Target
+from redirectd.store.remap import Remap, RemapTarget, State
 
 COLUMNS = (
     "state",
@@ -47,7 +47,7 @@ class Portable:
 
     old_uri: str
     new_uri: str | None
-    contacts: tuple[Target, ...]
+    contacts: tuple[RemapTarget, ...]
     state: State = State.PENDING
     kind: str = ""
     note: str = ""
@@ -121,7 +121,7 @@ def from_document(row: Mapping[str, Any]) -> Portable:
     if not contacts:
         if new_uri is None:
             raise DocumentError("new_uri is missing")
-        contacts = (Target(new_uri),)
+        contacts = (RemapTarget(new_uri),)
     return Portable(
         old_uri=_take(row, "old_uri", _text, None) or _missing("old_uri"),
         new_uri=new_uri,
@@ -199,7 +199,7 @@ def _time_text(when: datetime | None) -> str | None:
     return None if when is None else when.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _contacts(value: Any) -> tuple[Target, ...]:  # noqa: ANN401 - JSON
+def _contacts(value: Any) -> tuple[RemapTarget, ...]:  # noqa: ANN401 - JSON
     if not isinstance(value, list) or len(value) > 50:
         raise ValueError("it must be a list of at most 50 Contacts")
     found = []
@@ -211,5 +211,5 @@ def _contacts(value: Any) -> tuple[Target, ...]:  # noqa: ANN401 - JSON
         if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
             raise ValueError("the q of a Contact must be from 0 to 1")
         raw, dropped = _text(one.get("raw", "")), _text(one.get("dropped", ""))
-        found.append(Target(_text(one.get("uri")), round(float(q), 3), raw, dropped))
+        found.append(RemapTarget(_text(one.get("uri")), round(float(q), 3), raw, dropped))
     return tuple(found)

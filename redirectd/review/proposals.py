@@ -15,17 +15,17 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from redirectd.collect.policy import Policy
-from redirectd.collect.targets import place_of
+from redirectd.collect.usable_contacts import place_of
 from redirectd.collect.verdict import digest
 from redirectd.errors import RedirectdError
 from redirectd.review.chain import sip
-from redirectd.review.decision import Decision, Step
+from redirectd.review.decision import Decision, DecisionStep
 from redirectd.review.importing import import_rows
 from redirectd.review.portable import Portable
 from redirectd.review.undo import do_approve, do_reject
 from redirectd.sip.routekey import RouteKey, route_key
 from redirectd.sip.uri import SipUri
-from redirectd.store.remap import Remap, State, Target
+from redirectd.store.remap import Remap, RemapTarget, State
 from redirectd.store.remaps import Uris
 from redirectd.store.schema import remap, remap_peer
 from redirectd.store.upsert import chunks
@@ -37,7 +37,7 @@ QUICK = 20_000
 """Users' remaps that are looked through without being asked to."""
 
 
-class Move(NamedTuple):
+class UserMove(NamedTuple):
     """A user's remap as a proposal counts it: from the place `old` to the place `new`.
 
     `new` is None where the remap speaks against a proposal: it was rejected, its Contact is not chosen, or the user
@@ -50,18 +50,18 @@ class Move(NamedTuple):
     new: RouteKey | None
 
 
-class Reader:
+class MoveReader:
     """Reads moves from what is stored; a place is read once, however many users it has."""
 
     def __init__(self) -> None:
         self._places: dict[str, RouteKey] = {}
 
-    def move(self, number: int, old_key: str, new_uri: str | None, state: State) -> Move:
+    def move(self, number: int, old_key: str, new_uri: str | None, state: State) -> UserMove:
         """The move of a remap; `old_key` is the text of a route key with a user."""
         scheme, _, rest = old_key.partition(":")
         user, _, place = rest.partition("@")
         stands = new_uri is not None and state is not State.REJECTED
-        return Move(
+        return UserMove(
             number, user, self._place(f"{scheme}:{place}"), self._under(user, new_uri or "") if stands else None
         )
 
@@ -102,7 +102,7 @@ class Proposal:
 
 
 def propose(
-    moves: Iterable[Move], policy: Policy, answered: Iterable[tuple[RouteKey, RouteKey]] = ()
+    moves: Iterable[UserMove], policy: Policy, answered: Iterable[tuple[RouteKey, RouteKey]] = ()
 ) -> list[Proposal]:
     """The proposals for a set of moves, the one with the most users first. Pure.
 
@@ -110,7 +110,7 @@ def propose(
     the user went anywhere else; what was rejected, and an open choice of Contacts, are exceptions.
     """
     done = set(answered)
-    places: dict[RouteKey, dict[str, list[Move]]] = {}
+    places: dict[RouteKey, dict[str, list[UserMove]]] = {}
     for move in moves:
         places.setdefault(move.old, {}).setdefault(move.user, []).append(move)
     found = []
@@ -136,7 +136,7 @@ def propose(
     return sorted(found, key=lambda one: (-one.users, str(one.old)))
 
 
-def _place_of_all(told: Sequence[Move]) -> RouteKey | None:
+def _place_of_all(told: Sequence[UserMove]) -> RouteKey | None:
     """The place that all of a user's moves lead to, None where they do not."""
     first = told[0].new
     return first if all(one.new == first for one in told[1:]) else None
@@ -153,7 +153,7 @@ def is_quick(connection: Connection) -> bool:
 
 def proposals(connection: Connection, policy: Policy) -> list[Proposal]:
     """What can be proposed now."""
-    read = Reader().move
+    read = MoveReader().move
     query = select(remap.c.id, remap.c.old_key, remap.c.new_uri, remap.c.state).where(*_COUNTED)
     rows = connection.execute(query.order_by(remap.c.id))
     moves = [read(number, key, new, State(state)) for number, key, new, state in rows if "@" in key]
@@ -164,7 +164,9 @@ def proposals(connection: Connection, policy: Policy) -> list[Proposal]:
     return propose(moves, policy, answered)
 
 
-def accept(connection: Connection, proposal: Proposal, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+def accept(
+    connection: Connection, proposal: Proposal, decision: Decision, policy: Policy
+) -> tuple[Remap, DecisionStep]:
     """Approves the gateway remap of a proposal, made here where no 301 to a ping has made it yet.
 
     Its evidence is that of the remaps it covers: their peers decide whether it is trusted (R26). Raises RefusedError
@@ -174,7 +176,9 @@ def accept(connection: Connection, proposal: Proposal, decision: Decision, polic
     return do_approve(connection, number, decision, policy)
 
 
-def decline(connection: Connection, proposal: Proposal, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+def decline(
+    connection: Connection, proposal: Proposal, decision: Decision, policy: Policy
+) -> tuple[Remap, DecisionStep]:
     """Rejects it for good: the same move is not proposed again until somebody reopens it."""
     return do_reject(connection, _gateway(connection, proposal, decision, policy), decision)
 
@@ -196,7 +200,7 @@ def _gateway(connection: Connection, proposal: Proposal, decision: Decision, pol
         kind="gateway",
         old_uri=str(place_of(proposal.old)),
         new_uri=str(place_of(proposal.new)),
-        contacts=(Target(str(place_of(proposal.new))),),
+        contacts=(RemapTarget(str(place_of(proposal.new))),),
         calls=calls,
         first_seen=first,
         last_seen=decision.at,

@@ -19,10 +19,10 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
 from redirectd.review.holds import is_suspicious
 from redirectd.store.database import Database
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.remaps import RemapFilter, Uris, uris_of
 from redirectd.store.schema import remap, screening
+from redirectd.store.turns import take_turn
 
 PART = 500
 """Remaps that are looked at in one transaction."""

@@ -12,42 +12,42 @@ from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError
 from redirectd.review.confirm import confirm
 from redirectd.review.decide import approve, decide_all, load, reopen, revoke
-from redirectd.review.decision import Decision, Step
+from redirectd.review.decision import Decision, DecisionStep
 from redirectd.store import audit, remaps
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.states import TRANSITIONS
+from redirectd.store.turns import take_turn
 
 
-def do_approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+def do_approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, DecisionStep]:
     """Approves, and gives what takes it back. Raises as `redirectd.review.decide.approve`."""
     return _do(connection, "approve", number, decision, policy)
 
 
-def do_reject(connection: Connection, number: int, decision: Decision) -> tuple[Remap, Step]:
+def do_reject(connection: Connection, number: int, decision: Decision) -> tuple[Remap, DecisionStep]:
     """Rejects, and gives what takes it back."""
     return _do(connection, "reject", number, decision)
 
 
-def do_revoke(connection: Connection, number: int, decision: Decision) -> tuple[Remap, Step]:
+def do_revoke(connection: Connection, number: int, decision: Decision) -> tuple[Remap, DecisionStep]:
     """Takes an approval back, and gives what makes it stand again."""
     return _do(connection, "revoke", number, decision)
 
 
-def do_confirm(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, Step]:
+def do_confirm(connection: Connection, number: int, decision: Decision, policy: Policy) -> tuple[Remap, DecisionStep]:
     """Keeps an approved one as it is, and gives what takes that back."""
     take_turn(connection, audit.TURN)
     before = load(connection, number)
-    return confirm(connection, number, decision, policy), Step("confirm", before)
+    return confirm(connection, number, decision, policy), DecisionStep("confirm", before)
 
 
-def set_note(connection: Connection, number: int, text: str, decision: Decision) -> tuple[Remap, Step]:
+def set_note(connection: Connection, number: int, text: str, decision: Decision) -> tuple[Remap, DecisionStep]:
     """Writes a note on a remap, in place of the one it has."""
     take_turn(connection, audit.TURN)
     before = load(connection, number)
     connection.execute(update(table).where(table.c.id == number).values(note=text))
-    entry = audit.Entry(
+    entry = audit.AuditEntry(
         at=decision.at,
         actor=decision.actor,
         action="note",
@@ -57,11 +57,11 @@ def set_note(connection: Connection, number: int, text: str, decision: Decision)
         reason=text,
     )
     audit.append(connection, entry)
-    return load(connection, number), Step("note", before)
+    return load(connection, number), DecisionStep("note", before)
 
 
 def undo_all(
-    connection: Connection, steps: Iterable[Step], decision: Decision, policy: Policy
+    connection: Connection, steps: Iterable[DecisionStep], decision: Decision, policy: Policy
 ) -> dict[int, RedirectdError]:
     """Takes many steps back, the last one first; gives those that can't be, by id, with why."""
     refused: dict[int, RedirectdError] = {}
@@ -78,13 +78,13 @@ def undo_all(
     return refused
 
 
-def _alike(step: Step) -> str:
+def _alike(step: DecisionStep) -> str:
     """The action of steps that are taken back in the same way all at once; empty for others."""
     return step.action if step.action in {"approve", "reject"} and not step.replaced else ""
 
 
 def _undo_alike(
-    connection: Connection, action: str, steps: Sequence[Step], decision: Decision
+    connection: Connection, action: str, steps: Sequence[DecisionStep], decision: Decision
 ) -> dict[int, RedirectdError]:
     take_turn(connection, audit.TURN)
     by = replace(decision, reason=f"undo of {action}")
@@ -110,7 +110,7 @@ def _too_late(number: int, now: Remap | None) -> RedirectdError:
     )
 
 
-def undo(connection: Connection, step: Step, decision: Decision, policy: Policy) -> Remap:
+def undo(connection: Connection, step: DecisionStep, decision: Decision, policy: Policy) -> Remap:
     """Puts the remap back, and what its approval had replaced. Raises RedirectdError where somebody was quicker."""
     take_turn(connection, audit.TURN)
     number = step.before.id
@@ -137,7 +137,7 @@ def undo(connection: Connection, step: Step, decision: Decision, policy: Policy)
 
 def _do(
     connection: Connection, action: str, number: int, decision: Decision, policy: Policy | None = None
-) -> tuple[Remap, Step]:
+) -> tuple[Remap, DecisionStep]:
     done = decide_all(connection, action, [number], decision, policy)
     for error in done.refused.values():
         raise error
@@ -159,7 +159,7 @@ def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Rema
     """Its decision and review date are what they were, so that it fails or is stale as before."""
     dates = {"decided_at": was.decided_at, "decided_by": was.decided_by, "revalidate_after": was.revalidate_after}
     connection.execute(update(table).where(table.c.id == was.id).values(**dates))
-    entry = audit.Entry(
+    entry = audit.AuditEntry(
         at=by.at,
         actor=by.actor,
         action="unconfirm",

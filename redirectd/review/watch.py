@@ -18,9 +18,9 @@ from redirectd.review.followup import FOLLOWED, MOST_CALLS
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.store.database import Database
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.schema import audit, followed_call, followup, remap
+from redirectd.store.turns import take_turn
 from redirectd.store.upsert import chunks
 
 REFRESH_SECONDS = 5.0

@@ -12,8 +12,8 @@ from redirectd.apply.files import Files
 from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
+from redirectd.plan.effective_table import effective
 from redirectd.plan.route import EffectiveTable
-from redirectd.plan.table import effective
 from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Table, delete, func, select
 
 from redirectd.errors import StoreError
 from redirectd.store.database import Database
-from redirectd.store.generations import Outcome
+from redirectd.store.generations import GenerationOutcome
 from redirectd.store.schema import (
     event,
     event_pack,
@@ -105,7 +105,7 @@ def _drop_generations(connection: Connection, node: str, count: int) -> int:
         .where(
             generation.c.node == node,
             generation.c.number <= oldest_kept,
-            generation_file.c.outcome.in_((Outcome.INSTALLED, Outcome.VERIFIED)),
+            generation_file.c.outcome.in_((GenerationOutcome.INSTALLED, GenerationOutcome.VERIFIED)),
         )
         .group_by(generation_file.c.target)
     )

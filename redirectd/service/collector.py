@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
-from redirectd.collect.reader import Reader
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
-from redirectd.sources.hep import HepListener
-from redirectd.sources.source import Gap, Segment, Source, Stored
+from redirectd.sources.hep_listener import HepListener
+from redirectd.sources.source import Gap, LogSegment, Source, Stored
 from redirectd.store import positions, proven
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
@@ -30,7 +30,7 @@ POSITION_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CollectStep:
     """What one step did. `more` says that there is more to read at once; `read` are bytes."""
 
     more: bool
@@ -47,7 +47,7 @@ class Companion(Protocol):
         """Before a turn: looks at what it needs to know. Raises StoreError."""
         ...
 
-    def read(self, segment: Segment, offset: int) -> bool:
+    def read(self, segment: LogSegment, offset: int) -> bool:
         """Takes what is read of a segment, from its start to `offset`; whether there is something to store."""
         ...
 
@@ -94,14 +94,14 @@ class Collector:
         self._saved = stored  # the position that the database has, as far as we know
         self._epoch = database.epoch
         self._is_doubtful = False  # whether the database was away meanwhile
-        self._reader: Reader | None = None
+        self._reader: LogReader | None = None
         self._saved_at = monotonic()
         self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
         self._held = 0  # bytes at the end that were looked at and wait for what may follow them
         self._losses: dict[str, int] = {}
         self._stored_away: dict[str, int] = {}  # what was turned away, as far as the database knows
 
-    def pump(self) -> Step:
+    def pump(self) -> CollectStep:
         """Reads a bounded part of what is there and commits it.
 
         Raises:
@@ -115,10 +115,10 @@ class Collector:
             self._is_doubtful = True
             raise
 
-    def _step(self) -> Step:
+    def _step(self) -> CollectStep:
         segment = self.source.poll()
         if segment is None:
-            return Step(more=False)
+            return CollectStep(more=False)
         if self._is_new:
             self._begin(segment)
         reader = self._at(segment)
@@ -138,7 +138,7 @@ class Collector:
             raise
         if sightings is None:  # truncated while it was read: what was read may be mixed
             self._undo(segment, reader)
-            return Step(more=True)
+            return CollectStep(more=True)
         reader.confirm()
         self._held = 0 if bounded else reader.held
         if self._companion is not None:
@@ -147,7 +147,7 @@ class Collector:
         for progress in batch.progress:
             self._on_progress(progress)
         moved = reader.offset != segment.start
-        return Step(moved, sightings, len(batch.progress) + batch.counted_progress, segment.gaps, batch.read)
+        return CollectStep(moved, sightings, len(batch.progress) + batch.counted_progress, segment.gaps, batch.read)
 
     def trouble(self) -> RedirectdError | None:
         """What keeps the source from being read now."""
@@ -170,7 +170,7 @@ class Collector:
         finally:
             self.source.close()
 
-    def _begin(self, segment: Segment) -> None:
+    def _begin(self, segment: LogSegment) -> None:
         """Commits where reading begins, before anything is read: a kill then does not begin with another file."""
         position = self.source.position(segment, segment.start)
         if position is not None:
@@ -212,28 +212,30 @@ class Collector:
             )
         self._epoch, self._is_doubtful = epoch, False
 
-    def _lost(self, segment: Segment, turned_away: Mapping[str, int]) -> dict[str, int]:
+    def _lost(self, segment: LogSegment, turned_away: Mapping[str, int]) -> dict[str, int]:
         """What is to be stored as lost with this segment, by kind."""
         lost = {kind: count - self._stored_away.get(kind, 0) for kind, count in turned_away.items()}
         lost["gap"] = len(segment.gaps)
         lost["gap-bytes"] = sum(gap.at_least for gap in segment.gaps)
         return {kind: count for kind, count in lost.items() if count}
 
-    def _at(self, segment: Segment) -> Reader:
+    def _at(self, segment: LogSegment) -> LogReader:
         if self._reader is None:
             with self._database.read() as connection:
                 is_proven = proven.is_proven(connection, self._node, self._reading.source)
-            self._reader = Reader(segment.log, self._reading, clock=self._clock, offset=segment.start, proven=is_proven)
+            self._reader = LogReader(
+                segment.log, self._reading, clock=self._clock, offset=segment.start, proven=is_proven
+            )
         elif self._reader.log is not segment.log or self._reader.offset != segment.start:
             self._reader.follow(segment.log, segment.start)
         return self._reader
 
-    def _undo(self, segment: Segment, reader: Reader) -> None:
+    def _undo(self, segment: LogSegment, reader: LogReader) -> None:
         reader.undo(segment.log, segment.start)
         if self._companion is not None:
             self._companion.undo()
 
-    def _commit(self, segment: Segment, reader: Reader, batch: Batch) -> int | None:
+    def _commit(self, segment: LogSegment, reader: LogReader, batch: Batch) -> int | None:
         """Commits and confirms; the number of new sightings, None where the file changed under the reading."""
         position = self.source.position(segment, reader.offset)
         if position is None:

@@ -24,10 +24,10 @@ from redirectd.service.jobs import APPLY
 from redirectd.service.metrics import render
 from redirectd.service.metrics_http import MetricsServer
 from redirectd.service.notify import Notifier, watchdog_seconds
-from redirectd.service.reader import ReaderReport, ReaderState
 from redirectd.service.schedule import JobSpec, Schedule
 from redirectd.service.signals import SignalInbox
-from redirectd.service.status import job_part, shown, source_part
+from redirectd.service.source_thread import ReaderReport, ReaderState
+from redirectd.service.status_document import job_part, shown, source_part
 from redirectd.service.stored import Document
 
 if TYPE_CHECKING:

@@ -14,19 +14,19 @@ from redirectd.collect.batch import SessionProgress
 from redirectd.collect.reading import Reading
 from redirectd.config.model import Config
 from redirectd.config.recordkeys import keys_of
-from redirectd.config.sources import SourceSection
+from redirectd.config.source_sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
-from redirectd.service.collector import Collector, Step
-from redirectd.service.log import info_lines
-from redirectd.service.reader import Feed
+from redirectd.service.collector import Collector, CollectStep
+from redirectd.service.log_records import info_lines
+from redirectd.service.source_thread import Feed
 from redirectd.sip.text import printable
 from redirectd.sources.follow import FollowedFile
-from redirectd.sources.hep import HepListener
-from redirectd.sources.journal import Journal, JournalPosition
+from redirectd.sources.hep_listener import HepListener
+from redirectd.sources.journald import Journald, JournalPosition
 from redirectd.sources.position import Position
 from redirectd.sources.source import Source
 from redirectd.sources.wake import Wake
@@ -63,14 +63,14 @@ class SourceFeed:
         )
         self._wake = Wake([path] if path is not None else [])
 
-    def pump(self) -> Step:
+    def pump(self) -> CollectStep:
         """Reads a bounded part and commits it."""
         return self._collector.pump()
 
     def wait(self, seconds: float) -> None:
         """Sleeps until there may be something to read."""
         origin = self._collector.source
-        if not isinstance(origin, Journal | HepListener):
+        if not isinstance(origin, Journald | HepListener):
             happened = self._wake.wait(seconds)
         elif (descriptor := origin.fileno()) < 0:
             happened = self._wake.wait(min(seconds, LOOK_SECONDS))
@@ -120,7 +120,7 @@ def _open_source(source: SourceSection, path: Path | None, stored: Mapping[str, 
     if source.kind == "journal":
         matches = [*(f"_SYSTEMD_UNIT={unit}" for unit in source.units), *source.matches]
         position = JournalPosition.from_dict(dict(stored)) if stored is not None else None
-        return Journal(source.name, position, matches=matches)
+        return Journald(source.name, position, matches=matches)
     assert source.listen is not None, "the configuration's check: a source of the kind hep has it"
     address, _, port = source.listen.rpartition(":")
     # It has no stored position: what was received and not committed is gone with the process.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from redirectd.service.heartbeat import Heartbeats
-from redirectd.service.reader import Feed, Reader, ReaderReport
+from redirectd.service.source_thread import Feed, ReaderReport, SourceThread
 
 _log = structlog.get_logger("redirectd.reader")
 
@@ -33,7 +33,7 @@ class Fleet:
         self._heartbeats = heartbeats
         self._beat_seconds = beat_seconds
         self._on_change = on_change
-        self._running: dict[str, tuple[ReaderSpec, Reader]] = {}
+        self._running: dict[str, tuple[ReaderSpec, SourceThread]] = {}
 
     def change_to(self, specs: Iterable[ReaderSpec]) -> None:
         """Stops what is no longer wanted as it is, then starts what is new."""
@@ -46,7 +46,7 @@ class Fleet:
         self._stop(reader for name, (_, reader) in self._running.items() if name not in kept)
         for name, spec in wanted.items():
             if name not in kept:
-                reader = Reader(name, spec.open_feed, self._heartbeats, self._beat_seconds, self._on_change)
+                reader = SourceThread(name, spec.open_feed, self._heartbeats, self._beat_seconds, self._on_change)
                 kept[name] = (spec, reader)
                 reader.start()
         self._running = kept
@@ -61,7 +61,7 @@ class Fleet:
         self._running = {}
         return self._stop(everyone)
 
-    def _stop(self, readers: Iterable[Reader]) -> bool:
+    def _stop(self, readers: Iterable[SourceThread]) -> bool:
         asked = list(readers)
         for reader in asked:
             reader.ask_to_stop()

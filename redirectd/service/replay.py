@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import Reader
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Refused
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Dialect
-from redirectd.service.ingest import Summary
+from redirectd.service.ingestion import Summary
 from redirectd.sources.spool import SpoolLog
 from redirectd.store import counting
 from redirectd.store.collecting import record
@@ -76,7 +76,7 @@ def _read_again(row: Any, reading: Reading) -> Batch | None:  # noqa: ANN401 - a
     log = SpoolLog(row.source)
     log.feed(row.content)
     reading = replace(reading, dialects=_detected(row.content, reading), counted=())
-    reader = Reader(log, reading, clock=lambda: row.seen_at)
+    reader = LogReader(log, reading, clock=lambda: row.seen_at)
     batch = Batch(row.source)
     while reader.read(batch, final=True):
         pass

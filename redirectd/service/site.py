@@ -10,22 +10,22 @@ from threading import Lock
 
 import structlog
 
-from redirectd.apply.applier import Applier, Request
-from redirectd.config.database import database_url, make_folder
+from redirectd.apply.applier import Applier, ApplyRequest
+from redirectd.config.database_url import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
-from redirectd.config.sources import SourceSection
+from redirectd.config.source_sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
-from redirectd.plan.spec import NO_RELOAD
+from redirectd.plan.target_spec import NO_RELOAD
 from redirectd.review.watch import Watch
 from redirectd.service.applying import applier_of, approved_table
 from redirectd.service.feed import open_feed
 from redirectd.service.fleet import ReaderSpec
 from redirectd.service.jobs import is_paused, make_jobs
-from redirectd.service.reader import Feed
 from redirectd.service.schedule import JobSpec, every
-from redirectd.service.status import stored_part
+from redirectd.service.source_thread import Feed
+from redirectd.service.status_document import stored_part
 from redirectd.service.stored import Document
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
@@ -116,7 +116,7 @@ class Site:
         """What waits for its server or was killed is finished also where no apply is scheduled, is held or paused."""
         self.store.ready()
         try:
-            waiting = self._applier.finish(Request(actor="redirectd", cause="schedule", wait=0))
+            waiting = self._applier.finish(ApplyRequest(actor="redirectd", cause="schedule", wait=0))
         except RefusedError:
             return  # another apply is at work, which does the same
         if waiting != self._waiting:
@@ -126,7 +126,7 @@ class Site:
     def _apply(self) -> None:
         database = self.store.ready()
         result = self._applier.apply(
-            lambda: approved_table(database, self.config.rules()), Request(actor="redirectd", cause="schedule")
+            lambda: approved_table(database, self.config.rules()), ApplyRequest(actor="redirectd", cause="schedule")
         )
         changed = {name: outcome.outcome for name, outcome in result.outcomes.items() if outcome.outcome != "unchanged"}
         # One that is refused has changed nothing: the schedule says so, as `job_refused`.

@@ -59,7 +59,7 @@ class Media(NamedTuple):
     codecs: tuple[str, ...]
 
 
-class _Section:
+class _MediaSection:
     """A media section while it is read."""
 
     def __init__(self, kind: str, port: int, formats: list[str]) -> None:
@@ -77,7 +77,7 @@ class _Section:
 
 def media_summary(body: bytes) -> tuple[Media, ...]:
     """Read the media lines of an SDP body; what is not SDP gives none. Bounded, and never raises."""
-    sections: list[_Section] = []
+    sections: list[_MediaSection] = []
     default = "sendrecv"
     for line in to_text(body[:MAX_SDP]).replace("\r", "").split("\n"):
         if line.startswith("m="):
@@ -97,16 +97,16 @@ def media_summary(body: bytes) -> tuple[Media, ...]:
     return tuple(section.media(default) for section in sections if section.kind)
 
 
-def _media_line(text: str) -> _Section:
+def _media_line(text: str) -> _MediaSection:
     """Read what follows ``m=``; a line that is none gives a section without a kind, which is not reported."""
     words = text.split(None, 3 + MAX_CODECS)
     port = words[1].partition("/")[0] if len(words) > 2 else ""
     if not _NUMBER.fullmatch(port) or not _NAME.fullmatch(words[0]) or int(port) > 65535:
-        return _Section("", 0, [])
-    return _Section(words[0].lower(), int(port), words[3 : 3 + MAX_CODECS])
+        return _MediaSection("", 0, [])
+    return _MediaSection(words[0].lower(), int(port), words[3 : 3 + MAX_CODECS])
 
 
-def _rtpmap(section: _Section, text: str) -> None:
+def _rtpmap(section: _MediaSection, text: str) -> None:
     number, _, encoding = text.partition(" ")
     name = encoding.strip().partition("/")[0]
     if number in section.formats and _NAME.fullmatch(name):

@@ -130,10 +130,15 @@ def unfold(text: str) -> str:
     return "".join(parts)
 
 
-_USERINFO = re.compile(r"(://[^:@/\s]*):[^@\s]*@")
-_IN_QUERY = re.compile(r"([?&][^=&\s]*passw(?:or)?d=)[^&\s]*", re.IGNORECASE)
+_USERINFO = re.compile(r"(://[^:@/\s]*+):[^@\s]*+@")
+_PARAMETER = re.compile(r"([?&][^=&\s]*+=)[^&\s]*+")
 
 
 def mask_url(url: str) -> str:
     """A URL with its passwords, before the host and in the query, shown as ***."""
-    return _IN_QUERY.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
+    return _PARAMETER.sub(_mask_parameter, _USERINFO.sub(r"\1:***@", url))
+
+
+def _mask_parameter(found: re.Match[str]) -> str:
+    name = found[1].casefold()
+    return f"{found[1]}***" if name.endswith(("passwd=", "password=")) else found[0]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from redirectd.errors import SourceError
 from redirectd.sources.file import PlainLog, unreadable
-from redirectd.sources.position import NOWHERE, Mark, Position
+from redirectd.sources.position import NOWHERE, FileMark, Position
 from redirectd.sources.shelf import Next, Shelf
-from redirectd.sources.source import Gap, Segment
+from redirectd.sources.source import Gap, LogSegment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,17 +44,17 @@ class FollowedFile:
         self._looked = False
         self._is_new = position is None
         self._stored = position
-        self._expected: Mark | None = None  # what must stand at the start of the file that is taken next
+        self._expected: FileMark | None = None  # what must stand at the start of the file that is taken next
         self._current: OpenFile | None = None
-        self._mark: Mark | None = None  # confirmed, in the current file
-        self._seen: Mark | None = None  # as far as the current file was looked at
-        self._before: tuple[Mark, ...] = ()
+        self._mark: FileMark | None = None  # confirmed, in the current file
+        self._seen: FileMark | None = None  # as far as the current file was looked at
+        self._before: tuple[FileMark, ...] = ()
         self._late: OpenFile | None = None  # the file before, whose writer may not have let go of it yet
         self._late_size = 0
         self._gaps: list[Gap] = []
         self._told = 0
 
-    def poll(self) -> Segment | None:
+    def poll(self) -> LogSegment | None:
         """What to read next, or None where there is nothing now; see `trouble` for why."""
         try:
             segment = self._step_again()
@@ -66,7 +66,7 @@ class FollowedFile:
             self.trouble = SourceError(str(self.path), "does not exist yet", "nothing, if it is still to come")
         return segment
 
-    def position(self, segment: Segment, offset: int) -> Position | None:
+    def position(self, segment: LogSegment, offset: int) -> Position | None:
         """The position when all of `segment` before `offset` is dealt with.
 
         None if the file was truncated since `poll`: throw away what was read, it may be mixed, and poll again.
@@ -121,18 +121,18 @@ class FollowedFile:
 
     # One turn
 
-    def _step_again(self) -> Segment | None:
+    def _step_again(self) -> LogSegment | None:
         try:
             return self._step()
         except FileNotFoundError:  # renamed between looking and opening: what is true now?
             return self._step()
 
-    def _step(self) -> Segment | None:
+    def _step(self) -> LogSegment | None:
         if not self._begun:
             self._begin()
         if self._late is not None and self._late.log.end() > max(self._late_size, self._before[0].offset):
             self._late_size = self._late.log.end()
-            return Segment(self._late.log, self._before[0].offset, self._late_size, final=False)
+            return LogSegment(self._late.log, self._before[0].offset, self._late_size, final=False)
         if self._current is not None and not self._current.packed:
             self._look()
         while True:
@@ -148,22 +148,22 @@ class FollowedFile:
             if upcoming is None:
                 return None
             if self._late is not None and self._late.log.end() > self._before[0].offset:
-                return Segment(self._late.log, self._before[0].offset, self._late.log.end(), final=True)
+                return LogSegment(self._late.log, self._before[0].offset, self._late.log.end(), final=True)
             self._leave()
             self._take(upcoming)
 
-    def _segment(self, *, final: bool) -> Segment:
+    def _segment(self, *, final: bool) -> LogSegment:
         assert self._current is not None
         assert self._mark is not None
         end = None if self._current.packed else self._current.log.end()
         self._told = len(self._gaps)
-        return Segment(self._current.log, self._mark.offset, end, final, tuple(self._gaps))
+        return LogSegment(self._current.log, self._mark.offset, end, final, tuple(self._gaps))
 
-    def _of_nothing(self) -> Segment:
+    def _of_nothing(self) -> LogSegment:
         """An empty segment whose position tells the files that were there at the first look from those to come."""
         if self._nothing is None:
             self._nothing = PlainLog(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), str(self.path))
-        return Segment(self._nothing, 0, 0, final=False)
+        return LogSegment(self._nothing, 0, 0, final=False)
 
     def _begin(self) -> None:
         """Find the stored position again, or begin with the live file.
@@ -222,7 +222,7 @@ class FollowedFile:
         assert self._seen is not None
         return self._current.log.end() >= self._seen.offset and self._current.holds(self._seen)
 
-    def _search(self, mark: Mark, seen: Mark) -> None:
+    def _search(self, mark: FileMark, seen: FileMark) -> None:
         """Find the content of `mark`, which was read up to there and seen up to `seen`, in some other file."""
         found = self._shelf.find(seen)
         if found is None and mark.offset and mark != seen:
@@ -294,7 +294,7 @@ class FollowedFile:
             self._late, self._late_size = current, self._mark.offset
         self._current = self._mark = self._seen = None
 
-    def _remember(self, mark: Mark) -> None:
+    def _remember(self, mark: FileMark) -> None:
         """Put `mark` before those read earlier, and let go of the file that was kept open for late bytes."""
         if self._late is not None:
             unread = self._late.log.end() - self._before[0].offset

@@ -52,7 +52,7 @@ def _inflated(packed: bytes) -> bytes | None:
     return payload if unpacker.eof and len(payload) < LARGEST_MESSAGE - 12 else None
 
 
-class Stream:
+class HepStream:
     """One TCP connection's bytes, cut into datagrams; holds no more than one unfinished one."""
 
     def __init__(self) -> None:

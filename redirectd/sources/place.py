@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redirectd.sources.file import PlainLog, StreamLog, is_gz
-from redirectd.sources.position import HEAD, TAIL, Mark, digest
+from redirectd.sources.position import HEAD, TAIL, FileMark, digest
 from redirectd.sources.rotation import in_order, siblings
 
 if TYPE_CHECKING:
@@ -104,21 +104,21 @@ class OpenFile:
         """The first bytes, also of a gz whose window has moved on."""
         return self._head[:size] if self.packed else self.log.read(0, size)
 
-    def mark(self, offset: int) -> Mark:
+    def mark(self, offset: int) -> FileMark:
         """What stands at `offset`, to find it again."""
         size = min(offset, TAIL)
         head, tail = self.head(), self.log.read(offset - size, size)
-        return Mark(self.place.device, self.place.inode, offset, len(head), digest(head), len(tail), digest(tail))
+        return FileMark(self.place.device, self.place.inode, offset, len(head), digest(head), len(tail), digest(tail))
 
     def is_empty(self) -> bool:
         """Whether there is no text in it; a gz that is damaged at once is not empty, but lost."""
         return not self.head(1) and not self.log.losses
 
-    def begins_as(self, mark: Mark) -> bool:
+    def begins_as(self, mark: FileMark) -> bool:
         """Whether the head is the marked one; an empty head proves nothing."""
         return mark.head_size > 0 and digest(self.head(mark.head_size)) == mark.head_hash
 
-    def holds(self, mark: Mark) -> bool:
+    def holds(self, mark: FileMark) -> bool:
         """Whether reading can go on at the mark: head and the bytes before its offset are unchanged.
 
         A gz is inflated up to there for it, and only if its head fits.
@@ -127,7 +127,7 @@ class OpenFile:
             return False
         return digest(self.log.read(mark.offset - mark.tail_size, mark.tail_size)) == mark.tail_hash
 
-    def was_read(self, mark: Mark) -> bool:
+    def was_read(self, mark: FileMark) -> bool:
         """Whether this is the file of a mark made when it had been read to its end, or a shorter copy of it.
 
         A head of a few bytes proves it only with the inode or the very same size.

@@ -18,7 +18,7 @@ def digest(data: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FileMark:
     """A place in one file, known by what stands there and not by the file's name.
 
     The inode alone proves nothing (it is reused, and kept by a truncation), nor does the size (a truncated log
@@ -35,7 +35,7 @@ class Mark:
     tail_hash: str
 
 
-NOWHERE = Mark(device=0, inode=0, offset=0, head_size=0, head_hash="", tail_size=0, tail_hash="")
+NOWHERE = FileMark(device=0, inode=0, offset=0, head_size=0, head_hash="", tail_size=0, tail_hash="")
 """In no file: there was none yet."""
 
 
@@ -46,8 +46,8 @@ class Position:
     `before` tells files that were read from those that were not, after any number of rotations.
     """
 
-    mark: Mark
-    before: tuple[Mark, ...] = ()
+    mark: FileMark
+    before: tuple[FileMark, ...] = ()
 
     @property
     def offset(self) -> int:
@@ -69,10 +69,10 @@ class Position:
         return cls(first, tuple(before))
 
 
-def _mark(**values: Any) -> Mark:  # noqa: ANN401 - JSON of unknown origin
+def _mark(**values: Any) -> FileMark:  # noqa: ANN401 - JSON of unknown origin
     for name, value in values.items():
         text = name.endswith("_hash")
         fits = isinstance(value, str) if text else isinstance(value, int) and value >= 0
         if not fits:
             raise TypeError(f"{name} = {value!r}")
-    return Mark(**values)
+    return FileMark(**values)

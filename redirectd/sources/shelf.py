@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redirectd.sources.log import Log
-    from redirectd.sources.position import Mark
+    from redirectd.sources.position import FileMark
 
 _TRIES = 20
 
@@ -39,7 +39,7 @@ class Shelf:
         """Open `place`; `FileNotFoundError` where something else stands there by now."""
         return OpenFile(place, self._older)
 
-    def find(self, mark: Mark) -> OpenFile | None:
+    def find(self, mark: FileMark) -> OpenFile | None:
         """The file that holds `mark`, by inode first.
 
         Raises `OSError` where none does, but one that was renamed, packed or closed to us meanwhile might.
@@ -60,7 +60,7 @@ class Shelf:
             raise missed
         return None
 
-    def find_same(self, mark: Mark) -> OpenFile | None:
+    def find_same(self, mark: FileMark) -> OpenFile | None:
         """The plain file of that very inode that holds `mark`, if it is not the live one."""
         live = self.live()
         for _ in range(_TRIES):
@@ -73,7 +73,7 @@ class Shelf:
                 continue
         return None
 
-    def _plain_with(self, mark: Mark, places: list[Place]) -> OpenFile | None:
+    def _plain_with(self, mark: FileMark, places: list[Place]) -> OpenFile | None:
         for place in places:
             try:
                 file = self.open(place)
@@ -84,7 +84,7 @@ class Shelf:
             file.close()
         return None
 
-    def after(self, known: tuple[Mark, ...]) -> Next | None:
+    def after(self, known: tuple[FileMark, ...]) -> Next | None:
         """The oldest file newer than all those `known` as read, the newest known first.
 
         The live one may be empty, the others are passed over when they are. A live file that is known, and
@@ -115,7 +115,7 @@ class Shelf:
         at = next((at for at, place in enumerate(rotated) if file.is_at(place)), len(rotated))
         return live.size + sum(place.size for place in rotated[at + 1 :])
 
-    def marks(self, newest: int) -> tuple[Mark, ...]:
+    def marks(self, newest: int) -> tuple[FileMark, ...]:
         """Marks of up to `newest` rotated files as if they had been read, the newest first."""
         marks = []
         for place in reversed(rotated_places(self.path)[-newest:]):

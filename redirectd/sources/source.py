@@ -22,7 +22,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class LogSegment:
     """What to read next: `log` from `start` on, to its end.
 
     `end` is how far it reached when looked at (None for a gz: read to the end). `final` says that nothing will
@@ -59,11 +59,11 @@ class Source(Protocol[P]):
         """Losses found and not confirmed yet."""
         ...
 
-    def poll(self) -> Segment | None:
+    def poll(self) -> LogSegment | None:
         """What to read next, or None where there is nothing now."""
         ...
 
-    def position(self, segment: Segment, offset: int) -> P | None:
+    def position(self, segment: LogSegment, offset: int) -> P | None:
         """The position when all before `offset` is dealt with; None: throw away what was read and poll again."""
         ...
 

@@ -15,10 +15,10 @@ from redirectd.collect.verdict import Learnt
 from redirectd.store import audit, remaps
 from redirectd.store.bulk import run_many
 from redirectd.store.known import Known
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.schema import remap
 from redirectd.store.states import move_all, reopening
+from redirectd.store.turns import take_turn
 
 ACTOR = "redirectd"
 """Who the audit names for what no person decided."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from redirectd.store.lock import take_turn
 from redirectd.store.schema import audit, setting
+from redirectd.store.turns import take_turn
 from redirectd.store.upsert import insert_or_add
 
 _HEAD = "audit_head"
@@ -25,7 +25,7 @@ TURN = "audit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """Who did what, when and why; for a remap, from which state to which. `at` is aware UTC."""
 
     at: datetime
@@ -38,12 +38,12 @@ class Entry:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-def append(connection: Connection, entry: Entry) -> None:
+def append(connection: Connection, entry: AuditEntry) -> None:
     """Adds an entry within the caller's transaction: what it tells of and the telling are committed together."""
     append_all(connection, [entry])
 
 
-def append_all(connection: Connection, entries: Sequence[Entry]) -> None:
+def append_all(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Adds entries in their order, as `append` adds one, in one statement."""
     if not entries:
         return
@@ -92,7 +92,7 @@ def broken_at(connection: Connection) -> int | None:
     """
     previous, expected = BEGINNING, 1
     for row in connection.execute(select(audit).order_by(audit.c.id)):
-        entry = Entry(
+        entry = AuditEntry(
             at=row.at,
             actor=row.actor,
             action=row.action,
@@ -107,11 +107,11 @@ def broken_at(connection: Connection) -> int | None:
     return None
 
 
-def entries_of(connection: Connection, remap_id: int) -> list[Entry]:
+def entries_of(connection: Connection, remap_id: int) -> list[AuditEntry]:
     """The decisions about one remap, oldest first."""
     rows = connection.execute(select(audit).where(audit.c.remap_id == remap_id).order_by(audit.c.id))
     return [
-        Entry(
+        AuditEntry(
             at=row.at,
             actor=row.actor,
             action=row.action,
@@ -125,7 +125,7 @@ def entries_of(connection: Connection, remap_id: int) -> list[Entry]:
     ]
 
 
-def _hash(number: int, previous: str, entry: Entry, detail: str) -> str:
+def _hash(number: int, previous: str, entry: AuditEntry, detail: str) -> str:
     fields = [
         number,
         previous,

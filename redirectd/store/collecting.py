@@ -18,9 +18,9 @@ from redirectd.store import counting, evidence, in_service, packed, proven
 from redirectd.store.adding import Tellings, as_json, see_again
 from redirectd.store.counting import Doubted
 from redirectd.store.known import Known, known_remaps
-from redirectd.store.lock import take_turn
 from redirectd.store.remap import State
 from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.turns import take_turn
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
 MAX_QUARANTINED = 10_000

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from redirectd.store.schema import generation, generation_file
 
 
-class Outcome(StrEnum):
+class GenerationOutcome(StrEnum):
     """What became of a generation, and of each of its files."""
 
     INSTALLING = "installing"
@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     """Killed before any file was changed."""
 
 
-_STANDING = (Outcome.INSTALLED, Outcome.VERIFIED)
+_STANDING = (GenerationOutcome.INSTALLED, GenerationOutcome.VERIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class GenerationFile:
     path: str
     sha256: str
     content: bytes
-    outcome: Outcome = Outcome.INSTALLING
+    outcome: GenerationOutcome = GenerationOutcome.INSTALLING
     error: str = ""
 
 
@@ -66,7 +66,7 @@ class Generation:
     checksum: str
     plan: Mapping[str, object]
     number: int = 0
-    outcome: Outcome = Outcome.INSTALLING
+    outcome: GenerationOutcome = GenerationOutcome.INSTALLING
     stages: tuple[Stage, ...] = field(default=())
 
 
@@ -93,7 +93,9 @@ def add_generation(connection: Connection, new: Generation, files: Iterable[Gene
     return number
 
 
-def close_generation(connection: Connection, number: int, outcome: Outcome, stages: Sequence[Stage] = ()) -> None:
+def close_generation(
+    connection: Connection, number: int, outcome: GenerationOutcome, stages: Sequence[Stage] = ()
+) -> None:
     """Write what became of a generation; `stages` are added to those it has."""
     had = connection.scalar(select(generation.c.stages).where(generation.c.number == number))
     known = json.loads(had) if had else []
@@ -104,7 +106,7 @@ def close_generation(connection: Connection, number: int, outcome: Outcome, stag
     )
 
 
-def close_file(connection: Connection, number: int, target: str, outcome: Outcome, error: str = "") -> None:
+def close_file(connection: Connection, number: int, target: str, outcome: GenerationOutcome, error: str = "") -> None:
     """Write what became of one file of a generation."""
     connection.execute(
         update(generation_file)
@@ -135,10 +137,10 @@ def files_of(connection: Connection, number: int) -> list[GenerationFile]:
     return [_file(row) for row in rows]
 
 
-def file_outcomes(connection: Connection, number: int) -> list[Outcome]:
+def file_outcomes(connection: Connection, number: int) -> list[GenerationOutcome]:
     """Give what became of each file of a generation, without the files."""
     rows = connection.execute(select(generation_file.c.outcome).where(generation_file.c.number == number))
-    return [Outcome(row.outcome) for row in rows]
+    return [GenerationOutcome(row.outcome) for row in rows]
 
 
 def standing_number(connection: Connection, node: str, before: int | None = None) -> int | None:
@@ -181,12 +183,18 @@ def _generation(row: Row[tuple[object, ...]]) -> Generation:
         cause=row.cause,
         checksum=row.checksum,
         plan=json.loads(row.plan),
-        outcome=Outcome(row.outcome),
+        outcome=GenerationOutcome(row.outcome),
         stages=tuple(Stage(**stage) for stage in json.loads(row.stages)),
     )
 
 
 def _file(row: Row[tuple[object, ...]]) -> GenerationFile:
     return GenerationFile(
-        row.target, row.kind, row.path, row.sha256, zlib.decompress(row.content), Outcome(row.outcome), row.error
+        row.target,
+        row.kind,
+        row.path,
+        row.sha256,
+        zlib.decompress(row.content),
+        GenerationOutcome(row.outcome),
+        row.error,
     )

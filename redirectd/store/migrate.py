@@ -11,8 +11,8 @@ from alembic.util.exc import CommandError
 import redirectd
 from redirectd.errors import StoreError
 from redirectd.store.database import Database
-from redirectd.store.lock import upgrading
 from redirectd.store.revision import scripts
+from redirectd.store.turns import upgrading
 
 
 def head() -> str:

@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RemapTarget:
     """One Contact of a remap: `uri` as it would be routed (R16), `q` 0..1, `dropped` what was taken off it."""
 
     uri: str
@@ -44,7 +44,7 @@ class Remap:
     old_key: str
     old_uri: str
     new_uri: str | None
-    contacts: tuple[Target, ...]
+    contacts: tuple[RemapTarget, ...]
     flags: Mapping[str, str]
     facts: Mapping[str, str]
     calls: int

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.collect.verdict import digest
 from redirectd.sip.routekey import route_key
-from redirectd.store.remap import Remap, State, Target
+from redirectd.store.remap import Remap, RemapTarget, State
 from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer, screening
 from redirectd.store.upsert import chunks
 from redirectd.store.uris import stored_uri
@@ -239,7 +239,7 @@ def _remap(
         old_key=row.old_key,
         old_uri=row.old_uri,
         new_uri=row.new_uri,
-        contacts=tuple(Target(**one) for one in json.loads(row.contacts)),
+        contacts=tuple(RemapTarget(**one) for one in json.loads(row.contacts)),
         flags=flags,
         facts=json.loads(row.facts),
         calls=row.calls,

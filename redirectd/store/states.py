@@ -14,10 +14,10 @@ from sqlalchemy import Connection, update
 from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
 from redirectd.store import audit, remaps
+from redirectd.store.node_channel import tell_nodes
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.upsert import chunks
-from redirectd.store.wake import tell_nodes
 
 TRANSITIONS: Mapping[str, tuple[frozenset[State], State]] = {
     "approve": (frozenset({State.PENDING}), State.APPROVED),
@@ -37,7 +37,7 @@ BIRTHS: Mapping[str, frozenset[State]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Transition:
     """A remap, as it was found, that goes to its next state; `values` are the other columns that change."""
 
     found: Remap
@@ -46,14 +46,16 @@ class Move:
     values: Mapping[str, object] = field(default_factory=dict)
 
 
-def reopening(found: Remap, reason: str) -> Move:
+def reopening(found: Remap, reason: str) -> Transition:
     """The way back to the pending; a choice of Contact is open again (R15)."""
     choice = found.contacts[0].uri if len(found.contacts) == 1 and "ambiguous" not in found.flags else None
     values = {} if choice == found.new_uri else remaps.leading_to(found.kind, choice)
-    return Move(found, "reopen", reason, values)
+    return Transition(found, "reopen", reason, values)
 
 
-def move_all(connection: Connection, moves: Sequence[Move], *, at: datetime, actor: str, force: bool = False) -> None:
+def move_all(
+    connection: Connection, moves: Sequence[Transition], *, at: datetime, actor: str, force: bool = False
+) -> None:
     """Moves remaps to their next states and says so in the audit, in the order given.
 
     The caller has the audit's turn since before it read them. Raises RedirectdError where a remap is in another state
@@ -90,9 +92,9 @@ def _overtaken(numbers: Sequence[int]) -> RedirectdError:
     return RedirectdError(where, "somebody else has just decided on it", f"look again: redirectd show {numbers[0]}")
 
 
-def _entry(move: Move, at: datetime, actor: str, *, force: bool) -> audit.Entry:
+def _entry(move: Transition, at: datetime, actor: str, *, force: bool) -> audit.AuditEntry:
     found = move.found
-    return audit.Entry(
+    return audit.AuditEntry(
         at=at,
         actor=actor,
         action=move.action,

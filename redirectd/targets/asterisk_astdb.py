@@ -19,10 +19,10 @@ from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
     Command,
-    Fault,
     Question,
     Rendered,
     Reply,
+    ServerFault,
     TargetError,
     gather,
     sample,
@@ -143,9 +143,9 @@ def _value(uri: SipUri) -> str:
     return write_uri(uri, ASTERISK, limit=MAX_VALUE)
 
 
-def _judge(key: str, wanted: str) -> Callable[[Reply | Fault], str | None]:
-    def judge(reply: Reply | Fault) -> str | None:
-        text = (reply.text if isinstance(reply, Fault) else str(reply)).strip()
+def _judge(key: str, wanted: str) -> Callable[[Reply | ServerFault], str | None]:
+    def judge(reply: Reply | ServerFault) -> str | None:
+        text = (reply.text if isinstance(reply, ServerFault) else str(reply)).strip()
         held = text.partition("Value: ")[2].strip() if text.startswith("Value: ") else ""
         if held == wanted and (held or "not found" in text):
             return None

@@ -24,10 +24,10 @@ from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
-    Fault,
     Question,
     Rendered,
     Reply,
+    ServerFault,
     TargetError,
     gather,
     sample,
@@ -189,12 +189,12 @@ def _row(extension: str, value: str) -> str:
     return f"exten => {extension},1,Return({value.replace(';', chr(92) + ';')})"
 
 
-def _judge(extension: str, context: str, wanted: str) -> Callable[[Reply | Fault], str | None]:
+def _judge(extension: str, context: str, wanted: str) -> Callable[[Reply | ServerFault], str | None]:
     # A row is shown as ``'4930111' =>        1. Return(sip:...)       [extensions_redirectd.conf:12]``.
     shown = re.compile(rf"^ *'{re.escape(extension)}' => +1\. Return\(([^\s)]*+)\) ", re.MULTILINE)
 
-    def judge(reply: Reply | Fault) -> str | None:
-        text = reply.text if isinstance(reply, Fault) else str(reply)
+    def judge(reply: Reply | ServerFault) -> str | None:
+        text = reply.text if isinstance(reply, ServerFault) else str(reply)
         held = [found[1] for found in shown.finditer(text)]
         if not wanted:
             gone = f"There is no existence of {extension}@{context} extension"

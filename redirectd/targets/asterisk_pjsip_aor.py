@@ -17,10 +17,20 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from redirectd.plan.route import Route
-from redirectd.plan.target import NOTHING, Command, Fault, Question, Rendered, Reply, TargetError, sample, token_of
+from redirectd.plan.target import (
+    NOTHING,
+    Command,
+    Question,
+    Rendered,
+    Reply,
+    ServerFault,
+    TargetError,
+    sample,
+    token_of,
+)
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
-from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
+from redirectd.targets.gateways import GatewaySpan, project_gateways, refusals, rewrite
 from redirectd.targets.getconfig import reads
 
 _MAX_LINE = 8190
@@ -32,7 +42,7 @@ _SETTING = re.compile(rb"([A-Za-z][A-Za-z0-9_]{0,39})[ \t]*+=>?[ \t]*+")
 @dataclass(frozen=True, slots=True)
 class _Contact:
     aor: str
-    place: Place
+    place: GatewaySpan
 
 
 class AsteriskPjsipAor:
@@ -118,7 +128,7 @@ def _contacts(content: bytes) -> Iterator[_Contact]:
             elif name == b"contact":
                 start = offset + text.index(stripped) + setting.end()
                 uri = _uri(number, value)
-                yield _Contact(aor, Place(number, uri, start, start + len(value), _MAX_LINE - len(line)))
+                yield _Contact(aor, GatewaySpan(number, uri, start, start + len(value), _MAX_LINE - len(line)))
         offset += len(line) + 1
     for name_, is_aor in types.items():
         if not is_aor:
@@ -151,9 +161,9 @@ def _uri(number: int, value: bytes) -> SipUri:
     return uri
 
 
-def _judge(name: str, wanted: Counter[str]) -> Callable[[Reply | Fault], str | None]:
-    def judge(reply: Reply | Fault) -> str | None:
-        text = reply.text if isinstance(reply, Fault) else str(reply)
+def _judge(name: str, wanted: Counter[str]) -> Callable[[Reply | ServerFault], str | None]:
+    def judge(reply: Reply | ServerFault) -> str | None:
+        text = reply.text if isinstance(reply, ServerFault) else str(reply)
         held: Counter[str] = Counter()
         for line in text.splitlines():
             parameter, colon, value = line.partition(" : ")

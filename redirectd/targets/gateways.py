@@ -21,7 +21,7 @@ from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GatewaySpan:
     """A gateway's URI in a file, at `content[start:end]` of line `line`, which can grow by `room` bytes."""
 
     line: int
@@ -55,11 +55,11 @@ def _address(new: SipUri) -> str:
 
 
 def rewrite(
-    base: bytes, places: Iterable[Place], moves: Mapping[str, str], *, escape_semicolons: bool = False
+    base: bytes, places: Iterable[GatewaySpan], moves: Mapping[str, str], *, escape_semicolons: bool = False
 ) -> tuple[bytes, dict[str, str]]:
     """Give the base with its gateways moved, and the gateways that could not be, with the reason."""
     unmoved = dict.fromkeys(moves, "no destination in the base list is this gateway")
-    edits: list[tuple[Place, str, bytes]] = []
+    edits: list[tuple[GatewaySpan, str, bytes]] = []
     for place in places:
         gateway = gateway_of(place.uri)
         if gateway in unmoved and place.uri.has_param("maddr"):

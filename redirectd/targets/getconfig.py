@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from redirectd.plan.target import Command, Fault, Question, Reply
+from redirectd.plan.target import Command, Question, Reply, ServerFault
 from redirectd.sip.text import printable
 
 _NO_VERDICT = ("not found", "ermission", "escalated")
@@ -18,8 +18,8 @@ _NO_VERDICT = ("not found", "ermission", "escalated")
 def reads(path: str, category: str, name: str, values: Sequence[str]) -> Question:
     """Ask what Asterisk reads in `category` of the file at `path`: its settings `name` must be `values`."""
 
-    def judge(reply: Reply | Fault) -> str | None:
-        if isinstance(reply, Fault):
+    def judge(reply: Reply | ServerFault) -> str | None:
+        if isinstance(reply, ServerFault):
             if any(word in reply.text for word in _NO_VERDICT):
                 return None  # parsing it back has to do, and the read-back after the reload decides
             return f"Asterisk's reading of the file: {reply.text}"

@@ -18,10 +18,10 @@ from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
-    Fault,
     Question,
     Rendered,
     Reply,
+    ServerFault,
     TargetError,
     gather,
     sample,
@@ -110,9 +110,9 @@ def _keys(uri: SipUri) -> Collection[str]:
     return keys
 
 
-def _judge(key: str, wanted: str | None) -> Callable[[Reply | Fault], str | None]:
-    def judge(reply: Reply | Fault) -> str | None:
-        if isinstance(reply, Fault):
+def _judge(key: str, wanted: str | None) -> Callable[[Reply | ServerFault], str | None]:
+    def judge(reply: Reply | ServerFault) -> str | None:
+        if isinstance(reply, ServerFault):
             gone = "No translation" in reply.text
             return None if wanted is None and gone else f"{key}: Kamailio says {reply.text}"
         held = answers.field(reply, "Output")

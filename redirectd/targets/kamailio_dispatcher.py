@@ -20,17 +20,17 @@ from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
     Command,
-    Fault,
     Question,
     Rendered,
     Reply,
+    ServerFault,
     TargetError,
     token_of,
 )
 from redirectd.sip.text import printable
 from redirectd.targets import answers
 from redirectd.targets.dispatcher_list import destinations, sip_uri
-from redirectd.targets.gateways import Place, project_gateways, refusals, rewrite
+from redirectd.targets.gateways import GatewaySpan, project_gateways, refusals, rewrite
 
 _LIST = Command("dispatcher.list")
 _MAX_NAME = 400
@@ -55,7 +55,7 @@ class KamailioDispatcher:
         if base is None:
             raise TargetError("there is no base list, and without one all destinations would be lost")
         found = project_gateways(routes)
-        places = (Place(item.line, sip_uri(item), item.start, item.end, item.room) for item in destinations(base))
+        places = (GatewaySpan(item.line, sip_uri(item), item.start, item.end, item.room) for item in destinations(base))
         moved, unmoved = rewrite(base, places, found.entries)
         content = self._header + moved
         entries = self.parse(content)
@@ -129,8 +129,8 @@ def _wanted(rendered: Rendered) -> Counter[tuple[str, str]]:
     return Counter((key.partition("/")[0], text.split(" ")[0]) for key, text in rendered.entries.items())
 
 
-def _judge(reply: Reply | Fault, wanted: Counter[tuple[str, str]], *, others: bool = False) -> str | None:
-    if isinstance(reply, Fault):
+def _judge(reply: Reply | ServerFault, wanted: Counter[tuple[str, str]], *, others: bool = False) -> str | None:
+    if isinstance(reply, ServerFault):
         return f"Kamailio says {reply.text}"
     held = Counter[tuple[str, str]]()
     for record in answers.records(answers.field(reply, "RECORDS"), "SET"):

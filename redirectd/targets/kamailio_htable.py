@@ -23,10 +23,10 @@ from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
-    Fault,
     Question,
     Rendered,
     Reply,
+    ServerFault,
     TargetError,
     gather,
     sample,
@@ -165,9 +165,9 @@ class KamailioHtable:
         return f"Kamailio has no htable {self._table}"
 
 
-def _judge(key: str, wanted: str | None) -> Callable[[Reply | Fault], str | None]:
-    def judge(reply: Reply | Fault) -> str | None:
-        if isinstance(reply, Fault):
+def _judge(key: str, wanted: str | None) -> Callable[[Reply | ServerFault], str | None]:
+    def judge(reply: Reply | ServerFault) -> str | None:
+        if isinstance(reply, ServerFault):
             gone = "doesn't exist in htable" in reply.text
             return None if wanted is None and gone else f"{key}: Kamailio says {reply.text}"
         item = answers.field(reply, "item")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.apply.applier import Request
+from redirectd.apply.applier import ApplyRequest
 from redirectd.apply.control import UnknownMethodError
 from redirectd.apply.lock import apply_lock
 from redirectd.errors import InstallError, PeerError, RedirectdError, RefusedError, StoreError, VerifyError
-from redirectd.store.generations import Outcome, files_of, get_generation
+from redirectd.store.generations import GenerationOutcome, files_of, get_generation
 from tests.apply.kill import Steps, at_rest, copy_of, stepped_database, stepped_files, whole
 from tests.apply.world import World, expected, moves, outcomes, states
 
@@ -208,7 +208,7 @@ def test_a_target_that_is_not_configured_any_more_waits_no_longer(tmp_path: Path
     world.servers["unix:two"].down = True
     world.apply(moves(3))
     later = World(tmp_path, {"users": "unix:one"})
-    assert later.applier.finish(Request(actor="daemon", cause="schedule")) == {}
+    assert later.applier.finish(ApplyRequest(actor="daemon", cause="schedule")) == {}
     assert [state.target for state in states(later) if state.pending] == ["others"]
     result = later.apply(moves(3))
     assert (result.exit_code, outcomes(result)) == (0, {"users": "unchanged"})
@@ -216,7 +216,10 @@ def test_a_target_that_is_not_configured_any_more_waits_no_longer(tmp_path: Path
     with later.database.read() as connection:
         files = {file.target: file for file in files_of(connection, 1)}
         stages = get_generation(connection, 1).stages  # type: ignore[union-attr]
-    assert (files["others"].outcome, files["users"].outcome) == (Outcome.INSTALLED, Outcome.VERIFIED)
+    assert (files["others"].outcome, files["users"].outcome) == (
+        GenerationOutcome.INSTALLED,
+        GenerationOutcome.VERIFIED,
+    )
     assert "not configured any more" in stages[-1].error
 
 
@@ -229,7 +232,7 @@ def test_retries_of_the_schedule_back_off(tmp_path: Path) -> None:
     tries = []
     for _ in range(24 * 60):
         before = [state.attempts for state in states(world)]
-        world.applier.finish(Request(actor="daemon", cause="schedule"))
+        world.applier.finish(ApplyRequest(actor="daemon", cause="schedule"))
         if [state.attempts for state in states(world)] != before:
             tries.append(world.clock.monotonic())
         world.clock.sleep(60)
@@ -238,7 +241,7 @@ def test_retries_of_the_schedule_back_off(tmp_path: Path) -> None:
     assert gaps[-1] == 15 * 60
     world.server.down = False
     world.clock.sleep(15 * 60)
-    assert world.applier.finish(Request(actor="daemon", cause="schedule")) == {}
+    assert world.applier.finish(ApplyRequest(actor="daemon", cause="schedule")) == {}
     assert at_rest(world, expected(NEW)) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from redirectd.apply.applier import Request
+from redirectd.apply.applier import ApplyRequest
 from redirectd.errors import RefusedError, UsageError
 from redirectd.store import audit
 from redirectd.store.generations import get_generation
@@ -20,7 +20,7 @@ from tests.apply.world import World, expected, moves, outcomes
 from tests.apply.world import table as moved
 
 FIRST, SECOND, THIRD = moves(3), moves(4, "second.test"), moves(5, "third.test")
-ME = Request(actor="ada", cause="rollback")
+ME = ApplyRequest(actor="ada", cause="rollback")
 
 
 def _world(tmp_path: Path) -> World:
@@ -60,7 +60,7 @@ def test_rollback_to_targets_that_are_not_configured_any_more(tmp_path: Path) ->
     assert result.left_alone == {"old": "not configured any more", "new": "had no file by generation 1"}
     assert world.in_file("new") == expected(SECOND)
     other = World(tmp_path, {"third": "none"})
-    other.applier.apply(lambda: moved(SECOND), Request(actor="ada", resume=True, force=True))
+    other.applier.apply(lambda: moved(SECOND), ApplyRequest(actor="ada", resume=True, force=True))
     with pytest.raises(UsageError, match="no target of generation 1 is configured any more; it had old, users"):
         other.applier.rollback(1, ME)
     assert other.apply(SECOND).exit_code == 0  # not held
@@ -168,12 +168,14 @@ def test_a_plan_is_named_by_the_beginning_of_its_checksum(tmp_path: Path) -> Non
     assert outcomes(world.apply(SECOND, checksum=seen[:12].upper(), force=True)) == {"users": "verified"}
 
 
-def audited(world: World) -> list[audit.Entry]:
+def audited(world: World) -> list[audit.AuditEntry]:
     """Give all entries of the audit."""
     with world.database.read() as connection:
         rows = connection.execute(select(table.c.actor, table.c.action, table.c.reason, table.c.detail, table.c.at))
         return [
-            audit.Entry(actor=row.actor, action=row.action, reason=row.reason, at=row.at, detail=json.loads(row.detail))
+            audit.AuditEntry(
+                actor=row.actor, action=row.action, reason=row.reason, at=row.at, detail=json.loads(row.detail)
+            )
             for row in rows
         ]
 

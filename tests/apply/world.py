@@ -12,15 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from redirectd.apply.applier import Applier, Request, Tools
+from redirectd.apply.applier import Applier, ApplyRequest, Tools
 from redirectd.apply.control import AnswerError, RetryLater
 from redirectd.apply.files import Files
 from redirectd.errors import PeerError
+from redirectd.plan.effective_table import effective
 from redirectd.plan.limits import Limits
 from redirectd.plan.route import Approved, EffectiveTable
-from redirectd.plan.spec import TargetSpec
-from redirectd.plan.table import effective
 from redirectd.plan.target import Command, Reply, Target
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
@@ -211,7 +211,7 @@ class World:
 
     def apply(self, wanted: Mapping[str, str], **request: Any) -> Any:
         """Apply what is approved."""
-        return self.applier.apply(lambda: effective(approved(wanted)), Request(**({"actor": "tester"} | request)))
+        return self.applier.apply(lambda: effective(approved(wanted)), ApplyRequest(**({"actor": "tester"} | request)))
 
     def in_file(self, name: str = "users") -> dict[str, str]:
         """Give what a target's file says."""

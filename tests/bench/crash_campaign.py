@@ -258,8 +258,6 @@ def _own_postgresql() -> Iterator[str]:
 
 def run(folder: Path, kills: int, seconds: float, seed: int, url: str = "") -> Outcome:
     """Run a campaign in `folder`, which must be empty."""
-    import redirectd.service.run
-    import redirectd.service.site  # noqa: F401 - what is imported here a forked service need not import
 
     return Campaign(folder, seed, url).run(kills, seconds)
 

@@ -23,11 +23,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from redirectd.apply.applier import Applier, Request, Tools
+from redirectd.apply.applier import Applier, ApplyRequest, Tools
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.files import Files
 from redirectd.errors import RedirectdError
-from redirectd.plan.spec import TargetSpec
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.kamailio_htable import KamailioHtable
@@ -102,7 +102,7 @@ class Campaign:
         spec = TargetSpec("users", str(self._kamailio.htable_file), KamailioHtable(table="redir"), control=control)
         applier = Applier(database, "here", [spec], WIDE, self._folder / "lock", tools)
         # The laboratory's own empty table is the first thing that is written over.
-        result = applier.apply(lambda: table(wanted), Request(actor="campaign", force=True))
+        result = applier.apply(lambda: table(wanted), ApplyRequest(actor="campaign", force=True))
         database.close()
         if result.error is not None:
             raise result.error

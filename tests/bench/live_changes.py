@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from redirectd.apply.applier import Applier, Request, Tools
+from redirectd.apply.applier import Applier, ApplyRequest, Tools
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.files import Files
+from redirectd.plan.effective_table import effective
 from redirectd.plan.route import EffectiveTable
-from redirectd.plan.spec import TargetSpec
-from redirectd.plan.table import effective
 from redirectd.plan.target import Command, Reply, Target
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
@@ -126,7 +126,7 @@ class Host:
         spec = TargetSpec("users", str(self._path), target, control=self._control, timeout=SECONDS)
         applier = Applier(self._database, "here", [spec], WIDE, self._folder / "lock", tools)
         own, theirs = time.process_time(), _processor(self._group)
-        result = applier.apply(lambda: table, Request(actor="bench", force=True))
+        result = applier.apply(lambda: table, ApplyRequest(actor="bench", force=True))
         if result.error is not None:
             raise result.error
         assert result.outcomes["users"].outcome == outcome

@@ -14,12 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 
+from redirectd.plan.effective_table import effective
 from redirectd.plan.limits import Limits
-from redirectd.plan.plan import make_plan
+from redirectd.plan.planning import make_plan
 from redirectd.plan.route import Approved
-from redirectd.plan.spec import Installed, TargetSpec
-from redirectd.plan.table import effective
 from redirectd.plan.target import Target
+from redirectd.plan.target_spec import Installed, TargetSpec
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.kamailio_htable import KamailioHtable

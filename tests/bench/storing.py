@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
-from redirectd.service.ingest import COMMIT_WEIGHT
+from redirectd.service.ingestion import COMMIT_WEIGHT
 from redirectd.sources.file import open_log
 from redirectd.store import migrate
 from redirectd.store.collecting import record
@@ -55,7 +55,7 @@ def _batches(log: Path) -> list[Batch]:
     with open_log(str(log)) as opened:
         dialects = registry.detect(opened.read(0, 1 << 20))
         reading = Reading("bench", dialects, UTC, Policy(), "count")
-        reader = Reader(opened, reading, clock=lambda: NOW)
+        reader = LogReader(opened, reading, clock=lambda: NOW)
         batches = [Batch("bench")]
         while reader.read(batches[-1], final=True):
             if batches[-1].weight >= COMMIT_WEIGHT:

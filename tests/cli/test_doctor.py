@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from redirectd.cli.checks.database import check_apply_lock
+from redirectd.cli.checks.database_check import check_apply_lock
 from tests.cli.clinic import Clinic
 from tests.cli.faults import CASES, Case
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from redirectd.targets import registry
+from redirectd.targets import target_kinds
 from tests.cli.conftest import Cli
 
 DISPATCHER_BASE = "# the operator's own\n1 sip:127.0.0.1:5060 0 5 weight=50\n1 sip:127.0.0.2:5060\n"
@@ -37,10 +37,10 @@ KINDS: dict[str, Kind] = {
 
 def test_every_kind_is_here() -> None:
     """Kinds that need something more are known to this file; the others need nothing."""
-    assert set(KINDS) <= set(registry.kinds())
+    assert set(KINDS) <= set(target_kinds.kinds())
 
 
-@pytest.mark.parametrize("name", registry.kinds())
+@pytest.mark.parametrize("name", target_kinds.kinds())
 def test_a_hand_edit_is_left_alone(cli: Cli, name: str) -> None:
     """It ends with 3 and the file stays, whatever is approved since; the plan shows it; --force writes over it."""
     kind = KINDS.get(name, Kind())

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from redirectd.cli.reviewing.card import marked, pieces
-from redirectd.cli.reviewing.layout import Section, fitted
-from redirectd.cli.reviewing.text import Ink, chopped, cut, elided, shown, wrapped
+from redirectd.cli.reviewing.columns import Ink, chopped, cut, elided, shown, wrapped
+from redirectd.cli.reviewing.layout import LineGroup, fitted
 from redirectd.sip.uri import SipUri, parse_uri
 
 anything = st.text(max_size=300)
@@ -82,7 +82,7 @@ def test_carets_stand_below_what_differs(old: str, new: str, width: int) -> None
 def test_a_card_keeps_to_its_rows(sections: list[tuple[int, int, int]], rows: int) -> None:
     """However much there is, it takes no more rows than there are, and what is left out is counted."""
     made = [
-        Section([f"{place} {line}" for line in range(count)], least, rank)
+        LineGroup([f"{place} {line}" for line in range(count)], least, rank)
         for place, (count, least, rank) in enumerate(sections)
     ]
     total = sum(len(one.lines) for one in made)
@@ -90,4 +90,4 @@ def test_a_card_keeps_to_its_rows(sections: list[tuple[int, int, int]], rows: in
     lines = fitted(made, rows)
     assert len(lines) <= rows
     assert (lines == whole) is (total <= rows)
-    assert fitted([Section(whole, 1, 0)], None) == whole
+    assert fitted([LineGroup(whole, 1, 0)], None) == whole

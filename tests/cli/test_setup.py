@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from redirectd.cli.commands.demo import GENERATED
-from redirectd.cli.host import Host, look_around, values
+from redirectd.cli.survey import Host, look_around, values
 from redirectd.config.load import parse
 from redirectd.config.reference import template
-from redirectd.targets import registry
+from redirectd.targets import target_kinds
 from tests.cli.conftest import Cli
 
 RECORD = (
@@ -103,7 +103,7 @@ def test_init_finds_kamailio_and_asterisk(tmp_path: Path) -> None:
     (tmp_path / "etc/group").write_text("root:x:0:\nkamailio:x:105:\n")
     config = parse(template(values(look_around(tmp_path))), tmp_path / "redirectd.toml")
     assert [source.name for source in config.source] == ["kamailio", "asterisk"]
-    assert {target.kind for target in config.target} == set(registry.kinds()) & {
+    assert {target.kind for target in config.target} == set(target_kinds.kinds()) & {
         "kamailio-htable",
         "kamailio-dispatcher",
         "asterisk-dialplan",

@@ -9,8 +9,8 @@ from ipaddress import ip_network
 from urllib.parse import quote_from_bytes
 
 from redirectd.collect.batch import Batch, SessionProgress
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects import registry
@@ -181,7 +181,7 @@ def reading(policy: Policy = POLICY, dialects: Sequence[Dialect] = registry.ALL)
 def read(data: bytes, policy: Policy = POLICY, *, older: bytes | None = None) -> Found:
     """Reads a whole log through scanner, pairing and rules."""
     log = MemoryLog(data, MemoryLog(older) if older is not None else None)
-    reader = Reader(log, reading(policy), clock=lambda: NOW)
+    reader = LogReader(log, reading(policy), clock=lambda: NOW)
     batch = Batch("test")
     while reader.read(batch, final=True):
         pass

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import Reader
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
@@ -25,7 +25,7 @@ from tests.test_corpus import CORPUS, EXPECTED
 def counted(log: Log, mode: Literal["each", "count"]) -> int:
     """183s that reading the log in one mode comes to."""
     reading = Reading("test", registry.detect(log.read(log.start, 1 << 20)), UTC, POLICY, mode)
-    reader, total = Reader(log, reading, clock=lambda: datetime.now(UTC)), 0
+    reader, total = LogReader(log, reading, clock=lambda: datetime.now(UTC)), 0
     batch = Batch("test")
     while reader.read(batch, final=True):
         total += len(batch.progress) + batch.counted_progress

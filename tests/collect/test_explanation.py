@@ -11,12 +11,12 @@ import pytest
 from redirectd.collect.batch import Batch
 from redirectd.collect.explanation import SHOWN, Explanation
 from redirectd.collect.linecount import LineCount
-from redirectd.collect.loops import MAX_HOPS, Move, ways
+from redirectd.collect.log_reader import LogReader
+from redirectd.collect.loops import MAX_HOPS, SeenMove, ways
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.dialects import hints, registry
-from redirectd.service.ingest import ingest
+from redirectd.service.ingestion import ingest
 from redirectd.sources.file import open_log
 from redirectd.store import migrate
 from redirectd.store.database import Database
@@ -31,7 +31,7 @@ def explained(path: Path) -> Explanation:
     with open_log(str(path)) as log:
         reading = Reading(path.name, registry.detect(log.read(log.start, 1 << 20)), UTC, Policy())
         explanation = Explanation(LineCount(log))
-        reader = Reader(log, replace(reading, counted=hints.literals()), clock=lambda: NOW, observer=explanation)
+        reader = LogReader(log, replace(reading, counted=hints.literals()), clock=lambda: NOW, observer=explanation)
         batch = Batch(path.name)
         while reader.read(batch, final=True):
             pass
@@ -103,8 +103,8 @@ def test_a_log_that_tells_all_gets_no_advice(name: str) -> None:
     assert explained(CORPUS / name).hints() == ()
 
 
-def move(old: str, new: str, calls: int = 1) -> Move:
-    return Move(old, old, new, new, calls)
+def move(old: str, new: str, calls: int = 1) -> SeenMove:
+    return SeenMove(old, old, new, new, calls)
 
 
 def test_loops_and_chains_are_told_apart() -> None:

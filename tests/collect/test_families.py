@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.dialects.family import family_of
@@ -54,7 +54,7 @@ def moves(path: Path) -> Batch:
     """What reading a file with `dialect = "auto"` comes to."""
     with open_log(path) as log:
         dialects = registry.detect(log.read(log.start, 1 << 20))
-        reader = Reader(log, Reading("t", dialects, UTC, POLICY), clock=lambda: datetime(2026, 11, 30, tzinfo=UTC))
+        reader = LogReader(log, Reading("t", dialects, UTC, POLICY), clock=lambda: datetime(2026, 11, 30, tzinfo=UTC))
         batch = Batch("t")
         while reader.read(batch, final=True):
             pass

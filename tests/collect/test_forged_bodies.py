@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects import registry
@@ -46,7 +46,7 @@ def found(request: pytest.FixtureRequest) -> tuple[str, str, Batch]:
     writer, name = request.param
     with open_log(FOLDER / name) as log:
         dialects = registry.detect(log.read(log.start, 1 << 20))
-        reader = Reader(log, Reading("test", dialects, UTC, POLICY), clock=lambda: READ_AT)
+        reader = LogReader(log, Reading("test", dialects, UTC, POLICY), clock=lambda: READ_AT)
         batch = Batch("test")
         while reader.read(batch, final=True):
             pass

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import MAX_EVIDENCE, LogReader
 from redirectd.collect.observer import MAX_QUARANTINE
-from redirectd.collect.reader import MAX_EVIDENCE, Reader
 from tests.collect.logs import NOW, MemoryLog, call, read, reading, received, record, request, response, sent
 
 GOOD_ASTERISK = call(
@@ -31,7 +31,7 @@ JUNK = st.lists(st.one_of(PIECES, st.binary(max_size=30)), max_size=25).map(b"".
 
 def _followed(data: bytes, cuts: list[int]) -> Batch:
     log, batch = MemoryLog(), Batch("test")
-    reader = Reader(log, reading(), clock=lambda: NOW)
+    reader = LogReader(log, reading(), clock=lambda: NOW)
     done = 0
     for cut in sorted(min(cut, len(data)) for cut in cuts):
         log.grow(data[done:cut])

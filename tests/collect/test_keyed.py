@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import Reader
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects.registry import with_keys
 from tests.collect.logs import MemoryLog, reading
@@ -23,7 +23,7 @@ def read(log: bytes, *, proven: bool = False, accept: bool = False, zone: str = 
     """What reading a log comes to, and the Call-IDs that were learnt from."""
     how = reading()
     how = replace(how, dialects=with_keys(how.dialects, (KEY,)), accept_unkeyed=accept, zone=ZoneInfo(zone))
-    reader, batch = Reader(MemoryLog(log), how, clock=lambda: NOW, proven=proven), Batch("test")
+    reader, batch = LogReader(MemoryLog(log), how, clock=lambda: NOW, proven=proven), Batch("test")
     while reader.read(batch, final=True):
         pass
     return batch, [one.answer.call_id for one in batch.verdicts.values() if isinstance(one, Learnt)]

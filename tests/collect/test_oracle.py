@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from redirectd.collect import pair, scan
 from redirectd.collect.batch import Batch
-from redirectd.collect.reader import Reader
+from redirectd.collect.log_reader import LogReader
 from redirectd.sip.contact import parse_contacts
 from tests import oracle
 from tests.collect.logs import NOW, MemoryLog, found_in, reading
@@ -38,7 +38,7 @@ def product(log: bytes, *, block: int, arrivals: list[int]) -> oracle.Reading:
     source = MemoryLog()
     batch = Batch("test")
     with blocks_of(block):
-        reader = Reader(source, reading(), clock=lambda: NOW)
+        reader = LogReader(source, reading(), clock=lambda: NOW)
         done = 0
         for cut in [*sorted(arrivals), len(log)]:
             source.grow(log[done:cut])

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.collect.batch import Batch
-from redirectd.collect.observer import Finding
+from redirectd.collect.log_reader import LogReader
+from redirectd.collect.observer import Observation
 from redirectd.collect.places import Places
-from redirectd.collect.reader import Reader
 from redirectd.collect.scan import Block
 from redirectd.dialects.envelope import undo_array, undo_json, undo_octal
 from redirectd.dialects.plain import early_media, plain_183, plain_request
@@ -34,7 +34,7 @@ class Watching:
     def block(self, block: Block, begin: int) -> None:
         """See `Observer`."""
 
-    def found(self, finding: Finding) -> None:
+    def found(self, finding: Observation) -> None:
         """See `Observer`."""
 
     def taken_back(self, event_key: str) -> None:
@@ -48,7 +48,7 @@ def outcome(
     source, batch = MemoryLog(), Batch("test")
     with blocks_of(block):
         how = replace(reading(), session_progress=mode)
-        reader = Reader(source, how, clock=lambda: NOW, observer=None if short else Watching())
+        reader = LogReader(source, how, clock=lambda: NOW, observer=None if short else Watching())
         done = 0
         for cut in [*sorted(cuts), len(log)]:
             source.grow(log[done:cut])

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
-from redirectd.service.ingest import Summary, ingest
+from redirectd.service.ingestion import Summary, ingest
 from redirectd.sources.file import open_log
 from redirectd.store import migrate, packed
 from redirectd.store.database import Database

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects import registry
-from redirectd.service.ingest import Summary, ingest
+from redirectd.service.ingestion import Summary, ingest
 from redirectd.sources.file import open_log
 from redirectd.sources.spool import SpoolLog
 from redirectd.store import migrate
@@ -54,7 +54,7 @@ def batch_of(data: bytes, dialect: str = "auto") -> Batch:
     log = SpoolLog("torn")
     log.feed(data)
     dialects = registry.detect(data[: 1 << 20]) if dialect == "auto" else (registry.by_name(dialect),)
-    reader = Reader(log, Reading("torn", dialects, UTC, POLICY), clock=lambda: NOW)
+    reader = LogReader(log, Reading("torn", dialects, UTC, POLICY), clock=lambda: NOW)
     batch = Batch("torn")
     while reader.read(batch, final=True):
         pass

@@ -11,7 +11,7 @@ import pytest
 
 from redirectd.collect.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
 from redirectd.config import load as loading
-from redirectd.config.database import database_url
+from redirectd.config.database_url import database_url
 from redirectd.config.load import load, parse
 from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.config.specs import passwords, target_specs

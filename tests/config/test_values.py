@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redirectd.config.apply_window import parse_window
 from redirectd.config.values import (
     parse_domain,
     parse_duration,
@@ -18,7 +19,6 @@ from redirectd.config.values import (
     show_duration,
     zone_of,
 )
-from redirectd.config.window import parse_window
 from redirectd.errors import ConfigError
 from redirectd.sip.text import mask_url
 from redirectd.store.database import Database

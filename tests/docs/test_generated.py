@@ -14,7 +14,7 @@ import pytest
 from redirectd.cli.main import COMMANDS
 from redirectd.cli.manual import ENVIRONMENT, FILES, pages
 from redirectd.config.model import Config
-from redirectd.targets import registry
+from redirectd.targets import target_kinds
 from tests.docs.page import ROOT
 
 DOCS = ROOT / "docs"
@@ -42,7 +42,7 @@ def test_man_pages_format_without_a_warning(page: str) -> None:
     assert done.stderr == ""
     words = re.sub(r"[\u2010-]\n *|\s+", " ", done.stdout)
     expected = [f"redirectd {name}" for name in COMMANDS] if page.endswith("1") else list(Config.model_fields)
-    for text in [*expected, *(registry.kinds() if page.endswith("5") else [*ENVIRONMENT, *FILES])]:
+    for text in [*expected, *(target_kinds.kinds() if page.endswith("5") else [*ENVIRONMENT, *FILES])]:
         assert text in words, text
 
 

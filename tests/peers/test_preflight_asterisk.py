@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.apply.applier import Applier, Request, Tools
+from redirectd.apply.applier import Applier, ApplyRequest, Tools
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.files import Files
 from redirectd.apply.result import ApplyResult
 from redirectd.plan.limits import Limits
 from redirectd.plan.route import Route
-from redirectd.plan.spec import TargetSpec
 from redirectd.plan.target import NOTHING, Rendered, Target
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
@@ -55,7 +55,7 @@ def _apply(server: Asterisk, folder: Path, target: Target, path: Path, count: in
     spec = TargetSpec("users", str(path), target, control=control, base=str(base) if base.exists() else None)
     tools = Tools(open_with_secret, lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
     applier = Applier(database, "here", [spec], Limits(), folder / "lock", tools)
-    result = applier.apply(lambda: table(moves(count)), Request(actor="tester"))
+    result = applier.apply(lambda: table(moves(count)), ApplyRequest(actor="tester"))
     database.close()
     return result
 

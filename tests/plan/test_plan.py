@@ -8,12 +8,12 @@ import random
 import pytest
 
 from redirectd.errors import InstallError, RefusedError
+from redirectd.plan.effective_table import effective
 from redirectd.plan.limits import Limits
-from redirectd.plan.plan import Plan, digest, make_plan, plan_contents
+from redirectd.plan.planning import Plan, digest, make_plan, plan_contents
 from redirectd.plan.report import to_json, to_markdown
 from redirectd.plan.route import Approved
-from redirectd.plan.spec import Installed, TargetSpec
-from redirectd.plan.table import effective
+from redirectd.plan.target_spec import Installed, TargetSpec
 from tests.plan.make import LineTarget, remap
 
 _SPEC = TargetSpec("users", "/etc/users.list", LineTarget(), base="/etc/users.base")

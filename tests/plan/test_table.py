@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.plan.cycle import would_close_cycle
-from redirectd.plan.lookup import lookup, lookup_json
+from redirectd.plan.effective_table import MAX_DEPTH, effective, matching_key
+from redirectd.plan.hops import lookup, lookup_json
 from redirectd.plan.route import Approved
-from redirectd.plan.table import MAX_DEPTH, effective, matching_key
 from tests.plan.make import remap, sip
 
 _NAMES = st.sampled_from([f"u{number}" for number in range(14)])

@@ -15,7 +15,7 @@ from redirectd.review.auto import ACTOR, Telling, approve_ready, objection
 from redirectd.review.decide import reject, reopen
 from redirectd.review.decision import Decision
 from redirectd.store import audit
-from redirectd.store.remap import Remap, State, Target
+from redirectd.store.remap import Remap, RemapTarget, State
 from tests.review.world import NOW, POLICY, STRANGER, TRUSTED, World
 
 RULE = AutoApprove(
@@ -138,7 +138,7 @@ REMAP = Remap(
     old_key=OLD,
     old_uri=OLD,
     new_uri=NEW,
-    contacts=(Target(NEW),),
+    contacts=(RemapTarget(NEW),),
     flags={},
     facts={},
     calls=10_000,

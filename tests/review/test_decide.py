@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from redirectd.errors import RedirectdError, RefusedError, UsageError
-from redirectd.plan.table import effective
+from redirectd.plan.effective_table import effective
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.store import audit
@@ -19,7 +19,7 @@ from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import metadata
 from redirectd.store.schema import remap as table
-from redirectd.store.states import TRANSITIONS, Move, move_all
+from redirectd.store.states import TRANSITIONS, Transition, move_all
 from tests.review.world import NOW, POLICY, World
 
 COMMANDS = ("approve", "reject", "revoke", "reopen")
@@ -84,7 +84,7 @@ def test_r35_a_decision_that_somebody_overtook_is_refused(world: World) -> None:
         before = decide.load(connection, number)
     _do(world, "reject", number)
     with world.database.begin() as connection, pytest.raises(RedirectdError, match="somebody else"):
-        move_all(connection, [Move(before, "approve", "")], at=NOW, actor="eva")
+        move_all(connection, [Transition(before, "approve", "")], at=NOW, actor="eva")
     assert world.get(number).state is State.REJECTED
 
 

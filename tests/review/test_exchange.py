@@ -16,7 +16,7 @@ from redirectd.review.exchange import Format, RowFault, read, write
 from redirectd.review.importing import run_import
 from redirectd.review.portable import Portable, as_document, portable
 from redirectd.store import audit
-from redirectd.store.remap import State, Target
+from redirectd.store.remap import RemapTarget, State
 from tests.review.world import NOW, World
 
 FORMS: tuple[Format, ...] = ("csv", "json")
@@ -30,7 +30,7 @@ notes = st.one_of(words, words.map(lambda text: f"={text}"), st.sampled_from(["'
 times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
 uris = st.from_regex(r"sip:[a-z0-9+]{1,8}@[a-z]{1,8}\.example(:[1-9][0-9]{3})?", fullmatch=True)
 contacts = st.lists(
-    st.builds(Target, uris, st.integers(0, 1000).map(lambda q: q / 1000), words, words), min_size=1, max_size=3
+    st.builds(RemapTarget, uris, st.integers(0, 1000).map(lambda q: q / 1000), words, words), min_size=1, max_size=3
 )
 portables = st.builds(
     lambda several, **values: Portable(contacts=tuple(several), **values),

@@ -20,7 +20,7 @@ from redirectd.review.portable import Portable
 from redirectd.review.undo import do_confirm, undo
 from redirectd.review.watch import Watch, record
 from redirectd.store import audit
-from redirectd.store.remap import Remap, State, Target
+from redirectd.store.remap import Remap, RemapTarget, State
 from redirectd.store.schema import followed_call
 from redirectd.store.schema import remap as table
 from tests.review.world import NOW, POLICY, World
@@ -248,7 +248,7 @@ def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
     second = world.approve(world.told("sip:d@x.example", "sip:e@y.example").id)
     world.told("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and told again
     assert world.get(first.id).state is State.PENDING
-    row = Portable(old_uri="sip:f@x.example", new_uri="sip:f@y.example", contacts=(Target("sip:f@y.example"),))
+    row = Portable(old_uri="sip:f@x.example", new_uri="sip:f@y.example", contacts=(RemapTarget("sip:f@y.example"),))
     result, _ = run_import(world.database, [(1, row)], BY, world.policy, with_approvals=False)
     assert result.faults == []
     assert new_hashes(world) == {

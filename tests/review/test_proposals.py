@@ -14,7 +14,7 @@ from redirectd.review.chain import sip
 from redirectd.review.decision import Decision
 from redirectd.review.flags import REDUNDANT
 from redirectd.review.page import Query, page
-from redirectd.review.proposals import Proposal, Reader, accept, decline, proposals, propose
+from redirectd.review.proposals import MoveReader, Proposal, accept, decline, proposals, propose
 from redirectd.review.undo import undo
 from redirectd.sip.routekey import route_key
 from redirectd.store.remap import State
@@ -135,7 +135,7 @@ moves = st.lists(
 @given(moves, st.integers(2, 6), st.integers(51, 100))
 def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: int, percent: int) -> None:
     """Counted user by user: a proposal is made exactly where one host has enough of them, and covers those."""
-    reader = Reader()
+    reader = MoveReader()
     given_moves = [
         reader.move(number, str(route_key(sip(old))), new, state) for number, (old, new, state) in enumerate(told, 1)
     ]
@@ -167,7 +167,7 @@ def test_r24_a_move_is_read_as_its_route_keys(user: str, name: str, scheme: str,
     """R24: however both sides are written, a move leads to the new URI's place exactly if the user part is the same."""
     old, new = f"sip:{user}@old.example", f"{scheme}:{name}{place}"
     key, moved_to = route_key(sip(old)), route_key(sip(new))
-    reader = Reader()
+    reader = MoveReader()
     for _ in range(2):
         move = reader.move(1, str(key), new, State.PENDING)
         assert (move.user, move.old) == (key.user, key.without_user)

@@ -11,8 +11,8 @@ from redirectd.review.decision import Decision
 from redirectd.review.importing import run_import
 from redirectd.review.portable import Portable
 from redirectd.store import audit
-from redirectd.store.remap import State, Target
-from redirectd.store.states import BIRTHS, TRANSITIONS, Move, move_all
+from redirectd.store.remap import RemapTarget, State
+from redirectd.store.states import BIRTHS, TRANSITIONS, Transition, move_all
 from tests.review.world import NOW, POLICY, World
 
 BY = Decision(actor="alice", at=NOW, reason="known")
@@ -21,7 +21,9 @@ BY = Decision(actor="alice", at=NOW, reason="known")
 def row(name: str, state: State) -> Portable:
     """A remap of another redirectd."""
     new = f"sip:{name}@new.example"
-    return Portable(old_uri=f"sip:{name}@old.example", new_uri=new, contacts=(Target(new),), state=state, kind="user")
+    return Portable(
+        old_uri=f"sip:{name}@old.example", new_uri=new, contacts=(RemapTarget(new),), state=state, kind="user"
+    )
 
 
 @pytest.mark.parametrize(("state", "action"), list(product(State, TRANSITIONS)))
@@ -34,10 +36,10 @@ def test_r35_no_caller_goes_another_way(world: World, state: State, action: str)
     starts, end = TRANSITIONS[action]
     if state in starts:
         with world.database.begin() as connection:
-            move_all(connection, [Move(found, action, "why")], at=NOW, actor="alice")
+            move_all(connection, [Transition(found, action, "why")], at=NOW, actor="alice")
     else:
         with pytest.raises(RedirectdError, match="does not start there"), world.database.begin() as connection:
-            move_all(connection, [Move(found, action, "why")], at=NOW, actor="alice")
+            move_all(connection, [Transition(found, action, "why")], at=NOW, actor="alice")
     with world.database.read() as connection:
         told = [(one.action, one.old_state, one.new_state) for one in audit.entries_of(connection, 1)]
     assert (world.get(1).state, told) == ((end, [(action, state, end)]) if state in starts else (state, []))

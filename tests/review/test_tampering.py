@@ -143,7 +143,7 @@ def test_r35_an_entry_put_in_with_its_right_hash_is_seen(decided: World) -> None
     """R35: also who knows how an entry is made has to change what was written last as well."""
     change(decided, "update setting set name = 'kept' where name = 'audit_head'")
     with decided.database.begin() as connection:
-        audit.append(connection, audit.Entry(at=NOW, actor="alice", action="note", remap_id=5))
+        audit.append(connection, audit.AuditEntry(at=NOW, actor="alice", action="note", remap_id=5))
     change(decided, "delete from setting where name = 'audit_head'")
     change(decided, "update setting set name = 'audit_head' where name = 'kept'")
     assert [one.where for one in seen(decided)] == ["audit entry 8"]

@@ -12,12 +12,12 @@ from pathlib import Path
 from threading import Event
 
 from redirectd.errors import RedirectdError, StoreError
-from redirectd.service.collector import Step
+from redirectd.service.collector import CollectStep
 from redirectd.service.daemon import Daemon
 from redirectd.service.fleet import ReaderSpec
-from redirectd.service.log import configure
-from redirectd.service.reader import Feed
+from redirectd.service.log_records import configure
 from redirectd.service.site import Site
+from redirectd.service.source_thread import Feed
 
 
 class RiggedFeed:
@@ -27,7 +27,7 @@ class RiggedFeed:
         self._folder = folder
         self._interrupted = Event()
 
-    def pump(self) -> Step:
+    def pump(self) -> CollectStep:
         """Hangs, dies, or finds no database."""
         while (self._folder / "stuck").exists():
             time.sleep(0.02)
@@ -35,7 +35,7 @@ class RiggedFeed:
             raise RuntimeError("a defect in a dialect")
         if (self._folder / "gone").exists():
             raise StoreError("database x", "the server closed the connection", "start it")
-        return Step(more=False)
+        return CollectStep(more=False)
 
     def wait(self, seconds: float) -> None:
         """Sleeps."""

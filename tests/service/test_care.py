@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from redirectd.service import care
 from redirectd.service.care import Retention, prune, vacuum
 from redirectd.store.database import Database
-from redirectd.store.generations import Generation, GenerationFile, Outcome, add_generation, files_at, history
+from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, add_generation, files_at, history
 from redirectd.store.migrate import ensure
 from redirectd.store.schema import event, evidence, generation, quarantine, target_state
 
@@ -97,9 +97,12 @@ def test_many_rows_go_in_short_transactions(database: Database, monkeypatch: pyt
 def install(database: Database, node: str, *targets: str) -> int:
     """A verified generation that changed these targets."""
     made = Generation(
-        node=node, created_at=NOW, actor="a", cause="apply", checksum="c", plan={}, outcome=Outcome.VERIFIED
+        node=node, created_at=NOW, actor="a", cause="apply", checksum="c", plan={}, outcome=GenerationOutcome.VERIFIED
     )
-    files = [GenerationFile(target, "kind", f"/{target}", "hash", b"content", Outcome.VERIFIED) for target in targets]
+    files = [
+        GenerationFile(target, "kind", f"/{target}", "hash", b"content", GenerationOutcome.VERIFIED)
+        for target in targets
+    ]
     with database.begin() as connection:
         return add_generation(connection, made, files)
 

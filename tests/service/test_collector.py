@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import text
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.policy import Policy
-from redirectd.collect.reader import Reader
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
 from redirectd.service.collector import Collector
-from redirectd.service.ingest import ingest
+from redirectd.service.ingestion import ingest
 from redirectd.sources.file import open_log
 from redirectd.sources.follow import FollowedFile
-from redirectd.sources.hep import HepListener
+from redirectd.sources.hep_listener import HepListener
 from redirectd.sources.position import Position
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
@@ -233,7 +233,7 @@ def test_r8_a_relayed_copy_is_taken_back_again_after_a_commit_that_failed() -> N
     """R8: what a batch took back and could not commit is taken back by the next one."""
     told = hops()
     log = MemoryLog(told["C asks B"] + told["B asks A"] + told["B answers C"])
-    reader = Reader(log, Reading("hep", (registry.by_name("hep"),), UTC, Policy()), clock=lambda: NOW)
+    reader = LogReader(log, Reading("hep", (registry.by_name("hep"),), UTC, Policy()), clock=lambda: NOW)
     first = Batch("hep")
     while reader.read(first, final=False):
         pass

@@ -17,11 +17,12 @@ import pytest
 
 from redirectd.config.load import load
 from redirectd.service.control import ask
-from redirectd.service.run import status_document
+from redirectd.service.start import status_document
 from redirectd.store.database import Database
 from tests.service.service import Service, source, until
 
 ASTERISK = "asterisk/ast22-pjsip.full.log"
+LATER = "asterisk/ast16-pjsip-and-chan_sip.full.log"
 KAMAILIO = "kamailio/snippet-all-cases.log"
 
 
@@ -39,7 +40,7 @@ def test_reads_what_was_there_and_what_comes(folder: Path, corpus: Path) -> None
         service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
         first = service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it is stored")
         with service.log.open("ab") as log:
-            log.write((corpus / KAMAILIO).read_bytes())
+            log.write((corpus / LATER).read_bytes())
         service.until_status(
             lambda status: source(status)["sightings"] > source(first)["sightings"], "what was appended is read"
         )

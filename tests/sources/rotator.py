@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
 from redirectd.sources.rotation import siblings
-from redirectd.sources.source import Gap, Segment
+from redirectd.sources.source import Gap, LogSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +155,7 @@ class Reader:
         self.commits: list[tuple[int, int, dict[str, object] | None]] = [(0, 0, None)]
         self.follower = FollowedFile(path, from_end=from_end)
 
-    def turn(self, meanwhile: Callable[[], None] = lambda: None) -> Segment | None:
+    def turn(self, meanwhile: Callable[[], None] = lambda: None) -> LogSegment | None:
         """One poll; None where it brought nothing new. `meanwhile` happens while the segment is read."""
         segment = self.follower.poll()
         if segment is None:

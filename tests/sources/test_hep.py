@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from redirectd.dialects.hep3 import decode_hep
 from redirectd.errors import SourceError
-from redirectd.sources.hep import HepListener
-from redirectd.sources.hepwire import Stream, cleaned
+from redirectd.sources.hep_listener import HepListener
+from redirectd.sources.hepwire import HepStream, cleaned
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
 
@@ -256,7 +256,7 @@ def test_address_that_is_not_ours() -> None:
 def test_stream_is_cut_at_the_datagrams(values: list[bytes], cuts: list[int]) -> None:
     """However TCP cuts the bytes, the datagrams come out whole."""
     packets = [packet(chunk(15, value)) for value in values]
-    data, stream, found = b"".join(packets), Stream(), []
+    data, stream, found = b"".join(packets), HepStream(), []
     for cut in [*cuts, len(data)]:
         found += stream.feed(data[:cut])
         data = data[cut:]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from redirectd.sources.journal import Journal, JournalPosition
+from redirectd.sources.journald import Journald, JournalPosition
 from tests.peers.lab.process import Child, wait_until
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Reading:
         self.found: list[bytes] = []
         self.position = position
         self.gaps: list[str] = []
-        self.journal = Journal("journal", position, options=daemon.options, clock=Clock())
+        self.journal = Journald("journal", position, options=daemon.options, clock=Clock())
 
     def turn(self) -> None:
         segment = self.journal.poll()
@@ -135,7 +135,7 @@ def test_waits_for_a_first_entry_without_starting_again(daemon: PrivateJournal, 
     program.write_text(f'#!/bin/sh\necho x >>"{started}"\nexec journalctl "$@"\n')
     program.chmod(0o755)
     identifier = f"none-{tag.decode()}"
-    journal = Journal(
+    journal = Journald(
         "journal",
         options=daemon.options,
         matches=[f"SYSLOG_IDENTIFIER={identifier}"],
@@ -166,7 +166,7 @@ def test_goes_on_after_the_last_boot(daemon: PrivateJournal, tag: bytes, monkeyp
     reading.until(1)
     reading.journal.close()
     # The entry's boot is no longer the present one; what journalctl follows is, so what stands there is new.
-    monkeypatch.setattr("redirectd.sources.journal._this_boot", lambda: "0" * 32)
+    monkeypatch.setattr("redirectd.sources.journald._this_boot", lambda: "0" * 32)
     again = Reading(daemon, tag + b"x", reading.position)
     wait_until(lambda: again.turn() or again.journal._following, "it follows")  # type: ignore[func-returns-value]
     assert "--cursor" not in " ".join(map(str, again.journal._child.args))  # type: ignore[union-attr,arg-type]
@@ -193,7 +193,7 @@ def test_goes_on_after_the_cursor(daemon: PrivateJournal, tag: bytes) -> None:
 def test_unconfirmed_entries_come_again(daemon: PrivateJournal, tag: bytes) -> None:
     """Positions lie between entries: what stands behind the confirmed one comes again after a crash."""
     daemon.write(*(tag + b"%d" % number for number in range(4)))
-    journal = Journal("journal", options=daemon.options, clock=Clock())
+    journal = Journald("journal", options=daemon.options, clock=Clock())
     reading = Reading(daemon, tag)
     reading.until(4)
 
@@ -255,9 +255,9 @@ def test_killed_journalctl_is_started_again(daemon: PrivateJournal, tag: bytes) 
 
 def test_back_pressure(daemon: PrivateJournal, tag: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not confirmed is not read beyond the bound; confirmed, the rest follows without loss."""
-    monkeypatch.setattr("redirectd.sources.journal.AHEAD", 100_000)
+    monkeypatch.setattr("redirectd.sources.journald.AHEAD", 100_000)
     daemon.write(*(tag + b"%d " % number + b"x" * 2000 for number in range(300)))
-    journal = Journal("journal", options=daemon.options, clock=Clock())
+    journal = Journald("journal", options=daemon.options, clock=Clock())
     wait_until(lambda: (journal.poll() and journal.unread() >= 100_000) or False, "the bound")
     for _ in range(50):
         journal.poll()
@@ -270,10 +270,10 @@ def test_back_pressure(daemon: PrivateJournal, tag: bytes, monkeypatch: pytest.M
 
 def test_trouble_is_told() -> None:
     """A journalctl that is missing or fails is trouble with its own words, and is tried again."""
-    missing = Journal("journal", program="/nonexistent/journalctl", clock=Clock())
+    missing = Journald("journal", program="/nonexistent/journalctl", clock=Clock())
     assert missing.poll() is None
     assert missing.trouble is not None
-    failing = Journal("journal", options=("--directory=/nonexistent",), clock=Clock())
+    failing = Journald("journal", options=("--directory=/nonexistent",), clock=Clock())
     if shutil.which("journalctl"):
         wait_until(lambda: failing.poll() is None and failing.trouble is not None, "the failure")
         assert failing.trouble is not None

@@ -17,10 +17,10 @@ from redirectd.store.schema import metadata
 from tests.store.telling import NOW
 
 ENTRIES = [
-    audit.Entry(at=NOW, actor="eva", action="approve", remap_id=1, old_state="pending", new_state="approved"),
-    audit.Entry(at=NOW, actor="eva", action="approve", remap_id=2, old_state="pending", new_state="approved"),
-    audit.Entry(at=NOW + timedelta(microseconds=1), actor="jo", action="note", reason="checked by phone"),
-    audit.Entry(at=NOW, actor="jo", action="revoke", remap_id=1, reason="wrong", detail={"force": False}),
+    audit.AuditEntry(at=NOW, actor="eva", action="approve", remap_id=1, old_state="pending", new_state="approved"),
+    audit.AuditEntry(at=NOW, actor="eva", action="approve", remap_id=2, old_state="pending", new_state="approved"),
+    audit.AuditEntry(at=NOW + timedelta(microseconds=1), actor="jo", action="note", reason="checked by phone"),
+    audit.AuditEntry(at=NOW, actor="jo", action="revoke", remap_id=1, reason="wrong", detail={"force": False}),
 ]
 
 

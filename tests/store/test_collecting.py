@@ -18,8 +18,8 @@ from redirectd.dialects.frame import Peer
 from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
-from redirectd.service import ingest as service_ingest
-from redirectd.service.ingest import ingest
+from redirectd.service import ingestion as service_ingest
+from redirectd.service.ingestion import ingest
 from redirectd.store import audit, collecting
 from redirectd.store.collecting import record
 from redirectd.store.database import Database

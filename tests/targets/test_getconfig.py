@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redirectd.plan.target import Fault
+from redirectd.plan.target import ServerFault
 from redirectd.targets.getconfig import reads
 
 QUESTION = reads("/etc/asterisk/.x", "last", "exten", ["generation,1,Return(abc)"])
@@ -14,12 +14,12 @@ HEAD = {"response": ["Success"], "category-000000": ["last"]}
 @pytest.mark.parametrize("text", ["Config file not found", "Permission denied", "File requires escalated priveledges"])
 def test_what_asterisk_cannot_see_is_no_verdict(text: str) -> None:
     """Another host, another folder or an account without the class leaves it to the other proofs."""
-    assert QUESTION.judge(Fault(0, text)) is None
+    assert QUESTION.judge(ServerFault(0, text)) is None
 
 
 def test_a_file_that_asterisk_gives_up_is_a_fault() -> None:
     """Its own word is told."""
-    doubt = QUESTION.judge(Fault(0, "Config file has invalid format"))
+    doubt = QUESTION.judge(ServerFault(0, "Config file has invalid format"))
     assert doubt == "Asterisk's reading of the file: Config file has invalid format"
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.plan.route import Route
-from redirectd.plan.target import Fault, TargetError
+from redirectd.plan.target import ServerFault, TargetError
 from redirectd.targets.gateways import gateway_of
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.targets.uris import _uri, route, routes
@@ -175,5 +175,5 @@ def test_the_question_compares_every_set() -> None:
     assert "is missing" in str(question.judge(reply((2, ["sip:b"]), (1, ["sip:a"]))))
     assert "is missing" in str(question.judge(reply((3, ["sip:b"]), (1, ["sip:a", "sip:a"]))))
     assert "should not be" in str(question.judge(reply((2, ["sip:b", "sip:c"]), (1, ["sip:a", "sip:a"]))))
-    assert "says" in str(question.judge(Fault(500, "no memory")))
+    assert "says" in str(question.judge(ServerFault(500, "no memory")))
     assert "is missing" in str(question.judge(None))

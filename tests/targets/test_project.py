@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.plan.table import effective
+from redirectd.plan.effective_table import effective
 from redirectd.plan.target import CannotCarryError, Target
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from redirectd.apply.control.asterisk_cli import command_line, judged
 from redirectd.apply.control.channel import AnswerError, RetryLater
-from redirectd.apply.control.wait import Deadline, Stream, connect
+from redirectd.apply.control.wait import Deadline, SocketStream, connect
 from redirectd.errors import PeerError
 from redirectd.plan.target import Command, Reply
 from redirectd.sip.text import printable
@@ -41,7 +41,7 @@ class Ami:
         self._timeout = timeout
         self._tls = tls
         self._where = f"{'ami' if tls is None else 'amis'}://{user}@{address[0]}:{address[1]}"
-        self._stream: Stream | None = None
+        self._stream: SocketStream | None = None
         self._numbers = itertools.count(1)
 
     def ask(self, command: Command) -> Reply:
@@ -93,14 +93,14 @@ class Ami:
         self._stream = stream
         return answers
 
-    def _kept(self) -> Stream | None:
+    def _kept(self) -> SocketStream | None:
         stream, self._stream = self._stream, None  # it is kept again only after all answers
         if stream is not None and stream.is_closed:
             stream.close()
             return None
         return stream
 
-    def _window(self, stream: Stream, actions: Sequence[Fields], deadline: Deadline) -> list[Message]:
+    def _window(self, stream: SocketStream, actions: Sequence[Fields], deadline: Deadline) -> list[Message]:
         ids = [f"redirectd-{next(self._numbers)}" for _ in actions]
         sent = (self._action([*action, ("ActionID", number)]) for action, number in zip(actions, ids, strict=True))
         # Asterisk waits for its socket, not for what TLS has read ahead of it: of several actions in one record it
@@ -123,7 +123,7 @@ class Ami:
                 raise PeerError(self._where, f"{name} can't be sent: {printable(value, 100)!r}", "use printable ASCII")
         return ("".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n").encode("ascii")
 
-    def _login(self) -> Stream:
+    def _login(self) -> SocketStream:
         deadline = Deadline(self._where, self._timeout)
         stream = connect(self._where, self._address, deadline, self._tls)
         try:
@@ -133,7 +133,7 @@ class Ami:
             raise
         return stream
 
-    def _authenticate(self, stream: Stream, deadline: Deadline) -> None:
+    def _authenticate(self, stream: SocketStream, deadline: Deadline) -> None:
         greeting = stream.take_until(b"\r\n", deadline)
         if not greeting.startswith(b"Asterisk Call Manager/") or len(greeting) > _MAX_GREETING:
             raise PeerError(self._where, "is no Asterisk manager interface", "see what listens there")

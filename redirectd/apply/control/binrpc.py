@@ -11,7 +11,7 @@ import secrets
 from redirectd.apply.control import jsonrpc
 from redirectd.apply.control.binrpc_codec import BinRpcError, read_body, read_head, read_tail, request
 from redirectd.apply.control.channel import kamailio_error
-from redirectd.apply.control.wait import Deadline, Stream, connect
+from redirectd.apply.control.wait import Deadline, SocketStream, connect
 from redirectd.errors import PeerError
 from redirectd.plan.target import Command, Reply
 
@@ -23,7 +23,7 @@ class BinRpc:
         self._path = path
         self._timeout = timeout
         self._where = f"binrpc:unix:{path}"
-        self._stream: Stream | None = None
+        self._stream: SocketStream | None = None
 
     def ask(self, command: Command) -> Reply:
         """Ask; several values in one answer come as a list, none as None."""
@@ -42,14 +42,14 @@ class BinRpc:
             raise kamailio_error(self._where, command, code if isinstance(code, int) else 0, str(text))
         return values[0] if len(values) == 1 else values or None
 
-    def _kept(self) -> Stream | None:
+    def _kept(self) -> SocketStream | None:
         stream, self._stream = self._stream, None  # it is kept again only after a whole answer
         if stream is not None and stream.is_closed:
             stream.close()
             return None
         return stream
 
-    def _answer(self, stream: Stream, cookie: bytes, deadline: Deadline) -> tuple[list[Reply], bool]:
+    def _answer(self, stream: SocketStream, cookie: bytes, deadline: Deadline) -> tuple[list[Reply], bool]:
         try:
             head = read_head(stream.take(2, deadline))
             length = read_tail(head, stream.take(head.tail, deadline), cookie)

@@ -22,7 +22,7 @@ class BinRpcError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class PacketHead:
     """The head of a packet: `tail` bytes of length and cookie follow it."""
 
     is_fault: bool
@@ -35,14 +35,14 @@ class Head:
         return self.length_size + self.cookie_size
 
 
-def read_head(two: bytes) -> Head:
+def read_head(two: bytes) -> PacketHead:
     """Read a packet's first two bytes."""
     if two[0] != MAGIC:
         raise BinRpcError("no binrpc answer")
-    return Head(two[1] >> 4 == _FAULT, (two[1] >> 2 & 3) + 1, (two[1] & 3) + 1)
+    return PacketHead(two[1] >> 4 == _FAULT, (two[1] >> 2 & 3) + 1, (two[1] & 3) + 1)
 
 
-def read_tail(head: Head, tail: bytes, cookie: bytes) -> int:
+def read_tail(head: PacketHead, tail: bytes, cookie: bytes) -> int:
     """Give the body's length; BinRpcError if the answer's cookie is not the question's."""
     if int.from_bytes(tail[head.length_size :], "big") != int.from_bytes(cookie, "big"):
         raise BinRpcError("the answer to another question")

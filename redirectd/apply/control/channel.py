@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from redirectd.errors import PeerError
-from redirectd.plan.target import Command, Fault, Question, Reply
+from redirectd.plan.target import Command, Question, Reply, ServerFault
 from redirectd.sip.text import printable
 
 SHOWN = 300
@@ -74,11 +74,11 @@ def prove(channel: Channel, question: Question) -> str | None:
     Raises PeerError if the server can't be asked, RetryLater if it is reloading.
     """
     try:
-        reply: Reply | Fault = channel.ask(question.command)
+        reply: Reply | ServerFault = channel.ask(question.command)
     except RetryLater:
         raise
     except AnswerError as error:
-        reply = Fault(error.code, error.text)
+        reply = ServerFault(error.code, error.text)
     return question.judge(reply)
 
 

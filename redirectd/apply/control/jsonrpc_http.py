@@ -8,7 +8,7 @@ from io import BytesIO
 from urllib.parse import urlsplit
 
 from redirectd.apply.control import jsonrpc
-from redirectd.apply.control.wait import MAX_REPLY, Deadline, Stream, connect
+from redirectd.apply.control.wait import MAX_REPLY, Deadline, SocketStream, connect
 from redirectd.errors import PeerError
 from redirectd.plan.target import Command, Reply
 from redirectd.sip.text import printable
@@ -49,7 +49,7 @@ class JsonRpcHttp:
         finally:
             stream.close()
 
-    def _body(self, stream: Stream, deadline: Deadline) -> bytes:
+    def _body(self, stream: SocketStream, deadline: Deadline) -> bytes:
         status, _, rest = stream.take_until(b"\r\n\r\n", deadline).partition(b"\r\n")
         words = status.decode("latin-1").split(" ")
         try:

@@ -47,7 +47,7 @@ class Deadline:
 
 
 @dataclass(slots=True)
-class Stream:
+class SocketStream:
     """A connected stream socket, read ahead; every call ends by its deadline."""
 
     where: str
@@ -117,7 +117,7 @@ class Stream:
 
 def connect(
     where: str, address: str | tuple[str, int], deadline: Deadline, tls: ssl.SSLContext | None = None
-) -> Stream:
+) -> SocketStream:
     """Connect to a unix socket's path or to host and port; PeerError says why not and what to do."""
     family = socket.AF_UNIX if isinstance(address, str) else None
     sock: socket.socket | None = None
@@ -137,7 +137,7 @@ def connect(
     except OSError as error:  # ssl's errors are OSErrors, too
         _close(sock)
         raise unreachable(where, error, unix=family is not None) from None
-    return Stream(where, sock)
+    return SocketStream(where, sock)
 
 
 def _close(sock: socket.socket | None) -> None:

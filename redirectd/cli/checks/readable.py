@@ -11,8 +11,8 @@ from pathlib import Path
 
 from redirectd import ownership
 from redirectd.cli.checks.finding import Finding, Level
-from redirectd.plan.spec import NO_RELOAD, TargetSpec
 from redirectd.plan.target import LiveTarget
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 
 
 def check_readable(where: str, path: Path, spec: TargetSpec) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def apply_command(
     file is neither written nor reloaded, unless its server does not hold it any more. A plan over a safety limit is
     refused (exit code 3).
     """
-    from redirectd.apply.applier import Request, refused
+    from redirectd.apply.applier import ApplyRequest, refused
     from redirectd.apply.result import result_json
     from redirectd.cli.planview import show_plan, show_result
     from redirectd.plan.report import target_json, to_json
@@ -52,7 +52,9 @@ def apply_command(
         else:
             show_plan(plan)
         return
-    request = Request(actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume, verify=verify)
+    request = ApplyRequest(
+        actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume, verify=verify
+    )
     for number in suspend_failing(app.database, rules, now=app.now()):
         note(f"remap {number} is suspended, since its target fails: redirectd show {number}")
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redirectd.config.model import Config
 
 CHECKS = ("policy", "database", "sources", "targets", "capacity")
-"""Modules of `redirectd.cli.checks`; in each, `check_NAME` gives findings."""
+"""Modules `NAME_check` of `redirectd.cli.checks`; in each, `check_NAME` gives findings."""
 
 
 @click.command("check")
@@ -54,7 +54,7 @@ def check_command(app: App, *, as_json: bool) -> None:
 
 def _checks() -> Iterator[Callable[[Config], Iterator[Finding]]]:
     for name in CHECKS:
-        yield getattr(importlib.import_module(f"redirectd.cli.checks.{name}"), f"check_{name}")
+        yield getattr(importlib.import_module(f"redirectd.cli.checks.{name}_check"), f"check_{name}")
 
 
 def _json(finding: Finding) -> dict[str, object]:

@@ -14,8 +14,8 @@ from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
     from redirectd.collect.explanation import Explanation
+    from redirectd.collect.log_reader import LogReader
     from redirectd.collect.loops import Way
-    from redirectd.collect.reader import Reader
 
 _STEP_WEIGHT = 2_000
 _WIDEST = 500
@@ -45,11 +45,11 @@ def explain_command(app: App, file: str, dialect: str | None, *, as_json: bool) 
     places that come to the same the first ten are shown. At the end stands what this log could not tell, and the
     setting of Kamailio or Asterisk that would mend it.
     """
-    from redirectd.cli.reading import reading_of
+    from redirectd.cli.log_reading import reading_of
     from redirectd.collect.capture import searchable
     from redirectd.collect.explanation import Explanation
     from redirectd.collect.linecount import LineCount
-    from redirectd.collect.reader import Reader
+    from redirectd.collect.log_reader import LogReader
     from redirectd.dialects.hints import literals
     from redirectd.sources.file import open_log
 
@@ -57,7 +57,7 @@ def explain_command(app: App, file: str, dialect: str | None, *, as_json: bool) 
         log = searchable(opened)
         reading = reading_of(log, app.config, dialect=dialect, session_progress="each")
         explanation = Explanation(LineCount(log) if log is opened else None)
-        reader = Reader(log, replace(reading, counted=literals()), clock=app.now, observer=explanation)
+        reader = LogReader(log, replace(reading, counted=literals()), clock=app.now, observer=explanation)
         read, losses = _read(reader)
     document = {
         "file": file,
@@ -75,7 +75,7 @@ def explain_command(app: App, file: str, dialect: str | None, *, as_json: bool) 
         _show(document)
 
 
-def _read(reader: Reader) -> tuple[int, dict[str, int]]:
+def _read(reader: LogReader) -> tuple[int, dict[str, int]]:
     """The bytes read and what was lost in them; batches are dropped, since nothing is stored."""
     from redirectd.collect.batch import Batch
 

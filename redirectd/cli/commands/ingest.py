@@ -18,7 +18,7 @@ from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
     from redirectd.collect.batch import SessionProgress
-    from redirectd.service.ingest import Summary
+    from redirectd.service.ingestion import Summary
 
 _WORDS = {
     "sightings": "301s, each counted once",
@@ -67,7 +67,7 @@ def ingest_command(
     FILE is a log, a gzipped log, or - for standard input. Reading a log twice counts nothing twice. Where there is no
     configuration file, nobody is trusted, and the database is /var/lib/redirectd/redirectd.db.
     """
-    from redirectd.service.ingest import Summary
+    from redirectd.service.ingestion import Summary
 
     if quarantine is bool(files):
         raise UsageError(
@@ -92,7 +92,7 @@ def ingest_command(
 
 
 def _replay(app: App, *, as_json: bool) -> None:
-    from redirectd.cli.reading import reading_by_name
+    from redirectd.cli.log_reading import reading_by_name
     from redirectd.service.replay import replay
 
     config = app.config
@@ -116,9 +116,9 @@ def _refuse_unreadable(files: tuple[str, ...]) -> None:
 def _ingest_one(
     app: App, file: str, dialect: str | None, progress: Literal["each", "count"] | None, *, accept_unkeyed: bool
 ) -> Summary:
-    from redirectd.cli.reading import reading_of
+    from redirectd.cli.log_reading import reading_of
     from redirectd.collect.capture import searchable
-    from redirectd.service.ingest import ingest
+    from redirectd.service.ingestion import ingest
     from redirectd.sources.file import open_log
 
     config = app.config
@@ -154,7 +154,7 @@ class _ProgressLog:
         """One record at level info (R3)."""
         if self._log is None:
             from redirectd.service.feed import SessionProgressLog
-            from redirectd.service.log import configure
+            from redirectd.service.log_records import configure
 
             configure("info")
             self._log = SessionProgressLog(self._source)

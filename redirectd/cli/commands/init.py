@@ -27,7 +27,7 @@ def init_command(app: App, output: Path | None, *, force: bool, reference: bool)
 
     Every key is in it with its meaning; those that were not found out stand as comments with their default.
     """
-    from redirectd.cli.host import look_around, values
+    from redirectd.cli.survey import look_around, values
     from redirectd.config import reference as words
 
     if reference:

@@ -15,7 +15,7 @@ from redirectd.sip.text import printable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from redirectd.plan.lookup import Lookup
+    from redirectd.plan.hops import Lookup
     from redirectd.sip.uri import SipUri
 
 
@@ -30,7 +30,7 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
     An id, and a filter, stand for the old URIs of remaps; a URI need not be of any. --json gives one object for one
     name, else a list of them under the key lookups.
     """
-    from redirectd.plan.lookup import lookup_json
+    from redirectd.plan.hops import lookup_json
 
     if bool(names) is not filters.is_empty:
         raise UsageError(
@@ -62,7 +62,7 @@ def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: F
 
 def _answer(connection: Connection, app: App, uri: SipUri) -> Lookup:
     """From the remaps that a call to the URI can come by: the whole table is not needed."""
-    from redirectd.plan.lookup import lookup
+    from redirectd.plan.hops import lookup
     from redirectd.review.chain import onward
 
     now = app.now()

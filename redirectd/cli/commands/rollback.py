@@ -19,12 +19,12 @@ def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool
     Later applies are held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke
     what was wrong first.
     """
-    from redirectd.apply.applier import Request
+    from redirectd.apply.applier import ApplyRequest
     from redirectd.apply.result import result_json
     from redirectd.cli.planview import show_result
     from redirectd.service.applying import applier_of
 
-    request = Request(actor=app.actor, cause="rollback", force=force)
+    request = ApplyRequest(actor=app.actor, cause="rollback", force=force)
     result = applier_of(app.config, app.database).rollback(number, request)
     if as_json:
         emit_json(result_json(result))

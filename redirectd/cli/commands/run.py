@@ -15,6 +15,6 @@ def run_command(app: App) -> None:
     SIGHUP reads the configuration again; a faulty one is refused and the old one stays in force. Logs go to standard
     error: for people on a terminal, as JSON otherwise. Each 183 is one record "session_progress" there.
     """
-    from redirectd.service.run import run_service
+    from redirectd.service.start import run_service
 
     run_service(app.config_file)

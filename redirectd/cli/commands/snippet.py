@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from redirectd.config.model import Config
-    from redirectd.config.targets import TargetSection
+    from redirectd.config.target_sections import TargetSection
 
 
 @click.command("snippet")

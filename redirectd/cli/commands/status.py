@@ -21,7 +21,7 @@ def status_command(app: App, *, as_json: bool) -> None:
     Where no service runs on this host, what the database knows is shown. The exit code is 0 all the same. A running
     service is shown even while its configuration file is faulty, with the faults.
     """
-    from redirectd.service.run import status_document
+    from redirectd.service.start import status_document
 
     document = status_document(lambda: app.config, app.unchecked_database, app.config_file)
     if as_json:

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 
 from redirectd.cli.output import short_time
-from redirectd.cli.reviewing.evidence import excerpt
-from redirectd.cli.reviewing.layout import LABEL, Section, fitted, told
-from redirectd.cli.reviewing.text import Ink, chopped, elided, shown
-from redirectd.plan.lookup import Lookup
+from redirectd.cli.reviewing.columns import Ink, chopped, elided, shown
+from redirectd.cli.reviewing.excerpt import excerpt
+from redirectd.cli.reviewing.layout import LABEL, LineGroup, fitted, told
+from redirectd.plan.hops import Lookup
 from redirectd.review.case import Case
 from redirectd.review.flags import LOOKS
 from redirectd.review.proposals import Proposal
 from redirectd.sip.host import canonical_host
 from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri, params_text, parse_uri
-from redirectd.store.audit import Entry
+from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State
 
 MOST_PEERS = 6
@@ -71,20 +71,20 @@ def card(case: Case, width: int = 80, room: int | None = None, ink: Ink | None =
     remap, pen, whole = case.remap, ink or Ink(), room is None
     old, news = _uris(remap, width, pen, whole=whole)
     sections = [
-        Section(old, least=3, rank=6),
-        Section(news, least=5, rank=4),
-        Section(list(_seen(remap, width)), least=3, rank=3),
-        Section(list(_held(remap, width, pen)), least=4, rank=6),
-        Section([line for fact in remap.facts.items() for line in told("fact", ": ".join(fact), width)], 1, 2),
-        Section(told("note", remap.note, width), least=1, rank=3),
-        Section(told("today", _routing(case.today, remap.old_uri, whole=whole), width), least=2, rank=5),
-        Section(told("after", _routing(case.after, remap.old_uri, whole=whole), width), least=2, rank=5),
-        Section([line for text in case.touches for line in told("touches", text, width)], least=2, rank=4),
-        Section(list(_decided(case.entries if whole else case.entries[-3:], width)), least=1, rank=1),
+        LineGroup(old, least=3, rank=6),
+        LineGroup(news, least=5, rank=4),
+        LineGroup(list(_seen(remap, width)), least=3, rank=3),
+        LineGroup(list(_held(remap, width, pen)), least=4, rank=6),
+        LineGroup([line for fact in remap.facts.items() for line in told("fact", ": ".join(fact), width)], 1, 2),
+        LineGroup(told("note", remap.note, width), least=1, rank=3),
+        LineGroup(told("today", _routing(case.today, remap.old_uri, whole=whole), width), least=2, rank=5),
+        LineGroup(told("after", _routing(case.after, remap.old_uri, whole=whole), width), least=2, rank=5),
+        LineGroup([line for text in case.touches for line in told("touches", text, width)], least=2, rank=4),
+        LineGroup(list(_decided(case.entries if whole else case.entries[-3:], width)), least=1, rank=1),
     ]
     taken = sum(len(section.lines) for section in sections)
     log = excerpt(case, width, None if room is None else max(LEAST_LOG, room - taken))
-    return fitted([*sections, Section([pen.quiet(line) for line in log], LEAST_LOG, rank=0)], room)
+    return fitted([*sections, LineGroup([pen.quiet(line) for line in log], LEAST_LOG, rank=0)], room)
 
 
 def _uris(remap: Remap, width: int, ink: Ink, *, whole: bool) -> tuple[list[str], list[str]]:
@@ -124,7 +124,7 @@ def _held(remap: Remap, width: int, ink: Ink) -> Iterator[str]:
         yield from map(ink.warn, told(label, f"{name}: {reason}", width))
 
 
-def _decided(entries: Sequence[Entry], width: int) -> Iterator[str]:
+def _decided(entries: Sequence[AuditEntry], width: int) -> Iterator[str]:
     for entry in entries:
         reason = f": {entry.reason}" if entry.reason else ""
         yield from told("decided", f"{short_time(entry.at)} {entry.actor}: {entry.action}{reason}", width)

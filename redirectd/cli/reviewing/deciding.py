@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from redirectd.cli.reviewing.columns import elided, shown
 from redirectd.cli.reviewing.desk import NOTED, WHY, Deed, Desk, Turn
-from redirectd.cli.reviewing.text import elided, shown
 from redirectd.review.case import Case
 from redirectd.review.undo import do_approve, do_confirm, do_reject, do_revoke, set_note
 from redirectd.sip.text import printable

@@ -13,7 +13,7 @@ from redirectd.cli.reviewing.queue import Queue
 from redirectd.cli.reviewing.screen import Screen
 from redirectd.collect.policy import Policy
 from redirectd.review.case import Case, open_case
-from redirectd.review.decision import Decision, Step
+from redirectd.review.decision import Decision, DecisionStep
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 
@@ -38,7 +38,7 @@ class Deed:
 
     word: str
     remaps: Sequence[int]
-    steps: Sequence[Step] = ()
+    steps: Sequence[DecisionStep] = ()
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Desk:
         """A decision of this person, now."""
         return Decision(actor=self.actor, at=self.clock(), reason=printable(reason, 500), contact=contact, force=force)
 
-    def done(self, word: str, text: str, *steps: Step) -> Turn:
+    def done(self, word: str, text: str, *steps: DecisionStep) -> Turn:
         """Counts what was done to one remap, says so, and goes on."""
         self.counts[word] += 1
         self.deeds.append(Deed(word, [step.before.id for step in steps], steps))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redirectd.cli.reviewing.text import shown, wrapped
+from redirectd.cli.reviewing.columns import shown, wrapped
 
 LABEL = 9
 """Columns of a label, before its text."""
 
 
 @dataclass(slots=True)
-class Section:
+class LineGroup:
     """Lines that belong together. The lowest `rank` gives way first, down to `least` lines."""
 
     lines: list[str]
@@ -31,7 +31,7 @@ def more(count: int) -> str:
     return f"  {'':<{LABEL}}... {count} more line{'' if count == 1 else 's'}: e"
 
 
-def fitted(sections: Sequence[Section], room: int | None) -> list[str]:
+def fitted(sections: Sequence[LineGroup], room: int | None) -> list[str]:
     """The lines of all sections, at most `room` where their least lines allow it; each cut is told in its place."""
     if room is not None:
         for section in sorted(sections, key=lambda one: one.rank):

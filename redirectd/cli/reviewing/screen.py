@@ -9,8 +9,8 @@ from typing import TextIO
 
 from rich.cells import cell_len
 
+from redirectd.cli.reviewing.columns import Ink, shown, wrapped
 from redirectd.cli.reviewing.keys import QUIT, REDRAW, Keys
-from redirectd.cli.reviewing.text import Ink, shown, wrapped
 from redirectd.errors import RedirectdError
 
 NARROWEST, WIDEST, LOWEST = 40, 120, 12

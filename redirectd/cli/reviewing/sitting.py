@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from redirectd.cli.filters import Filters
-from redirectd.cli.reviewing.bulk import decide_on_all
 from redirectd.cli.reviewing.card import card, title
+from redirectd.cli.reviewing.decide_all import decide_on_all
 from redirectd.cli.reviewing.deciding import approve, choice, keep, note, reject, skip
 from redirectd.cli.reviewing.desk import Desk, Turn
 from redirectd.cli.reviewing.keys import QUIT, REDRAW

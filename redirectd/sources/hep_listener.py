@@ -14,8 +14,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from redirectd.errors import SourceError
-from redirectd.sources.hepwire import Stream, cleaned
-from redirectd.sources.source import Gap, Segment
+from redirectd.sources.hepwire import HepStream, cleaned
+from redirectd.sources.source import Gap, LogSegment
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class HepListener:
         self._stop_read, self._stop_write = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stop_read, selectors.EVENT_READ)
-        self._streams: dict[socket.socket, Stream] = {}
+        self._streams: dict[socket.socket, HepStream] = {}
         self.port = self._listen(address, port)
         self._thread = threading.Thread(target=self._receive, name=f"hep {name}", daemon=True)
         self._thread.start()
@@ -108,7 +108,7 @@ class HepListener:
         """Readable while datagrams wait."""
         return self._ready_read.fileno()
 
-    def poll(self) -> Segment | None:
+    def poll(self) -> LogSegment | None:
         """What came, at most a few MiB at a time. Raises SourceError where nothing is received any more."""
         if not self._thread.is_alive():
             raise SourceError(self._name, f"the HEP listener ended: {self._ended}", "report this as a fault")
@@ -126,9 +126,9 @@ class HepListener:
         if self._log.end() == self._confirmed and not gaps:
             return None
         self._told = sum(gap.at_least for gap in gaps)
-        return Segment(self._log, self._confirmed, self._log.end(), final=False, gaps=gaps)
+        return LogSegment(self._log, self._confirmed, self._log.end(), final=False, gaps=gaps)
 
-    def position(self, segment: Segment, offset: int) -> HepPosition | None:
+    def position(self, segment: LogSegment, offset: int) -> HepPosition | None:
         """Where the reader stands."""
         return HepPosition(offset) if segment.log is self._log else None
 
@@ -233,7 +233,7 @@ class HepListener:
                 # A sender that lost its power says no good-bye, and would hold its place for ever.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_SECONDS)
-                self._streams[connection] = Stream()
+                self._streams[connection] = HepStream()
                 self._selector.register(connection, selectors.EVENT_READ)
 
     def _read_stream(self, connection: socket.socket) -> None:

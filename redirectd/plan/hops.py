@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from redirectd.plan.effective_table import MAX_DEPTH, effective, matching_key
 from redirectd.plan.route import Approved, EffectiveTable, RouteKind
-from redirectd.plan.table import MAX_DEPTH, effective, matching_key
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 

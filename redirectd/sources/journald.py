@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redirectd.errors import SourceError
-from redirectd.sources.source import Gap, Segment
+from redirectd.sources.source import Gap, LogSegment
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class JournalPosition:
         return parts.get("b", "")
 
 
-class Journal:
+class Journald:
     """The entries that fit `matches` (as journalctl takes them, `_SYSTEMD_UNIT=kamailio.service`), a line each.
 
     `options` go to journalctl first (`--namespace=`, `--directory=`). It first reads to the end without `-f`, since
@@ -116,7 +116,7 @@ class Journal:
         """Readable when there is something new; -1 while no child runs."""
         return self._child.stdout.fileno() if self._child and self._child.stdout else -1
 
-    def poll(self) -> Segment | None:
+    def poll(self) -> LogSegment | None:
         """Take what journalctl gives now, without waiting."""
         if self._child is None and self._clock() >= self._not_before:
             self._start()
@@ -126,9 +126,9 @@ class Journal:
         if self._log.end() == self._confirmed and not self._gaps:
             return None
         self._told = len(self._gaps)
-        return Segment(self._log, self._confirmed, self._log.end(), final=False, gaps=tuple(self._gaps))
+        return LogSegment(self._log, self._confirmed, self._log.end(), final=False, gaps=tuple(self._gaps))
 
-    def position(self, segment: Segment, offset: int) -> JournalPosition | None:
+    def position(self, segment: LogSegment, offset: int) -> JournalPosition | None:
         """The last entry that ends at or before `offset`."""
         found = self._fed if offset == self._log.end() else self._entry_before(segment.start, offset)
         self._asked = (found or self._position, offset)

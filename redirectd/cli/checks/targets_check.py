@@ -10,12 +10,12 @@ from pathlib import Path
 from redirectd.apply.control import open_channel
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.readable import check_readable
-from redirectd.cli.checks.serving import check_serving
+from redirectd.cli.checks.serving_check import check_serving
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import RedirectdError
-from redirectd.plan.plan import understood
-from redirectd.plan.spec import NO_RELOAD, TargetSpec
+from redirectd.plan.planning import understood
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 
 
 def check_targets(config: Config) -> Iterator[Finding]:

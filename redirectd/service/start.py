@@ -27,7 +27,7 @@ def run_service(config_file: Path | None) -> None:
     """
     from redirectd.service.daemon import Daemon, Plant
     from redirectd.service.enduring import enduring
-    from redirectd.service.log import configure
+    from redirectd.service.log_records import configure
     from redirectd.service.site import Site
 
     faulthandler.enable()  # systemd's watchdog kills by SIGABRT: the journal then shows where each thread hung
@@ -50,7 +50,7 @@ def status_document(load: Callable[[], Config], open_database: Callable[[], Data
     where nobody answers.
     """
     from redirectd.service.control import ask
-    from redirectd.service.status import fault_part, without_daemon
+    from redirectd.service.status_document import fault_part, without_daemon
 
     broken: ConfigError | None = None
     try:

@@ -9,7 +9,7 @@ from math import ceil
 from sqlalchemy import func, select
 
 from redirectd.cli.checks.finding import Finding, Level
-from redirectd.config.database import database_url
+from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.errors import RedirectdError
 from redirectd.store.database import Database

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from redirectd.cli.output import short_time
+from redirectd.cli.reviewing.columns import chopped, cut, shown
 from redirectd.cli.reviewing.layout import LABEL, told
-from redirectd.cli.reviewing.text import chopped, cut, shown
 from redirectd.review.case import Case
 from redirectd.store.remaps import Evidence
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import inspect
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
-from redirectd.config.database import database_url
+from redirectd.config.database_url import database_url
 from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.errors import RedirectdError
 from redirectd.service.applying import lock_path

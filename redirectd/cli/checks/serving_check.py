@@ -9,9 +9,9 @@ from redirectd.apply.control import Channel
 from redirectd.apply.servers import judged
 from redirectd.cli.checks.finding import Finding, Level, good
 from redirectd.errors import RedirectdError
-from redirectd.plan.plan import understood
-from redirectd.plan.spec import TargetSpec
+from redirectd.plan.planning import understood
 from redirectd.plan.target import Rendered, token_of
+from redirectd.plan.target_spec import TargetSpec
 
 ASKED = 20
 """Questions at most for a target; its sentinel or whole table is among the first."""

@@ -10,8 +10,8 @@ from redirectd.errors import InstallError, RefusedError
 from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
 from redirectd.plan.route import Conflict, EffectiveTable
-from redirectd.plan.spec import Installed, TargetSpec
 from redirectd.plan.target import NOTHING, Refusal, Rendered, Target, TargetError, reads_no_file, token_of
+from redirectd.plan.target_spec import Installed, TargetSpec
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
 

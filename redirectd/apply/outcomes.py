@@ -10,8 +10,8 @@ from redirectd.apply.recover import finished, gone_back, put_off
 from redirectd.apply.result import OutcomeName, TargetOutcome
 from redirectd.apply.unit import Item, Verdict, questions
 from redirectd.errors import PeerError, VerifyError
-from redirectd.plan.spec import NO_RELOAD
-from redirectd.store.generations import Outcome
+from redirectd.plan.target_spec import NO_RELOAD
+from redirectd.store.generations import GenerationOutcome
 from redirectd.store.target_states import TargetState
 
 WITH_THE_OTHERS = "put back with the other targets"
@@ -23,11 +23,11 @@ def file_outcomes(items: Iterable[Item], verdict: Verdict) -> dict[str, FileOutc
     for item in items:
         if verdict.failed:
             stage, why = verdict.failed.get(item.name, ("", WITH_THE_OTHERS))
-            outcomes[item.name] = FileOutcome(Outcome.ROLLED_BACK, f"{stage}: {why}" if stage else why)
+            outcomes[item.name] = FileOutcome(GenerationOutcome.ROLLED_BACK, f"{stage}: {why}" if stage else why)
         elif item.name in verdict.down or item.spec.control == NO_RELOAD or not questions(item):
-            outcomes[item.name] = FileOutcome(Outcome.INSTALLED, verdict.down.get(item.name, ""))
+            outcomes[item.name] = FileOutcome(GenerationOutcome.INSTALLED, verdict.down.get(item.name, ""))
         else:
-            outcomes[item.name] = FileOutcome(Outcome.VERIFIED)
+            outcomes[item.name] = FileOutcome(GenerationOutcome.VERIFIED)
     return outcomes
 
 
@@ -70,9 +70,9 @@ def waiting_error(down: dict[str, str]) -> PeerError:
 
 def target_outcomes(files: dict[str, FileOutcome]) -> dict[str, TargetOutcome]:
     """Give the outcomes as the contract names them."""
-    names: dict[Outcome, OutcomeName] = {
-        Outcome.INSTALLED: "installed",
-        Outcome.VERIFIED: "verified",
-        Outcome.ROLLED_BACK: "rolled-back",
+    names: dict[GenerationOutcome, OutcomeName] = {
+        GenerationOutcome.INSTALLED: "installed",
+        GenerationOutcome.VERIFIED: "verified",
+        GenerationOutcome.ROLLED_BACK: "rolled-back",
     }
     return {name: TargetOutcome(names[file.outcome], file.error or None) for name, file in files.items()}

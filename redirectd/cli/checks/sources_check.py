@@ -11,7 +11,7 @@ from pathlib import Path
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.config.model import Config
-from redirectd.config.sources import SourceSection
+from redirectd.config.source_sections import SourceSection
 from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
 from redirectd.service.control import ask

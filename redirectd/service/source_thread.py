@@ -17,7 +17,7 @@ import structlog
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.service.backpressure import Backoff, Outage
 from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
-from redirectd.service.collector import Step
+from redirectd.service.collector import CollectStep
 from redirectd.service.heartbeat import Heartbeats
 
 _log = structlog.get_logger("redirectd.reader")
@@ -29,7 +29,7 @@ _SAY_SLOW_AFTER = 60.0
 class Feed(Protocol):
     """A source with everything behind it, down to the database. One thread uses it; only `interrupt` is for others."""
 
-    def pump(self) -> Step:
+    def pump(self) -> CollectStep:
         """Reads a bounded part of what is there and commits it.
 
         Raises StoreError with nothing lost: call it again; StoreChangedError where the feed is to be opened anew.
@@ -92,7 +92,7 @@ class ReaderReport:
     longest_pump_seconds: float = 0.0
 
 
-class Reader:
+class SourceThread:
     """Runs a feed in a thread until told to stop.
 
     A database that does not take the sightings stops the reading, not the thread: the same pump is tried again with
@@ -198,7 +198,7 @@ class Reader:
             self._note(feed, pumped, time.monotonic() - started)
             return pumped.more
 
-    def _note(self, feed: Feed, pumped: Step, seconds: float) -> None:
+    def _note(self, feed: Feed, pumped: CollectStep, seconds: float) -> None:
         self._heartbeats.beat(self.beat_name)
         lasted = self._outage.over(time.monotonic())
         if lasted is not None:

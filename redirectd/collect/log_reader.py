@@ -19,7 +19,7 @@ from redirectd.collect.branches import Branches
 from redirectd.collect.early import EarlyMedia
 from redirectd.collect.keyed import Keyed
 from redirectd.collect.losses import CUT_SHORT, FORGED, told_losses
-from redirectd.collect.observer import Observer, Outcome, Spot, Teller
+from redirectd.collect.observer import Observer, PlaceOutcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
 from redirectd.collect.reading import Reading
@@ -54,7 +54,7 @@ _AGAIN = "the same answer again: a retransmission, or another logger's copy"
 _LONGER_STATUS = re.compile(rb"[\r\n]*+SIP/2\.0 (?:301|183)\d")
 
 
-class Reader:
+class LogReader:
     """Reads one log from an offset on. `read` adds a stretch to a batch; `offset` is the position behind it."""
 
     def __init__(
@@ -153,7 +153,7 @@ class Reader:
         if isinstance(told, Record):
             self._take_record(batch, spot, told, seen_at)
         elif told.direction is Direction.SENT:
-            self._tell.told(spot, Outcome.SENT, "R8", "this host sent it: it relays an answer or redirects itself")
+            self._tell.told(spot, PlaceOutcome.SENT, "R8", "this host sent it: it relays an answer or redirects itself")
         else:
             self._take_frame(batch, spot, told, dialect, seen_at)
 
@@ -162,7 +162,7 @@ class Reader:
         if record.status not in {301, 183}:
             return
         if refused:
-            self._tell.told(spot, Outcome.IGNORED, "R39", refused)
+            self._tell.told(spot, PlaceOutcome.IGNORED, "R39", refused)
             return
         text = _evidence(spot.block.window[record.start : record.end]) if record.status == 301 else ""
         if LINE_CUT in record.faults:
@@ -179,12 +179,12 @@ class Reader:
             message = parse_message(frame.payload)
         except MessageError as error:
             if _LONGER_STATUS.match(frame.payload):
-                self._tell.told(spot, Outcome.IGNORED, "R2", "a status of more than three digits is nothing")
+                self._tell.told(spot, PlaceOutcome.IGNORED, "R2", "a status of more than three digits is nothing")
             else:
                 self._quarantine(batch, spot, str(error))
             return
         if not isinstance(message, Response) or message.status not in {301, 183}:
-            self._tell.told(spot, Outcome.IGNORED, "R2", "it stands within another message")
+            self._tell.told(spot, PlaceOutcome.IGNORED, "R2", "it stands within another message")
             return
         if frame.cut:
             batch.lose(CUT_SHORT)
@@ -193,7 +193,7 @@ class Reader:
         elif message.status == 301:
             self._quarantine(batch, spot, "the answer has no readable Call-ID and CSeq")
         else:
-            self._tell.told(spot, Outcome.IGNORED, "R3", "the answer has no readable Call-ID and CSeq")
+            self._tell.told(spot, PlaceOutcome.IGNORED, "R3", "the answer has no readable Call-ID and CSeq")
 
     def _take_response(
         self,
@@ -211,13 +211,13 @@ class Reader:
         for copy in self._relays.overtaken(told):
             self._retract(batch, copy)
         if is_relayed:
-            self._tell.told(spot, Outcome.COPY, "R8", "the same answer, relayed further", unpaired)
+            self._tell.told(spot, PlaceOutcome.COPY, "R8", "the same answer, relayed further", unpaired)
             return
         if self._seen.rank(unpaired.event_key) == WHOLE:
             if self._adds(batch, unpaired):
                 self._add(batch, unpaired, spot)
             else:
-                self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, unpaired)
+                self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, unpaired)
             return
         if response.status == 183 and self.reading.session_progress == "count":
             self._add(batch, unpaired, spot)
@@ -256,13 +256,13 @@ class Reader:
         if answer.status == 183:
             self._early.add(batch, answer, is_new=known is None)
             if known is None:
-                self._tell.told(spot, Outcome.PROGRESS, "R3", "", answer)
+                self._tell.told(spot, PlaceOutcome.PROGRESS, "R3", "", answer)
             else:
-                self._tell.told(spot, Outcome.COPY, "R3", "a repeated 183 counts once", answer)
+                self._tell.told(spot, PlaceOutcome.COPY, "R3", "a repeated 183 counts once", answer)
         elif known is None or known < answer.rank or key in batch.verdicts:
             self._judge(batch, answer, spot)
         else:
-            self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, answer)
+            self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
         self._seen.remember(key, answer.rank if known is None else max(known, answer.rank))
 
     def _judge(self, batch: Batch, answer: Answer, spot: Spot) -> None:
@@ -271,15 +271,17 @@ class Reader:
         if earlier is not None:
             improved = better(earlier.answer, answer)
             if improved is None:
-                self._tell.told(spot, Outcome.COPY, "R8", _AGAIN, answer)
+                self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
                 return
             answer = improved
         if answer.rank == WEAK and self._seen.rank(f"call {answer.call_key}"):
-            self._tell.told(spot, Outcome.COPY, "R8", "another line tells more of the same call", answer)
+            self._tell.told(spot, PlaceOutcome.COPY, "R8", "another line tells more of the same call", answer)
             return
         verdict = judge(answer, self.reading.policy)
         if verdict is None:
-            self._tell.told(spot, Outcome.IGNORED, "R12", f"{printable(answer.method, 30)} can't be redirected", answer)
+            self._tell.told(
+                spot, PlaceOutcome.IGNORED, "R12", f"{printable(answer.method, 30)} can't be redirected", answer
+            )
             return
         if isinstance(verdict, Refused) and verdict.unparsed:
             verdict = replace(verdict, content=spot.content())
@@ -291,7 +293,7 @@ class Reader:
             batch.verdicts.pop(answer.call_key, None)
 
     def _quarantine(self, batch: Batch, spot: Spot, why: str) -> None:
-        self._tell.told(spot, Outcome.UNREADABLE, "", why)
+        self._tell.told(spot, PlaceOutcome.UNREADABLE, "", why)
         batch.quarantined.append(Quarantined(spot.position, spot.told.dialect, why, spot.content()))
 
 

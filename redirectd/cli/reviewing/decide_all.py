@@ -11,7 +11,7 @@ from redirectd.cli.reviewing.words import filter_text
 from redirectd.errors import RedirectdError
 from redirectd.review.attention import with_attention
 from redirectd.review.batches import BATCH, decide_in_batches
-from redirectd.review.decision import Outcome
+from redirectd.review.decision import DecisionOutcome
 from redirectd.review.holds import with_holds
 from redirectd.sip.text import printable
 from redirectd.store.remaps import of_ids
@@ -47,7 +47,7 @@ def decide_on_all(desk: Desk, current: int) -> Turn:
 
 def _decide(desk: Desk, action: str, wanted: Sequence[int], reason: str, current: int) -> Turn:
     word = "approved" if action == "approve" else "rejected"
-    told, stopped = Outcome(), ""
+    told, stopped = DecisionOutcome(), ""
     try:
         with held_back() as interrupted:
             for part in decide_in_batches(desk.database, action, wanted, desk.decision(reason), desk.policy):
@@ -88,7 +88,7 @@ def _holds(desk: Desk, wanted: Sequence[int]) -> str:
     return f"; {sum(not one.flags for one in found):,} without a flag{', ' + named if named else ''}"
 
 
-def _show_refused(desk: Desk, told: Outcome) -> None:
+def _show_refused(desk: Desk, told: DecisionOutcome) -> None:
     lines = [f"  remap {one}: {error.why}" for one, error in told.refused.items()]
     folded = [part for line in lines for part in desk.screen.fold(line)]
     if len(lines) <= SHOWN:

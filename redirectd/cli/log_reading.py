@@ -12,7 +12,7 @@ from redirectd.dialects import registry
 
 if TYPE_CHECKING:
     from redirectd.config.model import Config
-    from redirectd.config.sources import SourceSection
+    from redirectd.config.source_sections import SourceSection
     from redirectd.sources.log import Log
 
 HEAD = 1 << 20
