@@ -132,6 +132,13 @@ def _man_of_commands() -> str:
     lines += [".SH EXIT STATUS", _roff(" ".join((cli.epilog or "").removeprefix("Exit codes: ").split()))]
     lines += [".SH ENVIRONMENT", *_terms(list(ENVIRONMENT.items())), ".SH FILES", *_terms(list(FILES.items()))]
     lines += [".SH SEE ALSO", _roff("redirectd.toml(5), kamailio(8), asterisk(8), systemd.exec(5)")]
+    lines += [
+        ".PP",
+        _roff(
+            "The rules R1 to R46 that messages and flags cite are in rules.md of the documentation, on Debian "
+            "/usr/share/doc/redirectd/rules.md."
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 
