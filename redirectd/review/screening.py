@@ -30,7 +30,7 @@ PART = 500
 
 def rules(policy: Policy) -> str:
     """Names the policy and the programs that tell a suspicious remap: whether an address is private, and what a number
-    costs, are known by Python and by `phonenumbers`."""
+    costs, are known by Python and by `phonenumberslite`."""
     # Sets have another order in each process. No hold depends on the rule of automatic approval.
     told = [getattr(policy, field.name) for field in fields(policy) if field.name != "auto_approve"]
     words = [repr(sorted(value)) if isinstance(value, frozenset) else repr(value) for value in told]
@@ -39,7 +39,7 @@ def rules(policy: Policy) -> str:
 
 @lru_cache(maxsize=1)
 def _library() -> str:
-    return version("phonenumbers")
+    return version("phonenumberslite")
 
 
 def suspects(remaps: Iterable[Uris], policy: Policy) -> set[int]:

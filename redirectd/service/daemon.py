@@ -16,13 +16,12 @@ import structlog
 import redirectd
 from redirectd.config.model import Config
 from redirectd.errors import ConfigError, RedirectdError
+from redirectd.service import exposition
 from redirectd.service.control import StatusServer
-from redirectd.service.exposition import families
 from redirectd.service.fleet import Fleet, ReaderSpec
 from redirectd.service.heartbeat import Heartbeats
 from redirectd.service.jobs import APPLY
-from redirectd.service.metrics import render
-from redirectd.service.metrics_http import MetricsServer
+from redirectd.service.metrics import MetricsServer
 from redirectd.service.notify import Notifier, watchdog_seconds
 from redirectd.service.schedule import JobSpec, Schedule
 from redirectd.service.signals import SignalInbox
@@ -31,6 +30,8 @@ from redirectd.service.status_document import job_part, shown, source_part
 from redirectd.service.stored import Document
 
 if TYPE_CHECKING:
+    from prometheus_client import Metric
+
     from redirectd.service.listener import Listener
 
 _log = structlog.get_logger("redirectd.daemon")
@@ -49,8 +50,8 @@ class Plant(Protocol):
         """The sources."""
         ...
 
-    def jobs(self, page: Callable[[], str]) -> Sequence[JobSpec]:
-        """The schedule; `page` gives the metrics text for the job that writes it to a file."""
+    def jobs(self, families: Callable[[], list[Metric]]) -> Sequence[JobSpec]:
+        """The schedule; `families` gives the metrics for the job that writes them to a file."""
         ...
 
     def wake_url(self) -> str | None:
@@ -77,7 +78,7 @@ class _Doors:
     status: StatusServer | None = None
     metrics: MetricsServer | None = None
 
-    def change_to(self, config: Config, document: Callable[[], Document], page: Callable[[], str]) -> None:
+    def change_to(self, config: Config, document: Callable[[], Document], families: Callable[[], list[Metric]]) -> None:
         """Opens the new ones before it closes the old ones. Raises ConfigError with the old ones still open."""
         daemon = config.daemon
         path, listen = config.resolve(daemon.socket), daemon.metrics_listen
@@ -87,7 +88,7 @@ class _Doors:
                 status = StatusServer(path, document)
                 undo.callback(status.close)
             if listen is None or metrics is None or metrics.listen != listen:
-                metrics = None if listen is None else MetricsServer(listen, page)
+                metrics = None if listen is None else MetricsServer(listen, families)
             undo.pop_all()
         replaced = [(self.status, status), (self.metrics, metrics)]
         self.status, self.metrics = status, metrics
@@ -140,9 +141,9 @@ class Daemon:
             self._fleet = Fleet(self._heartbeats, tick / 2, inbox.wake)
             self._schedule = Schedule(self._heartbeats, self._plant.zone, tick / 2)
             try:
-                self._doors.change_to(self._plant.config, self.document, self.page)
+                self._doors.change_to(self._plant.config, self.document, self.metrics)
                 self._fleet.change_to(self._plant.readers())
-                self._schedule.start(self._plant.jobs(self.page))
+                self._schedule.start(self._plant.jobs(self.metrics))
                 self._listen()
                 self._doors.start()
                 notifier.send(READY=1, STATUS=self._say())
@@ -175,9 +176,9 @@ class Daemon:
         )
         return document
 
-    def page(self) -> str:
-        """The metrics as text."""
-        return render(families(self.document()))
+    def metrics(self) -> list[Metric]:
+        """The metrics as they are now."""
+        return exposition.families(self.document())
 
     def _serve(self, inbox: SignalInbox, notifier: Notifier, tick: float) -> None:
         next_tick = time.monotonic() + tick
@@ -217,7 +218,7 @@ class Daemon:
         notifier.send(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
         try:
             plant = self.load(self._plant)
-            self._doors.change_to(plant.config, self.document, self.page)
+            self._doors.change_to(plant.config, self.document, self.metrics)
         except RedirectdError as error:
             self._refused = f"{error.where}: {error.why}"
             log_faults("reload_refused", error)
@@ -228,7 +229,7 @@ class Daemon:
             self._plant = plant
             self._refused = None
             self._fleet.change_to(plant.readers())
-            self._schedule.replace(plant.jobs(self.page), plant.zone)
+            self._schedule.replace(plant.jobs(self.metrics), plant.zone)
             self._listen()
             self._doors.start()
             _log.info("reloaded", sources=len(plant.config.source))

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from redirectd.service.metrics import Family, Sample
+from prometheus_client import Metric
+
+from redirectd.sip.text import printable
 
 _Document = dict[str, Any]
 
 
-def families(status: _Document) -> list[Family]:
-    """Every metric of the daemon, from its status document (times as text, as it is shown)."""
+class _Sample(NamedTuple):
+    value: float
+    labels: Mapping[str, str] = {}
+
+
+def families(status: _Document) -> list[Metric]:
+    """Every metric of the daemon, from its status document (times as text, as it is shown).
+
+    Nothing for what is not known: no alert must end because a number is away.
+    """
     return [*_daemon(status), *_sources(status["sources"]), *_jobs(status["jobs"]), *_stored(status)]
 
 
-def _daemon(status: _Document) -> list[Family]:
+def _daemon(status: _Document) -> list[Metric]:
     daemon, database = status["daemon"], status["database"]
     info = {"version": daemon["version"], "node": daemon["node"]}
     return [
-        Family("redirectd_info", "gauge", "The running program.", (Sample(1, info),)),
+        _many("redirectd_info", "gauge", "The running program.", (_Sample(1, info),)),
         _one("redirectd_start_time_seconds", "When the daemon started.", _seconds(daemon["started_at"])),
         _one("redirectd_configuration_refused", "1: the last reload was refused, the old configuration is in force.",
              float(daemon["configuration_error"] is not None)),
@@ -31,11 +41,10 @@ def _daemon(status: _Document) -> list[Family]:
     ]  # fmt: skip
 
 
-def _sources(sources: list[_Document]) -> list[Family]:
-    def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Family:
+def _sources(sources: list[_Document]) -> list[Metric]:
+    def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Metric:
         values = ((source["name"], value(source)) for source in sources)
-        samples = tuple(Sample(found, {"source": source}) for source, found in values if found is not None)
-        return Family(name, kind, text, samples)
+        return _many(name, kind, text, (_Sample(found, {"source": one}) for one, found in values if found is not None))
 
     return [
         each("redirectd_source_up", "gauge", "1: the source is being read.", lambda s: float(s["state"] == "reading")),
@@ -43,7 +52,7 @@ def _sources(sources: list[_Document]) -> list[Family]:
              lambda s: float(s["state"] == "blocked")),
         each("redirectd_source_lag_bytes", "gauge", "Bytes written and not read yet.", lambda s: s["lag_bytes"]),
         _many("redirectd_source_losses_total", "counter", "What a source lost since the daemon started, by kind.",
-              (Sample(count, {"source": s["name"], "kind": kind})
+              (_Sample(count, {"source": s["name"], "kind": kind})
                for s in sources for kind, count in s["losses"].items())),
         each("redirectd_source_last_read_timestamp_seconds", "gauge", "When the source was last looked at.",
              lambda s: _seconds(s["last_read"])),
@@ -58,14 +67,12 @@ def _sources(sources: list[_Document]) -> list[Family]:
     ]  # fmt: skip
 
 
-def _jobs(jobs: list[_Document]) -> list[Family]:
+def _jobs(jobs: list[_Document]) -> list[Metric]:
     """The label is `task`, since Prometheus gives each scrape a `job` of its own."""
 
-    def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Family:
+    def each(name: str, kind: str, text: str, value: Callable[[_Document], float | None]) -> Metric:
         values = ((job["name"], value(job)) for job in jobs)
-        return Family(
-            name, kind, text, tuple(Sample(found, {"task": job}) for job, found in values if found is not None)
-        )
+        return _many(name, kind, text, (_Sample(found, {"task": job}) for job, found in values if found is not None))
 
     return [
         each("redirectd_job_runs_total", "counter", "Runs of a scheduled job, failed ones too.", lambda j: j["runs"]),
@@ -81,12 +88,12 @@ def _jobs(jobs: list[_Document]) -> list[Family]:
     ]  # fmt: skip
 
 
-def _stored(status: _Document) -> list[Family]:
+def _stored(status: _Document) -> list[Metric]:
     """What the database knows; nothing of it while the database is away, rather than zeros."""
     remaps: _Document = status["remaps"] or {}
-    by_state = (Sample(count, {"state": state}) for state, count in remaps.items())
+    by_state = (_Sample(count, {"state": state}) for state, count in remaps.items())
     lost = (
-        Sample(item["count"], {"node": item["node"], "source": item["source"], "kind": item["kind"]})
+        _Sample(item["count"], {"node": item["node"], "source": item["source"], "kind": item["kind"]})
         for item in status["losses"]
     )
     nodes = [node for node in status["nodes"] if node["generation"] is not None]
@@ -106,23 +113,27 @@ def _stored(status: _Document) -> list[Family]:
         _one("redirectd_quarantine", "Things that look like a 301 and could not be read.", status["quarantine"]),
         _many("redirectd_losses_total", "counter", "What the sources lost, by kind.", lost),
         _many("redirectd_generation", "gauge", "The newest generation of a node.",
-              (Sample(node["generation"], {"node": node["node"]}) for node in nodes)),
+              (_Sample(node["generation"], {"node": node["node"]}) for node in nodes)),
         _many("redirectd_generation_timestamp_seconds", "gauge", "When it was installed.",
-              (Sample(_seconds(node["created_at"]) or 0.0, {"node": node["node"]}) for node in nodes)),
+              (_Sample(_seconds(node["created_at"]) or 0.0, {"node": node["node"]}) for node in nodes)),
         _many("redirectd_generation_rolled_back", "gauge", "1: it did not prove itself and was taken back.",
-              (Sample(float(node["outcome"] == "rolled-back"), {"node": node["node"]}) for node in nodes)),
+              (_Sample(float(node["outcome"] == "rolled-back"), {"node": node["node"]}) for node in nodes)),
         _many("redirectd_targets_waiting", "gauge", "Files of a node that are installed, not reloaded.",
-              (Sample(sum(one["node"] == node["node"] for one in status["waiting"]), {"node": node["node"]})
+              (_Sample(sum(one["node"] == node["node"] for one in status["waiting"]), {"node": node["node"]})
                for node in nodes)),
     ]  # fmt: skip
 
 
-def _one(name: str, text: str, value: float | None) -> Family:
-    return Family(name, "gauge", text, () if value is None else (Sample(value),))
+def _one(name: str, text: str, value: float | None) -> Metric:
+    return _many(name, "gauge", text, () if value is None else (_Sample(value),))
 
 
-def _many(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Family:
-    return Family(name, kind, text, tuple(samples))
+def _many(name: str, kind: str, text: str, samples: Iterable[_Sample]) -> Metric:
+    metric = Metric(name.removesuffix("_total"), text, kind)
+    for sample in samples:
+        labels = {label: printable(value, 200) for label, value in sample.labels.items()}
+        metric.add_sample(name, labels, sample.value)
+    return metric
 
 
 def _seconds(shown: str | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.triggers.base import BaseTrigger
@@ -26,6 +27,9 @@ from redirectd.service.schedule import JobSpec, cron_trigger, every
 from redirectd.service.stored import count_stale
 from redirectd.store.database import Database
 
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
 _log = structlog.get_logger("redirectd.jobs")
 
 _MINUTE, _HOUR = 60, 3600
@@ -39,12 +43,12 @@ def make_jobs(
     ready: Callable[[], Database],
     *,
     apply: Callable[[], object],
-    page: Callable[[], str],
+    families: Callable[[], list[Metric]],
 ) -> Sequence[JobSpec]:
     """The schedule of a configuration.
 
-    `ready` gives the database at the program's revision or raises StoreError, `apply` applies once, `page` gives the
-    metrics text.
+    `ready` gives the database at the program's revision or raises StoreError, `apply` applies once, `families` gives
+    the metrics.
     """
     jitter = int(config.schedule.jitter.total_seconds())
 
@@ -95,7 +99,7 @@ def make_jobs(
         jobs.append(JobSpec(APPLY, run, trigger, 3 * _HOUR, 30 * _MINUTE))
     if config.daemon.metrics_file is not None:
         file = config.resolve(config.daemon.metrics_file)
-        write = _metrics_writer(file, page)
+        write = _metrics_writer(file, families)
         jobs.append(JobSpec("metrics", write, every(timedelta(seconds=15), zone), _MINUTE, _MINUTE, at_start=True))
     return jobs
 
@@ -131,8 +135,8 @@ def _after_suspending(
     return run
 
 
-def _metrics_writer(file: Path, page: Callable[[], str]) -> Callable[[], None]:
-    return lambda: write_textfile(file, page())
+def _metrics_writer(file: Path, families: Callable[[], list[Metric]]) -> Callable[[], None]:
+    return lambda: write_textfile(file, families())
 
 
 def _expire(database: Database) -> None:

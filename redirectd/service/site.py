@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 import structlog
+from prometheus_client import Metric
 
 from redirectd.apply.applier import Applier, ApplyRequest
 from redirectd.config.database_url import database_url, make_folder
@@ -84,9 +85,9 @@ class Site:
             for source in self.config.source
         ]
 
-    def jobs(self, page: Callable[[], str]) -> Sequence[JobSpec]:
+    def jobs(self, families: Callable[[], list[Metric]]) -> Sequence[JobSpec]:
         """The schedule."""
-        jobs = list(make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, page=page))
+        jobs = list(make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, families=families))
         if any(target.reload != NO_RELOAD for target in self.config.target):
             jobs.append(JobSpec("retry", self._retry, every(_RETRY, self.zone), 10 * 60, 30 * 60))
         return jobs

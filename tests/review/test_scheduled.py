@@ -26,7 +26,7 @@ allowed_domains = ["new.example.net"]
 def jobs(world: World, text: str, applied: list[str]) -> dict[str, JobSpec]:
     """The schedule of a configuration over the world's database."""
     config = parse(text, Path("redirectd.toml"))
-    made = make_jobs(config, UTC, lambda: world.database, apply=lambda: applied.append("applied"), page=lambda: "page")
+    made = make_jobs(config, UTC, lambda: world.database, apply=lambda: applied.append("applied"), families=list)
     return {job.name: job for job in made}
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import Metric
 
 from redirectd.service.exposition import families
-from redirectd.service.metrics import Family, Sample, render
+from redirectd.service.metrics import page as page_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LABELS_OF_THE_SCRAPE = {"instance"}
@@ -66,8 +67,13 @@ STATUS: dict[str, Any] = {
 }
 
 
-def page() -> dict[str, Family]:
-    return {family.name: family for family in families(STATUS)}
+def page(status: dict[str, Any] = STATUS) -> dict[str, Metric]:
+    """The families by the name that their samples have."""
+    return {f"{one.name}_total" if one.type == "counter" else one.name: one for one in families(status)}
+
+
+def samples(name: str) -> list[tuple[dict[str, str], float]]:
+    return [(sample.labels, sample.value) for sample in page()[name].samples]
 
 
 def test_every_metric_has_a_sample_when_all_is_known() -> None:
@@ -77,28 +83,29 @@ def test_every_metric_has_a_sample_when_all_is_known() -> None:
 
 def test_values_come_from_the_document() -> None:
     """States, losses, generation and a failed job are told as the status tells them."""
-    assert page()["redirectd_remaps"].samples == (Sample(3, {"state": "pending"}), Sample(5, {"state": "approved"}))
-    assert page()["redirectd_source_up"].samples == (Sample(0.0, {"source": "asterisk"}),)
-    assert page()["redirectd_source_blocked"].samples == (Sample(1.0, {"source": "asterisk"}),)
-    assert page()["redirectd_generation"].samples == (Sample(7, {"node": "sip1"}),)
-    assert page()["redirectd_job_failed"].samples == (Sample(1.0, {"task": "apply"}),)
-    assert page()["redirectd_start_time_seconds"].samples == (Sample(1795348800.0),)
+    assert samples("redirectd_remaps") == [({"state": "pending"}, 3), ({"state": "approved"}, 5)]
+    assert samples("redirectd_source_up") == [({"source": "asterisk"}, 0.0)]
+    assert samples("redirectd_source_blocked") == [({"source": "asterisk"}, 1.0)]
+    assert samples("redirectd_generation") == [({"node": "sip1"}, 7)]
+    assert samples("redirectd_job_failed") == [({"task": "apply"}, 1.0)]
+    assert samples("redirectd_start_time_seconds") == [({}, 1795348800.0)]
 
 
 def test_nothing_is_said_of_a_database_that_is_away() -> None:
     """Without a database its numbers are absent, not zero: no alert must end and no graph must fall because of it."""
     gone = STATUS | {"database": {"ok": False, "bytes": None}, "remaps": None, "stale": None, "quarantine": None}
     gone |= {"failing": None, "ineffective": None, "saved": None}
-    shown = {family.name: family.samples for family in families(gone)}
-    assert shown["redirectd_database_up"] == (Sample(0.0),)
-    assert shown["redirectd_remaps"] == ()
-    assert shown["redirectd_quarantine"] == ()
+    shown = page(gone)
+    assert [sample.value for sample in shown["redirectd_database_up"].samples] == [0.0]
+    assert shown["redirectd_remaps"].samples == []
+    assert shown["redirectd_quarantine"].samples == []
 
 
 def test_names_follow_the_custom() -> None:
     """Counters end in _total and nothing else does."""
     for family in page().values():
-        assert family.name.endswith("_total") == (family.kind == "counter"), family.name
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
 
 
 def expressions() -> list[str]:
@@ -145,6 +152,6 @@ def test_promtool_takes_the_rules() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (package prometheus) is not installed")
 def test_promtool_takes_the_page() -> None:
     """The metrics page is in Prometheus' format and follows its naming rules."""
-    text = render(families(STATUS))
+    text = page_of(families(STATUS))
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr

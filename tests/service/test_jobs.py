@@ -26,7 +26,7 @@ def jobs(text: str, applied: list[str]) -> dict[str, JobSpec]:
         raise StoreError("database x", "it is gone", "bring it back")
 
     config = parse(text, Path("redirectd.toml"))
-    made = make_jobs(config, UTC, away, apply=lambda: applied.append("applied"), page=lambda: "page")
+    made = make_jobs(config, UTC, away, apply=lambda: applied.append("applied"), families=list)
     return {job.name: job for job in made}
 
 
@@ -92,7 +92,7 @@ def test_what_a_newer_program_can_read_leaves_the_quarantine(tmp_path: Path) -> 
     with database.begin() as connection:
         for source in ("ours", "theirs"):
             connection.execute(quarantine.insert().values(identity=source, source=source, content=READABLE, **kept))
-    made = {job.name: job for job in make_jobs(config, UTC, lambda: database, apply=int, page=str)}
+    made = {job.name: job for job in make_jobs(config, UTC, lambda: database, apply=int, families=list)}
     assert made["quarantine"].at_start
     with capture_logs() as logs:
         made["quarantine"].run()
