@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from ipaddress import ip_network
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
+from cronsim import CronSim, CronSimError
 from pydantic import BeforeValidator, PlainSerializer
 
 from redirectd.collect.policy import Network
 from redirectd.config.apply_window import Window, parse_window
-from redirectd.config.cron import parse_crontab
 from redirectd.errors import ConfigError
 from redirectd.sip.host import canonical_host, host_fault, ip_address
 
@@ -22,6 +22,7 @@ _DURATION_PART = re.compile(r"([0-9]+)([smhdw])")
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PREFIX = re.compile(r"\+[0-9]{1,15}")
 _NUMBER = re.compile(r"[0-9*#+]{1,32}")
+_CRON = re.compile(r"[0-9A-Za-z*/, \t-]+")
 _HOSTPORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
 
 
@@ -150,11 +151,27 @@ def _region(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
     return text.upper()
 
 
+def parse_cron(text: str) -> str:
+    """Five fields as cron(8) reads them. Raises ValueError that says which is wrong.
+
+    A date that no year has (30 February) is refused: cron would accept it and never run.
+    """
+    if len(text.split()) != 5:
+        raise ValueError(f'"{text}" has {len(text.split())} fields, a schedule has five')
+    if not _CRON.fullmatch(text):
+        raise ValueError(f'"{text}": a schedule is written with numbers, names, * / - and ,')
+    try:
+        next(CronSim(text, datetime(2026, 1, 1)))  # noqa: DTZ001 - only if it ever comes, in whatever zone
+    except CronSimError as error:
+        raise ValueError(f'"{text}": {str(error).lower()}; crontab(5) has the ranges') from error
+    except StopIteration as error:
+        raise ValueError(f'"{text}" never comes') from error
+    return text
+
+
 def _cron(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
     text = _text(value)
-    if text:
-        parse_crontab(text)
-    return text
+    return parse_cron(text) if text else ""
 
 
 def _window(value: Any) -> Window:  # noqa: ANN401 - whatever the file holds

@@ -11,7 +11,6 @@ import structlog
 from apscheduler.triggers.base import BaseTrigger
 
 from redirectd.collect.reading import Reading
-from redirectd.config.cron import parse_crontab
 from redirectd.config.model import Config
 from redirectd.config.recordkeys import keys_of
 from redirectd.config.values import zone_of
@@ -23,7 +22,7 @@ from redirectd.review.screening import screen
 from redirectd.service.care import Retention, prune, vacuum
 from redirectd.service.metrics import write_textfile
 from redirectd.service.replay import replay
-from redirectd.service.schedule import JobSpec, cron_trigger, every
+from redirectd.service.schedule import CrontabTrigger, JobSpec, every
 from redirectd.service.stored import count_stale
 from redirectd.store.database import Database
 
@@ -53,7 +52,7 @@ def make_jobs(
     jitter = int(config.schedule.jitter.total_seconds())
 
     def at(line: str, *, spread: int = 0) -> BaseTrigger:
-        return cron_trigger(parse_crontab(line), zone, jitter_seconds=spread)
+        return CrontabTrigger(line, zone, jitter_seconds=spread)
 
     jobs = [
         # A grace below the time between two runs would drop a run that waits behind a vacuum; above it, coalesce

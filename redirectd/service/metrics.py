@@ -97,7 +97,7 @@ class _Server(ThreadingWSGIServer):
     def verify_request(self, request: object, client_address: object) -> bool:
         return self._places.acquire(blocking=False)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's own
         try:
             super().process_request_thread(request, client_address)
         finally:

@@ -24,17 +24,17 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+from cronsim import CronSim
 
-from redirectd.config.cron import WEEKDAYS, Crontab
 from redirectd.errors import RedirectdError, RefusedError
 from redirectd.service.heartbeat import Heartbeats
 
 _log = structlog.get_logger("redirectd.schedule")
 
 _ASK_AGAIN = timedelta(seconds=1)
+
+_TICK = timedelta(microseconds=1)
 
 HEART = "heart"
 BEAT_NAME = "scheduler"
@@ -71,27 +71,24 @@ class JobRecord:
     next_run: datetime | None = None
 
 
-def cron_trigger(crontab: Crontab, zone: tzinfo, *, jitter_seconds: int = 0) -> BaseTrigger:
-    """The trigger for a crontab line in local time of `zone`.
+class CrontabTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
+    """Due when cron(8) would run the line, in local time of `zone`; each run up to `jitter_seconds` later.
 
-    A time that daylight saving leaves out fires an hour later by the clock, one that it repeats fires both times.
-    `jitter_seconds` delays each run by up to that.
+    APScheduler's own reading is another one: 0 is Monday there, and both days have to match. As in cron, a time of
+    day that daylight saving leaves out comes right after the gap, and one that it repeats comes once.
     """
-    days, weekdays = _numbers(crontab.days), ",".join(WEEKDAYS[day] for day in sorted(crontab.weekdays))
-    common = {
-        "minute": _numbers(crontab.minutes),
-        "hour": _numbers(crontab.hours),
-        "month": _numbers(crontab.months),
-        "timezone": zone,
-    }
-    if crontab.either_day:
-        dates, weekly = CronTrigger(day=days, **common), CronTrigger(day_of_week=weekdays, **common)
-        return OrTrigger([dates, weekly], jitter=jitter_seconds or None)
-    return CronTrigger(day=days, day_of_week=weekdays, jitter=jitter_seconds or None, **common)
 
+    def __init__(self, line: str, zone: tzinfo, *, jitter_seconds: int = 0) -> None:
+        self._line = line
+        self._zone = zone
+        self._jitter = jitter_seconds or None
 
-def _numbers(values: frozenset[int]) -> str:
-    return ",".join(str(value) for value in sorted(values))
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """The first time after the last one, those too that a sleeping machine let pass; at first at or after `now`."""
+        after = now - _TICK if previous_fire_time is None else min(previous_fire_time, now)
+        due = next(CronSim(self._line, after.astimezone(self._zone)), None)
+        jittered: datetime | None = self._apply_jitter(due, self._jitter, now)
+        return jittered
 
 
 def every(interval: timedelta, zone: tzinfo, *, jitter_seconds: int = 0) -> BaseTrigger:
