@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from signal import SIGHUP, Signals
-from typing import TYPE_CHECKING, Protocol
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
 
 import redirectd
 from redirectd.config.model import Config
 from redirectd.errors import ConfigError, RedirectdError
-from redirectd.service import exposition
 from redirectd.service.control import StatusServer
-from redirectd.service.fleet import Fleet, ReaderSpec
-from redirectd.service.heartbeat import Heartbeats
+from redirectd.service.database_stats import Document
 from redirectd.service.jobs import APPLY
 from redirectd.service.metrics import MetricsServer
-from redirectd.service.notify import Notifier, watchdog_seconds
+from redirectd.service.metrics import families as families_of
 from redirectd.service.schedule import JobSpec, Schedule
-from redirectd.service.signals import SignalInbox
-from redirectd.service.source_thread import ReaderReport, ReaderState
+from redirectd.service.source_threads import Fleet, ReaderReport, ReaderSpec, ReaderState
 from redirectd.service.status_document import job_part, shown, source_part
-from redirectd.service.stored import Document
+from redirectd.service.watchdog import Heartbeats, Notifier, watchdog_seconds
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -178,15 +179,15 @@ class Daemon:
 
     def metrics(self) -> list[Metric]:
         """The metrics as they are now."""
-        return exposition.families(self.document())
+        return families_of(self.document())
 
     def _serve(self, inbox: SignalInbox, notifier: Notifier, tick: float) -> None:
         next_tick = time.monotonic() + tick
         clock_offset = time.time() - time.monotonic()
         while True:
-            for signal in inbox.wait(next_tick - time.monotonic()):
-                if signal is not SIGHUP:
-                    _log.info("stopping", signal=Signals(signal).name)
+            for arrived in inbox.wait(next_tick - time.monotonic()):
+                if arrived is not SIGHUP:
+                    _log.info("stopping", signal=Signals(arrived).name)
                     return
                 self._reload(notifier)
             if time.monotonic() >= next_tick:
@@ -281,3 +282,45 @@ def log_faults(event: str, error: RedirectdError) -> None:
     for fault in faults:
         details: Mapping[str, str] = {"where": fault.where, "why": fault.why, "what_to_do": fault.what_to_do}
         _log.error(event, **details)
+
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class SignalInbox:
+    """While entered, SIGTERM, SIGINT and SIGHUP arrive here. Only the main thread may enter it."""
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.settimeout(0)
+        self._writer.settimeout(0)
+        self._previous_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, _seen) for number in HANDLED}
+        return self
+
+    def wait(self, seconds: float) -> tuple[signal.Signals, ...]:
+        """The signals that came within `seconds`, in order; empty when none did or `wake` was called."""
+        ready, _, _ = select.select([self._reader], [], [], max(seconds, 0.0))
+        if not ready:
+            return ()
+        return tuple(signal.Signals(number) for number in self._reader.recv(4096) if number)
+
+    def wake(self) -> None:
+        """Ends a `wait` from another thread."""
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:
+            return  # full: the waiter wakes anyway
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._previous_fd)
+        self._reader.close()
+        self._writer.close()
+
+
+def _seen(_number: int, _frame: FrameType | None) -> None:
+    """Python's part of a signal; the byte on the socket has already told the waiter."""

@@ -22,7 +22,7 @@ from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
 from redirectd.service.collector import Collector, CollectStep
 from redirectd.service.log_records import info_lines
-from redirectd.service.source_thread import Feed
+from redirectd.service.source_threads import Feed
 from redirectd.sip.text import printable
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener

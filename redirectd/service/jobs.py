@@ -19,11 +19,11 @@ from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
 from redirectd.review.screening import screen
-from redirectd.service.care import Retention, prune, vacuum
+from redirectd.service.database_stats import count_stale
+from redirectd.service.maintenance import Retention, prune, vacuum
 from redirectd.service.metrics import write_textfile
 from redirectd.service.replay import replay
 from redirectd.service.schedule import CrontabTrigger, JobSpec, every
-from redirectd.service.stored import count_stale
 from redirectd.store.database import Database
 
 if TYPE_CHECKING:

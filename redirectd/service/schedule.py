@@ -28,7 +28,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from cronsim import CronSim
 
 from redirectd.errors import RedirectdError, RefusedError
-from redirectd.service.heartbeat import Heartbeats
+from redirectd.service.watchdog import Heartbeats
 
 _log = structlog.get_logger("redirectd.schedule")
 

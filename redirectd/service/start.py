@@ -16,7 +16,7 @@ from redirectd.errors import ConfigError
 
 if TYPE_CHECKING:
     from redirectd.config.model import Config
-    from redirectd.service.stored import Document
+    from redirectd.service.database_stats import Document
     from redirectd.store.database import Database
 
 
@@ -26,9 +26,8 @@ def run_service(config_file: Path | None) -> None:
     Logging is set up from the configuration, and again at each reload.
     """
     from redirectd.service.daemon import Daemon, Plant
-    from redirectd.service.enduring import enduring
-    from redirectd.service.log_records import configure
-    from redirectd.service.site import Site
+    from redirectd.service.from_config import Site
+    from redirectd.service.log_records import configure, enduring
 
     faulthandler.enable()  # systemd's watchdog kills by SIGABRT: the journal then shows where each thread hung
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from redirectd.errors import ConfigError, RedirectdError, StoreError
+from redirectd.service.database_stats import Document, read_stored
 from redirectd.service.schedule import JobRecord
-from redirectd.service.source_thread import ReaderReport
-from redirectd.service.stored import Document, read_stored
+from redirectd.service.source_threads import ReaderReport
 from redirectd.store.database import Database
 from redirectd.store.revision import is_newest
 

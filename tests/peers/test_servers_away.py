@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from redirectd.service.from_config import Site
 from redirectd.service.schedule import JobSpec
-from redirectd.service.site import Site
 from redirectd.store.database import Database
 from redirectd.store.target_states import put_target_states, target_states
 from tests.peers.conftest import StartKamailio

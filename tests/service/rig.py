@@ -14,10 +14,9 @@ from threading import Event
 from redirectd.errors import RedirectdError, StoreError
 from redirectd.service.collector import CollectStep
 from redirectd.service.daemon import Daemon
-from redirectd.service.fleet import ReaderSpec
+from redirectd.service.from_config import Site
 from redirectd.service.log_records import configure
-from redirectd.service.site import Site
-from redirectd.service.source_thread import Feed
+from redirectd.service.source_threads import Feed, ReaderSpec
 
 
 class RiggedFeed:

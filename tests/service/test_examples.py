@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import Metric
 
-from redirectd.service.exposition import families
+from redirectd.service.metrics import families
 from redirectd.service.metrics import page as page_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redirectd.service.heartbeat import Heartbeats
+from redirectd.service.watchdog import Heartbeats
 
 
 def test_all_must_beat_between_two_takes() -> None:

@@ -13,8 +13,7 @@ import pytest
 from prometheus_client import Metric
 
 from redirectd.errors import ConfigError, InstallError
-from redirectd.service.exposition import families
-from redirectd.service.metrics import ASKERS, MetricsServer, page, write_textfile
+from redirectd.service.metrics import ASKERS, MetricsServer, families, page, write_textfile
 from tests.service.test_examples import STATUS
 
 

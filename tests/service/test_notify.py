@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.service.notify import Notifier, watchdog_seconds
+from redirectd.service.watchdog import Notifier, watchdog_seconds
 
 
 @pytest.fixture

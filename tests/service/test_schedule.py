@@ -12,8 +12,8 @@ from apscheduler.triggers.date import DateTrigger
 from structlog.testing import capture_logs
 
 from redirectd.errors import RefusedError, StoreError
-from redirectd.service.heartbeat import Heartbeats
 from redirectd.service.schedule import BEAT_NAME, JobRecord, JobSpec, Schedule, every
+from redirectd.service.watchdog import Heartbeats
 
 
 def until(ready: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -67,7 +67,7 @@ def prune_command(app: App, *, as_json: bool) -> None:
 
     Remaps, decisions and the audit are never dropped.
     """
-    from redirectd.service.care import Retention, prune, vacuum
+    from redirectd.service.maintenance import Retention, prune, vacuum
 
     keep = app.config.retention
     retention = Retention(evidence=keep.evidence, quarantine=keep.quarantine, generations=keep.generations)

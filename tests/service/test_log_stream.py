@@ -9,8 +9,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from redirectd.service.enduring import EnduringStream
-from redirectd.service.log_records import configure
+from redirectd.service.log_records import EnduringStream, configure
 
 
 def test_dropped_records_are_told(tmp_path: Path) -> None:

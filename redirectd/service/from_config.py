@@ -21,13 +21,12 @@ from redirectd.errors import RefusedError
 from redirectd.plan.target_spec import NO_RELOAD
 from redirectd.review.watch import Watch
 from redirectd.service.applying import applier_of, approved_table
+from redirectd.service.database_stats import Document
 from redirectd.service.feed import open_feed
-from redirectd.service.fleet import ReaderSpec
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.schedule import JobSpec, every
-from redirectd.service.source_thread import Feed
+from redirectd.service.source_threads import Feed, ReaderSpec
 from redirectd.service.status_document import stored_part
-from redirectd.service.stored import Document
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from redirectd.service import care
-from redirectd.service.care import Retention, prune, vacuum
+from redirectd.service import maintenance
+from redirectd.service.maintenance import Retention, prune, vacuum
 from redirectd.store.database import Database
 from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, add_generation, files_at, history
 from redirectd.store.migrate import ensure
@@ -87,7 +87,7 @@ def test_drops_what_is_older_than_its_time(database: Database) -> None:
 
 def test_many_rows_go_in_short_transactions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """More rows than one transaction takes are all dropped, so that readers get their turn between."""
-    monkeypatch.setattr(care, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(maintenance, "ROWS_AT_ONCE", 7)
     with database.begin() as connection:
         connection.execute(evidence.insert(), [evidence_row(40) for _ in range(50)])
     assert prune(database, KEEP, node="n", now=NOW).evidence == 50
