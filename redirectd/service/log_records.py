@@ -1,4 +1,4 @@
-"""Log records: structlog to standard error, for people or as JSON; a full disk or a gone reader never stops the service."""
+"""Log records: structlog to standard error, for people or as JSON; a full disk never stops the service."""
 
 from __future__ import annotations
 

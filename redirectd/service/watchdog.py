@@ -1,4 +1,4 @@
-"""The watchdog, fed only while every reader and the scheduler make progress, and systemd's notify socket (sd_notify(3))."""
+"""The watchdog, fed only while every reader and the scheduler make progress, and systemd's notify socket."""
 
 from __future__ import annotations
 
