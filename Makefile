@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit peers campaign bench docs deb pins clean
+.PHONY: help demo test check unit fast peers campaign bench docs site deb pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ check: $(VENV)/test.stamp ## style and types
 unit: $(VENV)/test.stamp ## the tests, those with peers among them
 	$(BIN)/pytest -n $${TEST_PROCESSES:-2} --dist loadgroup
 
+fast: $(VENV)/test.stamp ## the inner loop: what needs no server, no service and no rendered page
+	$(BIN)/pytest -q -x -n $${TEST_PROCESSES:-2} --dist loadgroup -m 'not peer and not bench' tests/sip tests/dialects tests/collect tests/plan tests/targets tests/config tests/store tests/review tests/sources tests/test_*.py
+
 peers: ## installs what tests/peers talks to (Debian 12, root)
 	.ci/install-peers
 
@@ -37,6 +40,9 @@ bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs;
 docs: $(VENV)/test.stamp ## makes the reference pages, man pages and completions anew from the program
 	$(BIN)/python -m redirectd.cli.manual docs
 
+site: $(VENV)/test.stamp ## the documentation as a site in ./site, built strictly
+	$(BIN)/mkdocs build --strict --quiet
+
 deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual environment (on Debian 12)
 	packaging/deb/build dist
 
@@ -46,7 +52,7 @@ pins: $(VENV)/test.stamp ## works the pinned requirements out anew
 	$(BIN)/pip-compile -q --upgrade --all-extras -c .ci/test.txt -o packaging/deb/requirements.txt pyproject.toml
 
 clean: ## removes what was made
-	rm -rf $(VENV) redirectd-demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) redirectd-demo dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/demo.stamp: .ci/demo.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
