@@ -234,8 +234,8 @@ def _refusal(plan: Plan, request: ApplyRequest) -> RefusedError | None:
     if request.checksum is not None and not _names(request.checksum, plan):
         return RefusedError(
             "--plan",
-            f"the plan is another one by now: {plan.checksum}",
-            "look at `redirectd plan` again and apply the checksum it shows",
+            f"the plan has changed: its checksum is {plan.checksum}",
+            "see `redirectd plan`, then apply the checksum it shows",
         )
     try:
         plan.limit.raise_if_unsafe(force=request.force, way_past=plan.way_past)

@@ -83,8 +83,6 @@ class Transaction:
         result = _as_it_was(plan, waiting)
         self._adopt(plan)
         if not plan.changed:
-            if order.hold is not None:
-                self._journal.put_hold(order.hold, self._clock())
             return result
         works: list[_Work] = []
         try:

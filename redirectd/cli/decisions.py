@@ -206,9 +206,7 @@ def _tell_done(app: App, action: str, told: _Told) -> None:
     from redirectd.store.remaps import of_ids
     from redirectd.store.states import TRANSITIONS
 
-    if not told.done and not told.errors:
-        note(f"there is nothing to {action}: no remap passes the filter")
-    elif len(told.done) > MOST_LINES:
+    if len(told.done) > MOST_LINES:
         state = TRANSITIONS[action][1].value
         say(f"{len(told.done):,} remaps are {state}: redirectd list --state {state}")
     else:

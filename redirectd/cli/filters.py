@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from redirectd.cli.output import did_you_mean
 from redirectd.errors import UsageError
+from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +23,41 @@ if TYPE_CHECKING:
     from redirectd.review.page import Query
     from redirectd.store.remap import Remap, State
 
+KINDS = ("user", "gateway", "registrar")
+FILTER_KEYS = {"peer": "peer", "domain": "domain", "flag": "flag", "kind": "kind", "older": "older_than"}
+"""How `review` and messages call the options."""
+
+
+def known_flag(name: str) -> str:
+    """A flag's name as typed, or `none`. Raises UsageError for one that no remap can have."""
+    from redirectd.review.flags import ALL_FLAGS
+
+    names = ["none", *sorted(ALL_FLAGS)]
+    if name not in names:
+        raise UsageError(f"--flag {printable(name, 60)}", "there is no such flag", did_you_mean(name, names))
+    return name
+
+
+class FlagName(click.ParamType[str]):
+    """The name of a flag, or `none`."""
+
+    name = "flag"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Raises UsageError for a flag that no remap can have."""
+        return known_flag(value)
+
+
 _OPTIONS = (
-    click.option("--kind", type=click.Choice(["user", "gateway", "registrar"]), help="Only remaps of this kind."),
-    click.option("--peer", help="Only remaps told by a peer whose text holds this, such as 192.0.2.1."),
-    click.option("--domain", help="Only remaps with this in the old or the new host."),
-    click.option("--flag", help="Only remaps with this flag, such as untrusted; 'none' for those without."),
+    click.option("--kind", type=click.Choice(KINDS), help="Only remaps of this kind."),
+    click.option("--peer", metavar="TEXT", help="Only remaps reported by a peer containing TEXT, such as 192.0.2.1."),
+    click.option("--domain", metavar="TEXT", help="Only remaps whose old or new host contains TEXT."),
+    click.option(
+        "--flag",
+        type=FlagName(),
+        metavar="FLAG",
+        help="Only remaps with this flag, such as untrusted; 'none' for those without.",
+    ),
     click.option("--older-than", metavar="DURATION", help="Only remaps last seen longer ago, such as 30d."),
 )
 
@@ -44,6 +76,12 @@ class Filters:
     def is_empty(self) -> bool:
         """Whether nothing restricts."""
         return not any((self.kind, self.peer, self.domain, self.flag, self.older_than))
+
+    @property
+    def text(self) -> str:
+        """The filter in words, as in `flag=untrusted kind=user`; empty where nothing restricts."""
+        values = {name: getattr(self, key) for name, key in FILTER_KEYS.items()}
+        return " ".join(f"{name}={printable(value, 60)}" for name, value in values.items() if value)
 
     def query(self, states: Sequence[State], now: datetime) -> Query:
         """The same as the review's functions take it. Raises UsageError for a wrong duration."""
@@ -86,6 +124,16 @@ class Filters:
             return now - parse_duration(self.older_than)
         except ValueError as error:
             raise UsageError("--older-than", str(error), "write it as 30d, 12h or 90m") from error
+
+
+def no_match(connection: Connection, filters: Filters, states: Sequence[str] = ()) -> str:
+    """What to say where nothing passes: how much the filter has hidden, so that nobody takes it for all."""
+    from redirectd.store.remaps import counts
+
+    by_state = counts(connection)
+    total = sum(count for state, count in by_state.items() if not states or state in states)
+    which = f"{' or '.join(states)} " if states else ""
+    return f"no {which}remap matches {filters.text} ({total:,} without the filter)"
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -34,7 +34,7 @@ def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str
         return ["the next plan is empty: no target is configured (see [[target]], or 'redirectd init')"]
     lines = []
     for target in plan.targets:
-        changes = target.changes
+        changes = target.shown_changes
         counts = [(len(changes.create), "new"), (len(changes.update), "changed"), (len(changes.delete), "removed")]
         told = ", ".join(f"{count} {word}" for count, word in counts if count) or "no change"
         lines.append(f"next plan, {target.name}: {told}")
@@ -66,10 +66,10 @@ def outlook_json(plan: Plan | RedirectdError) -> dict[str, Any]:
         "targets": [
             {
                 "name": target.name,
-                "create": len(target.changes.create),
-                "update": len(target.changes.update),
-                "delete": len(target.changes.delete),
-                "unchanged": target.changes.unchanged,
+                "create": len(target.shown_changes.create),
+                "update": len(target.shown_changes.update),
+                "delete": len(target.shown_changes.delete),
+                "unchanged": target.shown_changes.unchanged,
                 "refused": [{"id": one.id, "reason": printable(one.reason)} for one in target.refused],
             }
             for target in plan.targets

@@ -79,6 +79,15 @@ def shown_line(line: str) -> str:
     return "\t".join(printable(part) for part in line.split("\t"))
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """What to do about a misspelt word: the nearest of the known ones, or all of them."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else f"use one of: {', '.join(names)}"
+
+
 def show_error(error: RedirectdError) -> None:
     """Prints an error, or each fault of a configuration, as where, why and what to do."""
     faults = error.faults if isinstance(error, ConfigError) and error.faults else (error,)

@@ -56,12 +56,17 @@ def show_result(result: ApplyResult) -> None:
         say("nothing to change")
 
 
+def is_other_plan(result: ApplyResult) -> bool:
+    """Whether `--plan` named another plan, whose table nobody asked for."""
+    return result.error is not None and result.error.where == "--plan"
+
+
 def _show_counts(plan: Plan, outcomes: dict[str, str]) -> None:
     counted = ["create", "update", "delete", "unchanged", "refused"]
     columns = ["target", "kind", "path", *counted, *(["outcome"] if outcomes else [])]
     rows = []
     for target in plan.targets:
-        changes = target.changes
+        changes = target.shown_changes
         numbers = [len(changes.create), len(changes.update), len(changes.delete), changes.unchanged]
         outcome = [outcomes.get(target.name, "")] if outcomes else []
         rows.append([target.name, target.kind, target.path, *numbers, len(target.refused), *outcome])

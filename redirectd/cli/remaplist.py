@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from redirectd.cli.filters import no_match
 from redirectd.cli.output import note
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from redirectd.cli.app import App
     from redirectd.cli.filters import Filters
     from redirectd.store.remap import Remap
@@ -36,7 +39,10 @@ def list_named(
     with app.database.read() as connection:
         found = with_attention(connection, named_all(connection, names, filters, app.config.rules()), now=now)
     wanted = [remap for remap in found if not states or remap.state in states]
-    show_list(wanted, now, as_json=as_json, with_state=True, empty=empty)
+    others = [f"remap {remap.id} is {remap.state.value}" for remap in found if remap not in wanted]
+    show_list(wanted, now, as_json=as_json, with_state=True, empty="; ".join(others) or empty)
+    if wanted and others and not as_json:
+        note("; ".join(others))
 
 
 def list_filtered(
@@ -66,6 +72,8 @@ def list_filtered(
         rest = None if page is None else page - len(due_first)
         wanted = [State(state) for state in states]
         found = [] if rest == 0 else filters.find(connection, wanted, rules, now, after_id=after, limit=rest)
+        if not (found or due_first or as_json):
+            empty = _why_empty(connection, states, filters, after) or empty
     full = len(found) == rest
     last = max((remap.id for remap in found), default=after)
     if with_state:
@@ -77,3 +85,19 @@ def list_filtered(
         note(
             "more approved ones may fail or be past their review date: 'redirectd list --flag failing', '--flag stale'"
         )
+
+
+def _why_empty(connection: Connection, states: tuple[str, ...], filters: Filters, after: int) -> str:
+    """What the filter, the states or the page have hidden; empty where there is nothing without them either."""
+    from redirectd.store.remaps import counts
+
+    by_state = counts(connection)
+    total = sum(count for state, count in by_state.items() if not states or state in states)
+    which = f"{' or '.join(states)} " if states else ""
+    if not filters.is_empty:
+        return no_match(connection, filters, states)
+    if after and total:
+        return f"no {which}remap after id {after} ({total:,} before it)"
+    if states and states != ("pending",) and sum(by_state.values()):
+        return f"no {which}remap ({sum(by_state.values()):,} in other states)"
+    return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from redirectd.cli.filters import no_match
 from redirectd.cli.output import note
 from redirectd.errors import UsageError
 
@@ -37,12 +38,14 @@ def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, y
         return list(dict.fromkeys(names))
     if filters.is_empty:
         how = f"name them: redirectd {action} ID..., or filter: redirectd {action} --domain old.example"
-        raise UsageError(f"redirectd {action}", "it says of no remap that it is meant", how)
+        raise UsageError(f"redirectd {action}", "no remap was named", how)
     with app.database.read() as connection:
         # Approved ones that fail or are stale are approved once more (R36).
         again = action == "approve" and filters.flag in {FAILING, STALE}
         query = filters.query([State.APPROVED] if again else sorted(TRANSITIONS[action][0]), app.now())
         found = ids(connection, query, app.config.rules())
+        if not found:
+            note(f"nothing to {action}: {no_match(connection, filters, [state.value for state in query.states])}")
     if found and not yes and sys.stdin.isatty() and sys.stderr.isatty():
         _ask(f"{action} {len(found)} remaps?")
     return [str(number) for number in found]

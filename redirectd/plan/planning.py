@@ -25,7 +25,8 @@ class TargetPlan:
 
     `installed` is the file's bytes now (None: no file) and `rendered` what it shall be. `hand_edit` says
     why the file isn't what redirectd left there; None where it is. `blank` is the file without any move, which a first
-    installation that fails leaves behind: a server that needs the file to start must not lose it.
+    installation that fails leaves behind: a server that needs the file to start must not lose it. `over_base` are the
+    changes beside that file without any move, for one that is not there yet.
     """
 
     name: str
@@ -37,6 +38,12 @@ class TargetPlan:
     hand_edit: str | None = None
     pending_reload: bool = False
     blank: bytes | None = None
+    over_base: Changes | None = None
+
+    @property
+    def shown_changes(self) -> Changes:
+        """What a person is shown: in a file that is not there yet, lines of the base list are not new."""
+        return self.over_base or self.changes
 
     @property
     def changed(self) -> bool:
@@ -179,6 +186,7 @@ def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> Targ
     entries, fault = rendered.entries, None
     if there.content != rendered.content:
         entries, fault = understood(spec.target, there.content, rendered.entries)
+    blank = _blank(spec, there)
     return TargetPlan(
         name=spec.name,
         kind=spec.kind,
@@ -188,7 +196,8 @@ def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> Targ
         changes=diff(entries, rendered.entries),
         hand_edit=_hand_edit(there, entries, fault),
         pending_reload=there.pending_reload,
-        blank=_blank(spec, there),
+        blank=blank,
+        over_base=None if blank is None else diff(understood(spec.target, blank)[0], rendered.entries),
     )
 
 

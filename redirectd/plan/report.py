@@ -26,10 +26,10 @@ def target_json(target: TargetPlan) -> dict[str, object]:
         "name": target.name,
         "kind": target.kind,
         "path": target.path,
-        "create": len(target.changes.create),
-        "update": len(target.changes.update),
-        "delete": len(target.changes.delete),
-        "unchanged": target.changes.unchanged,
+        "create": len(target.shown_changes.create),
+        "update": len(target.shown_changes.update),
+        "delete": len(target.shown_changes.delete),
+        "unchanged": target.shown_changes.unchanged,
         "diff": target.diff,
         "refused": [{"id": each.id, "reason": printable(each.reason)} for each in target.refused],
         "changed": target.changed,
@@ -43,7 +43,7 @@ def to_markdown(plan: Plan) -> str:
     lines = [f"# Plan {plan.checksum[:SHORT_CHECKSUM]}", "", f"Checksum: `{plan.checksum}`", ""]
     lines += ["| target | kind | create | update | delete | unchanged | refused |", "|---|---|--:|--:|--:|--:|--:|"]
     for target in plan.targets:
-        changes = target.changes
+        changes = target.shown_changes
         lines.append(
             f"| {_code(target.name)} | {target.kind} | {len(changes.create)} | {len(changes.update)} "
             f"| {len(changes.delete)} | {changes.unchanged} | {len(target.refused)} |"

@@ -29,10 +29,14 @@ _HEADS = [64 << power for power in range(11)]
 
 @dataclass(slots=True)
 class Summary:
-    """What reading a log came to, in the contract's words; `lost` is what the log says is missing, and what was cut."""
+    """What reading a log came to, in the contract's words; `lost` is what the log says is missing, and what was cut.
+
+    `known` are 301s that an earlier reading has counted.
+    """
 
     bytes: int = 0
     sightings: int = 0
+    known: int = 0
     remaps_new: int = 0
     remaps_updated: int = 0
     session_progress: int = 0

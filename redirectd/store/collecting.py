@@ -32,9 +32,10 @@ MAX_QUARANTINED_BYTES = 64 << 20
 
 @dataclass(slots=True)
 class Recorded:
-    """What one batch changed: 301s counted for the first time, remaps made and remaps seen again, and the rest."""
+    """What one batch changed: 301s counted for the first time, those known already, remaps made and seen again, ..."""
 
     sightings: int = 0
+    known: int = 0
     remaps_new: int = 0
     remaps_updated: int = 0
     unpaired: int = 0
@@ -84,6 +85,7 @@ def _fresh(
         answer = verdict.answer
         known = calls[answer.call_key]
         if answer.move_key in packs or any(counting.covers(row, answer) for row in known):
+            result.known += 1
             continue
         beaten = [row for row in known if counting.is_beaten(row, answer)]
         for row in beaten:
@@ -91,6 +93,7 @@ def _fresh(
             known.remove(row)
         fresh[answer.move_key] = verdict
         result.sightings += not beaten
+        result.known += bool(beaten)
     return fresh
 
 

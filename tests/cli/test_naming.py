@@ -55,7 +55,7 @@ def test_show_in_words(filled: Cli) -> None:
     assert out.index("remap 1\n") < out.index("remap 3\n")
     assert out.count("| SIP/2.0 301") > 2
     assert filled("show", "1", "--json").json["id"] == 1
-    assert "no remap passes" in filled("show", "--domain", "nowhere.invalid").err
+    assert "no remap matches domain=nowhere.invalid" in filled("show", "--domain", "nowhere.invalid").err
     filled("show", code=2)
     filled("show", "1", "--kind", "user", code=2)
 

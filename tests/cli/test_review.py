@@ -101,7 +101,7 @@ def test_filter(filled: Cli) -> None:
     count = len(filled("pending", "--kind", "gateway", "--json").json["remaps"])
     with reviewing(filled) as terminal:
         terminal.step("fnonsense\n", "no filter reads so")
-        terminal.step("fdomain=nowhere.invalid\n", "nothing that waits passes this filter")
+        terminal.step("fdomain=nowhere.invalid\n", "no waiting remap matches this filter")
         terminal.step("folder=soon\n", "not done:")
         terminal.step("f\n")
         assert ", gateway ---" in terminal.step("fkind=gateway\n", f"{count} waiting")
@@ -169,7 +169,7 @@ def test_help_and_everything_are_paged(filled: Cli) -> None:
 def test_nothing_to_do(cli: Cli, filled: Cli) -> None:
     """With nothing to review it says what to do; with nothing that passes a filter, what waits without it."""
     screen = Terminal(filled, "--domain", "nowhere.invalid").end()
-    assert re.search(r"nothing that waits passes domain=nowhere.invalid; without it, \d+ wait", screen)
+    assert re.search(r"no waiting remap matches domain=nowhere.invalid \(\d+ without the filter\)", screen)
     cli.config.write_text(cli.config.read_text().replace("redirectd.db", "empty.db"))
     assert "redirectd ingest FILE" in Terminal(cli).end()
 
@@ -201,12 +201,12 @@ def test_r36_a_filter_passes_what_is_stale_too(filled: Cli) -> None:
     with reviewing(filled, "--flag", "stale") as terminal:
         assert "1 waiting" in terminal.screen
         assert "-- remap 7, user, approved ---" in terminal.screen
-        terminal.step("b", "nothing that is pending passes the filter")
+        terminal.step("b", "no pending remap matches the filter")
         assert "-- remap 7, user, approved ---" in terminal.step("fkind=user\n", "waiting")
         assert ", gateway ---" in terminal.step("fkind=gateway\n", "waiting")
         terminal.press("q")
         terminal.end()
-    assert "nothing that waits passes flag=failing" in Terminal(filled, "--flag", "failing").end()
+    assert "no waiting remap matches flag=failing" in Terminal(filled, "--flag", "failing").end()
 
 
 def test_r35_a_revoked_one_can_be_given_back(filled: Cli) -> None:

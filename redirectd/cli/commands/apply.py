@@ -38,7 +38,7 @@ def apply_command(
     """
     from redirectd.apply.applier import ApplyRequest, refused
     from redirectd.apply.result import result_json
-    from redirectd.cli.planview import show_plan, show_result
+    from redirectd.cli.planview import is_other_plan, show_plan, show_result
     from redirectd.plan.report import target_json, to_json
     from redirectd.review.followup import suspend_failing
     from redirectd.service.applying import applier_of, approved_table
@@ -65,7 +65,7 @@ def apply_command(
         result = refused(applier.plan(approved_table(app.database, rules), only or None), error)
     if as_json:
         emit_json(result_json(result))
-    else:
+    elif not is_other_plan(result):
         show_result(result)
     if result.error is not None:
         show_error(result.error)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.filters import Filters, filter_options, no_match
+from redirectd.cli.output import note
 from redirectd.cli.remaplist import STATES
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
     Evidence and decisions stay in the database.
     """
     from redirectd.review.exchange import write
+    from redirectd.review.page import matching
     from redirectd.store.remap import State
 
     form: Format = "csv" if shape == "csv" and not as_json else "json"
@@ -40,6 +42,10 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
     database = app.database  # opened here: its faults are reported before anything is printed
     for piece in write(_documents(database, query, app.config.rules(), now), form):
         click.echo(piece, nl=False)
+    if not filters.is_empty:
+        with database.read() as connection:
+            if next(matching(connection, query, app.config.rules()), None) is None:
+                note(no_match(connection, filters, states))
 
 
 def _documents(database: Database, query: Query, rules: Policy, now: datetime) -> Iterator[dict[str, Any]]:

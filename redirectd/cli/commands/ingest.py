@@ -177,7 +177,11 @@ def _show(total: Summary) -> None:
     rate = total.bytes / total.seconds / 1e6 if total.seconds else 0.0
     say(f"read {total.bytes:,} bytes in {total.seconds:.2f} s ({rate:,.0f} MB/s)")
     counts = asdict(total)
+    if total.known and not total.sightings:
+        say(f"{total.known:>9,}  301s, all known")
     for name, text in _WORDS.items():
-        say(f"{counts[name]:>9,}  {text}")
+        if name != "sightings" or total.sightings or not total.known:
+            also = f"; {total.known:,} more were known" if name == "sightings" and total.known else ""
+            say(f"{counts[name]:>9,}  {text}{also}")
     if total.remaps_new:
         say("next: redirectd pending")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.filters import Filters, filter_options, no_match
 from redirectd.cli.output import emit_json, json_option, note, say
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
@@ -45,7 +45,8 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
     for answer in answers:
         _show(answer)
     if not answers:
-        note("no remap passes the filter")
+        with app.database.read() as connection:
+            note(no_match(connection, filters))
 
 
 def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: Filters) -> list[SipUri]:

@@ -17,7 +17,7 @@ def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool
     """Install the files of generation N again; without N, those of the one before.
 
     Later applies are held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke
-    what was wrong first.
+    what was wrong first. Where nothing changes, nothing is held.
     """
     from redirectd.apply.applier import ApplyRequest
     from redirectd.apply.result import result_json
@@ -33,5 +33,5 @@ def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool
     if result.error is not None:
         show_error(result.error)
         raise click.exceptions.Exit(result.exit_code)
-    if not as_json:
+    if not as_json and result.generation is not None:
         say("applies are held: revoke what was wrong, then 'redirectd apply --resume'")

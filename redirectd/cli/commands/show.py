@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.filters import Filters, filter_options, no_match
 from redirectd.cli.output import emit_json, json_option, note, say
 from redirectd.cli.selection import is_id
 from redirectd.errors import UsageError
@@ -34,7 +34,7 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json:
     from redirectd.review.attention import with_attention
 
     if not names and filters.is_empty:
-        raise UsageError("redirectd show", "it says of no remap that it is meant", "name one: redirectd show ID")
+        raise UsageError("redirectd show", "no remap was named", "name one: redirectd show ID")
     now, rules = app.now(), app.config.rules()
     documents = []
     with app.database.read() as connection:
@@ -52,7 +52,8 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json:
     if as_json:
         emit_json(documents[0] if len(names) == 1 and is_id(names[0]) else {"remaps": documents})
     elif not found:
-        note("no remap passes the filter")
+        with app.database.read() as connection:
+            note(no_match(connection, filters))
 
 
 def _show(connection: Connection, remap: Remap, now: datetime) -> None:

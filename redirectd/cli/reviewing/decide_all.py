@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from redirectd.cli.reviewing.desk import WHY, Deed, Desk, Turn
 from redirectd.cli.reviewing.interrupt import held_back
-from redirectd.cli.reviewing.words import filter_text
 from redirectd.errors import RedirectdError
 from redirectd.review.attention import with_attention
 from redirectd.review.batches import BATCH, decide_in_batches
@@ -26,8 +25,8 @@ def decide_on_all(desk: Desk, current: int) -> Turn:
     """Asks what to do with all that passes the filter, and does it."""
     wanted = desk.queue.pending()
     if not wanted:
-        return desk.say("nothing that is pending passes the filter")
-    passing = filter_text(desk.queue.filters) or "no filter is set: that is all"
+        return desk.say("no pending remap matches the filter")
+    passing = desk.queue.filters.text or "no filter is set: that is all"
     desk.screen.line(f"{len(wanted):,} pending ({passing}){_holds(desk, wanted)}")
     action = {"a": "approve", "r": "reject"}.get(
         desk.screen.key("a: approve them all, r: reject them all, any other key: neither")

@@ -13,8 +13,8 @@ from redirectd.cli.reviewing.desk import Desk, Turn
 from redirectd.cli.reviewing.keys import QUIT, REDRAW
 from redirectd.cli.reviewing.proposing import choose_proposal, proposals_told
 from redirectd.cli.reviewing.undoing import undo_last
-from redirectd.cli.reviewing.words import FILTER_HELP, HELP, NOTHING, filter_text, keys_for, read_filter
-from redirectd.errors import RedirectdError, StoreError
+from redirectd.cli.reviewing.words import FILTER_HELP, HELP, NOTHING, keys_for, read_filter
+from redirectd.errors import RedirectdError, StoreError, UsageError
 from redirectd.review.case import Case
 from redirectd.sip.text import printable
 
@@ -39,10 +39,10 @@ def sit(desk: Desk) -> None:
 
 
 def _say_nothing(desk: Desk) -> None:
-    chosen = filter_text(desk.queue.filters)
+    chosen = desk.queue.filters.text
     others = replace(desk.queue, filters=Filters()).begin() if chosen else 0
     if others:
-        desk.say(f"nothing that waits passes {chosen}; without it, {others:,} wait: redirectd review")
+        desk.say(f"no waiting remap matches {chosen} ({others:,} without the filter): redirectd review")
     else:
         desk.say(NOTHING)
 
@@ -169,16 +169,20 @@ def _pages(desk: Desk, lines: list[str]) -> Turn:
 def _filter(desk: Desk) -> Turn:
     """Takes another filter, and begins with the first that passes it."""
     queue = desk.queue
-    desk.say(f"filter: {filter_text(queue.filters) or 'none'}. {FILTER_HELP}")
+    desk.say(f"filter: {queue.filters.text or 'none'}. {FILTER_HELP}")
     text = desk.screen.ask("filter (Enter: leave it, -: none):")
     if not text:
         return Turn.KEY
-    chosen = read_filter(text)
+    try:
+        chosen = read_filter(text)
+    except UsageError as error:
+        desk.screen.error(error)
+        return Turn.KEY
     if chosen is None:
         return desk.say(f"no filter reads so; {FILTER_HELP}")
     found = replace(queue, filters=chosen)
     total = found.begin()
     if not total:
-        return desk.say("nothing that waits passes this filter; the one before is kept")
+        return desk.say("no waiting remap matches this filter; the one before is kept")
     desk.queue = found
     return desk.say(f"{total:,} waiting", Turn.NEXT)

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from redirectd.cli.filters import Filters
+from redirectd.cli.filters import FILTER_KEYS, KINDS, Filters, known_flag
 from redirectd.review.case import Case
-from redirectd.sip.text import printable
 from redirectd.store.remap import State
 
 HELP = """\
@@ -33,8 +32,6 @@ nothing waits for review.
   'redirectd list' shows what was decided, 'redirectd plan' what the next apply would change."""
 
 FILTER_HELP = "words: peer= domain= flag= kind= older=, such as domain=old.example older=30d"
-FILTER_KEYS = {"peer": "peer", "domain": "domain", "flag": "flag", "kind": "kind", "older": "older_than"}
-KINDS = ("user", "gateway", "registrar")
 
 MOST_DIGITS = 9
 """Contacts that a key of their own chooses; any of them can be chosen with c."""
@@ -64,7 +61,10 @@ def few(numbers: Sequence[int]) -> str:
 
 
 def read_filter(text: str) -> Filters | None:
-    """A filter as a person types it: `domain=old.example flag=untrusted`, `-` for none; None where it reads as none."""
+    """A filter as a person types it: `domain=old.example flag=untrusted`, `-` for none; None where it reads as none.
+
+    Raises UsageError for an unknown flag.
+    """
     chosen = Filters()
     for word in re.split(r"[\s,]+", text.strip().removeprefix("-")):
         if not word:
@@ -73,10 +73,6 @@ def read_filter(text: str) -> Filters | None:
         if not equals or not value or name not in FILTER_KEYS or (name == "kind" and value not in KINDS):
             return None
         chosen = replace(chosen, **{FILTER_KEYS[name]: value})
+    if chosen.flag:
+        known_flag(chosen.flag)
     return chosen
-
-
-def filter_text(filters: Filters) -> str:
-    """The same the other way round; empty for no filter."""
-    values = {name: getattr(filters, key) for name, key in FILTER_KEYS.items()}
-    return " ".join(f"{name}={printable(value, 60)}" for name, value in values.items() if value)
