@@ -32,6 +32,7 @@ def test_the_wheel_holds_the_program_and_its_migrations(archives: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert tracked("redirectd") <= names
     assert {"redirectd/migrations/" + name.partition("/")[2] for name in tracked("alembic")} <= names
+    assert {f"redirectd/{name}" for name in tracked("systemd", "examples")} <= names, "for redirectd init --systemd"
     assert "redirectd/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "alembic/")) or "__pycache__" in name]
 

@@ -276,3 +276,20 @@ def start_database(machine: Machine, server: str) -> str:
     serve += ["--port=13306", "--socket=/srv/mariadb/s", "--init-file=/srv/init.sql", "--skip-name-resolve"]
     machine.run("systemd-run", "--unit=database", *serve)
     return "mysql+pymysql://redirectd@127.0.0.1:13306/redirectd"
+
+
+def test_init_installs_the_service(machine: Machine) -> None:
+    """`init --systemd --run` alone gives the user, the folders with each server's group, and a unit that starts."""
+    shown = machine.run("redirectd", "init", "--systemd", "--run").stdout
+    try:
+        assert "install -d -o redirectd -g kamailio -m 2750 /etc/kamailio/redirectd" in shown
+        owner = machine.run("stat", "-c", "%U:%G %a", "/etc/kamailio/redirectd").stdout.strip()
+        assert owner == "redirectd:kamailio 2750"
+        assert machine.show("redirectd", "FragmentPath") == "/etc/systemd/system/redirectd.service"
+        assert "redirectd.service.d/kamailio.conf" in machine.show("redirectd", "DropInPaths")
+        start(machine)
+    finally:
+        machine.run("systemctl", "stop", "redirectd")
+        for unit in machine.path("/etc/systemd/system").glob("redirectd*.*"):
+            if unit.is_file():
+                unit.unlink()

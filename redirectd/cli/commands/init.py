@@ -21,8 +21,10 @@ from redirectd.errors import ConfigError, UsageError
 )
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 @click.option("--reference", is_flag=True, help="Print the reference of all keys in Markdown, and write nothing.")
+@click.option("--systemd", is_flag=True, help="Print the commands that install the service, and write nothing.")
+@click.option("--run", "run_them", is_flag=True, help="With --systemd: run these commands.")
 @pass_app
-def init_command(app: App, output: Path | None, *, force: bool, reference: bool) -> None:
+def init_command(app: App, output: Path | None, *, force: bool, reference: bool, systemd: bool, run_them: bool) -> None:
     """Write a commented redirectd.toml for what is found on this host.
 
     Every key is in it with its meaning; those that were not found out stand as comments with their default.
@@ -32,6 +34,11 @@ def init_command(app: App, output: Path | None, *, force: bool, reference: bool)
 
     if reference:
         say(words.reference().rstrip("\n"))
+        return
+    if run_them and not systemd:
+        raise UsageError("--run", "it runs what --systemd prints", "give both")
+    if systemd:
+        _install_service(run_them=run_them)
         return
     found = values(look_around())
     text = words.template(found)
@@ -51,6 +58,19 @@ def init_command(app: App, output: Path | None, *, force: bool, reference: bool)
         note(f"  create: {', '.join(folders)} (writable for the user that runs redirectd)")
     note("next: set [policy] trusted_peers and own_domains, then run 'redirectd check'")
     note("      'redirectd snippet kamailio' and 'redirectd snippet asterisk' print what to paste there")
+
+
+def _install_service(*, run_them: bool) -> None:
+    import shlex
+
+    from redirectd.cli import systemd_setup
+    from redirectd.cli.survey import look_around
+
+    for command in systemd_setup.commands(look_around(), systemd_setup.this_program()):
+        say(shlex.join(command))
+        if run_them:
+            systemd_setup.run(command)
+    note("next: redirectd init, redirectd check, then systemctl enable --now redirectd")
 
 
 def _default_file() -> Path:
