@@ -10,7 +10,7 @@ from redirectd.errors import InstallError, RefusedError
 from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
 from redirectd.plan.route import Conflict, EffectiveTable
-from redirectd.plan.target import NOTHING, Refusal, Rendered, Target, TargetError, reads_no_file, token_of
+from redirectd.plan.target import NOTHING, Keeping, Refusal, Rendered, Target, TargetError, reads_no_file, token_of
 from redirectd.plan.target_spec import Installed, TargetSpec
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
@@ -121,7 +121,7 @@ def make_plan(
     targets = []
     for spec in specs:
         there = installed.get(spec.name, Installed())
-        targets.append(_plan_target(spec, there, _render(table, spec, there.base)))
+        targets.append(_plan_target(spec, there, _render(table, spec, there)))
     breaches = [
         breach for target in targets if target.changed for breach in check_limits(target.name, target.changes, limits)
     ]
@@ -174,9 +174,11 @@ def understood(
         return {}, printable(str(error), 300)
 
 
-def _render(table: EffectiveTable, spec: TargetSpec, base: bytes | None) -> Rendered:
+def _render(table: EffectiveTable, spec: TargetSpec, there: Installed) -> Rendered:
     try:
-        return spec.target.render(table.routes, base)
+        if isinstance(spec.target, Keeping):
+            return spec.target.render_over(table.routes, there.base, there.content)
+        return spec.target.render(table.routes, there.base)
     except TargetError as error:
         where = spec.base or spec.path
         raise InstallError(where, printable(str(error), 300), "mend the base file and plan again") from error

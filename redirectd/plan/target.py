@@ -116,6 +116,15 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class Keeping(Target, Protocol):
+    """A target that keeps installed entries of an earlier version, which it would not make any more (R41)."""
+
+    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
+        """As `render`, with those entries of the `installed` file that `routes` still mean."""
+        ...
+
+
+@runtime_checkable
 class LiveTarget(Target, Protocol):
     """A target whose changes are put into the running server one by one."""
 

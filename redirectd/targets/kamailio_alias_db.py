@@ -19,7 +19,7 @@ from redirectd.plan.route import Route
 from redirectd.plan.target import NOTHING, CannotCarryError, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.sip.uri import SipUri
 from redirectd.targets import dbtext
-from redirectd.targets.kamailio_htable import user_at_host
+from redirectd.targets.kamailio_key import user_at_host
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, write_uri
 

@@ -1,7 +1,8 @@
 """kamailio-dialplan: user moves for those who have the dialplan module, from a db_text table.
 
-Key: ``sip:user@lowercase-host``; the operator looks up ``"sip:" + $rU + "@" + $(rd{s.tolower})``. Rules are compared
-one after another, 5.7 ms for the last of 100,000: kamailio-htable is the one for more than a few thousand.
+Key: the whole route key (R41), as for kamailio-htable; rules of earlier versions have ``sip:user@host`` and stay as
+there. Rules are compared one after another, 5.7 ms for the last of 100,000: kamailio-htable is the one for more than a
+few thousand.
 
 Only match_op 0 (equal) is written: as PCRE a URI matches others and misses itself. The replacement replaces the whole
 input, and ``$`` is kept out of it and of the keys, because dp_translate() would read a variable there.
@@ -29,8 +30,9 @@ from redirectd.plan.target import (
 )
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
-from redirectd.targets.kamailio_htable import SENTINEL, user_at_host
-from redirectd.targets.project import project
+from redirectd.targets.kamailio_htable import SENTINEL
+from redirectd.targets.kamailio_key import exact_keys, is_exact, user_at_host
+from redirectd.targets.project import project, still_meant
 from redirectd.targets.uritext import KAMAILIO, Alphabet, write_uri
 
 _COLUMNS = (
@@ -55,11 +57,12 @@ class KamailioDialplan:
     kind: ClassVar[str] = "kamailio-dialplan"
     mtime_step: ClassVar[bool] = True
 
-    def __init__(self, *, match: str = "request-uri", dpid: int = 1) -> None:
+    def __init__(self, *, match: str = "request-uri", dpid: int = 1, legacy_keys: bool = True) -> None:
         if not 1 <= dpid < 2**31:
             raise ValueError(f"dpid {dpid} is no dialplan id")
         self._match = match
         self._dpid = dpid
+        self._legacy_keys = legacy_keys
         same: dict[str, str | int] = {
             "dpid": dpid,
             "pr": 1,
@@ -72,10 +75,25 @@ class KamailioDialplan:
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
-        found = project(routes, "user", self._match, _keys, lambda uri: write_uri(uri, _ALPHABET))
-        token = token_of(found.entries)
-        content = self._rules.write(chain([(SENTINEL, token)], found.entries.items()))
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return self.render_over(routes, base, None)
+
+    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
+        """Write the table, and with it the old rules of the installed one that their remaps still mean."""
+        found = project(routes, "user", self._match, _keys, _value)
+        old = self._old_rules(installed)
+        kept = still_meant(old, routes, self._match, _old_keys, _value) if old else {}
+        entries = dict(sorted((found.entries | kept).items())) if kept else found.entries
+        token = token_of(entries)
+        content = self._rules.write(chain([(SENTINEL, token)], entries.items()))
+        return Rendered(content, entries, found.refused, found.conflicts, token, found.carried)
+
+    def _old_rules(self, installed: bytes | None) -> Mapping[str, str]:
+        if not self._legacy_keys or installed is None:
+            return {}
+        try:
+            return {key: value for key, value in self.parse(installed).items() if not is_exact(key)}
+        except TargetError:
+            return {}  # somebody changed the file, and the plan says so
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""
@@ -103,8 +121,19 @@ class KamailioDialplan:
         ]
 
 
+def _value(uri: SipUri) -> str:
+    return write_uri(uri, _ALPHABET)
+
+
 def _keys(uri: SipUri) -> Collection[str]:
-    keys = [f"sip:{key}" for key in user_at_host(uri)]
+    return _without_variable(exact_keys(uri))
+
+
+def _old_keys(uri: SipUri) -> Collection[str]:
+    return _without_variable([f"sip:{key}" for key in user_at_host(uri)])
+
+
+def _without_variable(keys: Collection[str]) -> Collection[str]:
     if any("$" in key for key in keys):
         raise CannotCarryError("the old user holds $, where the dialplan module would read a variable")
     return keys

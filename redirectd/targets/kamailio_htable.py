@@ -1,8 +1,10 @@
 """kamailio-htable: user moves in a hash table of Kamailio, loaded from a db_text table.
 
-Key: ``user@lowercase-host``, what ``$rU + "@" + $(rd{s.tolower})`` gives for the request. Port, transport and
-parameters of the old URI are not part of it, so remaps that differ in those alone and in their result are a
-conflict (R24).
+Key: the whole route key (`redirectd.targets.kamailio_key`), so an entry moves no other port, transport or scheme (R41).
+
+Rows of earlier versions have ``user@host`` as their key, and a kamailio.cfg that still has the lines of that time finds
+no other. So rows that are in service at an upgrade stay beside the new ones while their remap stays as it is; none
+comes in any more, and ``legacy_keys = false`` ends them.
 
 A reload that says Ok proves nothing: db_text re-reads a table only if its mtime, in whole seconds, is later
 than the one it knows, and only with ``db_mode=1``. So a sentinel row holds the content's token and is asked for.
@@ -14,14 +16,13 @@ times the memory; the file is written all the same, since a restart of Kamailio 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
 from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
-    CannotCarryError,
     Command,
     Question,
     Rendered,
@@ -32,15 +33,14 @@ from redirectd.plan.target import (
     sample,
     token_of,
 )
-from redirectd.sip.host import canonical_host
-from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
-from redirectd.targets.project import project
-from redirectd.targets.uritext import KAMAILIO, checked, write_uri
+from redirectd.targets.kamailio_key import exact_keys, is_exact, uri_of, user_at_host
+from redirectd.targets.project import project, still_meant
+from redirectd.targets.uritext import KAMAILIO, write_uri
 
 SENTINEL = "__gen__"
-"""Key of the row that names the content. It has no ``@``, so no user can have it."""
+"""Key of the row that names the content. It has no ``@``, so no URI can have it."""
 
 _UNDER_WAY = "-"  # no token: a load that is broken off leaves it behind
 
@@ -58,29 +58,10 @@ _TABLE = dbtext.Table(
 MAX_LIVE = 10_000
 """Most changes put live: each is a question and an answer, and a reload of the whole table is quicker by then."""
 
-MAX_KEY = 512
-"""Longest key written, in characters; no user of a phone network comes near it."""
-
-
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
-def user_at_host(uri: SipUri) -> Collection[str]:
-    """Give the keys of an old URI: user and lower-case host, in the canonical spelling and in the one seen.
-
-    Kamailio's ``$rU`` is the user as the caller escaped it, so both spellings are written where they differ.
-    Raises CannotCarryError for a URI without user, and for what `checked` refuses.
-    """
-    user = checked(uri).user
-    if user is None:
-        raise CannotCarryError("the old URI has no user, and this target matches on user and host")
-    host = canonical_host(uri.host)
-    keys = [f"{user}@{host}"]
-    if "%" in user and (canonical := normalize_escapes(user)) != user:
-        keys.append(f"{canonical}@{host}")
-    if max(map(len, keys)) > MAX_KEY:
-        raise CannotCarryError(f"the old URI is longer than the {MAX_KEY} characters a key can have")
-    return keys
+_OLD_ROW = re.compile(rb"^[0-9]+:(?!__gen__:|sips?\\:)", re.MULTILINE)
 
 
 class KamailioHtable:
@@ -89,7 +70,9 @@ class KamailioHtable:
     kind: ClassVar[str] = "kamailio-htable"
     mtime_step: ClassVar[bool] = True
 
-    def __init__(self, *, match: str = "request-uri", table: str = "redir", live: int = 0) -> None:
+    def __init__(
+        self, *, match: str = "request-uri", table: str = "redir", live: int = 0, legacy_keys: bool = True
+    ) -> None:
         if not _NAME.fullmatch(table):
             raise ValueError(f"table {table!r} is no name of an htable")
         if not 0 <= live <= MAX_LIVE:
@@ -97,13 +80,29 @@ class KamailioHtable:
         self._match = match
         self._table = table
         self._live = live
+        self._legacy_keys = legacy_keys
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
-        found = project(routes, "user", self._match, user_at_host, lambda uri: write_uri(uri, KAMAILIO))
-        token = token_of(found.entries)
-        content = _TABLE.write(chain([(SENTINEL, token)], found.entries.items()))
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return self.render_over(routes, base, None)
+
+    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
+        """Write the table, and with it the old rows of the installed one that their remaps still mean."""
+        found = project(routes, "user", self._match, exact_keys, _value)
+        old = self._old_rows(installed)
+        kept = still_meant(old, routes, self._match, user_at_host, _value) if old else {}
+        entries = dict(sorted((found.entries | kept).items())) if kept else found.entries
+        token = token_of(entries)
+        content = _TABLE.write(chain([(SENTINEL, token)], entries.items()))
+        return Rendered(content, entries, found.refused, found.conflicts, token, found.carried)
+
+    def _old_rows(self, installed: bytes | None) -> Mapping[str, str]:
+        if not self._legacy_keys or installed is None or not _OLD_ROW.search(installed):
+            return {}
+        try:
+            return {key: value for key, value in self.parse(installed).items() if not is_exact(key)}
+        except TargetError:
+            return {}  # somebody changed the file, and the plan says so
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""
@@ -132,7 +131,7 @@ class KamailioHtable:
             return None
         commands = [Command("htable.sets", (self._table, SENTINEL, _UNDER_WAY))]
         for key in changed:
-            commands.append(Command("htable.sets", (self._table, key, entries.get(key, f"sip:{key}"))))
+            commands.append(Command("htable.sets", (self._table, key, entries.get(key, uri_of(key)))))
             if key not in entries:
                 commands.append(Command("htable.delete", (self._table, key)))
         commands.append(Command("htable.sets", (self._table, SENTINEL, token_of(entries))))
@@ -163,6 +162,10 @@ class KamailioHtable:
                     return None
                 return f"htable {self._table} holds {held} entries instead of {wanted}"
         return f"Kamailio has no htable {self._table}"
+
+
+def _value(uri: SipUri) -> str:
+    return write_uri(uri, KAMAILIO)
 
 
 def _judge(key: str, wanted: str | None) -> Callable[[Reply | ServerFault], str | None]:

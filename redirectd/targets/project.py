@@ -156,6 +156,28 @@ def project(
     return Projection(entries, tuple(refused), tuple(conflicts), carried)
 
 
+def still_meant(
+    installed: Mapping[str, str],
+    routes: Sequence[Route],
+    match: str,
+    keys_of: Callable[[SipUri], Collection[str]],
+    value_of: Callable[[SipUri], str],
+) -> dict[str, str]:
+    """Give those of the installed entries that a user's route still claims with that very value; never one more."""
+    view = _View(routes, "user", match, keys_of, value_of)
+    kept: dict[str, str] = {}
+    for route in view:
+        if view.doubt(route):
+            continue
+        for key in view.keys(route)[0]:
+            try:
+                if key in installed and value_of(route.new) == installed[key]:
+                    kept[key] = installed[key]
+            except CannotCarryError:
+                break
+    return kept
+
+
 def _steps(view: _View, entries: Mapping[str, str]) -> dict[str, str]:
     """Give, by key, the other key whose turn comes next: where a new URI is itself looked up here.
 

@@ -37,6 +37,8 @@ class _Kind:
     needs_base: bool = False
 
 
+_LEGACY = _Option("keep rows of earlier versions, by user@host, that are in service (default true)", bool)
+
 _KINDS: dict[str, _Kind] = {
     "kamailio-dispatcher": _Kind(
         KamailioDispatcher,
@@ -49,9 +51,13 @@ _KINDS: dict[str, _Kind] = {
         {
             "table": _Option("name of the htable in kamailio.cfg (default redir)", str),
             "live": _Option("up to so many changes are put in one by one, without a reload (default 0)", int),
+            "legacy_keys": _LEGACY,
         },
     ),
-    "kamailio-dialplan": _Kind(KamailioDialplan, {"dpid": _Option("dialplan id of the rules (default 1)", int)}),
+    "kamailio-dialplan": _Kind(
+        KamailioDialplan,
+        {"dpid": _Option("dialplan id of the rules (default 1)", int), "legacy_keys": _LEGACY},
+    ),
     "kamailio-alias_db": _Kind(KamailioAliasDb, {}),
     "asterisk-dialplan": _Kind(
         AsteriskDialplan,
@@ -138,7 +144,7 @@ def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdE
     return tuple(faults)
 
 
-_TYPES: dict[type, str] = {list: "a list of texts", str: "a text", int: "a whole number"}
+_TYPES: dict[type, str] = {list: "a list of texts", str: "a text", int: "a whole number", bool: "true or false"}
 
 
 def _fits(value: object, wanted: type) -> bool:
@@ -146,4 +152,4 @@ def _fits(value: object, wanted: type) -> bool:
         return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
     if wanted is str:
         return isinstance(value, (str, PurePath)) and str(value) != ""
-    return isinstance(value, wanted) and not isinstance(value, bool)
+    return isinstance(value, wanted) and isinstance(value, bool) is (wanted is bool)

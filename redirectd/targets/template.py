@@ -18,7 +18,7 @@ from typing import ClassVar
 from redirectd.plan.route import Route
 from redirectd.plan.target import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.targets.escapes import ESCAPES
-from redirectd.targets.kamailio_htable import user_at_host
+from redirectd.targets.kamailio_key import user_at_host
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, write_uri
 

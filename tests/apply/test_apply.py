@@ -63,7 +63,7 @@ def test_every_entry_is_asked_for_on_demand(tmp_path: Path) -> None:
     """A wrong value behind a right sentinel is found by `verify` alone, and put right."""
     world = World(tmp_path)
     world.apply(moves(3))
-    world.server.forget("users", "u1@old.test")
+    world.server.forget("users", "sip:u1@old.test:;")
     assert outcomes(world.apply(moves(3))) == {"users": "unchanged"}
     assert outcomes(world.apply(moves(3), verify=True)) == {"users": "verified"}
     assert world.server.served("users") == expected(moves(3))

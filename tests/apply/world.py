@@ -228,8 +228,8 @@ def table(wanted: Mapping[str, str]) -> EffectiveTable:
 
 
 def expected(wanted: Mapping[str, str]) -> dict[str, str]:
-    """Give the entries that a table of moves means to the htable: user@host to new URI."""
-    return {old.removeprefix("sip:"): new for old, new in wanted.items()}
+    """Give the entries that a table of moves means to the htable: route key to new URI."""
+    return {f"{old}:;": new for old, new in wanted.items()}
 
 
 def outcomes(result: Any) -> dict[str, str]:

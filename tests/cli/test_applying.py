@@ -19,7 +19,7 @@ def test_plan_changes_nothing(filled: Cli) -> None:
     assert plan.keys() >= {"checksum", "targets", "conflicts", "cycles", "limit"}
     assert plan["targets"][0].keys() >= TARGET_KEYS
     assert (plan["targets"][0]["create"], plan["targets"][0]["delete"]) == (1, 0)
-    assert "+0:alice@127.0.31.1:" in plan["targets"][0]["diff"]
+    assert "+0:sip\\:alice@127.0.31.1\\:" in plan["targets"][0]["diff"]
     assert filled("plan", "--json").json["checksum"] == plan["checksum"]
     assert not (filled.folder / "redirectd_htable").exists()
 
@@ -39,7 +39,7 @@ def test_apply_then_nothing_to_do(filled: Cli) -> None:
 def test_dry_run(filled: Cli) -> None:
     """`apply --dry-run` is a plan."""
     filled("approve", "1")
-    assert "+0:alice@" in filled("apply", "--dry-run").out
+    assert "+0:sip\\:alice@" in filled("apply", "--dry-run").out
     assert not (filled.folder / "redirectd_htable").exists()
 
 

@@ -116,7 +116,9 @@ def test_user_moves_by_the_page(kind: str, folder: Path) -> None:
             for command in commands(block):
                 subprocess.run(["bash", "-c", _placed(command.text, folder)], check=True)
     operator.try_run("apply")  # before Kamailio is there, as the page says
-    server, port = _start(folder, address, _placed(part(kind), folder), part(f"{kind}-route"))
+    server, port = _start(
+        folder, address, _placed(part(kind), folder) + part("kamailio-key-route"), part(f"{kind}-route")
+    )
     try:
         server.wait_until(lambda: _told(address, port, "sip:x@example.net") is not None, "Kamailio answers")
         assert _told(address, port, "sip:alice@EXAMPLE.net") == "sip:bob@192.0.2.9:5070;transport=tcp"

@@ -87,7 +87,7 @@ def test_check_tells_a_file_that_the_server_does_not_load(
     [finding] = _serving(operator)
     assert finding["level"] == "ok"
 
-    proxy.rpc("htable.delete", "redir", "alice@old.test")
+    proxy.rpc("htable.delete", "redir", "sip:alice@old.test:;")
     [finding] = _serving(operator)
     assert finding["level"] == "warning"
     assert "holds 1 entries instead of 2" in finding["why"]

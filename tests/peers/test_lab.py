@@ -61,9 +61,9 @@ def test_htable_reload_moves_a_user(
     """After htable.reload the next call goes to the new address and not to the old one, three reloads in a row."""
     old, new = answering_side(moved_to("<sip:x@192.0.2.1>")), answering_side(RINGS_AND_ANSWERS)
     if match == "incoming":
-        script, key = to_dispatcher_set(1, incoming=LOOK_UP_INCOMING_USER), "c03@lab.test"
+        script, key = to_dispatcher_set(1, incoming=LOOK_UP_INCOMING_USER), "sip:c03@lab.test:;"
     else:
-        script, key = to_dispatcher_set(1, before_relay=LOOK_UP_USER), f"c03@{old.address}"
+        script, key = to_dispatcher_set(1, before_relay=LOOK_UP_USER), f"sip:c03@{old.address}:{old.port};"
     proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
 

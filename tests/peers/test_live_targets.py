@@ -138,13 +138,13 @@ def test_a_table_that_is_not_the_last_one_is_read_anew(operator: Operator, start
     _approve(operator, "alice", "bob")
     operator.run("apply")
     proxy.rpc("htable.sets", "redir", "__gen__", "-")  # a load was broken off
-    proxy.rpc("htable.sets", "redir", "alice@old.test", "sip:wrong@new.test")
+    proxy.rpc("htable.sets", "redir", "sip:alice@old.test:;", "sip:wrong@new.test")
     _approve(operator, "carol")
 
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 
     for user in ("alice", "bob", "carol"):
-        found = proxy.rpc("htable.get", "redir", f"{user}@old.test")["item"]["value"]
+        found = proxy.rpc("htable.get", "redir", f"sip:{user}@old.test:;")["item"]["value"]
         assert found == f"sip:{user}@new.test"
 
 
@@ -160,5 +160,5 @@ def test_a_table_that_was_flushed_is_loaded_without_a_change(operator: Operator,
     result = operator.json("apply")
 
     assert (result["targets"][0]["outcome"], list(result["lost"])) == ("verified", ["users"])
-    assert proxy.rpc("htable.get", "redir", "bob@old.test")["item"]["value"] == "sip:bob@new.test"
+    assert proxy.rpc("htable.get", "redir", "sip:bob@old.test:;")["item"]["value"] == "sip:bob@new.test"
     assert operator.json("apply")["targets"][0]["outcome"] == "unchanged"

@@ -65,7 +65,7 @@ def _retry(operator: Operator) -> Site:
 
 
 def _value(proxy: Kamailio, user: str) -> Any:
-    return proxy.rpc("htable.get", "redir", f"{user}@old.test")["item"]["value"]
+    return proxy.rpc("htable.get", "redir", f"sip:{user}@old.test:;")["item"]["value"]
 
 
 def test_a_server_that_was_down_gets_its_proof_from_the_service(

@@ -25,6 +25,9 @@ TARGETS: dict[str, Callable[..., Target]] = {
 }
 LISTINGS: dict[str, Callable[..., Target]] = {"csv": CsvListing, "json": JsonListing}
 EVERY = {**TARGETS, **LISTINGS}
+WIDE = {kind: make for kind, make in TARGETS.items() if kind not in ("kamailio-htable", "kamailio-dialplan")}
+each_wide_target = pytest.mark.parametrize("make", WIDE.values(), ids=WIDE.keys())
+each_exact_target = pytest.mark.parametrize("make", [KamailioHtable, KamailioDialplan])
 each_target = pytest.mark.parametrize("make", TARGETS.values(), ids=TARGETS.keys())
 with_sentinel = pytest.mark.parametrize("make", [make for make in TARGETS.values() if make is not KamailioAliasDb])
 every_kind = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
@@ -76,7 +79,7 @@ SOME = [
 ]
 
 
-@each_target
+@each_wide_target
 def test_a_key_with_two_results_is_a_conflict(make: Callable[..., Target]) -> None:
     """R24, R44: of two old URIs that differ in their port alone the later is not written, and named."""
     rendered = make().render(
@@ -91,7 +94,16 @@ def test_a_key_with_two_results_is_a_conflict(make: Callable[..., Target]) -> No
     assert [found.ids for found in rendered.conflicts] == [(2,)]
 
 
-@each_target
+@each_exact_target
+def test_r41_what_differs_in_port_transport_or_scheme_is_apart(make: Callable[..., Target]) -> None:
+    """R41: old URIs that differ in port, transport or scheme have entries of their own, and none is a conflict."""
+    olds = ["sip:bob@old.test", "sip:bob@old.test:5060", "sip:bob@old.test;transport=tls", "sips:bob@old.test"]
+    rendered = make().render([route(i, old, f"sip:b{i}@new.test") for i, old in enumerate(olds)], None)
+    assert sorted(rendered.entries.values()) == [f"sip:b{i}@new.test" for i in range(4)]
+    assert (rendered.refused, rendered.conflicts) == ((), ())
+
+
+@each_wide_target
 def test_a_key_with_one_result_twice_is_no_conflict(make: Callable[..., Target]) -> None:
     """R24: the same result under one key is written once."""
     rendered = make().render(
@@ -100,7 +112,7 @@ def test_a_key_with_one_result_twice_is_no_conflict(make: Callable[..., Target])
     assert (list(rendered.entries.values()), rendered.conflicts) == (["sip:b@new"], ())
 
 
-@each_target
+@each_wide_target
 def test_a_refused_route_does_not_follow_another_one(make: Callable[..., Target]) -> None:
     """R24: where one of two routes on a key can't be written, the other would steer its calls: both are held."""
     rendered = make().render(

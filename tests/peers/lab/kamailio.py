@@ -39,17 +39,27 @@ event_route[tm:local-request] { xlog("L_NOTICE", "sent to $du:\n$mb"); }
 onsend_route { xlog("L_NOTICE", "sent to $sndto(proto):$sndto(ip):$sndto(port):\n$mb"); }
 """
 
+# The routes of `redirectd snippet kamailio` that make a request's key, as they are printed.
+KEY_ROUTES = (
+    (Path(__file__).parents[3] / "redirectd/cli/snippets/kamailio.cfg")
+    .read_text()
+    .partition("#!define REDIRECTD_EXACT_KEYS")[2]
+    .partition("# ---- 3.")[0]
+)
+
 # The operator's lookup (targets.md) for `match = "request-uri"`: right before t_relay().
 LOOK_UP_USER = """
-    $var(key) = $rU + "@" + $(rd{s.tolower});
-    if ($sht(redir=>$var(key)) != $null) { $ru = $sht(redir=>$var(key)); $du = $null; }
+    $var(rd_uri) = $ru;
+    route(REDIRECTD_KEY);
+    if ($sht(redir=>$var(rd_key)) != $null) { $ru = $sht(redir=>$var(rd_key)); $du = $null; }
 """
 
 # The same for `match = "incoming"`: before a gateway is chosen, and past that choice on a hit, since choosing would put
 # the gateway's host over the new one. Outside dialogs only (R10): the Request-URI of a BYE is a remote target.
 LOOK_UP_INCOMING_USER = """
-    $var(key) = $rU + "@" + $(rd{s.tolower});
-    if ($sht(redir=>$var(key)) != $null) { $ru = $sht(redir=>$var(key)); $du = $null; route(RELAY); }
+    $var(rd_uri) = $ou;
+    route(REDIRECTD_KEY);
+    if ($sht(redir=>$var(rd_key)) != $null) { $ru = $sht(redir=>$var(rd_key)); $du = $null; route(RELAY); }
 """
 
 
@@ -182,7 +192,7 @@ class Kamailio:
         return answer["result"]
 
     def write_users(self, moves: Mapping[str, str], *, generation: int) -> None:
-        """Write the htable's file: key `user@host` to value, and the sentinel row `__gen__`.
+        """Write the htable's file: route key to value, and the sentinel row `__gen__`.
 
         db_text reads a file again only when its time of change is later, in whole seconds, than that of the one it has
         read, and says "Ok" all the same: so each version is dated at least a second after the one before.
@@ -240,7 +250,7 @@ class Kamailio:
             "CHOOSE": script.choose,
             "BEFORERELAY": script.before_relay,
             "ONREPLY": f't_on_reply("{script.on_reply}"); $avp(redirectd_at) = $TV(Sn);' if script.on_reply else "",
-            "EXTRA": script.extra,
+            "EXTRA": script.extra + KEY_ROUTES,
         }
         for mark, value in values.items():
             text = text.replace(f"@{mark}@", value)
@@ -252,8 +262,8 @@ HTABLE_COLUMNS = "id(int,auto) key_name(string) key_type(int) value_type(int) ke
 
 def htable_row(number: int, key: str, value: str) -> str:
     """Return one db_text row of a string value; the colon is the column separator and is escaped."""
-    escaped = value.replace("\\", "\\\\").replace(":", "\\:")
-    return f"{number}:{key}:0:0:{escaped}:0\n"
+    name, text = (each.replace("\\", "\\\\").replace(":", "\\:") for each in (key, value))
+    return f"{number}:{name}:0:0:{text}:0\n"
 
 
 def installed() -> bool:
