@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 @click.command("show")
 @click.argument("names", nargs=-1, metavar="[ID|URI...]")
 @filter_options
+@click.option("--ladder", "as_ladder", is_flag=True, help="Draw the request, its answer and the new request instead.")
 @json_option
 @pass_app
-def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json: bool) -> None:
+def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_ladder: bool, as_json: bool) -> None:
     """Show remaps with their evidence, by id, old URI or filter; an old URI shows all remaps of it.
+
+    --ladder draws the newest sighting: who sent which message where, and where the next one would go.
 
     --json gives one object for one id, else a list of them under the key remaps.
     """
@@ -48,7 +52,10 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json:
                 continue
             if place:
                 say()
-            _show(connection, remap, now)
+            if as_ladder:
+                _draw(connection, remap)
+            else:
+                _show(connection, remap, now)
     if as_json:
         emit_json(documents[0] if len(names) == 1 and is_id(names[0]) else {"remaps": documents})
     elif not found:
@@ -65,6 +72,15 @@ def _show(connection: Connection, remap: Remap, now: datetime) -> None:
     routed = in_service.services(connection, [remap.id]).get(remap.id, [])
     effects = [effect(one, wait_ms) for one in routed]
     show_one(remap, remaps.evidence_of(connection, remap.id), audit.entries_of(connection, remap.id), effects, now)
+
+
+def _draw(connection: Connection, remap: Remap) -> None:
+    from redirectd.cli.ladder import moved_ladder, pen_of, width_of
+    from redirectd.store import remaps
+
+    say(f"remap {remap.id}, {remap.kind}, {remap.state}")
+    for line in moved_ladder(remap, remaps.evidence_of(connection, remap.id), width_of(sys.stdout), pen_of(sys.stdout)):
+        say(line)
 
 
 def _document(connection: Connection, remap: Remap, now: datetime) -> dict[str, Any]:

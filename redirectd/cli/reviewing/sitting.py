@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 from redirectd.cli.filters import Filters
+from redirectd.cli.ladder import moved_ladder, pen_of
 from redirectd.cli.reviewing.card import card, title
 from redirectd.cli.reviewing.decide_all import decide_on_all
 from redirectd.cli.reviewing.deciding import approve, choice, keep, note, reject, skip
@@ -125,7 +127,7 @@ def _act(desk: Desk, key: str, case: Case, contact: int | None) -> Turn:
         "k": lambda: keep(desk, case),
         "s": lambda: skip(desk, case),
         "n": lambda: note(desk, case),
-        "e": lambda: _pages(desk, card(case, desk.screen.width, None, desk.screen.ink)),
+        "e": lambda: _pages(desk, _all_evidence(desk, case)),
         "u": lambda: undo_last(desk, case.remap.id),
         "f": lambda: _filter(desk),
         "b": lambda: decide_on_all(desk, case.remap.id),
@@ -159,6 +161,13 @@ def _seen(case: Case) -> tuple[object, ...]:
     """What a decision rests on."""
     routing = [answer and (answer.result, answer.reason) for answer in (case.today, case.after)]
     return case.remap.new_uri, case.remap.contacts, set(case.remap.flags), routing
+
+
+def _all_evidence(desk: Desk, case: Case) -> list[str]:
+    """The whole card behind the newest sighting as a ladder."""
+    width = desk.screen.width
+    drawn = moved_ladder(case.remap, case.evidence, width, pen_of(sys.stdout)) if case.evidence else []
+    return [*drawn, *([""] if drawn else []), *card(case, width, None, desk.screen.ink)]
 
 
 def _pages(desk: Desk, lines: list[str]) -> Turn:

@@ -1,0 +1,176 @@
+"""A text ladder: who sent which message to whom, from top to bottom, in as many columns as the terminal has.
+
+Labels can be the text of callers and carriers: all of it is made harmless here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.cells import cell_len, set_cell_size
+
+from redirectd.cli.reviewing.columns import chopped, cut, shown, wrapped
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.store.remap import Remap, State
+from redirectd.store.remaps import Evidence
+
+MAX_ARROWS = 60
+"""Messages that one ladder shows."""
+
+MAX_CONTACTS = 5
+"""Contacts of an answer that are shown."""
+
+LEAST_WIDTH, USUAL_WIDTH, WIDEST = 40, 80, 120
+LONGEST = 400
+"""Characters of one label that are shown."""
+
+_STAMP = 9
+_HEAD_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """One message from a lane to another (0 is the leftmost); `notes` are lines below it, `at` is its time as text."""
+
+    start: int
+    end: int
+    label: str
+    notes: tuple[str, ...] = ()
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """The characters that a ladder is drawn with."""
+
+    bar: str = "|"
+    line: str = "-"
+    right: str = ">"
+    left: str = "<"
+
+
+ASCII = Pen()
+BOXES = Pen("\u2502", "\u2500", "\u25b6", "\u25c0")
+
+
+def pen_of(stream: TextIO) -> Pen:
+    """Box drawing characters where the stream can carry them, else ASCII."""
+    try:
+        "".join((BOXES.bar, BOXES.line, BOXES.right, BOXES.left)).encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return BOXES
+
+
+def width_of(stream: TextIO) -> int:
+    """Columns of a terminal, up to 120; 80 for a file or a pipe."""
+    return min(shutil.get_terminal_size().columns, WIDEST) if stream.isatty() else USUAL_WIDTH
+
+
+def ladder(lanes: Sequence[str], arrows: Sequence[Arrow], width: int = 80, pen: Pen = ASCII) -> list[str]:
+    """The lines of a ladder, none wider than `width` columns; of more than `MAX_ARROWS` the first ones."""
+    width = max(width, LEAST_WIDTH)
+    begin = _STAMP + 1 if any(arrow.at for arrow in arrows) else 1
+    places = [begin + number * (width - 2 - begin) // (len(lanes) - 1) for number in range(len(lanes))]
+    lines = _heads(lanes, places, width)
+    for arrow in arrows[:MAX_ARROWS]:
+        lines += _drawn(arrow, places, width, pen)
+    if len(arrows) > MAX_ARROWS:
+        lines.append(f"{'':{begin}}... {len(arrows) - MAX_ARROWS:,} more messages")
+    return lines
+
+
+def _heads(lanes: Sequence[str], places: Sequence[int], width: int) -> list[str]:
+    """The lanes' names: the first from its bar on, the last up to its bar, the others around theirs."""
+    gap = places[1] - places[0]
+    room = gap // 2 if len(lanes) == 2 else (gap - 2) * 2 // 3
+    parts = [chopped(shown(name, LONGEST), room)[:_HEAD_LINES] for name in lanes]
+    lines = []
+    for number in range(max(map(len, parts))):
+        line = ""
+        for lane, (place, part) in enumerate(zip(places, parts, strict=True)):
+            text = part[number] if number < len(part) else ""
+            size = cell_len(text)
+            middle = place - size // 2
+            at = place if not lane else min(middle, width - size) if lane < len(places) - 1 else place + 1 - size
+            line = set_cell_size(line, max(at, cell_len(line))) + text
+        lines.append(line.rstrip())
+    return lines
+
+
+def _drawn(arrow: Arrow, places: Sequence[int], width: int, pen: Pen) -> list[str]:
+    """An arrow with its label in it where there is room, else above it, and its notes below it."""
+    low, high = sorted((places[arrow.start], places[arrow.end]))
+    label = shown(arrow.label, LONGEST)
+    inside = high - low - 1
+    texts = [shown(note, LONGEST) for note in arrow.notes]
+    fits = cell_len(label) <= inside - 8
+    above = [] if fits else _beside(label, low, places, width, pen)
+    body = f"{pen.line * 2} {label} " if fits and label else ""
+    if arrow.start < arrow.end:
+        shaft = body + pen.line * (inside - 1 - cell_len(body)) + pen.right
+    else:
+        shaft = pen.left + body + pen.line * (inside - 1 - cell_len(body))
+    row = _bars(places, places[0], low, pen) + pen.bar + shaft + _bars(places, high, width, pen)
+    lines = [*above, f"{'':{places[0]}}{row}".rstrip()]
+    if arrow.at:
+        lines[0] = set_cell_size(cut(shown(arrow.at), places[0] - 1), places[0]) + lines[0][places[0] :]
+    return lines + [line for text in texts for line in _beside(text, low, places, width, pen)]
+
+
+def _beside(text: str, low: int, places: Sequence[int], width: int, pen: Pen) -> list[str]:
+    """A text right of a lane, over the lanes behind it, in as many lines as it takes."""
+    lead = f"{'':{places[0]}}{_bars(places, places[0], low, pen)}{pen.bar}  "
+    parts = chopped(text, places[-1] - low - 3)
+    return [f"{lead}{part}{_bars(places, low + 3 + cell_len(part), width, pen)}".rstrip() for part in parts]
+
+
+def moved_ladder(remap: Remap, evidence: Sequence[Evidence], width: int = 80, pen: Pen = ASCII) -> list[str]:
+    """The newest sighting of a remap: the request, its answer, and the request that routing would send instead."""
+    if not evidence:
+        return ["no excerpt of this remap is stored: there is nothing to draw"]
+    newest = evidence[-1]
+    where = f"{newest.seen_at:%Y-%m-%d %H:%M:%S} UTC, {newest.source} at byte {newest.position:,}, {newest.dialect}"
+    contacts = [f"Contact: {one.raw or one.uri}" for one in remap.contacts[:MAX_CONTACTS]]
+    if len(remap.contacts) > MAX_CONTACTS:
+        contacts.append(f"... {len(remap.contacts) - MAX_CONTACTS:,} more Contacts")
+    answer = Arrow(1, 0, _answer_of(newest.text), tuple(contacts))
+    request = Arrow(0, 1, f"{newest.method} {remap.old_uri}", (f"Call-ID: {newest.call_id}",))
+    others = len(evidence) - 1
+    return [
+        *wrapped(shown(where), max(width, LEAST_WIDTH)),
+        *ladder(("this host", newest.peer, _new_place(remap)), (request, answer, _instead(remap, newest)), width, pen),
+        *([f"{others:,} earlier sighting{'' if others == 1 else 's'} stored, not drawn"] if others else []),
+    ]
+
+
+def _answer_of(text: str) -> str:
+    """The status line of a stored answer; a record has none."""
+    first = text.lstrip().partition("\n")[0].strip()
+    return first.removeprefix("SIP/2.0 ") if first.startswith("SIP/2.0 ") else "301 (one-line record)"
+
+
+def _new_place(remap: Remap) -> str:
+    """Where the new request goes: host and port."""
+    uri = parse_uri(remap.new_uri) if remap.new_uri else None
+    if not isinstance(uri, SipUri):
+        return "new place"
+    return uri.host if uri.port is None else f"{uri.host}:{uri.port}"
+
+
+def _instead(remap: Remap, newest: Evidence) -> Arrow:
+    """What routing sends, or why it sends nothing yet."""
+    if remap.new_uri is None:
+        return Arrow(0, 2, f"{newest.method} to one of {len(remap.contacts)} Contacts: choose one (R15)")
+    if remap.kind == "registrar":
+        return Arrow(0, 2, f"no routing for a registrar (R12): {remap.new_uri}")
+    when = "" if remap.state is State.APPROVED else f"({remap.state}: not routed)"
+    return Arrow(0, 2, f"{newest.method} {remap.new_uri}", (when,) if when else ())
+
+
+def _bars(places: Sequence[int], begin: int, end: int, pen: Pen) -> str:
+    """The lanes from column `begin` up to `end`."""
+    return "".join(pen.bar if column in places else " " for column in range(begin, end))
