@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from redirectd.collect.answer import WEAK
+from redirectd.collect.batch import Batch
+from redirectd.collect.linecount import LineCount
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.loops import SeenMove, Way, ways
 from redirectd.collect.observer import Observation, PlaceOutcome
 from redirectd.collect.orphan import orphan
 from redirectd.collect.progress import session_progress
+from redirectd.collect.traffic import AnswerCounts, Traffic
 from redirectd.collect.verdict import Learnt
-from redirectd.dialects.hints import Hint, hints
+from redirectd.dialects.hints import Hint, hints, literals
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from redirectd.collect.answer import Answer
-    from redirectd.collect.linecount import LineCount
+    from redirectd.collect.reading import Reading
     from redirectd.collect.scan import Block
+    from redirectd.sources.log import Log
 
 SHOWN = 10
 """Places that are shown one by one of those that came to the same."""
@@ -47,10 +55,17 @@ class _Group:
 
 
 class Explanation:
-    """Collects findings. `lines` gives line numbers; None for a capture, which has no lines."""
+    """Collects findings, and `counts` what else the log holds. `lines` is None for a capture, which has no lines."""
 
-    def __init__(self, lines: LineCount | None) -> None:
+    def __init__(
+        self, lines: LineCount | None, held: Callable[[Learnt], Mapping[str, str]] = lambda learnt: learnt.flags
+    ) -> None:
+        """`held` gives a remap's flags by name with the reasons, also those that depend on the policy."""
         self._lines = lines
+        self._held = held
+        self.counts = AnswerCounts()
+        self.bytes_read = 0
+        self.losses: Counter[str] = Counter()
         self._groups: dict[tuple[str, ...], _Group] = {}
         self._current: OrderedDict[str, tuple[_Group, Entry | None]] = OrderedDict()
         self._counts: Counter[bytes] = Counter()
@@ -131,9 +146,8 @@ class Explanation:
         )
 
     def hints(self) -> tuple[Hint, ...]:
-        """What this log could not tell, and the setting that would mend it; losses first."""
-        learnt = {group.dialect for group in self._groups.values() if group.learnt and group.count}
-        asterisk = any(name.startswith("asterisk") for name in learnt)
+        """What this log does not show, and the setting that would; losses first. None where whole messages show it."""
+        asterisk = any(name.startswith("asterisk") for name in self.counts.dialects)
         weak = any(group.count and group.dialect in _WEAK and _is_sighting(group) for group in self._groups.values())
         told = [
             hint
@@ -190,7 +204,18 @@ class Explanation:
             "request": self._request(finding),
         }
         answer = finding.answer
-        return base if answer is None else base | _of_answer(answer) | _of_verdict(finding)
+        return base if answer is None else base | _of_answer(answer) | self._of_verdict(finding)
+
+    def _of_verdict(self, finding: Observation) -> Entry:
+        learnt = finding.verdict
+        if not isinstance(learnt, Learnt):
+            return {}
+        return {
+            "new_uris": [printable(one.uri) for one in learnt.candidates],
+            "flags": {name: printable(reason) for name, reason in sorted(self._held(learnt).items())},
+            "facts": {name: printable(text) for name, text in learnt.facts.items()},
+            "dropped": [printable(one.dropped) for one in learnt.candidates if one.dropped],
+        }
 
     def _request(self, finding: Observation) -> Entry | None:
         """Where the request stands: in the same line, at an offset, or in an older file."""
@@ -200,6 +225,34 @@ class Explanation:
         at = finding.asked_at if finding.paired else answer.position
         by = "Via branch, CSeq and Call-ID" if finding.paired else "a line that tells request and answer"
         return {"position": at, "line": self._lines.at(at) if self._lines else None, "by": by, "rule": "R6"}
+
+
+def explain_log(
+    log: Log,
+    reading: Reading,
+    clock: Callable[[], datetime],
+    *,
+    with_lines: bool,
+    held: Callable[[Learnt], Mapping[str, str]] = lambda learnt: learnt.flags,
+) -> Explanation:
+    """What a whole log is read as; see `Explanation`. Its messages are counted stretch by stretch beside the reading.
+
+    A stream cannot be read a second time. Batches are dropped: nothing is stored.
+    """
+    explanation = Explanation(LineCount(log) if with_lines else None, held)
+    reader = LogReader(log, replace(reading, counted=literals()), clock=clock, observer=explanation)
+    messages = Traffic(log, reading, clock)
+    more = True
+    while more:
+        batch = Batch(reading.source)
+        more = reader.read(batch, final=True)
+        reader.confirm()
+        explanation.bytes_read += batch.read
+        explanation.losses.update(batch.losses)
+        while messages.offset < reader.offset and (found := messages.stretch()) is not None:
+            for logged in found:
+                explanation.counts.add(logged)
+    return explanation
 
 
 _NAMES = {PlaceOutcome.UNREADABLE: "unparsed", PlaceOutcome.PROGRESS: "session_progress", PlaceOutcome.COPY: "copies"}
@@ -247,15 +300,3 @@ def _of_answer(answer: Answer) -> Entry:
         progress = session_progress(answer)
         found |= {"sdp": progress.sdp, "reliable": progress.reliable}
     return found
-
-
-def _of_verdict(finding: Observation) -> Entry:
-    learnt = finding.verdict
-    if not isinstance(learnt, Learnt):
-        return {}
-    return {
-        "new_uris": [printable(one.uri) for one in learnt.candidates],
-        "flags": {name: printable(reason) for name, reason in learnt.flags.items()},
-        "facts": {name: printable(text) for name, text in learnt.facts.items()},
-        "dropped": [printable(one.dropped) for one in learnt.candidates if one.dropped],
-    }

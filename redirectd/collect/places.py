@@ -36,7 +36,8 @@ class Places:
         every = {*self._literals, *self._counted}
         self.longest = max(map(len, every), default=0)
         shared = _shared(every)
-        apart = not any(one in other for one in every for other in every - {one})
+        ends = {one[shared:] for one in every}  # what is searched for: of two, one found in the other would be missed
+        apart = len(ends) == len(every) and not any(one in other for one in ends for other in ends - {one})
         able = one_pass is not None and apart and shared < min(map(len, every), default=0)
         self._finder = _one_pass(every, shared) if able else _many_passes(every)
 

@@ -50,11 +50,12 @@ MARKS: tuple[Mark, ...] = (
         (b"Now forwarding ",),
         "Asterisk followed redirects: this line is the same for 300, 301, 302 and 305 and can lack the host",
         _PJSIP_LOGGER,
+        unless=("chan-sip-response",),
     ),
     Mark(
         "chan-sip-response",
-        (b"Got SIP response 301 ",),
-        "chan_sip received a 301, but this line has neither the URI that moved nor the Contact",
+        (b"Got SIP response 30",),
+        "chan_sip received redirects, but these lines have neither the URI that moved nor the Contact",
         "Asterisk: `sip set debug on`, or sipdebug=yes in sip.conf",
     ),
     Mark(

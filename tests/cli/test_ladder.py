@@ -60,8 +60,8 @@ def test_a_ladder_as_it_looks() -> None:
         "0.000     |-- INVITE sip:bob@example.net ---------------->|",
         "          |  offer: PCMA, PCMU                            |",
         "+0.020    |<-- 183 Session Progress ----------------------|",
-        "          |  INVITE sip:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb |",
-        "          |  bbbbbbbbbbbbbbbbb@example.net                |",
+        "          |  INVITE sip:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb|",
+        "          |  bbbbbbbbbbbbbbbb@example.net                 |",
         "          |---------------------------------------------->|",
     ]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,56 @@ def test_explain_says_why_not(cli: Cli) -> None:
     assert {answer["rule"] for answer in refused} == {"R13"}
     assert not (cli.folder / "redirectd.db").exists()
     assert "why not" in cli("explain", cli.corpus / "asterisk/ast22-pjsip.full.log").out
+
+
+def test_explain_says_what_the_log_holds(cli: Cli, tmp_path: Path) -> None:
+    """R1: answers by dialect and code, so that nothing learnt has a true reason, and no advice that changes nothing."""
+    log = cli.corpus / "asterisk/ast22-pjsip.full.log"
+    held = cli("explain", "--json", log).json["messages"]["asterisk-pjsip"]
+    assert held["received"] == {"100": 6, "180": 6, "183": 6, "200": 18, "301": 10, "302": 3, "486": 3}
+    assert "10 x 301, 3 x 302 (for one call)" in " ".join(cli("explain", log).out.split())
+    only_302 = tmp_path / "full"
+    only_302.write_bytes(re.sub(rb"SIP/2\.0 (301|183) ", b"SIP/2.0 302 ", log.read_bytes()))
+    out = cli("explain", only_302).out
+    assert "nothing to learn: the log holds whole SIP messages, and no 301 is among the answers (R1)" in out
+    assert "snippet" not in out
+    assert "what to do" not in out
+
+
+@pytest.mark.parametrize(("only", "read_as"), [("301", None), ("refused", "refused"), ("unreadable", "unreadable")])
+def test_explain_shows_only_what_is_asked_for(cli: Cli, only: str, read_as: str | None) -> None:
+    """`--only` leaves out the other places and no count; where nothing is left it says so."""
+    log = cli.corpus / "kamailio/snippet-all-cases.log"
+    whole, part = (cli("explain", "--json", *args, log).json for args in ((), ("--only", only)))
+    assert part["summary"] == whole["summary"]
+    assert part["answers"]
+    assert all(read_as is None or answer["read_as"] == read_as for answer in part["answers"])
+    assert {answer["status"] for answer in part["answers"]} == {301}
+    empty = cli("explain", "--only", "unreadable", cli.corpus / "asterisk/ast22-pjsip.full.log").out
+    assert "no answer passes --only" in empty
+
+
+def test_explain_shows_the_flags_that_list_shows(cli: Cli) -> None:
+    """R26, R27: `untrusted` and `suspicious` follow from the policy, and explain shows them as `list` does."""
+    cli.config.write_text(cli.config.read_text().partition("[policy]")[0])
+    log = cli.corpus / "asterisk/ast22-pjsip.full.log"
+    answers = cli("explain", "--json", log).json["answers"]
+    users = [one for one in answers if one["read_as"] == "user remap"]
+    told = {(one["old_uri"], flag) for one in users for flag in one["flags"]}
+    cli("ingest", "--session-progress", "count", "--json", log)
+    remaps = cli("list", "--kind", "user", "--json").json["remaps"]
+    listed = {(one["old_uri"], flag) for one in remaps for flag in one["flags"]}
+    assert told == listed
+    assert {flag for _, flag in told} >= {"untrusted", "suspicious"}
+    assert "held      untrusted: seen only from" in cli("explain", log).out
+
+
+def test_explain_links_each_rule(cli: Cli) -> None:
+    """Each rule's number leads to its heading on the page of the rules."""
+    found = cli("explain", "--json", cli.corpus / "asterisk/ast22-pjsip.full.log").json["answers"]
+    assert {answer["rule"]: answer["rule_link"] for answer in found}["R13"] == "docs/rules.md#r13"
+    out = cli("explain", cli.corpus / "asterisk/ast22-pjsip.full.log").out
+    assert out.rstrip().endswith("rules: docs/rules.md#r1, docs/rules.md#r3, docs/rules.md#r8, docs/rules.md#r13")
 
 
 def test_lookup(filled: Cli) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from redirectd.collect.batch import Batch
-from redirectd.collect.explanation import SHOWN, Explanation
-from redirectd.collect.linecount import LineCount
-from redirectd.collect.log_reader import LogReader
+from redirectd.collect.explanation import SHOWN, Explanation, explain_log
 from redirectd.collect.loops import MAX_HOPS, SeenMove, ways
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.dialects import hints, registry
 from redirectd.service.ingestion import ingest
 from redirectd.sources.file import open_log
+from redirectd.sources.spool import SpoolLog
 from redirectd.store import migrate
 from redirectd.store.database import Database
 
@@ -30,12 +27,15 @@ def explained(path: Path) -> Explanation:
     """A file as explain reads it."""
     with open_log(str(path)) as log:
         reading = Reading(path.name, registry.detect(log.read(log.start, 1 << 20)), UTC, Policy())
-        explanation = Explanation(LineCount(log))
-        reader = LogReader(log, replace(reading, counted=hints.literals()), clock=lambda: NOW, observer=explanation)
-        batch = Batch(path.name)
-        while reader.read(batch, final=True):
-            pass
-    return explanation
+        return explain_log(log, reading, lambda: NOW, with_lines=True)
+
+
+def explained_bytes(log: bytes) -> Explanation:
+    """The same of a log that comes by a pipe."""
+    pieces = [log[at : at + 10_000] for at in range(0, len(log), 10_000)]
+    stream = SpoolLog("pipe", lambda: pieces.pop(0) if pieces else b"")
+    reading = Reading("pipe", registry.detect(log[: 1 << 20]), UTC, Policy())
+    return explain_log(stream, reading, lambda: NOW, with_lines=True)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -103,6 +103,47 @@ def test_a_log_that_tells_all_gets_no_advice(name: str) -> None:
     assert explained(CORPUS / name).hints() == ()
 
 
+def test_answers_are_counted_by_dialect_and_code() -> None:
+    """R8: each answer received or sent counts once by its code, whatever it is, and once more read changes nothing."""
+    log = (CORPUS / "asterisk/ast22-pjsip.full.log").read_bytes()
+    counts = explained_bytes(log + log).counts
+    assert counts.by_status() == {"asterisk-pjsip": {100: 6, 180: 6, 183: 6, 200: 18, 301: 10, 302: 3, 486: 3}}
+    assert counts.by_status(sent=True)["asterisk-pjsip"][603] == 6
+    assert counts.requests == {"asterisk-pjsip": 2 * 103}
+
+
+@pytest.mark.parametrize("name", ["asterisk/ast22-verbose-only.log", "asterisk/ast16-messages-only.log"])
+def test_a_log_without_messages_counts_none(name: str) -> None:
+    """Lines about calls are no messages: nothing is counted, and the advice stays."""
+    found = explained(CORPUS / name)
+    assert found.counts.dialects == set()
+    assert found.hints()
+
+
+def test_whole_messages_without_a_301_get_no_advice() -> None:
+    """R1: what shows 302s shows 301s too, so that nothing is to be changed in the logging."""
+    found = explained_bytes(BLOCK % (b"Transmitting SIP request", len(CALL), b"to", CALL) + ANSWERED_302 + FORWARDED)
+    assert found.counts.by_status() == {"asterisk-pjsip": {302: 1}}
+    assert found.hints() == ()
+
+
+def test_chan_sip_gets_the_advice_for_chan_sip() -> None:
+    """A log of chan_sip's verbose lines is not sent to pjsip.conf."""
+    line = b'    -- Got SIP response 302 "Moved Temporarily" back from 192.0.2.121\n'
+    [hint] = explained_bytes(line + FORWARDED).hints()
+    assert "sip set debug on" in hint.setting
+
+
+def test_flags_are_those_that_are_given() -> None:
+    """R26: the flags of a remap can come from the policy, which is not known here."""
+    with open_log(str(CORPUS / "asterisk/ast22-pjsip.full.log")) as log:
+        reading = Reading("log", registry.detect(log.read(log.start, 1 << 20)), UTC, Policy())
+        found = explain_log(log, reading, lambda: NOW, with_lines=True, held=lambda learnt: {"untrusted": "why"})
+    flags = [entry["flags"] for entry in found.entries if "flags" in entry]
+    assert flags
+    assert all(one == {"untrusted": "why"} for one in flags)
+
+
 def move(old: str, new: str, calls: int = 1) -> SeenMove:
     return SeenMove(old, old, new, new, calls)
 
@@ -120,6 +161,16 @@ def test_long_chains_are_bounded() -> None:
     assert len(chain.calls) == MAX_HOPS
 
 
+CALL = (
+    b"INVITE sip:b@192.0.2.7 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKonecall1\r\nFrom: <sip:a@x>;tag=1\r\n"
+    b"To: <sip:b@192.0.2.7>\r\nCall-ID: c302\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+)
+BLOCK = b"[Nov 22 16:26:03] VERBOSE[2637] res_pjsip_logger.c: <--- %s (%d bytes) %s UDP:192.0.2.7:5060 --->\n%s\n"
+_MOVED = CALL.replace(b"INVITE sip:b@192.0.2.7 SIP/2.0", b"SIP/2.0 302 Moved Temporarily", 1).replace(
+    b"7>", b"7>;tag=2"
+)
+ANSWERED_302 = BLOCK % (b"Received SIP response", len(_MOVED), b"from", _MOVED) * 2
+FORWARDED = b"[Nov 22 16:26:03] VERBOSE[1] app_dial.c:     -- Now forwarding PJSIP/x to 'Local/400@default'\n"
 ASKED = (
     b"INVITE sip:a@%b SIP/2.0\r\n%bVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKcaller\r\nTo: <sip:a@lab.test>\r\n"
     b"Call-ID: one\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"

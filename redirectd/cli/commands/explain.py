@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,10 +17,25 @@ from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
     from redirectd.collect.explanation import Explanation
-    from redirectd.collect.log_reader import LogReader
     from redirectd.collect.loops import Way
+    from redirectd.collect.policy import Policy
+    from redirectd.collect.traffic import AnswerCounts, Traffic
+    from redirectd.collect.verdict import Learnt
 
-_STEP_WEIGHT = 2_000
+RULES = "docs/rules.md"
+"""The page that defines the rules, each under a heading of its own: `docs/rules.md#r13`."""
+
+_ONLY: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "301": lambda entry: entry["status"] == 301,
+    "refused": lambda entry: entry["read_as"] in {"refused", "unpaired"},
+    "unreadable": lambda entry: entry["read_as"] == "unreadable",
+}
+_NAMED = 5
+"""Dialects that are named; where more were tried, all were."""
+
+_COLUMNS = 80
+_FOR_ONE_CALL = frozenset({300, 302, 305, 380})
+"""Redirections that move nothing for good (R1)."""
 _WIDEST = 500
 """Characters of one value that people are shown; JSON has all of it."""
 _SUMMARY = {
@@ -36,65 +54,74 @@ _SUMMARY = {
 @click.command("explain")
 @click.argument("file")
 @click.option("--dialect", help="How the log writes SIP down; found out by itself where not given.")
+@click.option(
+    "--only",
+    type=click.Choice(list(_ONLY)),
+    multiple=True,
+    help="Show only 301s, only what is refused, or only what is unreadable; can be given several times.",
+)
+@click.option("--early-media", is_flag=True, help="Summarise the 183s by peer: SDP, codecs, direction, PRACK, ladders.")
 @json_option
 @pass_app
-def explain_command(app: App, file: str, dialect: str | None, *, as_json: bool) -> None:
+def explain_command(
+    app: App, file: str, dialect: str | None, only: tuple[str, ...], *, early_media: bool, as_json: bool
+) -> None:
     """Show what each 301 and 183 in FILE is read as, by which dialect and rule, and why not; - is standard input.
 
-    Nothing is written to the database, and none is needed. What makes no remap shows the rule that says so. Of many
-    places that come to the same the first ten are shown. At the end stands what this log could not tell, and the
-    setting of Kamailio or Asterisk that would mend it.
+    Nothing is written to the database, and none is needed. Each answer names its rule, see rules.md in the
+    documentation. Of many places that come to the same the first ten are shown. The end says how many answers of
+    which code the log holds, what it does not show, and the setting of Kamailio or Asterisk that would.
+
+    --early-media is for callers who hear nothing before the answer: which peers send 183 without SDP, without a codec
+    that was offered, with port 0 or not sending, reliably without a PRACK, or with a 180 after it.
     """
     from redirectd.cli.log_reading import reading_of
     from redirectd.collect.capture import searchable
-    from redirectd.collect.explanation import Explanation
-    from redirectd.collect.linecount import LineCount
-    from redirectd.collect.log_reader import LogReader
-    from redirectd.dialects.hints import literals
+    from redirectd.collect.explanation import explain_log
+    from redirectd.collect.traffic import Traffic
     from redirectd.sources.file import open_log
 
     with open_log(file) as opened:
         log = searchable(opened)
         reading = reading_of(log, app.config, dialect=dialect, session_progress="each")
-        explanation = Explanation(LineCount(log) if log is opened else None)
-        reader = LogReader(log, replace(reading, counted=literals()), clock=app.now, observer=explanation)
-        read, losses = _read(reader)
+        if early_media:
+            _early_media(file, Traffic(log, reading, app.now), as_json=as_json)
+            return
+        explanation = explain_log(
+            log, reading, app.now, with_lines=log is opened, held=partial(_held, policy=reading.policy)
+        )
+    entries = [entry for entry in explanation.entries if not only or any(_ONLY[name](entry) for name in only)]
     document = {
         "file": file,
-        "bytes": read,
+        "bytes": explanation.bytes_read,
         "dialects": [one.name for one in reading.dialects],
         "summary": explanation.summary(),
-        "answers": [_shown(entry, in_place=log is opened) for entry in explanation.entries],
+        "messages": _messages(explanation.counts),
+        "answers": [_shown(entry, in_place=log is opened) for entry in entries],
         **_ways(explanation),
-        "losses": losses,
+        "losses": dict(explanation.losses),
         "hints": [asdict(hint) for hint in explanation.hints()],
     }
     if as_json:
         emit_json(document)
     else:
-        _show(document)
+        _show(document, is_filtered=len(entries) < len(explanation.entries))
 
 
-def _read(reader: LogReader) -> tuple[int, dict[str, int]]:
-    """The bytes read and what was lost in them; batches are dropped, since nothing is stored."""
-    from redirectd.collect.batch import Batch
+def _early_media(file: str, messages: Traffic, *, as_json: bool) -> None:
+    from redirectd.cli.early_view import early_json, show_early
 
-    read, losses = 0, Counter[str]()
-    more = True
-    while more:
-        batch = Batch(reader.reading.source)
-        while more and batch.weight + len(batch.progress) < _STEP_WEIGHT:
-            more = reader.read(batch, final=True)
-        reader.confirm()
-        read += batch.read
-        losses.update(batch.losses)
-    return read, dict(losses)
+    if as_json:
+        emit_json({"file": file, "early_media": early_json(messages), "bytes": messages.offset})
+    else:
+        show_early(messages)
 
 
 def _shown(entry: dict[str, Any], *, in_place: bool) -> dict[str, Any]:
     """The entry for JSON; offsets in a capture that was unpacked to read it are none of the file."""
     at = entry.get("seen_at")
-    shown = entry | {"seen_at": rfc3339(at) if at else None}
+    link = f"{RULES}#{entry['rule'].lower()}" if entry["rule"] else None
+    shown = entry | {"seen_at": rfc3339(at) if at else None, "rule_link": link}
     if not in_place:
         shown["position"] = None
         if shown["request"]:
@@ -113,15 +140,59 @@ def _ways(explanation: Explanation) -> dict[str, Any]:
     return {"loops": each(loops), "loops_total": len(loops), "chains": each(chains), "chains_total": len(chains)}
 
 
-def _show(document: dict[str, Any]) -> None:
+def _held(learnt: Learnt, policy: Policy) -> Mapping[str, str]:
+    """The flags that the remap would have in `list`, with their reasons, if this answer were all its evidence."""
+    from datetime import UTC, datetime
+
+    from redirectd.review.holds import with_holds
+    from redirectd.store.remap import Remap, RemapTarget, State
+
+    seen = learnt.answer.seen_at or datetime.fromtimestamp(0, UTC)
+    contacts = tuple(RemapTarget(one.uri, one.q, one.raw, one.dropped) for one in learnt.candidates)
+    remap = Remap(
+        id=0,
+        state=State.PENDING,
+        kind=learnt.kind,
+        old_key=learnt.old_key,
+        old_uri=learnt.old_uri,
+        new_uri=contacts[0].uri if len(contacts) == 1 else None,
+        contacts=contacts,
+        flags=learnt.flags,
+        facts=learnt.facts,
+        calls=1,
+        first_seen=seen,
+        last_seen=seen,
+        peers=(learnt.answer.peer_text,),
+        methods=(learnt.answer.method,),
+    )
+    return with_holds(remap, policy).flags
+
+
+def _messages(counts: AnswerCounts) -> dict[str, Any]:
+    """By dialect, what whole messages and records the log holds; an answer counts once however often it is logged."""
+    received, sent = counts.by_status(), counts.by_status(sent=True)
+    return {
+        dialect: {
+            "requests": counts.requests[dialect],
+            "received": {str(status): count for status, count in received.get(dialect, {}).items()},
+            "sent": {str(status): count for status, count in sent.get(dialect, {}).items()},
+        }
+        for dialect in sorted(counts.dialects)
+    }
+
+
+def _show(document: dict[str, Any], *, is_filtered: bool) -> None:
     for answer in document["answers"]:
         _show_one(answer)
     for text, more in _more(document["answers"]):
         say(f"{more:,} more like this: {text}")
-    say(f"{document['bytes']:,} bytes; dialects tried: {', '.join(document['dialects'])}")
+    dialects = document["dialects"]
+    tried = ", ".join(dialects) if len(dialects) <= _NAMED else f"all {len(dialects)}"
+    say(f"{document['bytes']:,} bytes; dialects tried: {tried}")
     for name, text in _SUMMARY.items():
         if document["summary"][name] or name == "sightings":
             say(f"{document['summary'][name]:>9,}  {text}")
+    _show_messages(document["messages"])
     for loop in document["loops"]:
         steps = [f"{uri} ({calls:,} calls)" for uri, calls in zip(loop["uris"], loop["calls"], strict=True)]
         say(f"redirect loop (R34): {' -> '.join([*steps, loop['uris'][0]])}: it never reaches a routing file")
@@ -130,10 +201,42 @@ def _show(document: dict[str, Any]) -> None:
     for kind, number in document["losses"].items():
         say(f"lost: {number:,} x {printable(kind)}")
     for hint in document["hints"]:
-        say(f"this log could not tell: {hint['says']} ({hint['count']:,} places)")
+        say(f"this log does not show: {hint['says']} ({hint['count']:,} places)")
         say(f"    what to do  {hint['setting']}")
-    if not document["answers"]:
-        say("nothing was found: see 'redirectd snippet kamailio' and 'redirectd snippet asterisk' for what to log")
+    _show_end(document, is_filtered=is_filtered)
+
+
+def _show_messages(messages: dict[str, Any]) -> None:
+    """The answers by dialect and code."""
+    for dialect, found in messages.items():
+        sides = [f"{side} {_by_code(found[side])}" for side in ("received", "sent") if found[side]]
+        sides += [] if sides else [f"{found['requests']:,} requests and no answer"]
+        text = f"answers in {dialect}: {'; '.join(sides)}"
+        for line in textwrap.wrap(text, _COLUMNS, subsequent_indent=" " * 11, break_on_hyphens=False):
+            say(line.replace("\xa0", " "))
+
+
+def _by_code(found: dict[str, int]) -> str:
+    """`12 x 200, 3 x 302 (for one call)`, with blanks that no line ends at."""
+    return ", ".join(
+        f"{count:,}\xa0x\xa0{status}{' (for one call)' if int(status) in _FOR_ONE_CALL else ''}"
+        for status, count in found.items()
+    )
+
+
+def _show_end(document: dict[str, Any], *, is_filtered: bool) -> None:
+    """Why nothing is learnt, and where the rules are."""
+    answers, summary = document["answers"], document["summary"]
+    if document["messages"]:
+        if not any(summary[name] for name in ("sightings", "unparsed", "ignored")):
+            say("nothing to learn: the log holds whole SIP messages, and no 301 is among the answers (R1)")
+    elif not any(summary.values()) and not document["hints"]:
+        say("no SIP was found: 'redirectd snippet kamailio' and 'redirectd snippet asterisk' say what to log")
+    if is_filtered and not answers:
+        say("no answer passes --only")
+    rules = dict.fromkeys(answer["rule"] for answer in answers if answer["rule"])
+    if rules:
+        say(f"rules: {', '.join(f'{RULES}#{rule.lower()}' for rule in sorted(rules, key=lambda rule: int(rule[1:])))}")
 
 
 def _more(answers: list[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -168,8 +271,10 @@ def _show_one(answer: dict[str, Any]) -> None:
     for name, text in lines.items():
         if text:
             say(f"    {name:<9} {text[:_WIDEST]}")
-    for name, text in {**answer.get("flags", {}), **answer.get("facts", {})}.items():
-        say(f"    {name:<9} {text}")
+    for name, text in answer.get("flags", {}).items():
+        say(f"    held      {name}: {text}")
+    for name, text in answer.get("facts", {}).items():
+        say(f"    fact      {name}: {text}")
 
 
 def _request(request: dict[str, Any] | None) -> str:
