@@ -23,6 +23,9 @@ MAX_OPEN = 5_000
 MAX_STEPS = 40
 """Messages that are kept of one transaction."""
 
+MAX_BRANCHES = 64
+"""Branches of one INVITE for which a PRACK is looked at: it has no branch of theirs."""
+
 MAX_PEERS = 1_000
 """Peers that are told apart."""
 
@@ -250,7 +253,9 @@ class EarlyReport:
         if call is None:
             peer = logged.local if logged.direction is Direction.UNKNOWN and status_of(logged) is None else logged.peer
             call = self._open[name] = EarlyCall(name, str(peer) if peer else "unknown", sent)
-            self._calls.setdefault((name.call_id, name.cseq), []).append(call)
+            branches = self._calls.setdefault((name.call_id, name.cseq), [])
+            if len(branches) < MAX_BRANCHES:
+                branches.append(call)
             if len(self._open) > MAX_OPEN:
                 self._close(self._open.popitem(last=False)[1])
         return call
@@ -265,10 +270,10 @@ class EarlyReport:
 
     def _close(self, call: EarlyCall) -> None:
         """Adds a transaction with a 183 to its peer's sum."""
-        branches = self._calls[call.name.call_id, call.name.cseq]
-        branches.remove(call)
-        if not branches:
-            del self._calls[call.name.call_id, call.name.cseq]
+        asked = call.name.call_id, call.name.cseq
+        branches = [one for one in self._calls.pop(asked, ()) if one is not call]
+        if branches:
+            self._calls[asked] = branches
         if not call.progress:
             return
         key = (call.peer, call.sent)

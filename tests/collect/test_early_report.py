@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from redirectd.collect.capture import searchable
 from redirectd.collect.early_report import (
+    MAX_BRANCHES,
     MAX_EXAMPLES,
     MAX_OPEN,
     MAX_PEERS,
@@ -170,6 +171,17 @@ def test_a_storm_is_bounded() -> None:
     assert all(len(calls) <= MAX_EXAMPLES for one in peers for calls in one.examples.values())
     assert not report._open
     assert not report._calls
+
+
+def test_a_prack_looks_at_few_branches() -> None:
+    """A PRACK names no branch: of thousands of one call only some are looked at."""
+    report = EarlyReport()
+    for number in range(MAX_BRANCHES * 3):
+        report.add(logged(INVITE.replace(b"branchc1", b"branch%d" % number)))
+        report.add(logged(message(PROGRESS, PCMA, headers=RELIABLE).replace(b"branchc1", b"branch%d" % number)))
+    report.add(logged(acknowledged("7")))
+    [peer] = report.end()
+    assert (peer.calls, peer.fine) == (MAX_BRANCHES * 3, MAX_BRANCHES)
 
 
 SDP = st.text(max_size=200) | st.lists(
