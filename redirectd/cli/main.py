@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "list": "Show all remaps.",
     "show": "Show remaps with their evidence.",
     "lookup": "Show what routing does with URIs, hop by hop.",
+    "simulate": "Show what the plan would have done with the requests of a log.",
     "review": "Decide on one remap after another.",
     "approve": "Approve remaps: the next apply routes them.",
     "reject": "Reject remaps: they stay rejected on new sightings.",

@@ -184,7 +184,7 @@ def from_record(
         reasons=record.reasons,
         peer=record.peer,
         seen_at=seen_at,
-        waited_ms=_waited(asked_at, seen_at),
+        waited_ms=waited(asked_at, seen_at),
         dialect=record.dialect,
         position=position,
         faults=record.faults,
@@ -230,7 +230,7 @@ def from_messages(
         local=frame.local,
         direction=frame.direction,
         seen_at=seen_at,
-        waited_ms=_waited(asked_at, seen_at),
+        waited_ms=waited(asked_at, seen_at),
         dialect=frame.dialect,
         position=position,
         faults=("the writer cut the message off",) if cut else (),
@@ -241,7 +241,7 @@ def from_messages(
     )
 
 
-def _waited(asked_at: datetime | None, seen_at: datetime | None) -> int | None:
+def waited(asked_at: datetime | None, seen_at: datetime | None) -> int | None:
     """Milliseconds from request to answer; None where the log has no times, whole seconds only, or strange ones."""
     if asked_at is None or seen_at is None or not (asked_at.microsecond or seen_at.microsecond):
         return None

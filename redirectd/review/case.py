@@ -17,7 +17,7 @@ from redirectd.review.chain import alongside, inward, onward, sip
 from redirectd.review.decide import load
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.sip.compare import equal
-from redirectd.store import audit, remaps
+from redirectd.store import audit, remaps, simulations
 from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import Evidence
@@ -55,7 +55,7 @@ def open_case(
     remap = with_attention(connection, [with_holds(remap, policy)], now=now)[0]
     kind: RouteKind | None = "user" if remap.kind == "user" else "gateway" if remap.kind == "gateway" else None
     today = after = None
-    touches = _siblings(connection, remap)
+    touches = _siblings(connection, remap) + _simulated(connection, remap.id)
     if kind is not None:
         old = sip(remap.old_uri)
         way = onward(connection, kind, old, now=now)
@@ -80,6 +80,18 @@ def _after(connection: Connection, kind: RouteKind, candidate: Approved, now: da
     # The approval takes the place of what is approved for this old URI (R30); a way back to it closes a cycle.
     kept = [one for one in beyond if matching_key(kind, one.old) != goal]
     return lookup([candidate, *kept], candidate.old)
+
+
+def _simulated(connection: Connection, number: int) -> list[str]:
+    """What the last simulation of each node made of the remap."""
+    told = []
+    for document in simulations.last(connection):
+        rows = [row for row in document["moves"] if row["id"] == number]
+        requests, answered = (sum(row[name] for row in rows) for name in ("requests", "answered_at_old_place"))
+        if requests:
+            sign = f"{answered} of them answered with success at the old place" if answered else "none answered there"
+            told.append(f"simulated {document['at'][:10]}: it would move {requests} requests, {sign}")
+    return told
 
 
 def _siblings(connection: Connection, remap: Remap) -> list[str]:

@@ -14,8 +14,8 @@ from redirectd.cli.main import COMMANDS, LazyGroup, cli
 
 HEAVY = ("sqlalchemy", "pydantic", "rich", "alembic", "structlog", "apscheduler", "phonenumbers", "asyncio")
 CONTRACT = """
-    init check demo ingest explain run status pending list show lookup review approve reject revoke reopen plan apply
-    history rollback export import db snippet
+    init check demo ingest explain run status pending list show lookup simulate review approve reject revoke reopen
+    plan apply history rollback export import db snippet
 """
 
 

@@ -19,9 +19,13 @@ from redirectd.cli.reviewing.words import FILTER_HELP, HELP, NOTHING, keys_for, 
 from redirectd.errors import RedirectdError, StoreError, UsageError
 from redirectd.review.case import Case
 from redirectd.sip.text import printable
+from redirectd.store import simulations
 
 DECIDES = frozenset("aFrk")
 """Keys that act on what the card says: it is read once more before."""
+
+MAX_NODES = 3
+"""Nodes whose last simulation is shown."""
 
 USUAL_ROWS = 24
 """Rows that a card is made for where the output is no terminal."""
@@ -34,10 +38,23 @@ def sit(desk: Desk) -> None:
         _say_nothing(desk)
         return
     desk.say(f"{total:,} waiting{proposals_told(desk)}")
+    for text in _simulated(desk):
+        desk.say(text)
     while True:
         number = desk.queue.next()
         if (_one(desk, number) if number is not None else _at_end(desk)) is Turn.END:
             return
+
+
+def _simulated(desk: Desk) -> list[str]:
+    """The last simulation of each node, in a sentence."""
+    with desk.database.read() as connection:
+        found = simulations.last(connection)
+    return [
+        f"simulated {one['at'][:10]} against the {one['against']}: {one['moved']:,} of {one['coverage']['requests']:,} "
+        f"requests would go elsewhere, {one['answered_at_old_place']:,} of them answered at the old place"
+        for one in found[:MAX_NODES]
+    ]
 
 
 def _say_nothing(desk: Desk) -> None:
