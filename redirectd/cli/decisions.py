@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -34,31 +34,47 @@ _reason = click.option("--reason", default="", help="Why; it is kept in the audi
 
 
 def decision_command(action: str, text: str, *extra: Callable[[Any], Any]) -> click.Command:
-    """The command of a decision, with `text` as its help and the `extra` options `contact` and `force` of approve."""
+    """The command of a decision, with `text` as its help and the `extra` options of approve."""
 
     def command(
         app: App,
         ids: tuple[str, ...],
         filters: Filters,
         reason: str,
-        contact: int | None = None,
         *,
-        force: bool = False,
         yes: bool,
         as_json: bool,
+        **approving: Unpack[_ApprovalOptions],
     ) -> None:
+        from redirectd.review.decision import Decision
+
+        force, contact = approving.get("force", False), approving.get("contact")
+        replaced = approving.get("replaced", ())
         if force and not reason.strip():
             raise UsageError("--force", "what is forced needs a written reason", "add --reason 'why it is right'")
         if contact is not None and len(ids) != 1:
             raise UsageError("--contact", "a choice of Contact is for one remap", "approve them one by one")
+        if replaced and len(ids) != 1:
+            raise UsageError("--replace", "one remap takes the place of others", "approve them one by one")
         names = chosen(app, action, ids, filters, yes=yes)
-        _decide(app, action, names, reason, contact=contact, force=force, as_json=as_json)
+        decision = Decision(
+            actor=app.actor, at=app.now(), reason=reason, contact=contact, force=force, replace=frozenset(replaced)
+        )
+        _decide(app, action, names, decision, as_json=as_json)
 
     wrapped: Callable[..., Any] = pass_app(command)
     options: tuple[Callable[..., Any], ...] = (_ids, filter_options, _yes, *extra, _reason, json_option)
     for option in reversed(options):
         wrapped = option(wrapped)
     return click.command(action, help=text)(wrapped)
+
+
+class _ApprovalOptions(TypedDict, total=False):
+    """The options of approve alone."""
+
+    contact: int | None
+    force: bool
+    replaced: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -69,20 +85,12 @@ class _Told:
     errors: list[tuple[str, RedirectdError]] = field(default_factory=list)
 
 
-def _decide(
-    app: App,
-    action: str,
-    names: list[str],
-    reason: str,
-    *,
-    contact: int | None = None,
-    force: bool = False,
-    as_json: bool,
-) -> None:
+def _decide(app: App, action: str, names: list[str], decision: Decision, *, as_json: bool) -> None:
     """Does it to each; what is refused leaves the others done."""
-    from redirectd.review.decision import Decision
+    from redirectd.service.applying import publish_targets
 
-    decision = Decision(actor=app.actor, at=app.now(), reason=reason, contact=contact, force=force)
+    if action == "approve":
+        publish_targets(app.config, app.database)
     told = _Told()
     numbers = _numbers(app, action, names, told)
     if action == "approve":
@@ -194,7 +202,12 @@ def _document(app: App, told: _Told) -> dict[str, Any]:
     return {
         "remaps": [remap_json(with_holds(done[number], policy), now) for number in told.done if number in done],
         "errors": [
-            {"id": printable(what, 200), "why": printable(error.why), "what_to_do": printable(error.what_to_do)}
+            {
+                "id": printable(what, 200),
+                "why": printable(error.why),
+                "what_to_do": printable(error.what_to_do),
+                "contradicts": list(getattr(error, "against", ())),
+            }
             for what, error in told.errors
         ],
     }

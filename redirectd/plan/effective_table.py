@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
 from typing import overload
 
-from redirectd.plan.route import Approved, Conflict, EffectiveTable, Route, RouteKind
+from redirectd.plan.route import Approved, Conflict, EffectiveTable, Route, RouteKind, approval_order
 from redirectd.sip.compare import equal
 from redirectd.sip.routekey import RouteKey, route_key
 from redirectd.sip.text import normalize_escapes, printable
@@ -81,9 +81,9 @@ def matching_key(kind: RouteKind, uri: SipUri) -> RouteKey:
 def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> EffectiveTable:
     """Flatten chains by route key (R33), leaving out whatever has no sure end.
 
-    Left out, and shown: remaps with one key and different results (a chain through such a key ends
-    before it, at what was approved), every remap of a cycle and every one that leads into it (R34),
-    and chains of more than `max_depth` hops. Linear in the number of remaps; routes come by ascending id.
+    Left out, and shown: of remaps with one key and different results all but the one approved first (R44),
+    every remap of a cycle and every one that leads into it (R34), and chains of more than `max_depth` hops.
+    Linear in the number of remaps; routes come by ascending id.
     """
     graph = _graph(approved)
     remaps, following = graph.remaps, graph.following
@@ -113,17 +113,45 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
 
 
 def _graph(approved: Iterable[Approved]) -> _Graph:
-    places: dict[RouteKind, dict[_Place, int]] = {"user": {}, "gateway": {}}
-    rivals: dict[int, list[Approved]] = {}
-    remaps: list[Approved] = []
-    for remap in sorted(approved, key=attrgetter("id")):
-        place = places[remap.kind].setdefault(_place(remap.kind, remap.old), len(remaps))
-        if place == len(remaps):
-            remaps.append(remap)
-        elif not equal(remaps[place].new, remap.new):
-            rivals.setdefault(place, [remaps[place]]).append(remap)
-    following = array("l", (places[each.kind].get(_place(each.kind, each.new), _NOWHERE) for each in remaps))
-    return _without(_Graph(remaps, following, [_rivalry(found) for found in rivals.values()]), rivals)
+    remaps = sorted(approved, key=attrgetter("id"))
+    places, kept = _placed(remaps)
+    rivalries = _rivalries(remaps, places, kept)
+    if rivalries:
+        out = {number for conflict in rivalries for number in conflict.ids}
+        places, kept = _placed([remap for remap in remaps if remap.id not in out])
+    following = array("l", (places[each.kind].get(_place(each.kind, each.new), _NOWHERE) for each in kept))
+    return _Graph(kept, following, rivalries)
+
+
+_Places = dict[RouteKind, dict[_Place, int]]
+
+
+def _placed(remaps: Iterable[Approved]) -> tuple[_Places, list[Approved]]:
+    """Give the first remap of each key, and its index by the key."""
+    places: _Places = {"user": {}, "gateway": {}}
+    kept: list[Approved] = []
+    for remap in remaps:
+        if places[remap.kind].setdefault(_place(remap.kind, remap.old), len(kept)) == len(kept):
+            kept.append(remap)
+    return places, kept
+
+
+def _rivalries(remaps: Sequence[Approved], places: _Places, kept: Sequence[Approved]) -> list[Conflict]:
+    """Name the remaps whose key has another result by an earlier approval."""
+    if len(remaps) == len(kept):
+        return []
+    sharing: dict[int, list[Approved]] = {}
+    for remap in remaps:
+        place = places[remap.kind][_place(remap.kind, remap.old)]
+        if kept[place] is not remap:
+            sharing.setdefault(place, [kept[place]]).append(remap)
+    found = []
+    for group in sharing.values():
+        first = min(group, key=approval_order)
+        out = [each for each in group if not equal(first.new, each.new)]
+        if out:
+            found.append(_rivalry(first, out))
+    return found
 
 
 def _place(kind: RouteKind, uri: SipUri) -> _Place:
@@ -138,22 +166,13 @@ def _address(scheme: str, host: str, port: int | None, params: Params) -> RouteK
     return route_key(SipUri(scheme, None, None, host, port, params))
 
 
-def _without(graph: _Graph, places: Collection[int]) -> _Graph:
-    if not places:
-        return graph
-    kept = [index for index in range(len(graph.remaps)) if index not in places]
-    moved = {old: new for new, old in enumerate(kept)}
-    return _Graph(
-        [graph.remaps[index] for index in kept],
-        array("l", (moved.get(graph.following[index], _NOWHERE) for index in kept)),
-        graph.conflicts,
+def _rivalry(first: Approved, out: Sequence[Approved]) -> Conflict:
+    results = ", ".join(printable(str(remap.new), 200) for remap in out[:5])
+    reason = (
+        f"remap {first.id}, approved first, keeps this key with {printable(str(first.new), 200)}; "
+        f"approved later with other new URIs, and not written: {results}"
     )
-
-
-def _rivalry(remaps: list[Approved]) -> Conflict:
-    key = matching_key(remaps[0].kind, remaps[0].old)
-    results = ", ".join(printable(str(remap.new), 200) for remap in remaps[:5])
-    return Conflict(str(key), tuple(remap.id for remap in remaps), f"approved with different new URIs: {results}")
+    return Conflict(str(matching_key(first.kind, first.old)), tuple(remap.id for remap in out), reason)
 
 
 def _cycles(following: Sequence[int]) -> tuple[list[list[int]], bytearray]:

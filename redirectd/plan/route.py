@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from redirectd.sip.uri import SipUri
@@ -51,6 +51,14 @@ class Route(NamedTuple):
     def id(self) -> int:
         """The remap that speaks for the old URI itself."""
         return self.ids[0]
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def approval_order(one: Approved | Route) -> tuple[datetime, int]:
+    """Give what sorts approvals that contradict each other by their time (R44), and by their ids where that is one."""
+    return one.approved_at or _LONG_AGO, one.id
 
 
 @dataclass(frozen=True, slots=True)

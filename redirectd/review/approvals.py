@@ -1,8 +1,8 @@
-"""Whether an approval may be: a choice of Contact, holds that need force, lifetimes that are over, and cycles."""
+"""Whether an approval may be: a choice of Contact, holds that need force, expiry, and what it contradicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,61 +12,183 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
 from redirectd.errors import RefusedError, UsageError
 from redirectd.plan.cycle import would_close_cycle
+from redirectd.plan.effective_table import matching_key
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import Chains, sip
 from redirectd.review.decision import Decision
 from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.sip.compare import equal
+from redirectd.sip.text import printable
 from redirectd.store import remaps
+from redirectd.store.approved import ASKED_ALONE, MOST_ALONE, also_asked, short_hash
+from redirectd.store.node_targets import published
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
+from redirectd.store.schema import remap_incoming
 from redirectd.store.upsert import chunks
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
 
+_SHOWN = 5
+"""Approved remaps that a refusal shows; what is behind them is in its ids."""
+
+
+class ContradictionError(RefusedError):
+    """An approval that would take approved remaps out of routing (R44); `against` are their ids."""
+
+    def __init__(self, where: str, why: str, what_to_do: str, against: Iterable[int]) -> None:
+        super().__init__(where, why, what_to_do)
+        self.against = tuple(against)
+
 
 class Approvals:
-    """Judges the approvals of one decision; what they have to know of other remaps is read in a few statements.
+    """Judges the approvals of one decision; what they have to know of other remaps is read in a few statements."""
 
-    `taken` are the old URIs (kind and key) that this decision has approved a remap of already; approvals are added.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        candidates: Sequence[Remap],
-        decision: Decision,
-        policy: Policy,
-        taken: MutableMapping[tuple[str, str], int],
-    ) -> None:
+    def __init__(self, connection: Connection, candidates: Sequence[Remap], decision: Decision, policy: Policy) -> None:
         self.decision = decision
+        self._connection = connection
         self._policy = policy
-        self._taken = taken
         self._in_force = _in_force(connection, candidates)
+        self._asked = _Asked(connection, candidates)
         self._chains = Chains(connection, now=decision.at)
         for kind in _ROUTED.values():
             goals = [one for one in candidates if one.kind == kind]
-            self._chains.reach(kind, [sip(uri) for one in goals if (uri := _wish(one, decision)) is not None])
+            starts = [sip(uri) for one in goals if (uri := _wish(one, decision)) is not None]
+            starts += [sip(one.new_uri) for one in self._asked.approved if one.kind == kind and one.new_uri]
+            self._chains.reach(kind, starts)
 
     @property
     def review_date(self) -> datetime | None:
         """When what is approved now wants to be looked at again (R36)."""
         return self.decision.at + self._policy.revalidate_after if self._policy.revalidate_after else None
 
-    def approved(self, before: Remap) -> tuple[Remap, list[Remap]]:
-        """The remap with its chosen URI and its holds, and the approved ones that it replaces (R30).
+    def approved(self, before: Remap) -> tuple[Remap, list[Remap], Mapping[str, object]]:
+        """The remap with its chosen URI and its holds, the approved ones that it supersedes, and what the audit keeps.
 
-        Raises RefusedError where a hold or a cycle forbids it, UsageError for a Contact that there is none of.
+        Raises ContradictionError where it contradicts an approved remap that the decision does not name (R44),
+        RefusedError where a hold forbids it, UsageError for a Contact or a remap to replace that it does not have.
         """
-        key = (before.kind, before.old_key)
-        _refuse_second(before, self._taken.get(key))
         found = with_holds(replace(before, new_uri=_chosen(before, self.decision)), self._policy)
         _refuse_held(found, self.decision)
+        replaced = self._gives_way(found)
         if found.kind in _ROUTED:
-            candidate = Approved(found.id, _ROUTED[found.kind], sip(found.old_uri), sip(found.new_uri or ""))
-            _refuse_cycle(self._chains, found, candidate)
-            self._chains.put(candidate)
-        self._taken[key] = found.id
-        return found, [one for one in self._in_force.get(key, ()) if one.id != found.id]
+            for one in replaced:
+                self._chains.drop(_routed(one))
+            self._chains.put(_routed(found))
+        detail = self._asked.detail(found, replaced)
+        by = replace(found, decided_at=self.decision.at, decided_by=self.decision.actor)
+        self._in_force[found.kind, found.old_key] = [by]
+        self._asked.approve(by, replaced)
+        return found, replaced, detail
+
+    def _gives_way(self, found: Remap) -> list[Remap]:
+        """The approved remaps that it contradicts, if the decision names all of them."""
+        same = [one for one in self._in_force.get((found.kind, found.old_key), ()) if one.id != found.id]
+        against = {one.id: (one, "has the same old URI") for one in same}
+        for one, uri in self._asked.sharing(found):
+            if one.id not in against and not self._leads_on(one, found):
+                against[one.id] = one, f"is the move of the same incoming URI {printable(uri, 200)}"
+        circle = self._circle(found)
+        named = self.decision.replace
+        if wanted := {number: pair for number, pair in against.items() if number not in named}:
+            raise _contradicts(found, wanted)
+        if unknown := named - against.keys() - circle:
+            raise _not_against(found, min(unknown))
+        return [*(one for one, _ in against.values()), *remaps.of_ids(self._connection, circle - against.keys())]
+
+    def _circle(self, found: Remap) -> set[int]:
+        """The remaps that the decision names and that would else be a cycle with this one. Raises ContradictionError.
+
+        The chain that starts at the new URI is all that can lead back: the whole table is never read for an approval.
+        """
+        broken: set[int] = set()
+        if found.kind not in _ROUTED:
+            return broken
+        candidate = _routed(found)
+        around = self._chains.onward(candidate.kind, candidate.new)
+        while cycle := would_close_cycle([one for one in around if one.id not in broken], candidate):
+            named = self.decision.replace & set(cycle[1:])
+            if not named:
+                raise _circular(found, [one for number in cycle[1:] for one in around if one.id == number])
+            broken |= named
+        return broken
+
+    def _leads_on(self, one: Remap, found: Remap) -> bool:
+        """Whether a call that came by one of the two goes on by the other, or ends where that does: they agree."""
+        if _agree(one, found):
+            return True
+        first, second = _routed(one), _routed(found)
+        for before, after in ((first, second), (second, first)):
+            ends = {matching_key(before.kind, hop.new) for hop in self._chains.onward(before.kind, before.new)}
+            if matching_key(after.kind, after.old) in {matching_key(before.kind, before.new), *ends}:
+                return True
+        return False
+
+
+class _Asked:
+    """What the incoming URIs of the candidates led to besides (R5).
+
+    They contradict each other where some node has a target that looks up the incoming URI; each of these nodes has
+    published so.
+    """
+
+    def __init__(self, connection: Connection, candidates: Sequence[Remap]) -> None:
+        asking = [one for one in candidates if one.incoming and one.kind in _ROUTED]
+        self.approved: list[Remap] = []
+        self._by_uri: dict[tuple[str, str], list[Remap]] = {}
+        self._others: dict[int, tuple[str, ...]] = {}
+        for part in chunks(one.id for one in asking):
+            found = also_asked(connection, table.c.id.in_(part))
+            self._others |= {number: tuple(map(str, uris)) for number, uris in found.items()}
+        if asking and any(target.match == "incoming" for _, target in published(connection)):
+            self.approved = _approved_of(connection, {uri for one in asking for uri in one.incoming})
+        for one in self.approved:
+            self._put(one)
+
+    def sharing(self, found: Remap) -> Iterator[tuple[Remap, str]]:
+        """The approved remaps with an incoming URI of this one, with that."""
+        for uri in found.incoming:
+            for one in self._by_uri.get((found.kind, uri), ()):
+                if one.id != found.id:
+                    yield one, uri
+
+    def approve(self, found: Remap, replaced: Iterable[Remap]) -> None:
+        """Takes an approval in, in place of what it supersedes."""
+        gone = {one.id for one in replaced}
+        for uri in found.incoming:
+            kept = self._by_uri.get((found.kind, uri), [])
+            self._by_uri[found.kind, uri] = [one for one in kept if one.id not in gone]
+        self._put(found)
+
+    def detail(self, found: Remap, replaced: Iterable[Remap]) -> Mapping[str, object]:
+        """What the audit keeps: the incoming URIs, where they stand for this old URI alone."""
+        others = set(self._others.get(found.id, ())) - {one.old_uri for one in replaced}
+        if others or found.incoming_forked or not 0 < len(found.incoming) <= MOST_ALONE:
+            return {}
+        return {ASKED_ALONE: [short_hash(uri) for uri in found.incoming]}
+
+    def _put(self, one: Remap) -> None:
+        for uri in one.incoming:
+            self._by_uri.setdefault((one.kind, uri), []).append(one)
+
+
+def _approved_of(connection: Connection, incoming: Iterable[str]) -> list[Remap]:
+    """The approved remaps of these incoming URIs."""
+    numbers: set[int] = set()
+    for part in chunks(digest(uri) for uri in incoming):
+        query = select(table.c.id).join(remap_incoming, remap_incoming.c.remap_id == table.c.id)
+        numbers |= set(
+            connection.scalars(query.where(remap_incoming.c.hash.in_(part), table.c.state == State.APPROVED))
+        )
+    return remaps.of_ids(connection, numbers)
+
+
+def _routed(found: Remap) -> Approved:
+    return Approved(found.id, _ROUTED[found.kind], sip(found.old_uri), sip(found.new_uri or ""))
+
+
+def _agree(one: Remap, other: Remap) -> bool:
+    return one.new_uri is not None and other.new_uri is not None and equal(sip(one.new_uri), sip(other.new_uri))
 
 
 def _in_force(connection: Connection, candidates: Iterable[Remap]) -> dict[tuple[str, str], list[Remap]]:
@@ -107,16 +229,6 @@ def _chosen(found: Remap, decision: Decision) -> str:
     )
 
 
-def _refuse_second(found: Remap, first: int | None) -> None:
-    """A decision on many is no choice between the targets of one old URI: the last would win unseen."""
-    if first is not None:
-        raise RefusedError(
-            f"remap {found.id}",
-            f"remap {first} of the same old URI was approved just before, in the same go",
-            f"if this is the right one, it takes that one's place: redirectd approve {found.id}",
-        )
-
-
 def _refuse_held(found: Remap, decision: Decision) -> None:
     """The holds that a person passes only on purpose (R12, R14, R27), and what can't be approved at all (R18)."""
     if found.expires_at is not None and found.expires_at <= decision.at:
@@ -134,18 +246,48 @@ def _refuse_held(found: Remap, decision: Decision) -> None:
         )
 
 
-def _refuse_cycle(chains: Chains, found: Remap, candidate: Approved) -> None:
+def _contradicts(found: Remap, others: Mapping[int, tuple[Remap, str]]) -> ContradictionError:
+    """R44: what is approved stays, unless a person names it."""
+    told = [
+        f"remap {number}, approved{_by(one)}, {why} and moves it to {one.new_uri}"
+        for number, (one, why) in list(others.items())[:_SHOWN]
+    ]
+    told += [f"and {len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
+    return ContradictionError(
+        f"remap {found.id}",
+        f"it contradicts what is approved: {'; '.join(told)}",
+        f"if it is to take their place: {_replacing(found.id, others)}"
+        if len(others) > 1
+        else f"if it is to take its place: {_replacing(found.id, others)}",
+        others,
+    )
+
+
+def _by(one: Remap) -> str:
+    by = f" by {printable(one.decided_by, 80)}" if one.decided_by else ""
+    return by + (f" on {one.decided_at:%Y-%m-%d}" if one.decided_at else "")
+
+
+def _replacing(number: int, others: Iterable[int]) -> str:
+    return f"redirectd approve {number} " + " ".join(f"--replace {other}" for other in others)
+
+
+def _not_against(found: Remap, number: int) -> UsageError:
+    return UsageError(
+        f"remap {found.id}",
+        f"remap {number} is not an approved remap that it contradicts, so there is nothing to replace",
+        f"leave --replace {number} out; to end that remap: redirectd revoke {number}",
+    )
+
+
+def _circular(found: Remap, others: Sequence[Approved]) -> ContradictionError:
     """R34: an approval that would close a cycle is refused, with the cycle in its words."""
-    # The chain that starts at the new URI is all that can lead back: the whole table is never read for an approval.
-    in_force = chains.onward(candidate.kind, candidate.new)
-    cycle = would_close_cycle(in_force, candidate)
-    if cycle is None:
-        return
-    by_id = {one.id: one for one in in_force}
     hops = [f"{found.old_uri} -> {found.new_uri} (remap {found.id})"]
-    hops += [f"{by_id[one].old} -> {by_id[one].new} (remap {one})" for one in cycle[1:]]
-    raise RefusedError(
+    hops += [f"{one.old} -> {one.new} (remap {one.id})" for one in others]
+    ways = [_replacing(found.id, [one.id]) for one in others]
+    return ContradictionError(
         f"remap {found.id}",
         "it would close a cycle: " + ", ".join(hops),
-        "revoke one of the others first: " + " or ".join(f"redirectd revoke {one}" for one in cycle[1:]),
+        f"if it is to take the place of one of the others: {' or '.join(ways)}" if ways else "reject it",
+        [one.id for one in others],
     )

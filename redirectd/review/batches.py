@@ -22,8 +22,7 @@ def decide_in_batches(
     Whoever stops asking stops the work; what was given stands. Raises StoreError, and RedirectdError where somebody
     decided at the same moment: the batch it happens in is taken back.
     """
-    taken: dict[tuple[str, str], int] = {}
     for part in chunks(dict.fromkeys(numbers), BATCH):
         with database.begin() as connection:
-            outcome = decide_all(connection, action, part, decision, policy, taken)
+            outcome = decide_all(connection, action, part, decision, policy)
         yield outcome

@@ -102,7 +102,9 @@ def _siblings(connection: Connection, remap: Remap) -> list[str]:
             continue
         to = other.new_uri or f"one of {len(other.contacts)} Contacts"
         if other.state is State.APPROVED:
-            told.append(f"approving it replaces remap {other.id}, approved to {to}")
+            told.append(
+                f"it contradicts remap {other.id}, approved to {to}: approve it in that one's place, or reject it"
+            )
         else:
             told.append(f"remap {other.id} ({other.state}) moves the same URI to {to}")
     return told

@@ -57,6 +57,11 @@ class Chains:
         """Takes an approval in, in place of what was approved for its old URI (R30)."""
         self._links[one.kind, matching_key(one.kind, one.old)] = [one]
 
+    def drop(self, one: Approved) -> None:
+        """Takes out what is approved no more."""
+        key = one.kind, matching_key(one.kind, one.old)
+        self._links[key] = [other for other in self._links.get(key, ()) if other.id != one.id]
+
     def _of_keys(self, kind: RouteKind, keys: Iterable[RouteKey]) -> list[Approved]:
         found = []
         for part in chunks(digest(kind, str(key)) for key in keys):

@@ -27,7 +27,7 @@ def load(connection: Connection, number: int) -> Remap:
 
 
 def approve(connection: Connection, number: int, decision: Decision, policy: Policy) -> Remap:
-    """Approves a remap. Raises RefusedError where a hold or a cycle forbids it, UsageError for a wrong choice."""
+    """Approves a remap. Raises RefusedError for holds and contradictions, UsageError for a wrong choice."""
     return _decide(connection, "approve", number, decision, policy)
 
 
@@ -63,14 +63,11 @@ def decide_all(
     numbers: Iterable[int],
     decision: Decision,
     policy: Policy | None = None,
-    taken: dict[tuple[str, str], int] | None = None,
 ) -> DecisionOutcome:
     """Takes one decision on many remaps, one after another in the order given, within the caller's transaction.
 
     `action` is one of `TRANSITIONS`; only an approval needs the `policy`. One that is refused leaves the others done.
-    Of several remaps of one old URI, only the first is approved: a decision on many is no choice between them; `taken`
-    has the old URIs (kind and key) and the remaps that an earlier part of the same decision approved, and gets those
-    of this part.
+    Of several remaps of one old URI, only the first is approved: the others contradict it (R44).
     """
     take_turn(connection, audit.TURN)
     told = DecisionOutcome()
@@ -79,7 +76,7 @@ def decide_all(
     judge = None
     if action == "approve":
         assert policy is not None, "an approval is judged by the policy"
-        judge = Approvals(connection, list(found.values()), decision, policy, {} if taken is None else taken)
+        judge = Approvals(connection, list(found.values()), decision, policy)
     moves: list[Transition] = []
     for number in wanted:
         try:
@@ -126,8 +123,8 @@ def _plain(found: Remap, action: str, decision: Decision) -> tuple[DecisionStep,
 
 
 def _approval(judge: Approvals, before: Remap) -> tuple[DecisionStep, list[Transition]]:
-    """The change of an approval, behind those of what it replaces (R30)."""
-    found, replaced = judge.approved(before)
+    """The change of an approval, after those of what it replaces (R44)."""
+    found, replaced, detail = judge.approved(before)
     gone = [Transition(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
     values: dict[str, object] = {
         "revalidate_after": judge.review_date,
@@ -137,5 +134,5 @@ def _approval(judge: Approvals, before: Remap) -> tuple[DecisionStep, list[Trans
         values |= remaps.leading_to(found.kind, found.new_uri)
     return DecisionStep("approve", before, replaced), [
         *gone,
-        Transition(found, "approve", judge.decision.reason, values),
+        Transition(found, "approve", judge.decision.reason, values, detail),
     ]

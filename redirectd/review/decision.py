@@ -12,13 +12,18 @@ from redirectd.store.remap import Remap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Who decides, when and why; for an approval, which Contact (1 is the first in q order) and whether holds count."""
+    """Who decides, when and why.
+
+    For an approval also which Contact (1 is the first in q order), whether it is forced past holds, and which approved
+    remaps that contradict it may be superseded (R44).
+    """
 
     actor: str
     at: datetime
     reason: str = ""
     contact: int | None = None
     force: bool = False
+    replace: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

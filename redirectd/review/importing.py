@@ -15,6 +15,7 @@ from redirectd.collect.rules import KINDS as METHOD_KINDS
 from redirectd.collect.rules import judge
 from redirectd.collect.verdict import Learnt, digest
 from redirectd.errors import RedirectdError
+from redirectd.review.approvals import ContradictionError
 from redirectd.review.decide import approve, load, reject
 from redirectd.review.decision import Decision
 from redirectd.review.exchange import RowFault
@@ -36,7 +37,7 @@ class Imported:
     """What an import did, or would do.
 
     `known` rows are of remaps that are here already, `approved` counts those that the rows approved; `faults` are rows
-    that can't be taken at all, `held` those that were taken and are pending, since a hold or a cycle forbids approval.
+    that can't be taken at all, `held` those that were taken and are pending: a hold or what is approved forbids more.
     """
 
     rows: int = 0
@@ -85,8 +86,9 @@ def import_rows(
     """Takes every row that is right, within the caller's transaction; who wants all or nothing rolls back on faults.
 
     Each row passes the rules R11 to R28 as an answer of the network does. Rows that are approved come as pending;
-    `with_approvals` has them approved by `decision.actor`, so that holds (R27) and cycles (R34) forbid what they forbid
-    a person. A remap that is here already keeps what is known of it; a pending one takes the row's decision.
+    `with_approvals` has them approved by `decision.actor`, so that holds (R27), cycles (R34) and what is approved (R44)
+    forbid what they forbid a person. A remap that is here already keeps what is known of it; a pending one takes the
+    row's decision.
     """
     result = Imported()
     for row, one in rows:
@@ -139,9 +141,17 @@ def _approve(
         return
     places = [target.uri for target in known.contacts]
     choice = places.index(one.new_uri) + 1 if one.new_uri in places else None
+    by = replace(decision, contact=choice, replace=frozenset())
     try:
-        with connection.begin_nested():
-            approve(connection, number, replace(decision, contact=choice), policy)
+        try:
+            with connection.begin_nested():
+                approve(connection, number, by, policy)
+        except ContradictionError as error:
+            named = decision.replace & set(error.against)
+            if not named:
+                raise
+            with connection.begin_nested():
+                approve(connection, number, replace(by, replace=named), policy)
     except RedirectdError as error:
         result.held.append(RowFault(row, error.why))
     else:

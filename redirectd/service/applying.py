@@ -17,6 +17,7 @@ from redirectd.plan.route import EffectiveTable
 from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
+from redirectd.store.node_targets import NodeTarget, publish
 
 
 def applier_of(config: Config, database: Database) -> Applier:
@@ -29,6 +30,19 @@ def applier_of(config: Config, database: Database) -> Applier:
     tools = Tools(open_with_password, lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
     specs = target_specs(config)
     return Applier(database, config.node, specs, config.limits.as_limits(), lock_path(config, database), tools)
+
+
+def publish_targets(config: Config, database: Database) -> None:
+    """Makes this node's targets known to whoever approves anywhere (R44). Raises StoreError."""
+    targets = [
+        NodeTarget(target.name, target.kind, target.match, _width(target.options.get("width")))
+        for target in config.target
+    ]
+    publish(database, config.node, targets)
+
+
+def _width(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def lock_path(config: Config, database: Database) -> Path:

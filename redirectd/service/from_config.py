@@ -20,7 +20,7 @@ from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
 from redirectd.plan.target_spec import NO_RELOAD
 from redirectd.review.watch import Watch
-from redirectd.service.applying import applier_of, approved_table
+from redirectd.service.applying import applier_of, approved_table, publish_targets
 from redirectd.service.database_stats import Document
 from redirectd.service.feed import open_feed
 from redirectd.service.jobs import is_paused, make_jobs
@@ -125,6 +125,7 @@ class Site:
 
     def _apply(self) -> None:
         database = self.store.ready()
+        publish_targets(self.config, database)
         result = self._applier.apply(
             lambda: approved_table(database, self.config.rules()), ApplyRequest(actor="redirectd", cause="schedule")
         )

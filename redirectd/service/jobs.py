@@ -19,6 +19,7 @@ from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
 from redirectd.review.screening import screen
+from redirectd.service.applying import publish_targets
 from redirectd.service.database_stats import count_stale
 from redirectd.service.maintenance import Retention, prune, vacuum
 from redirectd.service.metrics import write_textfile
@@ -160,6 +161,7 @@ def _screening(config: Config, ready: Callable[[], Database]) -> Callable[[], No
 
 def _auto_approve(config: Config, database: Database) -> None:
     """R29: what the policy's whole rule covers; each approval is audited."""
+    publish_targets(config, database)
     result = approve_ready(database, config.rules(), now=datetime.now(UTC))
     if result.approved:
         _log.info("remaps_auto_approved", ids=[remap.id for remap in result.approved])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
+from redirectd.collect.verdict import digest
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.sip.uri import SipUri
 from redirectd.store.remap import State
-from redirectd.store.schema import remap, remap_incoming
+from redirectd.store.schema import audit, remap, remap_incoming
 from redirectd.store.upsert import chunks
 from redirectd.store.uris import stored_uri
 
@@ -29,19 +31,34 @@ _NEVER: tuple[tuple[SipUri, ...], bool] = ((), False)
 _MOST_OLD = 64
 """Old URIs of one incoming URI that are looked at. More than that are no chain of proxies, which has R33's 10 hops."""
 
+ASKED_ALONE = "asked_alone"
+"""Key in an approval's audit detail: its incoming URIs, which led to no other old URI then, by no forked request."""
+
+MOST_ALONE = 1_000
+"""Incoming URIs that an approval notes at most; with more of them it notes none."""
+
 _TOLD = 7
 """Other old URIs that are given at most: one is enough to hold a remap, the rest is for people."""
 
 
 def approved(connection: Connection, *, now: datetime) -> list[Approved]:
-    """The approved user and gateway remaps whose time has not run out (R18), in no order: sorting here costs memory."""
+    """The approved user and gateway remaps whose time has not run out (R18), in no order: sorting here costs memory.
+
+    An incoming URI that stood for its old URI alone when that was approved does so still, whatever was found of it
+    since: what is live stays live (R44).
+    """
     query = select(remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri, remap.c.decided_at).where(
         remap.c.state == State.APPROVED,
         remap.c.kind.in_(list(_ROUTED)),
         remap.c.new_uri.is_not(None),
         or_(remap.c.expires_at.is_(None), remap.c.expires_at > now),
     )
-    asked, also = _incoming(connection), _also_asked(connection)
+    asked, also = _incoming(connection), also_asked(connection)
+    doubted = {*also, *(number for number, (_, forked) in asked.items() if forked)}
+    for number, hashes in _asked_alone(connection, doubted).items():
+        also.pop(number, None)
+        asked[number] = tuple(uri for uri in asked[number][0] if short_hash(str(uri)) in hashes), False
+    confirmed = _approved_before_confirmed(connection)
     times: dict[datetime, datetime] = {}  # those of one decision share one value
 
     rows = connection.execute(query.execution_options(yield_per=_AT_ONCE))
@@ -53,11 +70,36 @@ def approved(connection: Connection, *, now: datetime) -> list[Approved]:
             stored_uri(new),
             *asked.get(number, _NEVER),
             also.get(number, ()),
-            times.setdefault(at, at) if at else None,
+            times.setdefault(since, since) if since else None,
         )
         for part in rows.partitions()
         for number, kind, old, new, at in part
+        for since in (confirmed.get(number, at),)
     ]
+
+
+def short_hash(uri: str) -> str:
+    """How the audit names an incoming URI: there may be many of them."""
+    return digest(uri)[:16]
+
+
+def _asked_alone(connection: Connection, numbers: Iterable[int]) -> dict[int, frozenset[str]]:
+    """The incoming URIs, by their short hashes, that stood for one old URI alone at its last approval."""
+    found: dict[int, frozenset[str]] = {}
+    for part in chunks(sorted(numbers)):
+        query = select(audit.c.remap_id, audit.c.detail).where(audit.c.remap_id.in_(part), audit.c.action == "approve")
+        for number, detail in connection.execute(query.order_by(audit.c.id)):
+            found[number] = frozenset(json.loads(detail).get(ASKED_ALONE, ()))
+    return {number: hashes for number, hashes in found.items() if hashes}
+
+
+def _approved_before_confirmed(connection: Connection) -> dict[int, datetime]:
+    """When those that were confirmed since were approved: a confirmation makes an approval no later one (R44)."""
+    confirmed = select(audit.c.remap_id).where(audit.c.action == "confirm")
+    query = select(audit.c.remap_id, func.max(audit.c.at).label("at")).where(
+        audit.c.remap_id.in_(confirmed), audit.c.action == "approve"
+    )
+    return {row.remap_id: row.at for row in connection.execute(query.group_by(audit.c.remap_id))}
 
 
 def _incoming(connection: Connection) -> dict[int, tuple[tuple[SipUri, ...], bool]]:
@@ -98,17 +140,19 @@ _Groups = Mapping[tuple[str, str], _Learnt]
 """By the hash of an incoming URI and the kind."""
 
 
-def _also_asked(connection: Connection) -> dict[int, tuple[SipUri, ...]]:
-    """By the id of an approved remap, other old URIs that one of its incoming URIs led to: a few of each.
+def also_asked(connection: Connection, *who: ColumnElement[bool]) -> dict[int, tuple[SipUri, ...]]:
+    """By the id of a remap, other old URIs that one of its incoming URIs led to: a few of each.
 
-    What is read grows with the approved remaps alone: of the others the database gives a bounded sample.
+    Of the approved remaps, or of those that the conditions `who` name. What is read grows with these alone: of the
+    others the database gives a bounded sample.
     """
-    groups = _groups(connection)
+    who = who or _in_force()
+    groups = _groups(connection, who)
     found: defaultdict[int, set[str]] = defaultdict(set)
     if groups:
         _link(connection, groups)
         columns = (remap.c.id, remap_incoming.c.hash, remap.c.kind, remap.c.old_hash)
-        for number, asked, kind, old_hash in connection.execute(_asked(*columns).where(*_in_force())):
+        for number, asked, kind, old_hash in connection.execute(_asked(*columns).where(*who)):
             if (group := groups.get((asked, kind))) and len(found[number]) < _TOLD:
                 found[number] |= group.others(old_hash)
     uris: dict[str, SipUri] = {}  # the same few again and again
@@ -119,13 +163,13 @@ def _also_asked(connection: Connection) -> dict[int, tuple[SipUri, ...]]:
     }
 
 
-def _groups(connection: Connection) -> _Groups:
-    """The incoming URIs of approved remaps that led to several old URIs, with the first few of these."""
+def _groups(connection: Connection, who: tuple[ColumnElement[bool], ...]) -> _Groups:
+    """The incoming URIs of these remaps that led to several old URIs, with the first few of these."""
     asked, kind = remap_incoming.c.hash, remap.c.kind
     shared = select(asked).group_by(asked).having(func.count() > 1)
     olds = (
         _asked(asked, kind, remap.c.old_hash, func.min(remap.c.old_uri).label("old_uri"))
-        .where(asked.in_(shared), asked.in_(_asked(asked).where(*_in_force())), remap.c.state.in_(_SEEN))
+        .where(asked.in_(shared), asked.in_(_asked(asked).where(*who)), remap.c.state.in_(_SEEN))
         .group_by(asked, kind, remap.c.old_hash)
         .subquery()
     )

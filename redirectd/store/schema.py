@@ -113,6 +113,7 @@ remap_incoming = Table(
     Column("uri", LongText, nullable=False),
     Column("forked", Boolean, nullable=False),
     Column("calls", BigInteger, nullable=False),
+    Index("remap_incoming_hash", "hash"),  # an approval asks which others were asked for by its incoming URIs
 )
 
 followup = Table(

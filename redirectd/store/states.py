@@ -38,12 +38,16 @@ BIRTHS: Mapping[str, frozenset[State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A remap, as it was found, that goes to its next state; `values` are the other columns that change."""
+    """A remap, as it was found, that goes to its next state.
+
+    `values` are the other columns that change, `detail` is what the audit keeps besides.
+    """
 
     found: Remap
     action: str
     reason: str
     values: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = field(default_factory=dict)
 
 
 def reopening(found: Remap, reason: str) -> Transition:
@@ -109,5 +113,6 @@ def _entry(move: Transition, at: datetime, actor: str, *, force: bool) -> audit.
             "expires_at": found.expires_at.isoformat() if found.expires_at else None,
             "force": force,
             "flags": sorted(found.flags),
+            **move.detail,
         },
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +14,8 @@ from redirectd.plan.effective_table import MAX_DEPTH, effective, matching_key
 from redirectd.plan.hops import lookup, lookup_json
 from redirectd.plan.route import Approved
 from tests.plan.make import remap, sip
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 _NAMES = st.sampled_from([f"u{number}" for number in range(14)])
 _PAIRS = st.lists(st.tuples(_NAMES, _NAMES), max_size=24)
@@ -90,11 +96,27 @@ def test_r34_a_remap_onto_its_own_key_is_a_cycle() -> None:
     assert list(table.routes) == []
 
 
-def test_r24_one_key_with_two_results_is_a_conflict() -> None:
-    """R24: neither of two results for one key is routed, and a chain ends before the doubtful key."""
-    table = effective([remap(1, "a", "b"), remap(2, "b", "c"), remap(3, "b", "d")])
-    assert [(route.ids, str(route.new)) for route in table.routes] == [((1,), "sip:b@lab.test")]
-    assert [conflict.ids for conflict in table.conflicts] == [(2, 3)]
+@pytest.mark.parametrize(("first", "later"), [(2, 3), (3, 2)])
+def test_r44_of_one_key_with_two_results_the_one_approved_first_stays(first: int, later: int) -> None:
+    """R44: whatever their ids, the earlier approval routes, chains go on by it, and the later one is named."""
+    places = {2: "c", 3: "d"}
+    rivals = [
+        replace(remap(first, "b", places[first]), approved_at=NOW),
+        replace(remap(later, "b", places[later]), approved_at=NOW + timedelta(seconds=1)),
+    ]
+    table = effective([remap(1, "a", "b"), *rivals])
+    end = f"sip:{places[first]}@lab.test"
+    assert [(route.ids, str(route.new)) for route in table.routes] == [((1, first), end), ((first,), end)]
+    [conflict] = table.conflicts
+    assert conflict.ids == (later,)
+    assert f"remap {first}, approved first, keeps this key" in conflict.reason
+
+
+def test_r44_a_later_approval_that_agrees_with_the_first_is_not_named() -> None:
+    """R44, R24: of three remaps of one key only the one with another result is kept out."""
+    table = effective([remap(1, "a", "b"), remap(2, "a", "c"), remap(3, "a", "sip:b@LAB.test")])
+    assert [route.ids for route in table.routes] == [(1,)]
+    assert [conflict.ids for conflict in table.conflicts] == [(2,)]
 
 
 def test_r24_one_key_with_equal_results_is_one_route() -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from sqlalchemy import insert
 
+from redirectd.collect.verdict import digest
 from redirectd.errors import RedirectdError, RefusedError, UsageError
 from redirectd.plan.effective_table import effective
 from redirectd.review import decide
+from redirectd.review.approvals import ContradictionError
+from redirectd.review.confirm import confirm
 from redirectd.review.decision import Decision
 from redirectd.store import audit
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
+from redirectd.store.node_targets import NodeTarget, publish
 from redirectd.store.remap import State
-from redirectd.store.schema import metadata
+from redirectd.store.schema import metadata, remap_incoming
 from redirectd.store.schema import remap as table
 from redirectd.store.states import TRANSITIONS, Transition, move_all
 from tests.review.world import NOW, POLICY, World
@@ -26,10 +32,10 @@ COMMANDS = ("approve", "reject", "revoke", "reopen")
 BY = Decision(actor="eva", at=NOW, reason="checked")
 
 
-def _do(world: World, action: str, number: int) -> None:
+def _do(world: World, action: str, number: int, *replaced: int) -> None:
     with world.database.begin() as connection:
         if action == "approve":
-            decide.approve(connection, number, BY, POLICY)
+            decide.approve(connection, number, replace(BY, replace=frozenset(replaced)), POLICY)
         else:
             getattr(decide, action)(connection, number, BY)
 
@@ -44,7 +50,7 @@ def test_r34_a_cycle_is_refused_with_its_hops(world: World) -> None:
     assert refused.value.exit_code == 3
     for hop in ("sip:c@x.test -> sip:a@x.test", "sip:a@x.test -> sip:b@x.test", "sip:b@x.test -> sip:c@x.test"):
         assert hop in refused.value.why
-    assert f"redirectd revoke {ids[0]}" in refused.value.what_to_do
+    assert f"redirectd approve {ids[2]} --replace {ids[0]}" in refused.value.what_to_do
     _do(world, "revoke", ids[0])
     _do(world, "approve", ids[2])
 
@@ -63,10 +69,131 @@ def test_r34_replacing_a_hop_opens_the_cycle(world: World) -> None:
     first = world.told("sip:a@x.test", "sip:b@x.test").id
     other = world.told("sip:a@x.test", "sip:c@x.test").id
     _do(world, "approve", first)
-    _do(world, "approve", other)
+    _do(world, "approve", other, first)
     back = world.told("sip:b@x.test", "sip:a@x.test").id
     _do(world, "approve", back)
     assert [world.get(number).state for number in (first, other, back)] == ["superseded", "approved", "approved"]
+
+
+def test_r44_another_new_uri_is_refused_until_the_approved_one_is_named(world: World) -> None:
+    """R44, R30: the refusal (exit 3) shows the approved remap; named, it is superseded in the same decision."""
+    first = world.told("sip:a@x.test", "sip:b@x.test").id
+    other = world.told("sip:a@x.test", "sip:c@x.test").id
+    _do(world, "approve", first)
+    with pytest.raises(ContradictionError) as refused:
+        _do(world, "approve", other)
+    assert (refused.value.exit_code, refused.value.against) == (3, (first,))
+    assert f"remap {first}, approved by eva on 2026-03-01, has the same old URI" in refused.value.why
+    assert "sip:b@x.test" in refused.value.why
+    assert refused.value.what_to_do.endswith(f"redirectd approve {other} --replace {first}")
+    assert [world.get(number).state for number in (first, other)] == ["approved", "pending"]
+    _do(world, "approve", other, first)
+    assert [world.get(number).state for number in (first, other)] == ["superseded", "approved"]
+    assert world.get(other).replaces == first
+    with world.database.read() as connection:
+        [*_, gone] = audit.entries_of(connection, first)
+        [come] = audit.entries_of(connection, other)
+    assert (gone.action, gone.reason, gone.at) == ("supersede", f"replaced by remap {other}", come.at)
+
+
+def test_r44_a_number_that_moves_back_takes_the_place_of_its_move(world: World) -> None:
+    """R44, R34: the way back is refused with the cycle; with the move it ends named, that is superseded."""
+    ids = [world.told(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in (("a", "b"), ("b", "c"), ("c", "a"))]
+    for number in ids[:2]:
+        _do(world, "approve", number)
+    with pytest.raises(ContradictionError) as refused:
+        _do(world, "approve", ids[2])
+    assert set(refused.value.against) == set(ids[:2])
+    _do(world, "approve", ids[2], ids[1])
+    assert [world.get(number).state for number in ids] == ["approved", "superseded", "approved"]
+
+
+@pytest.mark.parametrize("state", ["approved", "pending"])
+def test_r44_what_contradicts_nothing_is_not_replaced(world: World, state: str) -> None:
+    """R44: a named remap that is not approved, or of another URI, is wrong usage and stays as it is."""
+    number = world.told("sip:a@x.test", "sip:b@x.test").id
+    other = world.told("sip:z@x.test", "sip:y@x.test").id
+    if state == "approved":
+        _do(world, "approve", other)
+    with pytest.raises(UsageError, match=f"remap {other} is not an approved remap that it contradicts"):
+        _do(world, "approve", number, other)
+    assert [world.get(each).state for each in (number, other)] == ["pending", state]
+
+
+def _asked(world: World, number: int, *names: str, forked: bool = False) -> None:
+    rows = [
+        {"remap_id": number, "hash": digest(uri), "uri": uri, "forked": forked, "calls": 1}
+        for uri in (f"sip:{name}@own.test" for name in names)
+    ]
+    with world.database.begin() as connection:
+        connection.execute(insert(remap_incoming), rows)
+
+
+def _plan(world: World) -> dict[int, tuple[list[str], tuple[str, ...], bool]]:
+    with world.database.read() as connection:
+        return {
+            one.id: ([str(uri) for uri in one.incoming], tuple(map(str, one.also_asked)), one.incoming_forked)
+            for one in approved(connection, now=NOW)
+        }
+
+
+def _publish(world: World, match: str) -> None:
+    publish(world.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
+
+
+def test_r44_r5_another_move_of_one_incoming_uri_is_refused_where_a_node_looks_that_up(world: World) -> None:
+    """R44, R5: on whichever node the target is; without such a target the two moves do not meet."""
+    first = world.told("sip:a@gw1.test", "sip:a@new.test").id
+    other = world.told("sip:a@gw2.test", "sip:a@elsewhere.test").id
+    agreeing = world.told("sip:a@gw3.test", "sip:a@new.test").id
+    for number in (first, other, agreeing):
+        _asked(world, number, "pub")
+    _publish(world, "incoming")
+    _do(world, "approve", first)
+    with pytest.raises(ContradictionError, match="the move of the same incoming URI sip:pub@own") as refused:
+        _do(world, "approve", other)
+    assert refused.value.against == (first,)
+    _do(world, "approve", agreeing)
+    _publish(world, "request-uri")
+    _do(world, "approve", other)
+    assert world.get(first).state is State.APPROVED
+
+
+def test_r44_r5_a_proxy_that_follows_its_301_is_no_contradiction(world: World) -> None:
+    """R44, R33: the next hop of the same incoming URI agrees with the first once chains are flattened."""
+    first = world.told("sip:a@gw1.test", "sip:a@gw2.test").id
+    onward = world.told("sip:a@gw2.test", "sip:a@gw3.test").id
+    for number in (first, onward):
+        _asked(world, number, "pub")
+    _publish(world, "incoming")
+    _do(world, "approve", first)
+    _do(world, "approve", onward)
+
+
+def test_r44_r5_what_is_seen_after_an_approval_takes_nothing_out_of_the_plan(world: World) -> None:
+    """R44, R5: a later remap, a fork and further incoming URIs leave the approved one its own; one is held before."""
+    first = world.told("sip:a@gw1.test", "sip:a@new.test").id
+    _asked(world, first, "pub")
+    _do(world, "approve", first)
+    alone = (["sip:pub@own.test"], (), False)
+    assert _plan(world) == {first: alone}
+    other = world.told("sip:a@gw2.test", "sip:a@elsewhere.test").id
+    _asked(world, other, "pub", "second")
+    _asked(world, first, "second", forked=True)
+    assert _plan(world) == {first: alone}
+    _do(world, "approve", other)
+    assert _plan(world)[first] == alone
+    assert _plan(world)[other][1] == ("sip:a@gw1.test",)
+
+
+def test_r44_a_confirmation_makes_an_approval_no_later_one(world: World) -> None:
+    """R44, R36: what is confirmed keeps the time of its approval in the plan, whatever a target finds there."""
+    number = world.told("sip:a@x.test", "sip:b@x.test").id
+    _do(world, "approve", number)
+    with world.database.begin() as connection:
+        confirm(connection, number, replace(BY, at=NOW + timedelta(days=1)), POLICY)
+    with world.database.read() as connection:
+        assert [one.approved_at for one in approved(connection, now=NOW)] == [NOW]
 
 
 def test_r34_gateways_and_users_do_not_meet(world: World) -> None:
@@ -159,9 +286,17 @@ class Decisions(RuleBasedStateMachine):
             "revoke": {"approved"},
             "reopen": {"rejected", "revoked", "superseded", "expired"},
         }[action]
+        rivals = [
+            key
+            for key, other in self.known.items()
+            if (other.old, other.state) == (one.old, "approved") and key != number
+        ]
         allowed = one.state in starts and not (action == "approve" and one.old in self._way(one.new, without=one.old))
+        if action == "approve" and one.state == "pending" and rivals:
+            with pytest.raises(RefusedError):  # R44: nothing gives way unless it is named
+                _do(self.world, action, number)
         try:
-            _do(self.world, action, number)
+            _do(self.world, action, number, *(rivals if action == "approve" else ()))
         except RedirectdError:
             assert not allowed
             return

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from redirectd.errors import RedirectdError, StoreError
+from redirectd.errors import StoreError
 from redirectd.review import batches
 from redirectd.review.batches import decide_in_batches
 from redirectd.review.decide import decide_all
@@ -47,25 +47,13 @@ def decide(world: World, action: str, numbers: list[int]) -> tuple[list[int], di
 
 
 def one_by_one(world: World, action: str, numbers: list[int]) -> tuple[list[int], dict[int, str]]:
-    """The same, a transaction each; of an old URI only the first is approved."""
+    """The same, a transaction each."""
     done: list[int] = []
     refused: dict[int, str] = {}
-    olds: dict[str, int] = {}
     for number in dict.fromkeys(numbers):
-        try:
-            found = world.get(number)
-            if action == "approve" and found.state is State.PENDING and found.old_key in olds:
-                first = olds[found.old_key]
-                refused[number] = f"remap {first} of the same old URI was approved just before, in the same go"
-                continue
-            told, why = decide(world, action, [number])
-        except RedirectdError as error:
-            refused[number] = error.why
-            continue
+        told, why = decide(world, action, [number])
         done += told
         refused |= why
-        if told and action == "approve":
-            olds[found.old_key] = number
     return done, refused
 
 
@@ -99,14 +87,14 @@ def test_r34_r35_many_at_once_are_as_one_after_another(told: list[Told], steps: 
 
 
 def test_r30_of_one_old_uri_only_the_first_is_approved(world: World) -> None:
-    """R30: a decision on many does not choose between targets by their order; by itself the second takes its place."""
+    """R30, R44: a decision on many does not choose between targets by their order: the second contradicts the first."""
     first = world.told("sip:a@x.test", "sip:b@x.test").id
     second = world.told("sip:a@x.test", "sip:c@x.test").id
     done, refused = decide(world, "approve", [first, second])
     assert done == [first]
-    assert f"remap {first} of the same old URI" in refused[second]
-    assert decide(world, "approve", [second]) == ([second], {})
-    assert world.get(first).state is State.SUPERSEDED
+    assert f"remap {first}, approved by " in refused[second]
+    assert decide(world, "approve", [second]) == ([], refused)
+    assert world.get(first).state is State.APPROVED
 
 
 def test_r34_a_cycle_within_one_decision_is_refused(world: World) -> None:

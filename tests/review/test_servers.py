@@ -9,6 +9,10 @@ from functools import partial
 import pytest
 from sqlalchemy import delete, select
 
+from redirectd.errors import RefusedError
+from redirectd.review import decide
+from redirectd.review.approvals import ContradictionError
+from redirectd.review.decision import Decision
 from redirectd.review.followup import failing, suspend_failing
 from redirectd.review.page import Query, ids
 from redirectd.review.screening import screen
@@ -97,3 +101,37 @@ def test_r35_tampering_is_seen_on_servers(server: Database) -> None:
         assert list(tamperings(connection)) == []
         connection.execute(delete(audit).where(audit.c.id == 3))
         assert [one.where for one in tamperings(connection)] == ["audit entry 3", "remap 3"]
+
+
+def test_r44_of_two_contradicting_approvals_at_once_one_wins(server: Database) -> None:
+    """R44: two people on two nodes: one approval stands, the other is refused and names it, whatever the order."""
+    world = World(server)
+    pairs = [
+        [world.told(f"sip:{name}@old.example", f"sip:{name}@{place}.example").id for place in ("one", "two")]
+        for name in "abcd"
+    ]
+    pairs += [
+        [world.told(f"sip:{old}@x.example", f"sip:{new}@x.example").id for old, new in (("p", "q"), ("q", "p"))],
+    ]
+    for pair in pairs:
+        outcomes = at_once(*[partial(world.approve, number) for number in pair])
+        [refused] = [outcome for outcome in outcomes if isinstance(outcome, ContradictionError)]
+        [stands] = [number for number in pair if world.get(number).state is State.APPROVED]
+        assert refused.against == (stands,)
+
+
+def test_r44_of_two_replacements_at_once_one_wins(server: Database) -> None:
+    """R44: each names the remap that it saw approved; the later one is refused, since that is no longer approved."""
+    world = World(server)
+    first, *others = [world.told("sip:a@old.example", f"sip:a@{place}.example").id for place in ("one", "two", "three")]
+    world.approve(first)
+
+    def swap(number: int) -> None:
+        by = Decision(actor="eva", at=NOW, replace=frozenset({first}))
+        with server.begin() as connection:
+            decide.approve(connection, number, by, POLICY)
+
+    outcomes = at_once(*[partial(swap, number) for number in others])
+    assert sum(outcome is None for outcome in outcomes) == 1
+    assert [outcome.exit_code for outcome in outcomes if isinstance(outcome, RefusedError)] == [3]
+    assert sorted(world.get(number).state for number in (first, *others)) == ["approved", "pending", "superseded"]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert
 
 from redirectd.plan.route import Approved
 from redirectd.sip.uri import SipUri
-from redirectd.store.approved import _groups, approved
+from redirectd.store.approved import _groups, _in_force, approved
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata, remap, remap_incoming
 from tests.targets.uris import PROPER
@@ -146,7 +146,7 @@ def test_r5_what_is_read_of_one_incoming_uri_does_not_grow_with_what_waits(datab
         connection.execute(insert(remap), rows)
         asked = {"hash": "pub", "uri": "sip:pub@own", "forked": False, "calls": 1}
         connection.execute(insert(remap_incoming), [asked | {"remap_id": row["id"]} for row in rows])
-        groups = _groups(connection)
+        groups = _groups(connection, _in_force())
         found = {one.id: one.also_asked for one in approved(connection, now=NOW)}
         connection.rollback()
     assert [len(group.uris) for group in groups.values()] == [min(pending, 65)]

@@ -41,7 +41,7 @@ def apply_command(
     from redirectd.cli.planview import is_other_plan, show_plan, show_result
     from redirectd.plan.report import target_json, to_json
     from redirectd.review.followup import suspend_failing
-    from redirectd.service.applying import applier_of, approved_table
+    from redirectd.service.applying import applier_of, approved_table, publish_targets
 
     applier, rules = applier_of(app.config, app.database), app.config.rules()
     if dry_run:
@@ -55,6 +55,7 @@ def apply_command(
     request = ApplyRequest(
         actor=app.actor, force=force, checksum=checksum, only=only or None, resume=resume, verify=verify
     )
+    publish_targets(app.config, app.database)
     for number in suspend_failing(app.database, rules, now=app.now()):
         note(f"remap {number} is suspended, since its target fails: redirectd show {number}")
     try:

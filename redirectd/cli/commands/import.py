@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -23,41 +23,64 @@ MAX_BYTES = 256 << 20
 SHOWN_FAULTS = 20
 
 
+class _ImportApproval(TypedDict):
+    approve: bool
+    force: bool
+    reason: str
+    replaced: tuple[int, ...]
+
+
 @click.command("import")
 @click.argument("file")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and which rows are faulty; change nothing.")
 @click.option("--skip-faults", is_flag=True, help="Import the rows that are right; else one faulty row stops all.")
 @click.option("--approve", is_flag=True, help="Approve the rows whose state is approved; else these become pending.")
 @click.option("--force", is_flag=True, help="With --approve: suspicious and malformed rows too; needs --reason.")
+@click.option(
+    "--replace",
+    "replaced",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="ID",
+    help="With --approve: an approved remap whose place a row takes that contradicts it. May be given several times.",
+)
 @click.option("--reason", default="", help="Why; it is kept in the audit.")
 @json_option
 @pass_app
 def import_command(
     app: App,
     file: str,
-    reason: str,
     *,
     dry_run: bool,
     skip_faults: bool,
-    approve: bool,
-    force: bool,
     as_json: bool,
+    **approving: Unpack[_ImportApproval],
 ) -> None:
     """Read remaps from FILE, CSV or JSON as export writes it; - is standard input.
 
     Each row needs old_uri and new_uri. The rules that judge a 301 judge a row as well. If any row is faulty, all faults
     are shown by row (1 is the first behind a heading) and nothing is imported (exit code 2). A row that is known
-    already counts nothing twice. With --approve, rows that a hold keeps from approval stay pending (exit code 3).
+    already counts nothing twice. With --approve, rows that a hold or an approved remap keeps from approval stay
+    pending (exit code 3).
     """
     from redirectd.review.decision import Decision
     from redirectd.review.exchange import read
     from redirectd.review.importing import run_import
+    from redirectd.service.applying import publish_targets
 
+    approve, force = approving["approve"], approving["force"]
+    reason, replaced = approving["reason"], approving["replaced"]
     if force and not (approve and reason.strip()):
         raise UsageError("--force", "what is forced needs --approve and a written reason", "add --reason 'why'")
+    if replaced and not approve:
+        raise UsageError("--replace", "only an approval takes the place of another", "add --approve")
     text = _text(file)
     form: Format = "json" if text.lstrip("\ufeff \t\r\n")[:1] in {"{", "["} else "csv"
-    decision = Decision(actor=app.actor, at=app.now(), reason=reason or "imported", force=force)
+    decision = Decision(
+        actor=app.actor, at=app.now(), reason=reason or "imported", force=force, replace=frozenset(replaced)
+    )
+    if approve:
+        publish_targets(app.config, app.database)
     result, stands = run_import(
         app.database,
         read(text, form),

@@ -27,6 +27,7 @@ def review_command(app: App, filters: Filters) -> None:
     from redirectd.cli.reviewing.keys import keys_of
     from redirectd.cli.reviewing.screen import screen_of
     from redirectd.cli.reviewing.sitting import sit
+    from redirectd.service.applying import publish_targets
 
     def write(text: str) -> None:
         click.echo(text, nl=False)
@@ -36,6 +37,7 @@ def review_command(app: App, filters: Filters) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     screen = screen_of(keys_of(sys.stdin, write), write, sys.stdout)
     desk = Desk.of(app.database, app.config.rules(), app.actor, app.now, screen, filters)
+    publish_targets(app.config, app.database)
     try:
         sit(desk)
     except KeyboardInterrupt:

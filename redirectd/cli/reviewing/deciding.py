@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from redirectd.cli.reviewing.columns import elided, shown
 from redirectd.cli.reviewing.desk import NOTED, WHY, Deed, Desk, Turn
+from redirectd.review.approvals import ContradictionError
 from redirectd.review.case import Case
+from redirectd.review.decision import Decision
 from redirectd.review.undo import do_approve, do_confirm, do_reject, do_revoke, set_note
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
@@ -27,9 +31,41 @@ def approve(desk: Desk, case: Case, contact: int | None, *, force: bool) -> Turn
         reason = answer
     elif case.needs_force:
         return desk.say("it is held for a reason: F approves it all the same, and asks you why")
+    decision = desk.decision(reason, contact=contact, force=force)
+    try:
+        return _approve(desk, remap.id, decision)
+    except ContradictionError as error:
+        named = _replaced(desk, error)
+    return Turn.KEY if named is None else _approve(desk, remap.id, replace(decision, replace=named))
+
+
+def _approve(desk: Desk, number: int, decision: Decision) -> Turn:
     with desk.database.begin() as connection:
-        made, step = do_approve(connection, remap.id, desk.decision(reason, contact=contact, force=force), desk.policy)
-    return desk.done("approved", f"remap {remap.id} is approved: to {elided(shown(made.new_uri or '', 8192))}", step)
+        made, step = do_approve(connection, number, decision, desk.policy)
+    gone = f"; superseded: {', '.join(str(one.id) for one in step.replaced)}" if step.replaced else ""
+    return desk.done(
+        "approved", f"remap {number} is approved: to {elided(shown(made.new_uri or '', 8192))}{gone}", step
+    )
+
+
+def _replaced(desk: Desk, error: ContradictionError) -> frozenset[int] | None:
+    """The approved remaps that the person lets this one take the place of (R44); None for none."""
+    desk.screen.line(f"not done: {error.why}")
+    if not error.against:
+        return None
+    told = " ".join(map(str, error.against))
+    answer = desk.screen.ask(
+        f"type {told} to approve this one instead (Enter: leave it):"
+        if len(error.against) == 1
+        else f"type those of {told} that it is to take the place of (Enter: leave it):"
+    )
+    words = (answer or "").replace(",", " ").split()
+    if not words:
+        return None
+    if not all(word.isdecimal() and int(word) in error.against for word in words):
+        desk.say("none of these: nothing was done")
+        return None
+    return frozenset(map(int, words))
 
 
 def reject(desk: Desk, case: Case) -> Turn:
