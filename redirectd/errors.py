@@ -58,7 +58,7 @@ class StoreError(RedirectdError):
 
 
 class StoreChangedError(StoreError):
-    """The database stands elsewhere than it was left: reading has to begin anew where it says."""
+    """The database is not where it was left: reading has to begin anew where it says."""
 
 
 class PeerError(RedirectdError):

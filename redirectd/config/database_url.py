@@ -18,7 +18,7 @@ from redirectd.sip.text import mask_url, printable
 def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str:
     """The URL to open, with its password in clear: not for people. A relative SQLite path starts at the file's folder.
 
-    Raises ConfigError for a text that is no URL or a password file that can't be read.
+    Raises ConfigError for a text that is not a URL or a password file that can't be read.
     """
     text = environ.get("REDIRECTD_DATABASE_URL") or config.database.url
     try:

@@ -1,4 +1,4 @@
-"""Finding and reading the configuration file; every fault in it is told at once, each with its place."""
+"""Finding and reading the configuration file; all its faults are reported at once, each with its place."""
 
 from __future__ import annotations
 

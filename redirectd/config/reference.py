@@ -56,7 +56,7 @@ def sample(name: str, field: FieldInfo) -> str:
 
 
 def template(values: Values) -> str:
-    """A whole commented file. `values` (as in the file) are set, every other key stands as a comment."""
+    """A whole commented file. `values` (as in the file) are set, every other key is a comment."""
     lines = [*_comment(Config.__doc__), ""]
     lines += _keys(Config, values)
     for name, field in Config.model_fields.items():

@@ -1,4 +1,4 @@
-"""In which line of a TOML file a key stands: tomllib does not tell."""
+"""The line of a key in a TOML file, which tomllib does not give."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def parse_duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file
 
 
 def show_duration(value: timedelta) -> str:
-    """Write a duration as it stands in the file."""
+    """Write a duration as in the file."""
     seconds = int(value.total_seconds())
     parts = []
     for unit in ("d", "h", "m", "s"):
@@ -63,7 +63,7 @@ def parse_network(value: Any) -> Network:  # noqa: ANN401 - whatever the file ho
 
 
 def parse_domain(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
-    """A host name or address in its canonical form; `*.` in front stands for every name under it."""
+    """A host name or address in its canonical form; `*.` in front means every name under it."""
     text = _text(value)
     host = text.removeprefix("*.")
     if ":" in host and not host.startswith("["):

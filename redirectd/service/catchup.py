@@ -1,4 +1,4 @@
-"""How far a large backlog has been read: told now and then while it lasts, and once when it is over."""
+"""How far a large backlog has been read, reported now and then, and once when it is over."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CatchUp:
     _read: int = 0
 
     def note(self, lag: int | None, read: int, now: float) -> Progress | None:
-        """Takes a look: `lag` bytes are left, `read` were read since the last one. What to tell now, if anything."""
+        """Takes a look: `lag` bytes are left, `read` were read since the last one. What to report now, if anything."""
         if lag is None or (lag < LARGE and self._since is None):
             return None
         if self._since is None:

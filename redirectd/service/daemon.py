@@ -323,4 +323,4 @@ class SignalInbox:
 
 
 def _seen(_number: int, _frame: FrameType | None) -> None:
-    """Python's part of a signal; the byte on the socket has already told the waiter."""
+    """Python's part of a signal; the byte on the socket has already woken the waiter."""

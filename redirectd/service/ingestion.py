@@ -117,7 +117,7 @@ def _names_of(log: Log) -> list[str]:
 
 
 def _keep_losses(database: Database, batch: Batch, names: Sequence[str], *, node: str, now: datetime) -> None:
-    """Adds what was lost to the source's losses; what an earlier reading of the same log told counts once."""
+    """Adds what was lost to the source's losses; what an earlier reading of the same log reported counts once."""
     with database.begin() as connection:
         found = dict(batch.losses)
         name = next((name for name in names if positions.load(connection, node, name) is not None), names[0])

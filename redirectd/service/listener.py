@@ -1,4 +1,4 @@
-"""Listens where nodes that share a PostgreSQL are told of decisions, and asks for an apply."""
+"""Listens where nodes that share a PostgreSQL hear of decisions, and asks for an apply."""
 
 from __future__ import annotations
 

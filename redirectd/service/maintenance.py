@@ -59,7 +59,7 @@ class Pruned:
 def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> Pruned:
     """Drops what is older than `keep` says, in many short transactions. Raises StoreError; what was done stays done.
 
-    Remaps, decisions and the audit are never dropped, nor a generation that a target's file still stands in.
+    Remaps, decisions and the audit are never dropped, nor a generation that has a target's present file.
     """
     old, old_quarantine = now - keep.evidence, now - keep.quarantine
     return Pruned(
@@ -94,7 +94,7 @@ def _in_parts(database: Database, part: Callable[[Connection], int]) -> int:
 
 
 def _drop_generations(connection: Connection, node: str, count: int) -> int:
-    """Drops generations before the oldest of the newest `count`, but not the files that stood then."""
+    """Drops generations before the oldest of the newest `count`, but not the files installed then."""
     newest = select(generation.c.number).where(generation.c.node == node).order_by(generation.c.number.desc())
     oldest_kept = connection.scalar(newest.offset(count - 1).limit(1))
     if oldest_kept is None:

@@ -146,7 +146,7 @@ def _application(families: Callable[[], Iterable[Metric]]) -> WSGIApplication:
 def write_textfile(path: Path, families: Iterable[Metric]) -> None:
     """Puts the page where node_exporter's textfile collector reads it, whole or not at all. Raises InstallError.
 
-    World-readable, since node_exporter is another user; there is no secret in it.
+    World-readable, since node_exporter is another user; it has no secret.
     """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

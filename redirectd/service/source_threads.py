@@ -93,7 +93,7 @@ class ReaderReport:
 
 
 class SourceThread:
-    """Runs a feed in a thread until told to stop.
+    """Runs a feed in a thread until it is stopped.
 
     A database that does not take the sightings stops the reading, not the thread: the same pump is tried again with
     growing pauses. Anything else that goes wrong closes the feed, and it is opened anew after a pause.
@@ -149,7 +149,7 @@ class SourceThread:
         return not self._thread.is_alive()
 
     def report(self) -> ReaderReport:
-        """Where it stands, safe from any thread."""
+        """Its state, safe from any thread."""
         with self._lock:
             return self._report
 
@@ -276,7 +276,7 @@ class SourceThread:
         )
 
     def _pause(self, seconds: float) -> bool:
-        """Sleeps, beating on the way, since waiting for the database is no hang; True if it is time to stop."""
+        """Sleeps, beating on the way, since waiting for the database is not a hang; True if it is time to stop."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._heartbeats.beat(self.beat_name)
@@ -319,7 +319,7 @@ class Fleet:
         self._running: dict[str, tuple[ReaderSpec, SourceThread]] = {}
 
     def change_to(self, specs: Iterable[ReaderSpec]) -> None:
-        """Stops what is no longer wanted as it is, then starts what is new."""
+        """Stops what is not wanted any more as it is, then starts what is new."""
         wanted = {spec.name: spec for spec in specs}
         kept = {
             name: running
@@ -335,7 +335,7 @@ class Fleet:
         self._running = kept
 
     def reports(self) -> tuple[ReaderReport, ...]:
-        """Where each stands, in the order of the configuration."""
+        """The state of each, in the order of the configuration."""
         return tuple(reader.report() for _, reader in self._running.values())
 
     def stop(self) -> bool:

@@ -45,7 +45,7 @@ def status_document(load: Callable[[], Config], open_database: Callable[[], Data
     """What the daemon says, or the database where no daemon answers (then `daemon.running` is false).
 
     The daemon is asked even where `load` fails, since a refused reload is what one looks for then: `file` is searched
-    for its socket, and `configuration_faults` tells what is wrong. Raises the ConfigError of `load` or `open_database`
+    for its socket, and `configuration_faults` says what is wrong. Raises the ConfigError of `load` or `open_database`
     where nobody answers.
     """
     from redirectd.service.control import ask

@@ -23,7 +23,7 @@ class Heartbeats:
             self._beats.setdefault(name, 0)
 
     def forget(self, name: str) -> None:
-        """`name` has ended as it should and is no longer waited for."""
+        """`name` has ended as it should and is not waited for any more."""
         with self._lock:
             self._beats.pop(name, None)
 
@@ -58,7 +58,7 @@ class Notifier:
         return cls(environ.pop("NOTIFY_SOCKET", None))
 
     def send(self, **fields: str | int) -> bool:
-        """Sends `NAME=value` lines in one message; False if nobody took it, which is no reason to stop working."""
+        """Sends `NAME=value` lines in one message; False if nobody took it, which does not stop the service."""
         if self._address is None:
             return False
         lines = "\n".join(f"{name}={printable(str(value), 500)}" for name, value in fields.items())

@@ -46,7 +46,7 @@ class Contact:
 
     @property
     def q_fault(self) -> str | None:
-        """Say that a q is there and is no number from 0 to 1 with at most three decimals."""
+        """Say that a q is there and is not a number from 0 to 1 with at most three decimals."""
         if not self.has_param("q") or _QVALUE.fullmatch(self.param("q") or ""):
             return None
         return "the q of the Contact is not readable and counts as 1.0"
@@ -58,7 +58,7 @@ class Contact:
 
     @property
     def expires_fault(self) -> str | None:
-        """Say that a lifetime is there and is no number of seconds: a finite one was meant, not none."""
+        """Say that a lifetime is there and is not a number of seconds: a finite one was meant, not none."""
         if not self.has_param("expires") or self.expires is not None:
             return None
         return "the expires of the Contact is no number of seconds"

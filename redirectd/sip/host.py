@@ -13,7 +13,7 @@ _ALPHA = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 @lru_cache(maxsize=4096)  # hosts are few, and each is met often
 def host_fault(host: str) -> str | None:
-    """Say why `host` is no hostname, IPv4 address or bracketed IPv6 address; None if it is one."""
+    """Say why `host` is not a hostname, IPv4 address or bracketed IPv6 address; None if it is one."""
     if not host:
         return "there is no host"
     if len(host) > MAX_HOST:
@@ -38,7 +38,7 @@ def _name_fault(host: str) -> str | None:
 def ip_address(host: str) -> IPv4Address | IPv6Address | None:
     """Read a host that is a dotted IPv4 address or a bracketed IPv6 address; None for names and faults.
 
-    A zone (``%eth0``) is no part of RFC 3261's grammar and makes it a fault.
+    A zone (``%eth0``) is not in RFC 3261's grammar and makes it a fault.
     """
     try:
         if host[:1] != "[":

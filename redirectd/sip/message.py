@@ -1,4 +1,4 @@
-"""A SIP message as it stands in a log: read tolerantly, header values on demand (RFC 3261 7, RFC 4475).
+"""A SIP message as a log has it: read tolerantly, header values on demand (RFC 3261 7, RFC 4475).
 
 What is tolerated: line ends CR LF, LF, CR CR LF or a mix; folded headers; compact names in any case, blanks
 before the colon; bytes that are not UTF-8; lines that are no header; a cut anywhere behind the first line.

@@ -18,7 +18,7 @@ class RouteKey(NamedTuple):
     password: 19.1.4 counts the password as identity, but it is deprecated (19.1.1), no routing matches on it,
     and a key goes into files and logs where a password must not be. URIs that differ in it share a key.
 
-    Keys sort by host, then user, so that a gateway's remaps stand together in a list.
+    Keys sort by host, then user, so that a gateway's remaps are together in a list.
     """
 
     scheme: str

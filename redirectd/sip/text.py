@@ -112,7 +112,7 @@ def control_escape(text: str) -> str | None:
 def unfold(text: str) -> str:
     """Replace each folded line end (and the blanks around it) by one space (RFC 3261 7.3.1).
 
-    A line end that no blank follows is no fold and stays, except at the very end of `text`.
+    A line end that no blank follows is not a fold and stays, except at the very end of `text`.
     """
     if "\n" not in text and "\r" not in text:
         return text

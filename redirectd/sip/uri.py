@@ -1,4 +1,4 @@
-"""URIs as they stand in SIP: sip and sips (RFC 3261 19.1, 25.1), tel (RFC 3966), and any other scheme.
+"""URIs in SIP: sip and sips (RFC 3261 19.1, 25.1), tel (RFC 3966), and any other scheme.
 
 The parser goes once over the text from left to right, each part is one run of one character class,
 and what the grammar forbids is an error: a URI that was accepted holds printable ASCII only.
@@ -40,7 +40,7 @@ _SHARED = 1024
 
 
 class UriError(ValueError):
-    """A text that is no URI; `why` says what is wrong, in words that are safe to print."""
+    """A text that is not a URI; `why` says what is wrong, in words that are safe to print."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -164,7 +164,7 @@ def parse_uri(text: str) -> Uri:
     """Read a URI that fills `text` wholly.
 
     Raises:
-        UriError: the text is no URI by the grammar of its scheme.
+        UriError: the text is not a URI by the grammar of its scheme.
     """
     if len(text) > MAX_URI:
         raise UriError(f"the URI is longer than {MAX_URI} characters")
@@ -285,7 +285,7 @@ def param_name(name: str) -> str:
 
 
 def params_text(params: Params) -> str:
-    """Write parameters as they stand in a URI, each with its ``;``."""
+    """Write parameters as in a URI, each with its ``;``."""
     if not params:
         return ""
     return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in params)
