@@ -54,6 +54,7 @@ def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str
         lines.append(f"  and {len(left_out) - SHOWN} more: redirectd plan")
     if not plan.limit.is_safe:
         lines.append(f"  it is over a safety limit: {'; '.join(map(str, plan.limit.breaches))}")
+        lines.append(f"  the next scheduled apply will be refused; if it is what you want: {plan.way_past}")
     return [*lines, "next: redirectd plan, then redirectd apply"]
 
 

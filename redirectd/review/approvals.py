@@ -73,8 +73,8 @@ class Approvals:
         replaced = self._gives_way(found)
         if found.kind in _ROUTED:
             for one in replaced:
-                self._chains.drop(_routed(one))
-            self._chains.put(_routed(found))
+                self._chains.drop(routed(one))
+            self._chains.put(routed(found))
         detail = self._asked.detail(found, replaced)
         by = replace(found, decided_at=self.decision.at, decided_by=self.decision.actor)
         self._in_force[found.kind, found.old_key] = [by]
@@ -104,7 +104,7 @@ class Approvals:
         broken: set[int] = set()
         if found.kind not in _ROUTED:
             return broken
-        candidate = _routed(found)
+        candidate = routed(found)
         around = self._chains.onward(candidate.kind, candidate.new)
         while cycle := would_close_cycle([one for one in around if one.id not in broken], candidate):
             named = self.decision.replace & set(cycle[1:])
@@ -117,7 +117,7 @@ class Approvals:
         """Whether a call that came by one of the two goes on by the other, or ends where that does: they agree."""
         if _agree(one, found):
             return True
-        first, second = _routed(one), _routed(found)
+        first, second = routed(one), routed(found)
         for before, after in ((first, second), (second, first)):
             ends = {matching_key(before.kind, hop.new) for hop in self._chains.onward(before.kind, before.new)}
             if matching_key(after.kind, after.old) in {matching_key(before.kind, before.new), *ends}:
@@ -183,8 +183,10 @@ def _approved_of(connection: Connection, incoming: Iterable[str]) -> list[Remap]
     return remaps.of_ids(connection, numbers)
 
 
-def _routed(found: Remap) -> Approved:
-    return Approved(found.id, _ROUTED[found.kind], sip(found.old_uri), sip(found.new_uri or ""))
+def routed(found: Remap) -> Approved:
+    """The remap, a user's or a gateway's with its new URI, as the plan would take it."""
+    incoming = tuple(map(sip, found.incoming))
+    return Approved(found.id, _ROUTED[found.kind], sip(found.old_uri), sip(found.new_uri or ""), incoming)
 
 
 def _agree(one: Remap, other: Remap) -> bool:

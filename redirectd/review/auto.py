@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,8 @@ from sqlalchemy import Connection, select
 
 from redirectd.collect.policy import AutoApprove, Policy
 from redirectd.errors import RedirectdError
+from redirectd.plan.route import Approved
+from redirectd.review.approvals import routed
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
 from redirectd.review.holds import address_of, with_holds
@@ -81,16 +83,25 @@ def _target_objection(new_uri: str, rule: AutoApprove) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class AutoApproved:
-    """What a run did: the remaps that are approved now, and those that an approval refused, with why."""
+    """What a run did: the remaps that are approved now, those that an approval refused, with why, and how many are
+    `left` because the next apply could not carry them."""
 
     approved: tuple[Remap, ...] = ()
     refused: Mapping[int, str] | None = None
+    left: int = 0
 
 
-def approve_ready(database: Database, policy: Policy, *, now: datetime) -> AutoApproved:
+WithinLimits = Callable[[], Callable[[Sequence[Approved]], bool]]
+"""Reads what is approved, and gives what says whether the next apply may carry more beside it."""
+
+
+def approve_ready(
+    database: Database, policy: Policy, *, now: datetime, within_limits: WithinLimits | None = None
+) -> AutoApproved:
     """Approves every pending remap that the policy's rule covers, each in its own transaction, audited.
 
-    Does nothing where no rule is configured. What closes a cycle (R34) stays pending.
+    Does nothing where no rule is configured. What contradicts an approved remap (R44) stays pending, and so does what
+    would have the next apply refused by a safety limit: of those that are ready the first are taken, by their ids.
     """
     rule = policy.auto_approve
     if rule is None:
@@ -98,7 +109,8 @@ def approve_ready(database: Database, policy: Policy, *, now: datetime) -> AutoA
     done: list[Remap] = []
     refused: dict[int, str] = {}
     with database.read() as connection:
-        ready = _ready(connection, policy, rule)
+        found = _ready(connection, policy, rule)
+        ready = found if within_limits is None or not found else _first(connection, found, within_limits())
     by = Decision(actor=ACTOR, at=now, reason=_reason(rule))
     for number in ready:
         try:
@@ -108,7 +120,21 @@ def approve_ready(database: Database, policy: Policy, *, now: datetime) -> AutoA
                     done.append(approve(connection, number, by, policy))
         except RedirectdError as error:
             refused[number] = error.why
-    return AutoApproved(tuple(done), refused)
+    return AutoApproved(tuple(done), refused, left=len(found) - len(ready))
+
+
+def _first(connection: Connection, numbers: list[int], fits: Callable[[Sequence[Approved]], bool]) -> list[int]:
+    """As many of them, in their order, as fit: found by halves, since each try is a whole plan."""
+    more = [routed(one) for one in remaps.of_ids(connection, numbers)]
+    fit, over = 0, len(more) + 1
+    at = len(more)
+    while over - fit > 1:
+        if fits(more[:at]):
+            fit = at
+        else:
+            over = at
+        at = (fit + over) // 2
+    return [one.id for one in more[:fit]]
 
 
 def _reason(rule: AutoApprove) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.plan.effective_table import effective
-from redirectd.plan.route import EffectiveTable
+from redirectd.plan.route import Approved, EffectiveTable
 from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
@@ -57,7 +58,20 @@ def approved_table(database: Database, policy: Policy) -> EffectiveTable:
 
     Those that an apply suspends, since they fail, are left out already.
     """
+    return effective(_approved(database, policy))
+
+
+def within_limits(config: Config, database: Database) -> Callable[[Sequence[Approved]], bool]:
+    """Whether the next apply may carry further approvals: asked with those, it plans with what is approved now.
+
+    Raises StoreError, ConfigError, and InstallError where no plan can be made.
+    """
+    applier, approved_now = applier_of(config, database), _approved(database, config.rules())
+    return lambda more: applier.plan(effective([*approved_now, *more])).limit.is_safe
+
+
+def _approved(database: Database, policy: Policy) -> list[Approved]:
     with database.read() as connection:
         suspended = to_suspend(connection, policy)
         found = approved(connection, now=datetime.now(UTC))
-    return effective(one for one in found if one.id not in suspended)
+    return [one for one in found if one.id not in suspended]

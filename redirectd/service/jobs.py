@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
 from redirectd.review.followup import suspend_failing
 from redirectd.review.screening import screen
-from redirectd.service.applying import publish_targets
+from redirectd.service.applying import publish_targets, within_limits
 from redirectd.service.database_stats import count_stale
 from redirectd.service.maintenance import Retention, prune, vacuum
 from redirectd.service.metrics import write_textfile
@@ -162,7 +163,14 @@ def _screening(config: Config, ready: Callable[[], Database]) -> Callable[[], No
 def _auto_approve(config: Config, database: Database) -> None:
     """R29: what the policy's whole rule covers; each approval is audited."""
     publish_targets(config, database)
-    result = approve_ready(database, config.rules(), now=datetime.now(UTC))
+    within = partial(within_limits, config, database)
+    result = approve_ready(database, config.rules(), now=datetime.now(UTC), within_limits=within)
+    if result.left:
+        _log.warning(
+            "remaps_over_a_limit",
+            count=result.left,
+            what_to_do="they are approved once the applies before them are done: see 'redirectd plan'",
+        )
     if result.approved:
         _log.info("remaps_auto_approved", ids=[remap.id for remap in result.approved])
     if result.refused:

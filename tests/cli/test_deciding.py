@@ -85,3 +85,12 @@ def test_changed_policy_counts_at_once(filled: Cli) -> None:
     text = filled.config.read_text().replace('trusted_peers = ["127.0.0.0/8"]', "trusted_peers = []")
     filled.config.write_text(text)
     assert all("untrusted" in remap["flags"] for remap in filled("pending", "--json").json["remaps"])
+
+
+def test_approve_says_that_the_next_scheduled_apply_will_be_refused(filled: Cli) -> None:
+    """More than a limit allows is approved, and said at once, with the numbers and the way past it."""
+    filled.config.write_text(filled.config.read_text() + "\n[limits]\nmax_changes = 1\n")
+    assert "will be refused" not in filled("approve", "1").out
+    printed = filled("approve", "sip:c03@gw03.carrier.test").out
+    assert "create 2 of 0 entries, allowed 1 (max_changes = 1)" in printed
+    assert "the next scheduled apply will be refused; if it is what you want: redirectd apply --plan " in printed

@@ -10,13 +10,17 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from redirectd.apply.applier import ApplyRequest
 from redirectd.config.load import parse
 from redirectd.errors import StoreError
+from redirectd.service.applying import applier_of, approved_table
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.schedule import JobSpec
 from redirectd.store import migrate
 from redirectd.store.database import Database
+from redirectd.store.remap import State
 from redirectd.store.schema import quarantine, remap
+from tests.review.world import opened
 
 
 def jobs(text: str, applied: list[str]) -> dict[str, JobSpec]:
@@ -110,3 +114,38 @@ def test_jitter_spreads_the_applies_of_many_nodes() -> None:
     times = {trigger.get_next_fire_time(None, now) for _ in range(20)}
     assert len(times) > 10
     assert max(times) - min(times) <= timedelta(minutes=10)
+
+
+RULED = """
+[policy]
+trusted_peers = ["192.0.2.0/24"]
+[policy.auto_approve]
+peers = ["192.0.2.0/24"]
+min_calls = 1
+min_age = "1h"
+allowed_domains = ["new.example"]
+[limits]
+max_changes = 2
+[[target]]
+name = "users"
+kind = "csv"
+path = "users.csv"
+"""
+
+
+def test_r29_the_next_apply_can_carry_all_that_is_approved_automatically(tmp_path: Path) -> None:
+    """R29: what would have an apply refused by a limit waits, said in the log, until the applies before it are done."""
+    config = parse(RULED, tmp_path / "redirectd.toml")
+    with opened(tmp_path, config.rules()) as world:
+        ids = [world.told(f"sip:{name}@old.example", f"sip:{name}@new.example", calls=2).id for name in "abcde"]
+        made = make_jobs(config, UTC, lambda: world.database, apply=lambda: None, families=list)
+        [job] = [one for one in made if one.name == "auto-approve"]
+        applier = applier_of(config, world.database)
+        for stop, waiting in ((2, [3]), (2, [3]), (4, [1]), (5, [])):
+            with capture_logs() as logs:
+                job.run()
+            assert [one.id for one in world.all(State.APPROVED)] == ids[:stop]
+            assert [entry["count"] for entry in logs if entry["event"] == "remaps_over_a_limit"] == waiting
+            if "remaps_auto_approved" not in [entry["event"] for entry in logs] or stop > 2:
+                by = ApplyRequest(actor="redirectd", cause="schedule")
+                assert applier.apply(lambda: approved_table(world.database, config.rules()), by).error is None

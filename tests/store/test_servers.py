@@ -9,8 +9,9 @@ from threading import Barrier
 import pytest
 from sqlalchemy import event, insert
 
-from redirectd.errors import RedirectdError, RefusedError
+from redirectd.errors import RedirectdError
 from redirectd.review import decide
+from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
 from redirectd.store import audit, migrate
 from redirectd.store.approved import approved
@@ -93,7 +94,7 @@ def test_r34_two_approvals_at_once_close_no_cycle(server: Database) -> None:
 
     first, second = remaps(server)
     outcomes = at_once(lambda: approve(first.id), lambda: approve(second.id))
-    assert [type(one) for one in outcomes if one is not None] == [RefusedError]
+    assert [type(one) for one in outcomes if one is not None] == [ContradictionError]
     assert sorted(one.state for one in remaps(server)) == [State.APPROVED, State.PENDING]
 
 
