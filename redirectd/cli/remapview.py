@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
-    """The contract's keys, and behind them the reasons of the flags and the dates that can end or question it."""
+    """The contract's keys, and behind them the reasons of the flags and the dates that can end or question it.
+
+    `needs` is what an approval of a pending one needs beside it: `reason`, or `force` and `reason`.
+    """
+    from redirectd.review.holds import needs
+
     return {
         "id": remap.id,
         "state": remap.state.value,
@@ -28,6 +33,7 @@ def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
         "new_uri": printable(remap.new_uri) if remap.new_uri else None,
         "contacts": [printable(one.uri) for one in remap.contacts],
         "flags": sorted(remap.flags.keys() - {remap.kind}),  # R12: its kind says already that a registrar is held
+        "needs": list(needs(remap)),
         "calls": remap.calls,
         "peers": [printable(peer) for peer in remap.peers],
         "methods": [printable(method) for method in remap.methods],

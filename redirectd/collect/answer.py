@@ -21,6 +21,9 @@ WEAK: a line that can prove no pair of URIs. UNPAIRED: the request was not found
 cut the Contacts. WHOLE: paired and complete.
 """
 
+BEST = 2 * WHOLE + 1
+"""The standing that no other sighting of the same answer beats: authentic and whole."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -60,6 +63,12 @@ class Answer:
     response: Response | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     _keys: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    @property
+    def standing(self) -> int:
+        """Its weight beside other sightings of the same answer: authentic pairs of URIs first (R39), then by rank."""
+        is_sure = self.authenticity.is_authentic and self.rank >= CUT
+        return self.rank + WHOLE + 1 if is_sure else self.rank
 
     @property
     def call_key(self) -> str:
@@ -189,7 +198,7 @@ def from_record(
         position=position,
         faults=record.faults,
         rank=rank,
-        authenticity=record.authenticity,
+        authenticity=record.authenticity if record.enough else Authenticity.UNPROVEN,
         text=text,
         extra=record.extra,
     )

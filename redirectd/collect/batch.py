@@ -74,13 +74,20 @@ def better(known: Answer, other: Answer) -> Answer | None:
 
     A line that knows the request but lost the Contacts, and a dump that has the Contacts but not the request,
     are the whole answer together. A line alone knows the incoming URI (R5), a message alone Expires and Reason
-    (R18, R23).
+    (R18, R23). An authentic telling takes nothing from one that is not (R39).
     """
+    if max(known.standing, other.standing) > WHOLE and _is_authentic(known) is not _is_authentic(other):
+        return other if other.standing > known.standing else None
     line, message = (known, other) if known.response is None else (other, known)
     if line.response is not None or message.response is None or WEAK in {line.rank, message.rank}:
-        return other if other.rank > known.rank else None
-    joined = _joined(line, message)
+        return other if other.standing > known.standing else None
+    least = min(known.authenticity, other.authenticity, key=lambda one: one.value)
+    joined = replace(_joined(line, message), authenticity=least)
     return None if joined == known else joined
+
+
+def _is_authentic(answer: Answer) -> bool:
+    return answer.authenticity.is_authentic
 
 
 def _joined(line: Answer, message: Answer) -> Answer:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from redirectd.collect.answer import (
+    BEST,
     WEAK,
     WHOLE,
     Answer,
@@ -213,7 +214,8 @@ class LogReader:
         if is_relayed:
             self._tell.told(spot, PlaceOutcome.COPY, "R8", "the same answer, relayed further", unpaired)
             return
-        if self._seen.rank(unpaired.event_key) == WHOLE:
+        known = self._seen.rank(unpaired.event_key)
+        if known is not None and known >= (BEST if response.status == 301 else WHOLE):
             if self._adds(batch, unpaired):
                 self._add(batch, unpaired, spot)
             else:
@@ -259,11 +261,12 @@ class LogReader:
                 self._tell.told(spot, PlaceOutcome.PROGRESS, "R3", "", answer)
             else:
                 self._tell.told(spot, PlaceOutcome.COPY, "R3", "a repeated 183 counts once", answer)
-        elif known is None or known < answer.rank or key in batch.verdicts:
+        elif known is None or known < answer.standing or key in batch.verdicts:
             self._judge(batch, answer, spot)
         else:
             self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
-        self._seen.remember(key, answer.rank if known is None else max(known, answer.rank))
+        standing = answer.rank if answer.status == 183 else answer.standing
+        self._seen.remember(key, standing if known is None else max(known, standing))
 
     def _judge(self, batch: Batch, answer: Answer, spot: Spot) -> None:
         key = answer.event_key
@@ -287,7 +290,7 @@ class LogReader:
             verdict = replace(verdict, content=spot.content())
         self._tell.verdict(spot, verdict)
         batch.verdicts[key] = verdict
-        self._seen.remember(key, answer.rank)
+        self._seen.remember(key, answer.standing)
         if answer.rank != WEAK:
             self._seen.remember(f"call {answer.call_key}", 1)
             batch.verdicts.pop(answer.call_key, None)

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from redirectd.collect.answer import UNPAIRED, WEAK, Answer
 from redirectd.collect.policy import Policy
 from redirectd.collect.usable_contacts import Targets, place_of, read_targets
-from redirectd.collect.verdict import Learnt, Refused, Verdict
+from redirectd.collect.verdict import Learnt, Refused, Verdict, doubt
 from redirectd.collect.volatile import volatile
 from redirectd.dialects.frame import URI_CUT
 from redirectd.sip.address import split_commas
@@ -105,6 +105,8 @@ def _learn(answer: Answer, old: Uri, kind: str, policy: Policy) -> Verdict:
     flags = dict(targets.flags)
     if answer.rank == WEAK:
         flags["unproven"] = "an acc line does not escape its values and mixes up forked branches: look at a full record"
+    else:
+        flags |= doubt(answer.authenticity)
     _hold_ending(answer, targets, flags)
     facts = {"reason": "Q.850 cause 22: number changed"} if _number_changed(answer) else {}
     return Learnt(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from redirectd.dialects.frame import Authenticity
 from redirectd.sip.text import to_bytes
 
 if TYPE_CHECKING:
@@ -86,6 +87,20 @@ class Refused:
 
 
 Verdict = Learnt | Refused
+
+_DOUBTS = {
+    Authenticity.UNPROVEN: ("unproven", "known only from text whose writer or frame is not sure (R40)"),
+    Authenticity.UNKEYED: ("unkeyed", "known only from lines without a proof, which a caller may have forged (R39)"),
+}
+
+DOUBTFUL = frozenset(name for name, _ in _DOUBTS.values())
+"""The flags of what no proven and no surely framed sighting speaks for."""
+
+
+def doubt(authenticity: Authenticity) -> dict[str, str]:
+    """The flag of what is known no better than so, with its reason; empty for what is authentic."""
+    name, reason = _DOUBTS.get(authenticity, ("", ""))
+    return {name: reason} if name else {}
 
 
 def digest(*parts: str) -> str:

@@ -16,7 +16,7 @@ from redirectd.plan.effective_table import matching_key
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import Chains, sip
 from redirectd.review.decision import Decision
-from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.review.holds import NEED_FORCE, NEED_REASON, needs, with_holds
 from redirectd.sip.compare import equal
 from redirectd.sip.text import printable
 from redirectd.store import remaps
@@ -232,20 +232,24 @@ def _chosen(found: Remap, decision: Decision) -> str:
 
 
 def _refuse_held(found: Remap, decision: Decision) -> None:
-    """The holds that a person passes only on purpose (R12, R14, R27), and what can't be approved at all (R18)."""
+    """The holds that a person passes only on purpose (`holds.needs`), and what can't be approved at all (R18)."""
     if found.expires_at is not None and found.expires_at <= decision.at:
         raise RefusedError(
             f"remap {found.id}",
             f"its lifetime ended on {found.expires_at:%Y-%m-%d %H:%M:%S} UTC (R18)",
             f"reject it, or wait for a newer 301: redirectd reject {found.id}",
         )
-    held = {name: reason for name, reason in found.flags.items() if name in NEED_FORCE}
-    if held and not (decision.force and decision.reason.strip()):
-        raise RefusedError(
-            f"remap {found.id}",
-            "; ".join(f"{name}: {reason}" for name, reason in sorted(held.items())),
-            f"if you are sure: redirectd approve {found.id} --force --reason 'why it is right'",
-        )
+    needed = needs(found)
+    has_reason = bool(decision.reason.strip())
+    if (has_reason or not needed) and (decision.force or "force" not in needed):
+        return
+    held = NEED_FORCE if "force" in needed else NEED_REASON
+    raise RefusedError(
+        f"remap {found.id}",
+        "; ".join(f"{name}: {reason}" for name, reason in sorted(found.flags.items()) if name in held),
+        f"if you are sure: redirectd approve {found.id} {'--force ' if 'force' in needed else ''}"
+        "--reason 'why it is right'",
+    )
 
 
 def _contradicts(found: Remap, others: Mapping[int, tuple[Remap, str]]) -> ContradictionError:

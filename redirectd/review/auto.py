@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from redirectd.collect.policy import AutoApprove, Policy
+from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
 from redirectd.plan.route import Approved
 from redirectd.review.approvals import routed
@@ -32,7 +33,7 @@ ACTOR = "redirectd"
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What one peer told of a remap: distinct calls, and when the first and the last."""
+    """What one peer reported of a remap by authentic sightings (R39): distinct calls, when the first and the last."""
 
     peer: str
     calls: int
@@ -147,6 +148,7 @@ def _ready(connection: Connection, policy: Policy, rule: AutoApprove, *, only: i
     query = select(remap.c.id).where(
         remap.c.state == State.PENDING,
         remap.c.kind.in_(["user", "gateway"]),
+        remap.c.authenticity >= Authenticity.FRAMED.value,
         remap.c.calls >= rule.min_calls,
         remap.c.flags == "{}",
         remap.c.new_uri.is_not(None),
@@ -168,7 +170,8 @@ def _ready(connection: Connection, policy: Policy, rule: AutoApprove, *, only: i
 
 def _tellings(connection: Connection, numbers: Sequence[int]) -> dict[int, list[Telling]]:
     found: dict[int, list[Telling]] = defaultdict(list)
-    rows: Any = connection.execute(select(remap_peer).where(remap_peer.c.remap_id.in_(numbers)))
+    query = select(remap_peer).where(remap_peer.c.remap_id.in_(numbers), remap_peer.c.authentic_calls > 0)
+    rows: Any = connection.execute(query)
     for row in rows:
-        found[row.remap_id].append(Telling(row.peer, row.calls, row.first_seen, row.last_seen))
+        found[row.remap_id].append(Telling(row.peer, row.authentic_calls, row.authentic_first, row.authentic_last))
     return found

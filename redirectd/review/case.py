@@ -15,7 +15,7 @@ from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.attention import with_attention
 from redirectd.review.chain import alongside, inward, onward, sip
 from redirectd.review.decide import load
-from redirectd.review.holds import NEED_FORCE, with_holds
+from redirectd.review.holds import needs, with_holds
 from redirectd.sip.compare import equal
 from redirectd.store import audit, remaps, simulations
 from redirectd.store.audit import AuditEntry
@@ -40,9 +40,9 @@ class Case:
     touches: Sequence[str]
 
     @property
-    def needs_force(self) -> bool:
-        """Whether an approval needs force and a written reason (R12, R14, R27)."""
-        return any(name in NEED_FORCE for name in self.remap.flags)
+    def needs(self) -> tuple[str, ...]:
+        """What an approval needs beside it: nothing, `reason`, or `force` and `reason`."""
+        return needs(self.remap)
 
 
 def open_case(

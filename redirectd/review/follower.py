@@ -136,7 +136,9 @@ class Follower:
                     self._note(answer)
 
     def _note(self, answer: Answer) -> None:
-        """Keeps an answer of an approved target."""
+        """Keeps an authentic answer of an approved target (R39)."""
+        if not answer.authenticity.is_authentic:
+            return
         seen_at = answer.seen_at
         if answer.rank == WEAK or answer.request_uri is None or seen_at is None or answer.in_dialog:
             return

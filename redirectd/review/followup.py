@@ -14,6 +14,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
 from redirectd.collect.policy import Policy
+from redirectd.dialects.frame import Authenticity
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.remap import State
@@ -99,6 +100,7 @@ def _moved_on(connection: Connection, numbers: Sequence[int] | None) -> dict[int
         remap.c.state == State.APPROVED,
         remap.c.kind.in_(["user", "gateway"]),
         onward.c.state.in_([State.PENDING, State.REJECTED]),
+        onward.c.authenticity >= Authenticity.FRAMED.value,  # R39
         or_(remap.c.decided_at.is_(None), onward.c.last_seen > remap.c.decided_at),
         ~exists().where(settled.c.old_hash == onward.c.old_hash, settled.c.state == State.APPROVED),
         *(() if numbers is None else (remap.c.id.in_(numbers),)),

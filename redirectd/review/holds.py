@@ -16,15 +16,13 @@ from redirectd.review.numbers import number_hold
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri
-from redirectd.store.remap import Remap
+from redirectd.store.remap import Remap, State
 
-NEED_FORCE = {
-    "registrar": "R12",
-    "suspicious": "R27",
-    "malformed": "R14",
-    "unproven": "R6",
-}
-"""Holds that a person passes only with --force and a written reason, and the rules they come from."""
+NEED_REASON = {"untrusted": "R26", "unkeyed": "R39", "volatile": "R11"}
+"""Holds that a person passes only with a written reason, and the rules they come from."""
+
+NEED_FORCE = {"registrar": "R12", "suspicious": "R27", "malformed": "R14", "unproven": "R40"}
+"""Those that a person passes only with --force and a written reason."""
 
 _OF_TARGET = frozenset({"suspicious", "routing-data", "downgrade"})
 """Holds of what would be routed, worked out anew: the stored ones are of the newest answer and of all its Contacts."""
@@ -32,14 +30,24 @@ _OF_TARGET = frozenset({"suspicious", "routing-data", "downgrade"})
 Address = IPv4Address | IPv6Address
 
 
+def needs(remap: Remap) -> tuple[str, ...]:
+    """What an approval of a pending remap needs beside it: nothing, `reason`, or `force` and `reason`."""
+    if remap.state is not State.PENDING:
+        return ()
+    if NEED_FORCE.keys() & remap.flags.keys():
+        return ("force", "reason")
+    return ("reason",) if NEED_REASON.keys() & remap.flags.keys() else ()
+
+
 def with_holds(remap: Remap, policy: Policy) -> Remap:
     """The remap with all its flags as the policy stands now."""
     flags = {name: reason for name, reason in remap.flags.items() if name not in _OF_TARGET}
-    if not any(is_trusted(peer, policy) for peer in remap.peers):
-        seen = ", ".join(remap.peers[:3]) or "an unknown peer"
+    peers, methods = remap.believed_peers or remap.peers, remap.believed_methods or remap.methods
+    if not any(is_trusted(peer, policy) for peer in peers):
+        seen = ", ".join(peers[:3]) or "an unknown peer"
         flags["untrusted"] = f"seen only from {seen}: none of trusted_peers"
-    if remap.kind == "user" and "INVITE" not in remap.methods:
-        flags["method"] = f"seen only for {', '.join(remap.methods)}, never for a call"
+    if remap.kind == "user" and "INVITE" not in methods:
+        flags["method"] = f"seen only for {', '.join(methods)}, never for a call"
     if remap.kind == "registrar":
         flags["registrar"] = (
             "a 301 to REGISTER is how registrations are hijacked (26.1.2); approved, it goes into no routing file"

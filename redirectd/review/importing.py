@@ -14,6 +14,7 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.rules import KINDS as METHOD_KINDS
 from redirectd.collect.rules import judge
 from redirectd.collect.verdict import Learnt, digest
+from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decide import approve, load, reject
@@ -23,6 +24,7 @@ from redirectd.review.portable import Portable
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.store import audit
+from redirectd.store.adding import as_json
 from redirectd.store.database import Database
 from redirectd.store.remap import RemapTarget, State
 from redirectd.store.remaps import leading_to
@@ -225,7 +227,8 @@ def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Dec
             old_uri=learnt.old_uri,
             **leading_to(learnt.kind, one.new_uri or sole),
             contacts=json.dumps([{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": c.dropped} for c in contacts]),
-            flags=json.dumps({**learnt.flags, **one.held}),
+            flags=as_json({**learnt.flags, **one.held}),
+            authenticity=_authenticity(one).value,
             facts=json.dumps({**learnt.facts, **one.facts}),
             calls=one.calls,
             first_seen=first,
@@ -256,15 +259,30 @@ def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Dec
     return number
 
 
+def _authenticity(one: Portable) -> Authenticity:
+    """As it was where the row comes from (R39); a row that a person wrote rests on that person's decision."""
+    if "unproven" in one.held:
+        return Authenticity.UNPROVEN
+    return Authenticity.UNKEYED if "unkeyed" in one.held else Authenticity.FRAMED
+
+
+def _believed(calls: int, first: object, last: object, *, authentic: bool) -> dict[str, object]:
+    if not authentic:
+        return {"authentic_calls": 0, "authentic_first": None, "authentic_last": None}
+    return {"authentic_calls": calls, "authentic_first": first, "authentic_last": last}
+
+
 def _insert_children(connection: Connection, number: int, one: Portable, *, first: object, last: object) -> None:
+    authentic = _authenticity(one).is_authentic
     calls_of = {printable(peer, 80): calls for peer, calls in one.peer_calls.items()}
     peers = [
         {"remap_id": number, "peer": peer, "calls": calls, "first_seen": first, "last_seen": last}
+        | _believed(calls, first, last, authentic=authentic)
         for peer, calls in calls_of.items()
     ]
     # A person who writes a row by hand and names no method means calls.
     methods = [
-        {"remap_id": number, "method": method, "calls": one.calls}
+        {"remap_id": number, "method": method, "calls": one.calls, "authentic_calls": one.calls if authentic else 0}
         for method in dict.fromkeys(one.methods or (_METHODS[one.kind],))
     ]
     incoming = [

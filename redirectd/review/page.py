@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, exists, false, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, false, not_, or_, select
 
 from redirectd.collect.policy import Policy
+from redirectd.collect.verdict import DOUBTFUL
+from redirectd.dialects.frame import Authenticity
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import may_fail
 from redirectd.review.holds import is_trusted, with_holds
@@ -143,20 +145,24 @@ def _narrowing(connection: Connection, query: Query, policy: Policy) -> list[Col
         return _due(connection, flag, query.now)
     if flag == "untrusted":
         return [not_(one) for one in _trusted(connection, policy)]
-    if flag == "method":
-        return [remap.c.kind == "user", not_(_CALLED)]
-    if flag == "registrar":
-        return [remap.c.kind == "registrar"]
-    if flag == "flapping":
-        return [_OVERLAPS]
+    if flag in _OF_FLAG:
+        return list(_OF_FLAG[flag])
     if flag == "none":
         called = or_(remap.c.kind == "gateway", (remap.c.kind == "user") & _CALLED)
-        return [remap.c.flags == "{}", *_trusted(connection, policy), called]
+        sure = remap.c.authenticity >= Authenticity.FRAMED.value
+        return [remap.c.flags == "{}", sure, *_trusted(connection, policy), called]
     return [remap.c.flags.contains(f'"{flag}"', autoescape=True)]
 
 
-_CALLED = remap.c.id.in_(select(remap_method.c.remap_id).where(remap_method.c.method == "INVITE"))
+def _believed(table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """That a row of a child table fits: one of authentic sightings, where the remap has any (R39)."""
+    rows = select(table.c.remap_id).where(condition)
+    is_authentic = table.c.authentic_calls > 0
+    has_authentic = exists().where(table.c.remap_id == remap.c.id, is_authentic)
+    return or_(remap.c.id.in_(rows.where(is_authentic)), and_(not_(has_authentic), remap.c.id.in_(rows)))
 
+
+_CALLED = _believed(remap_method, remap_method.c.method == "INVITE")
 _OTHER = remap.alias("other")
 _OVERLAPS = exists().where(
     _OTHER.c.old_hash == remap.c.old_hash,
@@ -166,6 +172,13 @@ _OVERLAPS = exists().where(
 )
 """Another remap of the same old URI was seen in the same span of time: flapping (R32) is a part of that."""
 
+_OF_FLAG: Mapping[str, Sequence[ColumnElement[bool]]] = {
+    **{name: [remap.c.authenticity < Authenticity.FRAMED.value] for name in DOUBTFUL},
+    "method": [remap.c.kind == "user", not_(_CALLED)],
+    "registrar": [remap.c.kind == "registrar"],
+    "flapping": [_OVERLAPS],
+}
+
 
 def _trusted(connection: Connection, policy: Policy) -> list[ColumnElement[bool]]:
     """That a trusted peer has told it (R26)."""
@@ -173,7 +186,7 @@ def _trusted(connection: Connection, policy: Policy) -> list[ColumnElement[bool]
     trusted = [peer for peer in peers if is_trusted(peer, policy)]
     if len(trusted) > CHUNK:  # databases bound the number of parameters
         return []
-    return [remap.c.id.in_(select(remap_peer.c.remap_id).where(remap_peer.c.peer.in_(trusted)))]
+    return [_believed(remap_peer, remap_peer.c.peer.in_(trusted))]
 
 
 def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement[bool]]:

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from redirectd.collect.policy import Policy
 from redirectd.collect.usable_contacts import place_of
 from redirectd.collect.verdict import digest
+from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
 from redirectd.review.chain import sip
 from redirectd.review.decision import Decision, DecisionStep
@@ -142,7 +143,11 @@ def _place_of_all(told: Sequence[UserMove]) -> RouteKey | None:
     return first if all(one.new == first for one in told[1:]) else None
 
 
-_COUNTED = (remap.c.kind == "user", remap.c.state.in_([State.PENDING, State.APPROVED, State.REJECTED]))
+_COUNTED = (
+    remap.c.kind == "user",
+    remap.c.state.in_([State.PENDING, State.APPROVED, State.REJECTED]),
+    or_(remap.c.state != State.PENDING, remap.c.authenticity >= Authenticity.FRAMED.value),  # R39
+)
 
 
 def is_quick(connection: Connection) -> bool:
@@ -187,8 +192,8 @@ def _gateway(connection: Connection, proposal: Proposal, decision: Decision, pol
     peers: dict[str, int] = defaultdict(int)
     calls, first = 0, decision.at
     for part in chunks(proposal.covered):
-        told = select(remap_peer.c.peer, func.sum(remap_peer.c.calls).label("calls")).where(
-            remap_peer.c.remap_id.in_(part)
+        told = select(remap_peer.c.peer, func.sum(remap_peer.c.authentic_calls).label("calls")).where(
+            remap_peer.c.remap_id.in_(part), remap_peer.c.authentic_calls > 0
         )
         for row in connection.execute(told.group_by(remap_peer.c.peer)):
             peers[row.peer] += int(row.calls)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.collect.verdict import digest
+from redirectd.dialects.frame import Authenticity
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.sip.uri import SipUri
 from redirectd.store.remap import State
@@ -22,8 +23,12 @@ from redirectd.store.uris import stored_uri
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
 """The kinds that route, each as the one text that all its remaps share."""
 
-_SEEN = (State.PENDING, State.APPROVED, State.REJECTED)
-"""Where nobody has said that an old URI is asked for no more."""
+_SEEN = (
+    remap.c.state.in_([State.PENDING, State.APPROVED, State.REJECTED]),
+    or_(remap.c.state == State.APPROVED, remap.c.authenticity >= Authenticity.FRAMED.value),
+)
+"""Where nobody has said that an old URI is asked for no more, and no line that a caller may have forged says that it
+was (R39)."""
 
 _AT_ONCE = 10_000
 _NEVER: tuple[tuple[SipUri, ...], bool] = ((), False)
@@ -169,7 +174,7 @@ def _groups(connection: Connection, who: tuple[ColumnElement[bool], ...]) -> _Gr
     shared = select(asked).group_by(asked).having(func.count() > 1)
     olds = (
         _asked(asked, kind, remap.c.old_hash, func.min(remap.c.old_uri).label("old_uri"))
-        .where(asked.in_(shared), asked.in_(_asked(asked).where(*who)), remap.c.state.in_(_SEEN))
+        .where(asked.in_(shared), asked.in_(_asked(asked).where(*who)), *_SEEN)
         .group_by(asked, kind, remap.c.old_hash)
         .subquery()
     )
@@ -185,12 +190,10 @@ def _groups(connection: Connection, who: tuple[ColumnElement[bool], ...]) -> _Gr
 def _link(connection: Connection, groups: _Groups) -> None:
     """Takes in which of a group's old URIs lead to which, where that may matter: not where they are too many."""
     small = sorted({key[0] for key, group in groups.items() if len(group.uris) <= _MOST_OLD})
-    anywhere = select(remap.c.old_hash).where(remap.c.state.in_(_SEEN))
+    anywhere = select(remap.c.old_hash).where(*_SEEN)
     columns = (remap_incoming.c.hash, remap.c.kind, remap.c.old_hash, remap.c.new_hash)
     for part in chunks(small):
-        links = _asked(*columns).where(
-            remap_incoming.c.hash.in_(part), remap.c.state.in_(_SEEN), remap.c.new_hash.in_(anywhere)
-        )
+        links = _asked(*columns).where(remap_incoming.c.hash.in_(part), *_SEEN, remap.c.new_hash.in_(anywhere))
         for asked, kind, old_hash, new_hash in connection.execute(links.distinct()):
             group = groups.get((asked, kind))
             if group and old_hash in group.uris and new_hash in group.uris:

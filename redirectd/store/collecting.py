@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from redirectd.collect.batch import Batch
 from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
 from redirectd.sip.text import printable
 from redirectd.store import counting, evidence, in_service, packed, proven
-from redirectd.store.adding import Tellings, as_json, see_again
+from redirectd.store.adding import Tellings, best_of, content_of, see_again, times
 from redirectd.store.counting import Doubted
 from redirectd.store.known import Known, known_remaps
 from redirectd.store.remap import State
@@ -53,8 +52,9 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     learnt = [one for one in fresh.values() if isinstance(one, Learnt)]
     refused = [one for one in fresh.values() if isinstance(one, Refused)]
     remap_ids = _remaps(connection, learnt, known, now, result)
-    in_service.note_answers(connection, node, learnt, now)
-    in_service.note_waits(connection, ((remap_ids[one.identity], one) for one in learnt))
+    authentic = [one for one in learnt if one.answer.authenticity.is_authentic]
+    in_service.note_answers(connection, node, authentic, now)
+    in_service.note_waits(connection, ((remap_ids[one.identity], one) for one in authentic))
     refusal_ids = _refusals(connection, refused, now)
     counting.count(connection, fresh, known, {**remap_ids, **refusal_ids}, now)
     for one in refused:
@@ -106,9 +106,7 @@ def _remaps(
         groups[one.identity].append(one)
     if not groups:
         return {}
-    again = [
-        Tellings(known[identity], ones, *_times(ones, now)) for identity, ones in groups.items() if identity in known
-    ]
+    again = [Tellings.of(known[identity], ones) for identity, ones in groups.items() if identity in known]
     see_again(connection, again, now)
     missing = [identity for identity in groups if identity not in known]
     rows = [_new_row(groups[identity], now) for identity in missing]
@@ -116,7 +114,7 @@ def _remaps(
     ids = _ids(connection, remap, missing) | {one: known[one].number for one in groups if one in known}
     result.remaps_new += len(missing)
     result.remaps_updated += len(again)
-    _children(connection, ids, groups, now)
+    _children(connection, ids, groups, {one for one in groups if one in known and known[one].is_authentic}, now)
     return ids
 
 
@@ -128,72 +126,85 @@ def _ids(connection: Connection, table: Table, identities: Iterable[str]) -> dic
     return found
 
 
-def _times(ones: Iterable[Learnt | Refused], now: datetime) -> tuple[datetime, datetime]:
-    times = [one.answer.seen_at or now for one in ones]
-    return (times[0], times[0]) if len(times) == 1 else (min(times), max(times))
-
-
 def _new_row(ones: list[Learnt], now: datetime) -> dict[str, Any]:
     """A new pending remap."""
-    one = max(ones, key=lambda one: one.answer.rank) if len(ones) > 1 else ones[0]
-    first, last = _times(ones, now)
-    single = "ambiguous" not in one.flags and len(one.candidates) == 1
+    authentic = [one for one in ones if one.answer.authenticity.is_authentic]
+    first, last = times(authentic or ones, now)
+    one = ones[0]
     return {
         "identity": one.identity,
         "old_hash": one.old_hash,
         "state": State.PENDING,
         "kind": one.kind,
         "old_key": one.old_key,
-        "old_uri": one.old_uri,
-        "new_uri": one.candidates[0].uri if single else None,
-        "new_hash": digest(one.kind, one.candidates[0].key) if single else None,
-        "contacts": json.dumps(
-            [{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": printable(c.dropped)} for c in one.candidates]
-        ),
-        "flags": as_json(one.flags),
-        "facts": as_json(one.facts),
+        "authenticity": best_of(ones),
         "calls": len(ones),
         "first_seen": first,
         "last_seen": last,
         "note": "",
-        "expires_at": one.deadline(now),
+        **content_of(ones, now),
     }
 
 
 def _children(
-    connection: Connection, ids: Mapping[str, int], groups: Mapping[str, list[Learnt]], now: datetime
+    connection: Connection,
+    ids: Mapping[str, int],
+    groups: Mapping[str, list[Learnt]],
+    sure: Container[str],
+    now: datetime,
 ) -> None:
-    """Peers, methods and incoming URIs with their counts."""
+    """Peers, methods and incoming URIs with their counts.
+
+    Where an authentic sighting is behind a remap, as behind those in `sure`, only such ones say what was asked for
+    (R5, R39): targets can match on it.
+    """
     peers: dict[tuple[int, str], dict[str, Any]] = {}
-    methods: defaultdict[tuple[int, str], int] = defaultdict(int)
+    methods: defaultdict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
     incoming: defaultdict[tuple[int, str, bool], int] = defaultdict(int)
     for identity, ones in groups.items():
         number = ids[identity]
+        is_sure = identity in sure or any(one.answer.authenticity.is_authentic for one in ones)
         for one in ones:
             answer = one.answer
-            _see_peer(peers, number, answer.peer_text, answer.seen_at or now)
-            methods[number, evidence.method_text(answer)] += 1
-            if one.incoming:
+            authentic = int(answer.authenticity.is_authentic)
+            _see_peer(peers, number, answer.peer_text, answer.seen_at or now, authentic)
+            method = methods[number, evidence.method_text(answer)]
+            method[0] += 1
+            method[1] += authentic
+            if one.incoming and (authentic or not is_sure):
                 incoming[number, one.incoming, one.forked] += 1
-    rows = list(peers.values())
-    insert_or_add(connection, remap_peer, rows, ["remap_id", "peer"], ["calls"], ["last_seen"])
-    rows = [{"remap_id": number, "method": method, "calls": calls} for (number, method), calls in methods.items()]
-    insert_or_add(connection, remap_method, rows, ["remap_id", "method"], ["calls"], [])
+    calls = ["calls", "authentic_calls"]
+    latest = ["last_seen", "authentic_last"]
+    insert_or_add(
+        connection, remap_peer, list(peers.values()), ["remap_id", "peer"], calls, latest, first=["authentic_first"]
+    )
+    rows: list[dict[str, Any]] = [
+        {"remap_id": number, "method": method, "calls": counts[0], "authentic_calls": counts[1]}
+        for (number, method), counts in methods.items()
+    ]
+    insert_or_add(connection, remap_method, rows, ["remap_id", "method"], calls, [])
     rows = [
-        {"remap_id": number, "hash": digest(uri), "uri": uri, "forked": forked, "calls": calls}
-        for (number, uri, forked), calls in incoming.items()
+        {"remap_id": number, "hash": digest(uri), "uri": uri, "forked": forked, "calls": count}
+        for (number, uri, forked), count in incoming.items()
     ]
     insert_or_add(connection, remap_incoming, rows, ["remap_id", "hash"], ["calls"], ["forked"])
 
 
-def _see_peer(peers: dict[tuple[int, str], dict[str, Any]], number: int, peer: str, at: datetime) -> None:
+def _see_peer(
+    peers: dict[tuple[int, str], dict[str, Any]], number: int, peer: str, at: datetime, authentic: int
+) -> None:
+    """Adds a sighting to its peer's row; the times of the authentic ones are kept apart (R29, R39)."""
     row = peers.get((number, peer))
     if row is None:
-        peers[number, peer] = {"remap_id": number, "peer": peer, "calls": 1, "first_seen": at, "last_seen": at}
-        return
+        row = peers[number, peer] = {"remap_id": number, "peer": peer, "calls": 0, "first_seen": at, "last_seen": at}
+        row |= {"authentic_calls": 0, "authentic_first": None, "authentic_last": None}
     row["calls"] += 1
     row["first_seen"] = min(row["first_seen"], at)
     row["last_seen"] = max(row["last_seen"], at)
+    if authentic:
+        row["authentic_calls"] += 1
+        row["authentic_first"] = min(row["authentic_first"] or at, at)
+        row["authentic_last"] = max(row["authentic_last"] or at, at)
 
 
 def _refusals(connection: Connection, refused: Iterable[Refused], now: datetime) -> dict[str, int]:
@@ -202,7 +213,7 @@ def _refusals(connection: Connection, refused: Iterable[Refused], now: datetime)
         groups[one.identity].append(one)
     rows = []
     for identity, ones in groups.items():
-        first, last = _times(ones, now)
+        first, last = times(ones, now)
         one = ones[0]
         contacts = ", ".join(one.answer.contacts)
         rows.append(

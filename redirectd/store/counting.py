@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from redirectd.collect.answer import WEAK, Answer
+from redirectd.collect.answer import WEAK, WHOLE, Answer
 from redirectd.collect.verdict import Learnt, Verdict
+from redirectd.dialects.frame import Authenticity
 from redirectd.store import evidence, in_service, packed
 from redirectd.store.known import Known
 from redirectd.store.remap import State
@@ -44,7 +45,7 @@ def covers(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `event`
         return True
     if answer.request_uri is None:
         return bool(row.event_key == answer.event_key)
-    return bool(row.key == answer.move_key and row.rank >= answer.rank)
+    return bool(row.key == answer.move_key and row.rank >= answer.standing)
 
 
 def is_beaten(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `event`
@@ -68,7 +69,7 @@ def count(
             "call_key": one.answer.call_key,
             "remap_id": ids[one.identity] if isinstance(one, Learnt) else None,
             "refusal_id": None if isinstance(one, Learnt) else ids[one.identity],
-            "rank": one.answer.rank,
+            "rank": one.answer.standing,
             "peer": one.answer.peer_text,
             "method": evidence.method_text(one.answer),
             "seen_at": one.answer.seen_at or now,
@@ -104,21 +105,25 @@ def uncount(connection: Connection, row: Any, doubted: Doubted) -> None:  # noqa
         _less(connection, refusal, refusal.c.id == row.refusal_id)
         doubted.refusals.add(row.refusal_id)
     if row.remap_id is not None:
-        in_service.take_back(connection, doubted.node, row.remap_id, row.seen_at)
+        is_authentic = row.rank > WHOLE
+        if is_authentic:
+            in_service.take_back(connection, doubted.node, row.remap_id, row.seen_at)
         _less(connection, remap, remap.c.id == row.remap_id)
-        _less(connection, remap_peer, (remap_peer.c.remap_id == row.remap_id) & (remap_peer.c.peer == row.peer))
-        _less(
-            connection, remap_method, (remap_method.c.remap_id == row.remap_id) & (remap_method.c.method == row.method)
-        )
+        for table, column in ((remap_peer, "peer"), (remap_method, "method")):
+            which = (table.c.remap_id == row.remap_id) & (table.c[column] == getattr(row, column))
+            _less(connection, table, which, *(["authentic_calls"] if is_authentic else []))
         doubted.remaps.add(row.remap_id)
 
 
-def _less(connection: Connection, table: Any, which: Any) -> None:  # noqa: ANN401 - a table with `calls`, a condition on it
-    connection.execute(update(table).where(which).values(calls=table.c.calls - 1))
+def _less(connection: Connection, table: Any, which: Any, *also: str) -> None:  # noqa: ANN401 - a table with `calls`, a condition on it
+    connection.execute(update(table).where(which).values({name: table.c[name] - 1 for name in ("calls", *also)}))
 
 
 def drop_empty(connection: Connection, doubted: Doubted) -> None:
-    """Removes what nothing speaks for any more; a remap that somebody has decided on stays."""
+    """Removes what nothing speaks for any more; a remap that somebody has decided on stays.
+
+    One that has lost its last authentic sighting is unkeyed again (R39).
+    """
     for part in chunks(doubted.refusals):
         connection.execute(delete(refusal).where(refusal.c.id.in_(part), refusal.c.calls <= 0))
     for part in chunks(doubted.remaps):
@@ -129,3 +134,10 @@ def drop_empty(connection: Connection, doubted: Doubted) -> None:
         gone = connection.scalars(select(remap.c.id).where(empty, untouched)).all()
         connection.execute(delete(evidence_table).where(evidence_table.c.remap_id.in_(gone)))
         connection.execute(delete(remap).where(remap.c.id.in_(gone)))
+        authentic = select(remap_peer.c.remap_id).where(remap_peer.c.authentic_calls > 0)
+        lost = (remap.c.id.in_(part)) & (remap.c.authenticity > Authenticity.UNKEYED.value)
+        connection.execute(
+            update(remap)
+            .where(lost, remap.c.id.not_in(authentic.where(remap_peer.c.remap_id.in_(part))))
+            .values(authenticity=Authenticity.UNKEYED.value)
+        )

@@ -8,13 +8,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, select
 
+from redirectd.dialects.frame import Authenticity
 from redirectd.store.schema import event_pack, remap
 from redirectd.store.upsert import chunks
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A remap that is there. `flags` and `facts` are as stored; `is_packed` says that a pack holds answers of it."""
+    """A remap that is there. `flags` and `facts` are as stored; `is_packed` says that a pack holds answers of it.
+
+    `is_authentic`: a proven or surely framed sighting is behind it (R39).
+    """
 
     number: int
     state: str
@@ -22,10 +26,19 @@ class Known:
     flags: str
     facts: str
     expires_at: datetime | None
+    is_authentic: bool
     is_packed: bool
 
 
-_COLUMNS = (remap.c.id, remap.c.state, remap.c.calls, remap.c.flags, remap.c.facts, remap.c.expires_at)
+_COLUMNS = (
+    remap.c.id,
+    remap.c.state,
+    remap.c.calls,
+    remap.c.flags,
+    remap.c.facts,
+    remap.c.expires_at,
+    (remap.c.authenticity >= Authenticity.FRAMED.value).label("is_authentic"),
+)
 _IS_PACKED = exists().where(event_pack.c.remap_id == remap.c.id)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from redirectd.dialects.frame import Authenticity
+
 
 class State(StrEnum):
     """Where a remap stands."""
@@ -35,7 +37,8 @@ class Remap:
 
     `new_uri` is None while several Contacts wait for a choice. `flags` maps a hold's name to its reason,
     `facts` names what strengthens or explains the move (R23).
-    Times are aware UTC. `calls` counts distinct transactions.
+    Times are aware UTC. `calls` counts distinct transactions. `authenticity` is that of its best sighting; the
+    `believed` peers and methods are those of authentic sightings, where there are any (R39).
     """
 
     id: int
@@ -61,3 +64,6 @@ class Remap:
     decided_at: datetime | None = None
     decided_by: str | None = None
     peer_calls: Mapping[str, int] = field(default_factory=dict)
+    authenticity: Authenticity = Authenticity.FRAMED
+    believed_peers: tuple[str, ...] = ()
+    believed_methods: tuple[str, ...] = ()

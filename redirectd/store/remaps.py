@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
-from redirectd.collect.verdict import digest
+from redirectd.collect.verdict import DOUBTFUL, digest, doubt
+from redirectd.dialects.frame import Authenticity
 from redirectd.sip.routekey import route_key
 from redirectd.store.remap import Remap, RemapTarget, State
 from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer, screening
@@ -190,7 +191,7 @@ def _children(connection: Connection, table: Any, numbers: Iterable[int]) -> Map
 def _siblings(connection: Connection, old_hashes: Iterable[str]) -> Mapping[str, list[Any]]:
     """The remaps of each old URI, in the order in which they were first seen."""
     siblings: dict[str, list[Any]] = defaultdict(list)
-    columns = (remap.c.id, remap.c.old_hash, remap.c.state, remap.c.first_seen, remap.c.last_seen)
+    columns = [remap.c[name] for name in ("id", "old_hash", "state", "authenticity", "first_seen", "last_seen")]
     for part in chunks(old_hashes):
         query = select(*columns).where(remap.c.old_hash.in_(part)).order_by(remap.c.first_seen, remap.c.id)
         for row in connection.execute(query):
@@ -202,15 +203,27 @@ def _flapping(siblings: Mapping[str, list[Any]]) -> dict[int, str]:
     """R32: ids of remaps of one old key whose targets alternate: one was seen again after another had begun.
 
     Each group is in the order of beginning: many logs know whole seconds alone, where the ids tell which came first.
+    What no authentic sighting speaks for holds none that one speaks for (R39).
     """
     found: dict[int, str] = {}
     for group in siblings.values():
-        longest = group[0]
-        for later in group[1:]:
-            if later.first_seen < longest.last_seen:
-                for one, other in ((longest, later), (later, longest)):
-                    found[one.id] = f"its old URI alternates between this target and that of remap {other.id}"
-            longest = max(longest, later, key=lambda row: row.last_seen)
+        if len(group) > 1:
+            found |= _alternating(group)
+            sure = [row for row in group if row.authenticity >= Authenticity.FRAMED.value]
+            for row in sure:
+                found.pop(row.id, None)
+            found |= _alternating(sure)
+    return found
+
+
+def _alternating(group: Sequence[Any]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    longest: Any = group[0] if group else None
+    for later in group[1:]:
+        if later.first_seen < longest.last_seen:
+            for one, other in ((longest, later), (later, longest)):
+                found[one.id] = f"its old URI alternates between this target and that of remap {other.id}"
+        longest = max(longest, later, key=lambda row: row.last_seen)
     return found
 
 
@@ -229,7 +242,9 @@ def _remap(
     flapping: str | None,
     replaces: int | None,
 ) -> Remap:
-    flags = json.loads(row.flags)
+    authenticity = Authenticity(row.authenticity)
+    flags = {name: reason for name, reason in json.loads(row.flags).items() if name not in DOUBTFUL}
+    flags |= doubt(authenticity)
     if flapping:
         flags["flapping"] = flapping
     return Remap(
@@ -256,4 +271,12 @@ def _remap(
         decided_at=row.decided_at,
         decided_by=row.decided_by,
         peer_calls={one.peer: one.calls for one in peers},
+        authenticity=authenticity,
+        believed_peers=tuple(sorted(one.peer for one in _believed(peers))),
+        believed_methods=tuple(sorted(one.method for one in _believed(methods))),
     )
+
+
+def _believed(rows: list[Any]) -> list[Any]:
+    """Those with authentic sightings, or all of them where there is none (R39)."""
+    return [row for row in rows if row.authentic_calls > 0] or rows

@@ -71,6 +71,7 @@ remap = Table(
     Column("contacts", LongText, nullable=False),  # JSON list, in q order
     Column("flags", LongText, nullable=False),  # JSON object: name -> reason; those that no policy decides
     Column("facts", LongText, nullable=False),  # JSON object: name -> what strengthens it (R23)
+    Column("authenticity", Integer, nullable=False, server_default="1"),  # of its best sighting (R39)
     Column("calls", BigInteger, nullable=False),
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
@@ -95,6 +96,9 @@ remap_peer = Table(
     Column("calls", BigInteger, nullable=False),
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+    Column("authentic_calls", BigInteger, nullable=False, server_default="0"),  # proven or surely framed ones (R39)
+    Column("authentic_first", UtcDateTime),
+    Column("authentic_last", UtcDateTime),
 )
 
 remap_method = Table(
@@ -103,6 +107,7 @@ remap_method = Table(
     Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
     Column("method", String(32), primary_key=True),
     Column("calls", BigInteger, nullable=False),
+    Column("authentic_calls", BigInteger, nullable=False, server_default="0"),
 )
 
 remap_incoming = Table(
@@ -186,7 +191,7 @@ event = Table(
     Column("call_key", String(32), nullable=False, index=True),  # hash of its Call-ID: what a weak telling has
     Column("remap_id", BigId),
     Column("refusal_id", BigId),
-    Column("rank", Integer, nullable=False),  # how complete the telling was; a better one replaces it
+    Column("rank", Integer, nullable=False),  # its standing (`collect.answer`): a better sighting replaces it
     Column("peer", String(80), nullable=False),  # what it was counted under
     Column("method", String(32), nullable=False),
     Column("seen_at", UtcDateTime, nullable=False, index=True),

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, case
+from sqlalchemy import Connection, Table, case, func
 
 from redirectd.store.bulk import Row, run_many
 
@@ -33,9 +33,14 @@ def insert_or_add(
     key: Iterable[str],
     add: Iterable[str],
     latest: Iterable[str],
+    *,
+    first: Iterable[str] = (),
 ) -> None:
-    """Inserts rows, or adds to the counters `add` of those there; columns in `latest` take the greater value."""
-    statement = _insert_or_add(connection.dialect.name, table, tuple(key), tuple(add), tuple(latest))
+    """Inserts rows, or adds to the counters `add` of those there.
+
+    Columns in `latest` take the greater value, those in `first` keep theirs; either takes any for none.
+    """
+    statement = _insert_or_add(connection.dialect.name, table, tuple(key), tuple(add), tuple(latest), tuple(first))
     run_many(connection, statement, rows)
 
 
@@ -54,13 +59,20 @@ def _insert_missing(database: str, table: Table, key: tuple[str, ...]) -> Any:  
 
 @lru_cache
 def _insert_or_add(
-    database: str, table: Table, key: tuple[str, ...], add: tuple[str, ...], latest: tuple[str, ...]
+    database: str,
+    table: Table,
+    key: tuple[str, ...],
+    add: tuple[str, ...],
+    latest: tuple[str, ...],
+    first: tuple[str, ...],
 ) -> Any:  # noqa: ANN401 - as below
     statement = _insert_of(database, table)
     new = statement.inserted if database in _MYSQL else statement.excluded
     changes = {name: table.c[name] + new[name] for name in add}
     for name in latest:
-        changes[name] = case((new[name] > table.c[name], new[name]), else_=table.c[name])
+        greater = case((new[name] > table.c[name], new[name]), else_=table.c[name])
+        changes[name] = func.coalesce(greater, new[name]) if table.c[name].nullable else greater
+    changes |= {name: func.coalesce(table.c[name], new[name]) for name in first}
     if database in _MYSQL:
         return statement.on_duplicate_key_update(changes)
     return statement.on_conflict_do_update(index_elements=list(key), set_=changes)

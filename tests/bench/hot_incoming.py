@@ -40,6 +40,7 @@ def _fill(database: Database, count: int, *, shared: bool) -> None:
                 "contacts": "[]",
                 "flags": "{}",
                 "facts": "{}",
+                "authenticity": 2,
                 "calls": 1,
                 "first_seen": _NOW,
                 "last_seen": _NOW,

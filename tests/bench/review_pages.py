@@ -50,6 +50,7 @@ def fill(world: World, pending: int, approved: int) -> None:
                 "contacts": f'[{{"uri": "{new}"}}]',
                 "flags": "{}",
                 "facts": "{}",
+                "authenticity": 2,
                 "calls": number % 30 + 1,
                 "first_seen": seen - timedelta(days=2),
                 "last_seen": seen,

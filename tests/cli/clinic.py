@@ -6,12 +6,11 @@ import contextlib
 import io
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from redirectd.cli.main import run
-from tests.cli.conftest import CONFIG
+from tests.cli.conftest import CONFIG, KEY, proven
 
 NOBODY = 65534
 SOUND = """
@@ -42,7 +41,7 @@ class Clinic:
         self.log, self.out, self.base = folder / "sip.log", folder / "out", folder / "base.list"
         self.database = folder / "redirectd.db"
         self.write(SOUND)
-        shutil.copy(corpus / "kamailio/snippet-all-cases.log", self.log)
+        self.log.write_bytes(proven((corpus / "kamailio/snippet-all-cases.log").read_bytes(), KEY))
         self.base.write_text("1 sip:192.0.2.1:5060\n")
         self.out.mkdir()
         self("db", "upgrade")

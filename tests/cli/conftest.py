@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from redirectd.cli.main import run
+from redirectd.config import recordkeys
 
 CONFIG = """\
 node = "test"
@@ -84,9 +87,30 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: Path, monkey
 
 
 @pytest.fixture
-def filled(cli: Cli) -> Cli:
-    """The command line with what the pjsip log and the one-line records hold."""
+def filled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line with what the pjsip log and the one-line records hold, these as a Kamailio with a key writes
+    them."""
+    key = cli.folder / "record.key"
+    key.write_bytes(KEY)
     cli.configure(TARGET)
     cli.ingest("asterisk/ast22-pjsip.full.log")
-    cli.ingest("kamailio/snippet-all-cases.log")
+    log = cli.folder / "kamailio.log"
+    log.write_bytes(proven((cli.corpus / "kamailio/snippet-all-cases.log").read_bytes(), KEY))
+    with monkeypatch.context() as patch:
+        patch.setattr(recordkeys, "DEFAULT", key)
+        cli("ingest", "--session-progress", "count", log)
     return cli
+
+
+KEY = b"7" * 64
+_RECORD = re.compile(rb"REDIRECTD v=1 (ev=.*?) end=1")
+
+
+def proven(log: bytes, key: bytes) -> bytes:
+    """The log with each one-line record as `v=2`, with its proof."""
+
+    def with_proof(record: re.Match[bytes]) -> bytes:
+        fields = b"v=2 " + record[1]
+        return b"REDIRECTD %b mac=%b end=1" % (fields, sha512(key + fields).hexdigest()[:40].encode())
+
+    return _RECORD.sub(with_proof, log)

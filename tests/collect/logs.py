@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha512
 from ipaddress import ip_network
 from urllib.parse import quote_from_bytes
 
@@ -141,15 +142,23 @@ def record(
     ouri: str = "sip:dialled@lab.test",
     ts: str = "1795364763.123456",
     end: str = " end=1",
+    key: bytes | None = None,
 ) -> bytes:
-    """The one-line record that `redirectd snippet kamailio` makes Kamailio write."""
+    """The one-line record that `redirectd snippet kamailio` makes Kamailio write: `v=2`, proven, with a `key`."""
     contact = ", ".join(contacts).encode("utf-8", "surrogateescape")
     values = (
-        f"REDIRECTD v=1 ev={status} ts={ts} m={method} ci={_quoted(call)} cseq={cseq} br={branch} src={peer} "
+        f"v={1 if key is None else 2} ev={status} ts={ts} m={method} ci={_quoted(call)} cseq={cseq} br={branch} "
+        f"src={peer} "
         f"ouri={_quoted(ouri)} buri={_quoted(buri)} nct={len(contacts)} ctlen={len(contact)} "
         f"ct={quote_from_bytes(contact, safe='')}"
     )
-    return f"Nov 22 16:26:03 vm kamailio[2630]: NOTICE: {{2 1 INVITE}} <script>: {values}{end}\n".encode()
+    if key is not None:
+        values += f" mac={sha512(key + values.encode()).hexdigest()[:40]}"
+        stamp = datetime.fromtimestamp(float(ts), UTC)
+        head = f"{stamp:%b %d %H:%M:%S} vm kamailio[2630]: NOTICE"
+    else:
+        head = "Nov 22 16:26:03 vm kamailio[2630]: NOTICE"
+    return f"{head}: {{2 1 INVITE}} <script>: REDIRECTD {values}{end}\n".encode()
 
 
 def _quoted(text: str) -> str:

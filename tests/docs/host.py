@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.cli.conftest import KEY, proven
 from tests.docs.elsewhere import reason
 from tests.docs.page import Block, Command, commands
 
@@ -39,6 +40,7 @@ timezone = "UTC"
 [[source]]
 name = "kamailio"
 path = "/var/log/kamailio.log"
+record_keys = ["/etc/redirectd/record.key"]
 
 [[target]]
 name = "gateways"
@@ -85,10 +87,13 @@ class Host:
         for name in (*FOLDERS, "run/redirectd", "bin", "work", "srv"):
             (self.root / name).mkdir(parents=True)
         shutil.copy(corpus / "asterisk/ast22-pjsip.full.log", self.root / "var/log/asterisk/full")
-        kamailio = corpus / "kamailio/snippet-all-cases.log"
-        shutil.copy(kamailio, self.root / "var/log/kamailio.log")
+        kamailio = proven((corpus / "kamailio/snippet-all-cases.log").read_bytes(), KEY)
+        (self.root / "var/log/kamailio.log").write_bytes(kamailio)
         with gzip.open(self.root / "var/log/kamailio.log.2.gz", "wb") as older:
-            older.write(kamailio.read_bytes())
+            older.write(kamailio)
+        key = self.root / "etc/redirectd/record.key"
+        key.write_bytes(KEY)
+        key.chmod(0o640)
         (self.root / "etc/kamailio/dispatcher.list").write_text(DISPATCHER)
         self.config = self.root / "etc/redirectd/redirectd.toml"
         shim = self.root / "bin/redirectd"

@@ -52,7 +52,7 @@ def test_what_a_remap_does_in_the_field(
     assert [call(), call()] == [301, 301]
     operator.run("ingest", proxy.tells(2))
     [remap] = operator.pending()
-    operator.run("approve", str(remap["id"]))
+    operator.run("approve", str(remap["id"]), "--reason", "seen")
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 
     assert [call(), call()] == ([200, 200] if looks_up else [301, 301])

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from hashlib import sha512
 from pathlib import Path
 
 import pytest
 
 from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
+from redirectd.collect.policy import Policy
+from redirectd.collect.reading import Reading
 from redirectd.config.recordkeys import read_key
+from redirectd.dialects import registry
 from redirectd.dialects.frame import Authenticity, Record
 from redirectd.dialects.kamailio_record import KamailioRecord
+from redirectd.review.follower import Follower
+from redirectd.review.followup import failing
+from redirectd.review.watch import Watch
+from redirectd.service.collector import Collector
+from redirectd.sources.follow import FollowedFile
+from redirectd.store.database import Database
 from tests.peers.conftest import Answer, StartKamailio
 from tests.peers.lab.kamailio import to_dispatcher_set
 from tests.peers.lab.sip_peers import moved_to, place_call
@@ -63,3 +74,68 @@ def test_a_forged_record_in_a_call_id_moves_nothing(
         told = KamailioRecord([key]).frame(line, line.find(b"REDIRECTD"), final=True)
         assert isinstance(told, Record)
         assert told.authenticity is Authenticity.PROVEN
+
+
+GONE = (
+    "v={} ev=404 ts={} m=INVITE ci=gone{} cseq=1 br=0 src=udp/127.0.0.1/5060 ouri={uri} buri={uri} nct=0 ctlen=0 ct= "
+)
+
+
+@pytest.mark.peer("kamailio")
+def test_twelve_forged_404s_do_not_suspend_an_approved_remap(
+    operator: Operator,
+    start_kamailio: StartKamailio,
+    answering_side: Answer,
+    loopback_address: str,
+    short_folder: Path,
+) -> None:
+    """R39: calls whose Call-ID holds `ev=404` of an approved target, printed by log_prefix, make nothing fail."""
+    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
+    make_copies(own, copy)
+    copy.chmod(0o644)
+    operator.configure()
+    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
+    record += '\nlog_prefix="{$mt $hdr(CSeq) $ci} "\n'
+    old = answering_side(moved_to("<sip:new03@127.0.0.9:5070>"))
+    proxy = start_kamailio(to_dispatcher_set(1, extra=record), dispatcher=f"1 sip:{old.address}:{old.port}\n")
+    place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
+    proxy.tells(1)
+    operator.configure(f'[[source]]\nname = "kamailio"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n')
+    operator.json("ingest", str(proxy.log_file))
+    [remap] = operator.pending()
+    operator.run("approve", str(remap["id"]))
+
+    uri = "sip%3anew03%40127.0.0.9%3a5070"
+    for number in range(12):
+        fields = GONE.format(1 + number % 2, f"{time.time() + 5:.6f}", number, uri=uri)
+        proof = "" if number % 2 == 0 else f"mac={sha512(fields.encode()).hexdigest()[:40]} "
+        call_id = f"x <script>: REDIRECTD {fields}{proof}end=1"
+        place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test", call_id=call_id)
+    proxy.tells(13)
+    assert proxy.log_file.read_bytes().count(b"ev=404") >= 12
+    key = read_key(own)
+    assert key is not None
+    assert followed(operator.folder / "redirectd.db", proxy.log_file, key) == {}
+
+
+def followed(file: Path, log: Path, key: bytes) -> dict[int, list[str]]:
+    """What a service that follows the log counts against approved remaps."""
+    database = Database(f"sqlite:///{file}")
+    reading = Reading("kamailio", registry.with_keys(registry.ALL, [key]), UTC, Policy())
+    collector = Collector(
+        lambda _stored: FollowedFile(log, None),
+        reading,
+        database,
+        node="here",
+        clock=lambda: datetime.now(UTC),
+        on_progress=lambda _progress: None,
+        companion=Follower(reading, database, Watch(), clock=lambda: datetime.now(UTC)),
+    )
+    try:
+        while collector.pump().more:
+            pass
+        with database.read() as connection:
+            return {number: [str(figure) for figure in one.figures] for number, one in failing(connection).items()}
+    finally:
+        collector.source.close()
+        database.close()

@@ -54,7 +54,7 @@ def test_a_moved_user_is_rerouted_by_kamailio(
         f"sip:c03@{old.address}:{old.port}",
         f"sip:new03@{new.address}:{new.port}",
     )
-    operator.run("approve", str(remap["id"]))
+    operator.run("approve", str(remap["id"]), "--reason", "seen")
     [target] = operator.json("apply")["targets"]
     assert target["outcome"] == "verified"
 
@@ -89,7 +89,7 @@ def test_moves_are_put_live_and_outlive_a_restart(
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
     operator.run("ingest", proxy.tells())
     [remap] = operator.pending()
-    operator.run("approve", str(remap["id"]))
+    operator.run("approve", str(remap["id"]), "--reason", "seen")
 
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 
@@ -122,7 +122,7 @@ def test_a_moved_gateway_is_rerouted_with_sipp_on_both_ends(
         operator.run("ingest", proxy.tells())
         [remap] = operator.pending()
         assert (remap["kind"], remap["methods"]) == ("gateway", ["OPTIONS"])
-        operator.run("approve", str(remap["id"]))
+        operator.run("approve", str(remap["id"]), "--reason", "seen")
         assert operator.json("apply", "--force")["targets"][0]["outcome"] == "verified"
 
         written = proxy.dispatcher_file.read_text()
@@ -162,7 +162,7 @@ def test_a_moved_user_is_rerouted_by_asterisk(
     assert operator.json("ingest", str(server.full_log))["sightings"] == 1
     [remap] = operator.pending()
     assert (remap["old_uri"], remap["new_uri"]) == (f"sip:4930111@{old.address}:{old.port}", moved)
-    operator.run("approve", str(remap["id"]))
+    operator.run("approve", str(remap["id"]), "--reason", "seen")
     [target] = operator.json("apply")["targets"]
     assert target["outcome"] == "verified"
 
@@ -194,7 +194,7 @@ def test_a_moved_user_is_rerouted_through_astdb(
     server.wait_for_log("BYE sip:")
     operator.run("ingest", str(server.full_log))
     [remap] = operator.pending()
-    operator.run("approve", str(remap["id"]))
+    operator.run("approve", str(remap["id"]), "--reason", "seen")
 
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 
@@ -221,7 +221,7 @@ def test_a_reload_that_lies_is_found_out(
     operator.configure(HTABLE.format(path=elsewhere, match="request-uri", socket=proxy.rpc_socket))
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
     operator.run("ingest", proxy.tells())
-    operator.run("approve", str(operator.pending()[0]["id"]))
+    operator.run("approve", str(operator.pending()[0]["id"]), "--reason", "seen")
 
     result = operator.json("apply", code=4)
 
@@ -296,7 +296,7 @@ def test_a_target_that_answers_404_after_the_approval_is_failing(
     operator.configure(source, HTABLE.format(path=proxy.htable_file, match="request-uri", socket=proxy.rpc_socket))
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
     operator.run("ingest", proxy.tells())
-    operator.run("approve", "1")
+    operator.run("approve", "1", "--reason", "seen")
     operator.run("apply")
     with Service(operator.folder):
         for _ in range(2):

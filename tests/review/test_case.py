@@ -89,8 +89,8 @@ def test_r15_a_case_can_be_looked_at_with_each_contact(world: World) -> None:
 
 def test_r27_a_case_says_that_force_is_needed(world: World) -> None:
     """R27: a private target can be approved by force alone."""
-    assert case_of(world, world.told(A, "sip:a@10.0.0.1").id).needs_force
-    assert not case_of(world, world.told(B, C).id).needs_force
+    assert case_of(world, world.told(A, "sip:a@10.0.0.1").id).needs == ("force", "reason")
+    assert case_of(world, world.told(B, C).id).needs == ()
 
 
 def test_r35_undo_of_an_approval_brings_back_what_it_replaced(world: World) -> None:

@@ -19,7 +19,7 @@ from redirectd.errors import StoreError
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
 from redirectd.review.follower import Follower
-from redirectd.review.followup import failing
+from redirectd.review.followup import failing, to_suspend
 from redirectd.review.watch import Watch
 from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
@@ -31,6 +31,7 @@ from tests.collect.logs import received, record, request, response, sent
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
 DECIDED = datetime(2026, 11, 22, 16, 30, tzinfo=UTC)
 NEW = "sip:new@place.test"
+KEY = b"a" * 64
 BEFORE, AFTER = "Nov 22 16:29:00", "Nov 22 16:31:00"
 
 
@@ -42,7 +43,7 @@ class Followed:
         self.opened: list[Collector] = []
         self.write(sent(request()), received(response("301 Moved", f"<{NEW}>")))
         self.read()
-        by = Decision(actor="alice", at=DECIDED)
+        by = Decision(actor="alice", at=DECIDED, reason="known")
         with database.begin() as connection:
             approve(connection, 1, by, Policy())
 
@@ -52,7 +53,8 @@ class Followed:
 
     def collector(self, log: Path | None = None) -> Collector:
         file = log or self.log
-        reading = Reading(file.stem, registry.detect(file.read_bytes()), UTC, Policy())
+        dialects = registry.with_keys(registry.detect(file.read_bytes()), [KEY])
+        reading = Reading(file.stem, dialects, UTC, Policy())
 
         def open_source(stored: Mapping[str, Any] | None) -> FollowedFile:
             return FollowedFile(file, Position.from_dict(dict(stored)) if stored is not None else None)
@@ -160,7 +162,7 @@ def test_r8_a_call_that_two_sources_tell_of_counts_once(followed: Followed) -> N
     followed.write(call(1), call(2))
     followed.read()
     other = followed.log.with_name("kamailio.log")
-    other.write_bytes(record(status=404, buri=NEW, call="later-1", ts="1795365363.1"))
+    other.write_bytes(record(status=404, buri=NEW, call="later-1", ts="1795365363.1", key=KEY))
     followed.read(followed.collector(other))
     assert followed.figures() == {404: 2}
 
@@ -198,9 +200,21 @@ def test_a_database_that_does_not_take_it_costs_nothing(followed: Followed) -> N
 def test_a_kamailio_record_of_a_404_is_counted_by_its_branch_uri(followed: Followed) -> None:
     """The one-line record needs no search for its request; it comes from another source, of Kamailio (R38)."""
     log = followed.log.with_name("kamailio.log")
-    log.write_bytes(record(status=404, buri=NEW, call="later-1", ts="1795365363.1"))
+    log.write_bytes(record(status=404, buri=NEW, call="later-1", ts="1795365363.1", key=KEY))
     followed.read(followed.collector(log))
     assert followed.figures() == {404: 1}
+
+
+@pytest.mark.parametrize("key", [None, b"b" * 64])
+def test_r39_forged_404s_of_an_approved_target_count_nothing(followed: Followed, key: bytes | None) -> None:
+    """R39: twelve records that no key of the source proves make no remap fail, so that none is suspended."""
+    log = followed.log.with_name("kamailio.log")
+    forged = [record(status=404, buri=NEW, call=f"evil-{n}", ts="1795365363.1", key=key) for n in range(12)]
+    log.write_bytes(b"".join(forged))
+    followed.read(followed.collector(log))
+    assert followed.figures() == {}
+    with followed.database.read() as connection:
+        assert to_suspend(connection, Policy(suspend_failing_after=1)) == {}
 
 
 def test_the_commands_show_it_first_with_its_figures(followed: Followed, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def _row(number: int, old: str, new: str | None, **extra: object) -> dict[str, o
         "contacts": "[]",
         "flags": "{}",
         "facts": "{}",
+        "authenticity": 2,
         "calls": 1,
         "first_seen": NOW,
         "last_seen": NOW,
@@ -111,15 +112,18 @@ def _asked(connection: Connection, number: int, *names: str) -> None:
         ({"state": "rejected"}, ("gw2",)),
         ({"state": "approved"}, ("gw2",)),
         ({"state": "superseded"}, ()),
+        ({"authenticity": 1}, ()),
+        ({"authenticity": 1, "state": "approved"}, ("gw2",)),
         ({"kind": "registrar"}, ()),
         ({"old_hash": "o1"}, ()),  # the same old URI, with another target
         ({"old_hash": "n1"}, ()),  # a proxy that follows its 301 asks there next
     ],
 )
 def test_r5_an_incoming_uri_that_led_to_other_old_uris_is_told(
-    database: Database, other: dict[str, str], told: tuple[str, ...]
+    database: Database, other: dict[str, object], told: tuple[str, ...]
 ) -> None:
-    """R5: by any remap that nobody has put an end to, also one that waits, unless the 301 itself leads there."""
+    """R5, R39: by any remap that nobody has put an end to, also one that waits, unless the 301 itself leads there; by
+    one that waits and is unkeyed never: it takes nothing out of the routing."""
     with database.read() as connection:
         _put(connection, 1, "sip:gw1@h", "sip:n@h", new_hash="n1")
         _put(connection, 2, "sip:gw2@h", "sip:m@h", **{"state": "pending"} | other)

@@ -91,6 +91,13 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     made.close()
 
 
+def _authentic(before: dict[str, list[tuple[Any, ...]]], tables: MetaData) -> dict[str, list[tuple[Any, ...]]]:
+    """The same with the answers of 0007: whoever reported them completely counts as authentic, as their remaps do."""
+    place = list(tables.tables["event"].c.keys()).index("rank")
+    rows = [(*row[:place], row[place] + 4 * (row[place] >= 2), *row[place + 1 :]) for row in before["event"]]
+    return before | {"event": _rows(rows)}
+
+
 @pytest.mark.parametrize("revision", earlier())
 def test_rows_of_every_table_come_through(empty: Database, revision: str) -> None:
     """From any earlier revision: each row of each table is what it was, the tables are the schema's, status reads."""
@@ -103,6 +110,6 @@ def test_rows_of_every_table_come_through(empty: Database, revision: str) -> Non
     before = content(empty, tables)
     assert {len(rows) for rows in before.values()} == {ROWS}
     assert migrate.upgrade(empty) == (revision, migrate.head())
-    assert content(empty, tables) == before
+    assert content(empty, tables) == (_authentic(before, tables) if revision < "0007" else before)
     assert differences(empty) == []
     assert read_stored(empty, NOW.replace(tzinfo=UTC))["quarantine"] == ROWS

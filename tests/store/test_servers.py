@@ -90,7 +90,7 @@ def test_r34_two_approvals_at_once_close_no_cycle(server: Database) -> None:
 
     def approve(number: int) -> None:
         with server.begin() as connection:
-            decide.approve(connection, number, Decision(actor="eva", at=NOW), POLICY)
+            decide.approve(connection, number, Decision(actor="eva", at=NOW, reason="known"), POLICY)
 
     first, second = remaps(server)
     outcomes = at_once(lambda: approve(first.id), lambda: approve(second.id))
@@ -103,7 +103,7 @@ def test_r35_one_decision_of_two_at_once_wins(server: Database) -> None:
     tell(server, *(whole(number, contacts=(f"<sip:{number}@x.test>",)) for number in range(4)))
 
     def act(action: str, number: int) -> None:
-        by = Decision(actor=action, at=NOW)
+        by = Decision(actor=action, at=NOW, reason="known")
         with server.begin() as connection:
             if action == "approve":
                 decide.approve(connection, number, by, POLICY)
@@ -130,8 +130,8 @@ def test_old_uris_keep_their_case(server: Database) -> None:
     tell(server, whole(1, request_uri="sip:Al@x.test"), whole(2, request_uri="sip:al@x.test"))
     one, other = remaps(server)
     with server.begin() as connection:
-        decide.approve(connection, one.id, Decision(actor="eva", at=NOW), POLICY)
-        decide.approve(connection, other.id, Decision(actor="eva", at=NOW), POLICY)
+        decide.approve(connection, one.id, Decision(actor="eva", at=NOW, reason="known"), POLICY)
+        decide.approve(connection, other.id, Decision(actor="eva", at=NOW, reason="known"), POLICY)
     assert [remap.state for remap in remaps(server)] == [State.APPROVED, State.APPROVED]
 
 
@@ -142,7 +142,7 @@ def test_r5_what_else_an_incoming_uri_led_to_is_found(server: Database) -> None:
     first = remaps(server)[0]
     with server.begin() as connection:
         connection.execute(insert(remap_incoming), [incoming | {"remap_id": one.id} for one in remaps(server)])
-        decide.approve(connection, first.id, Decision(actor="eva", at=NOW), POLICY)
+        decide.approve(connection, first.id, Decision(actor="eva", at=NOW, reason="known"), POLICY)
     with server.read() as connection:
         [found] = approved(connection, now=NOW)
     assert (found.id, len(found.also_asked), found.approved_at) == (first.id, 7, NOW)

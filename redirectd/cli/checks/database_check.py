@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect, select
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.config.database_url import database_url
 from redirectd.config.model import DEFAULT_URL, Config
+from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
 from redirectd.service.applying import lock_path
 from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.migrate import current, head, refuse_newer
+from redirectd.store.remap import State
 from redirectd.store.remaps import counts
-from redirectd.store.schema import metadata
+from redirectd.store.schema import metadata, remap
 from redirectd.store.tampering import tamperings
 
 DEFAULT_FILE = Path(DEFAULT_URL.removeprefix("sqlite:///"))
@@ -30,6 +32,12 @@ LOCK_SECONDS = 3.0
 
 SHOWN = 5
 """Traces of tampering that are told one by one."""
+
+SHOWN_IDS = 20
+UNKEYED_MEND = (
+    "look at each with 'redirectd show ID' and revoke what is wrong; a proven record of the same move ends the warning "
+    "('redirectd snippet kamailio' prints what writes them)"
+)
 
 TAMPERED = "find out who writes to this database, compare with a backup, and review the approved remaps"
 
@@ -102,6 +110,13 @@ def _check_lock(database: Database) -> Iterator[Finding]:
         yield Finding(f"database {database.shown}", Level.WARNING, why, mend)
 
 
+def _approved_unkeyed(connection: Connection) -> list[int]:
+    """The ids of approved remaps that no proven and no surely framed sighting speaks for."""
+    doubtful = remap.c.authenticity < Authenticity.FRAMED.value
+    query = select(remap.c.id).where(remap.c.state == State.APPROVED.value, doubtful).order_by(remap.c.id)
+    return [int(number) for number in connection.scalars(query)]
+
+
 def _without_revision(database: Database) -> Finding:
     where = f"database {database.shown}"
     with database.read() as connection:
@@ -133,9 +148,14 @@ def _look(database: Database) -> Iterator[Finding]:
         return
     with database.read() as connection:
         by_state = counts(connection)
+        unkeyed = _approved_unkeyed(connection)
         yield good(where, f"revision {found}; " + ", ".join(f"{n} {state}" for state, n in by_state.items() if n))
         found_wrong = list(tamperings(connection))
         last = audit.written(connection)
+    if unkeyed:
+        shown = ", ".join(map(str, unkeyed[:SHOWN_IDS])) + (", ..." if len(unkeyed) > SHOWN_IDS else "")
+        why = f"{len(unkeyed)} approved remaps are known only from lines that a caller may have forged (R39): {shown}"
+        yield Finding(f"{where}, approved", Level.WARNING, why, UNKEYED_MEND)
     for one in found_wrong[:SHOWN]:
         why = f"{one.why}: something other than redirectd has done that"
         yield Finding(f"{where}, {one.where}", Level.FAULT, why, TAMPERED)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from redirectd.cli.checks.finding import Finding, Level, good
 from redirectd.config.model import Config
+
+
+def everybody(networks: Iterable[IPv4Network | IPv6Network]) -> list[IPv4Network | IPv6Network]:
+    """The networks of all addresses, of either version, that these come to together (two halves, too)."""
+    given = list(networks)
+    merged: list[IPv4Network | IPv6Network] = [
+        *collapse_addresses(one for one in given if isinstance(one, IPv4Network)),
+        *collapse_addresses(one for one in given if isinstance(one, IPv6Network)),
+    ]
+    return [one for one in merged if one.prefixlen == 0]
 
 
 def check_policy(config: Config) -> Iterator[Finding]:
@@ -18,10 +29,12 @@ def check_policy(config: Config) -> Iterator[Finding]:
             "nobody is trusted: every remap will be held as untrusted",
             'name the networks of your carriers and gateways, such as trusted_peers = ["192.0.2.0/24"]',
         )
-    for network in policy.trusted_peers:
-        if network.prefixlen == 0:
+    auto = policy.auto_approve
+    trusting = {"policy.trusted_peers": policy.trusted_peers, "policy.auto_approve.peers": auto.peers if auto else []}
+    for where, networks in trusting.items():
+        for network in everybody(networks):
             yield Finding(
-                "policy.trusted_peers",
+                where,
                 Level.WARNING,
                 f"{network} trusts the whole internet, and a 301 is easily forged",
                 "name the networks of your carriers and gateways alone",

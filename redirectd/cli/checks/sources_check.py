@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.policy_check import everybody
 from redirectd.config.model import Config
 from redirectd.config.source_sections import SourceSection
 from redirectd.dialects import registry
@@ -45,6 +46,13 @@ def check_sources(config: Config) -> Iterator[Finding]:
             yield _check_journal(where)
         elif source.listen is not None:
             yield _check_listen(where, source.listen, config.resolve(config.daemon.socket))
+            for network in everybody(source.allowed_senders):
+                yield Finding(
+                    f"{where}, allowed_senders",
+                    Level.WARNING,
+                    f"{network} lets the whole internet send, and whoever sends HEP can forge a 301 of any peer",
+                    "name the addresses of your capture agents alone",
+                )
         yield from _check_clock(where, source)
 
 
@@ -66,6 +74,7 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
         )
     elif any(mark in tail for mark in _SIP):
         yield good(place, f"readable, {size:,} bytes, with SIP in its last part")
+        yield from _check_proof(place, tail)
     elif any(mark in tail for mark in _NOT_ENOUGH):
         yield Finding(
             place,
@@ -80,6 +89,19 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
             "there is no SIP message in its last part",
             "let the server log them: see 'redirectd snippet kamailio' and 'redirectd snippet asterisk'",
         )
+
+
+def _check_proof(place: str, tail: bytes) -> Iterator[Finding]:
+    """R39: whether Kamailio's newest record carries a proof; what a caller's Call-ID holds is no worse than a hint."""
+    newest = tail.rfind(b"REDIRECTD v=")
+    if tail.startswith(b"REDIRECTD v=1 ", newest):
+        why = "Kamailio writes records without a proof (v=1): what is known only from them is held as unkeyed"
+        mend = "replace what was pasted into kamailio.cfg by what 'redirectd snippet kamailio' prints, then restart it"
+        yield Finding(f"{place}, records", Level.WARNING, why, mend)
+    elif newest >= 0 and b" mac=none " in tail[newest : newest + 16_384].partition(b"\n")[0]:
+        why = "Kamailio has no key for its records (mac=none): what is known only from them is held as unkeyed"
+        mend = "as root: redirectd init; see that kamailio.cfg has the import_file line of 'redirectd snippet kamailio'"
+        yield Finding(f"{place}, records", Level.WARNING, why, mend)
 
 
 def _check_listen(where: str, listen: str, status_socket: Path) -> Finding:

@@ -17,20 +17,20 @@ WHY_FORCE = "why it is right all the same (Enter: leave it):"
 
 
 def approve(desk: Desk, case: Case, contact: int | None, *, force: bool) -> Turn:
-    """Approves it; what is held for a reason only by `force`, with a written one (R27)."""
+    """Approves it: what is held with a written reason only, and the worst of it only by `force` (`holds.needs`)."""
     remap = case.remap
     if remap.state is State.APPROVED:
         return desk.say("it is approved already: k keeps it so, r revokes it")
     if remap.new_uri is None:
         return desk.say(f"it has {len(remap.contacts)} Contacts: choose one with its number or c, then a")
+    if "force" in case.needs and not force:
+        return desk.say("it is held for a reason: F approves it all the same, and asks you why")
     reason = ""
-    if force:
+    if force or case.needs:
         answer = desk.screen.ask(WHY_FORCE)
         if not answer:
             return Turn.KEY
         reason = answer
-    elif case.needs_force:
-        return desk.say("it is held for a reason: F approves it all the same, and asks you why")
     decision = desk.decision(reason, contact=contact, force=force)
     try:
         return _approve(desk, remap.id, decision)

@@ -48,7 +48,7 @@ def keys_for(case: Case, *, can_undo: bool) -> str:
     elif remap.new_uri is None:
         first = [choose, "r reject"]
     else:
-        first = ["F force" if case.needs_force else "a approve", "r reject", *([choose] if is_open else [])]
+        first = ["F force" if "force" in case.needs else "a approve", "r reject", *([choose] if is_open else [])]
     undo = ["u undo"] if can_undo else []
     return "  ".join([*first, "s skip", "n note", "e all of it", *undo, "? keys:"])
 
