@@ -1,4 +1,4 @@
-"""Apply and rollback as commands and the daemon call them: under the lock, with all that can refuse them."""
+"""Apply and rollback as commands and the daemon call them: under the lock, unit by unit, with all that can refuse."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from redirectd.apply.current_plan import chosen, current_plan, read_installed
 from redirectd.apply.files import Files
 from redirectd.apply.finish import Finisher
 from redirectd.apply.install import Installer
 from redirectd.apply.journal import ApplyJournal
 from redirectd.apply.lock import apply_lock
 from redirectd.apply.repair import Repair
-from redirectd.apply.result import ApplyResult, TargetOutcome, repaired
+from redirectd.apply.result import ApplyResult, joined, refused, refused_unit, repaired
 from redirectd.apply.servers import OpenChannel, Servers
 from redirectd.apply.transaction import Cause, Order, Transaction
-from redirectd.errors import RefusedError, UsageError, VerifyError
+from redirectd.errors import InstallError, RedirectdError, RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
-from redirectd.plan.planning import SHORT_CHECKSUM, Plan, make_plan, plan_contents
+from redirectd.plan.planning import SHORT_CHECKSUM, Plan, part_of, plan_contents
 from redirectd.plan.route import EffectiveTable
-from redirectd.plan.target_spec import Installed, TargetSpec
+from redirectd.plan.target_spec import ApplyUnit, TargetSpec, units_of
 from redirectd.store.database import Database
 from redirectd.store.generations import GenerationOutcome
 from redirectd.store.rollback_hold import Hold
@@ -46,19 +47,32 @@ class ApplyRequest:
     """Who asks for what.
 
     `actor` is the person or service, `cause` what history shows; `force` goes past limits and hand edits;
-    `checksum` is of the only plan to apply (its first 12 digits will do); `only` names targets, None for all;
-    `resume` ends a hold; `verify` asks the servers for every entry, not just for the sentinel and number of entries;
-    `wait` is how long another apply is waited for, in seconds.
+    `checksums` are of the only plans to apply, of the whole or of units (their first 12 digits will do); `only` names
+    targets, None for all; `resume` ends a hold; `verify` asks the servers for every entry, not just for the sentinel
+    and number of entries; `wait` is how long another apply is waited for, in seconds.
     """
 
     actor: str
     cause: Cause = "apply"
     force: bool = False
-    checksum: str | None = None
+    checksums: Collection[str] = ()
     only: Collection[str] | None = None
     resume: bool = False
     verify: bool = False
     wait: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An apply under its lock: since when; by target what still waits for a server, and what failed of earlier work."""
+
+    at: datetime
+    waiting: Mapping[str, str]
+    faults: Mapping[str, RedirectdError]
+
+    def fault(self, unit: ApplyUnit) -> RedirectdError | None:
+        """Give why a unit is not to be touched now."""
+        return next((self.faults[spec.name] for spec in unit.specs if spec.name in self.faults), None)
 
 
 class Applier:
@@ -85,68 +99,68 @@ class Applier:
         self._finisher = Finisher(self._specs, self._journal, self._installer, servers, tools.clock)
 
     def plan(self, table: EffectiveTable, only: Collection[str] | None = None) -> Plan:
-        """Work out what an apply would change now. Changes nothing and takes no lock.
-
-        Raises:
-            InstallError: a file can't be read. UsageError: `only` names an unknown target.
-        """
-        specs = self._chosen(only)
-        return make_plan(table, specs, self._installed(specs), self._limits)
+        """Work out what an apply would change now; raises UsageError where `only` names an unknown target."""
+        return current_plan(table, chosen(self._specs, only), self._journal.states(), self._installer, self._limits)
 
     def apply(self, read_table: Callable[[], EffectiveTable], request: ApplyRequest) -> ApplyResult:
         """Finish what an earlier run left, put back what a server has lost, then install what is approved now.
 
-        `read_table` is called under the lock. What happened to the plan stands in the result, its `error` included.
+        `read_table` is called under the lock. Each unit goes its own way: what happened to it is in its part of the
+        result, its `error` included.
 
         Raises:
-            RefusedError: another apply is at work, applies are held, or this one failed shortly before.
-            VerifyError: an earlier installation, finished now, did not prove itself and was put back.
+            RefusedError: another apply is at work. UsageError: `only` names an unknown target.
         """
+        specs = chosen(self._specs, request.only)
         with self._locked(request):
-            waiting = self._finisher.finish(due_only=request.cause == "schedule")
-            self._pass_hold(request)
+            begun = self._begin(due_only=request.cause == "schedule")
+            if request.resume:
+                self._journal.clear_holds([spec.name for spec in specs], request.actor, begun.at)
             plan = self.plan(read_table(), request.only)
-            if request.cause == "schedule":
-                self._raise_if_failed_lately(plan)
-            refusal = _refusal(plan, request)
-            if refusal is not None:
-                return refused(plan, refusal)
-            order = Order(request.actor, request.cause, forced_past=_forced_past(plan, request))
-            specs = self._chosen(request.only)
-            lost = self._repair.find(plan, specs, every=request.verify)
-            if lost:
-                waiting = self._finisher.finish(due_only=True)
-            result = repaired(self._transaction.run(plan, specs, order, waiting), lost)
-            if result.error is None:
-                carried = {number for target in plan.targets for number in target.rendered.carried}
-                self._journal.put_in_service(carried, self._tools.clock(), everything=request.only is None)
-            return result
+            named = _named(plan, request.checksums)
+            if named is None:
+                return refused(plan, _another_plan(plan))
+            plan = named
+            units = {unit.name: unit for unit in units_of(specs)}
+            parts = [self._apply_unit(units[part.name], part, begun, request) for part in plan.units]
+            self._note_service(parts, whole=request.only is None and len(parts) == len(units))
+            return joined(plan, parts)
 
     def rollback(self, number: int | None, request: ApplyRequest) -> ApplyResult:
-        """Reinstall the files of a generation (None: the one before) and hold later applies until resumed.
+        """Reinstall the files of a generation, and hold later applies of its unit until resumed.
+
+        For None each unit that the last apply has changed returns to its files before that.
 
         Raises:
-            UsageError: there is no such generation, or no target of it is configured any more. Otherwise as `apply`.
+            RefusedError: another apply is at work. UsageError: there is no such generation, or no target of it is
+            configured any more.
         """
         with self._locked(request):
-            waiting = self._finisher.finish(due_only=False)
-            chosen, contents = self._journal.contents_of(number)
-            specs = self._chosen(request.only)
-            left = _left_alone(chosen, specs, contents)
-            plan = plan_contents(specs, self._installed(specs), contents)
-            hold = Hold(
-                request.actor, self._tools.clock().isoformat(timespec="seconds"), f"rolled back to generation {chosen}"
-            )
-            try:
-                plan.raise_if_hand_edited(force=request.force, way_past=f"redirectd rollback {chosen} --force")
-            except RefusedError as error:
-                return refused(plan, error)
-            known = [spec for spec in specs if spec.name in contents]
-            order = Order(request.actor, "rollback", hold, _forced_past(plan, request))
-            result = replace(self._transaction.run(plan, known, order, waiting), left_alone=left)
-            if result.generation is not None and not isinstance(result.error, VerifyError):
-                self._journal.out_of_service()
-            return result
+            begun = self._begin(due_only=False)
+            names = self._journal.targets_of(number)
+            units = [unit for unit in units_of(self._specs) if not unit.targets.isdisjoint(names)]
+            left = dict.fromkeys(sorted(set(names) - {spec.name for spec in self._specs}), "not configured any more")
+            if not units:
+                raise UsageError(
+                    "rollback",
+                    f"no target of generation {number} is configured any more; it had {', '.join(names)}",
+                    "configure such a target again, or choose a later generation from `redirectd history`",
+                )
+            parts = []
+            for unit in units:
+                found = self._journal.contents_of(number, unit.targets)
+                before, contents = found or (0, {})
+                gone = "had no generation before" if number is None else f"had no file by generation {before}"
+                left |= dict.fromkeys(sorted(unit.targets - contents.keys()), gone)
+                if contents:
+                    parts.append(self._roll_back_unit(unit, before, contents, begun, request))
+            if not parts:
+                raise UsageError(
+                    "rollback",
+                    "there is no generation before the last one",
+                    "see `redirectd history` for those that can be reinstalled",
+                )
+            return joined(_whole(parts), parts, left)
 
     def finish(self, request: ApplyRequest) -> Mapping[str, str]:
         """Retry only what waits for its server and is due, or was killed; give what still waits, with why.
@@ -157,7 +171,10 @@ class Applier:
         if not any(state.pending for state in self._journal.states().values()):
             return {}
         with self._locked(request):
-            return self._finisher.finish(due_only=True)
+            begun = self._begin(due_only=True)
+        for error in begun.faults.values():
+            raise error
+        return begun.waiting
 
     def _locked(self, request: ApplyRequest) -> AbstractContextManager[None]:
         return apply_lock(
@@ -168,75 +185,113 @@ class Applier:
             monotonic=self._tools.monotonic,
         )
 
-    def _chosen(self, only: Collection[str] | None) -> list[TargetSpec]:
-        if only is None:
-            return list(self._specs)
-        unknown = sorted(set(only) - {spec.name for spec in self._specs})
-        if unknown:
-            names = ", ".join(spec.name for spec in self._specs)
-            raise UsageError("--target", f"there is no target {', '.join(unknown)}", f"use one of: {names}")
-        return [spec for spec in self._specs if spec.name in only]
+    def _begin(self, *, due_only: bool) -> _Begun:
+        """Finish what earlier runs left, unit by unit, so that a plan is made of files at rest."""
+        if not due_only:
+            self._finisher.let_go()
+        waiting: dict[str, str] = {}
+        faults: dict[str, RedirectdError] = {}
+        for unit in units_of(self._specs):
+            try:
+                waiting |= self._finisher.finish(unit.targets, due_only=due_only)
+            except (VerifyError, InstallError) as error:
+                faults |= dict.fromkeys(unit.targets, error)
+        return _Begun(self._tools.clock(), waiting, faults)
 
-    def _installed(self, specs: Sequence[TargetSpec]) -> dict[str, Installed]:
-        states = self._journal.states()
-        found = {}
-        for spec in specs:
-            state = states.get(spec.name)
-            found[spec.name] = Installed(
-                content=self._installer.read(spec.path),
-                base=None if spec.base is None else self._installer.read(spec.base),
-                last_sha256=state.sha256 if state else None,
-                pending_reload=bool(state and state.pending),
-            )
-        return found
+    def _apply_unit(self, unit: ApplyUnit, plan: Plan, begun: _Begun, request: ApplyRequest) -> ApplyResult:
+        refusal = begun.fault(unit) or self._held(unit) or plan.error or self._failed_lately(plan, request)
+        refusal = refusal or _refusal(plan, request)
+        if refusal is not None:
+            return refused_unit(plan, refusal)
+        order = Order(request.actor, request.cause, begun.at, forced_past=_forced_past(plan, request))
+        waiting = begun.waiting
+        try:
+            lost = self._repair.find(plan, unit.specs, every=request.verify)
+            if lost:
+                waiting = self._finisher.finish(unit.targets, due_only=True)
+        except (VerifyError, InstallError) as error:
+            return refused_unit(plan, error)
+        return repaired(self._run(plan, unit.specs, order, waiting), lost)
 
-    def _pass_hold(self, request: ApplyRequest) -> None:
-        if request.resume:
-            self._journal.clear_hold(request.actor, self._tools.clock())
-        hold = self._journal.hold()
-        if hold is not None:
-            raise RefusedError(
-                "apply", f"held since {hold.at} by {hold.actor}: {hold.reason}", "redirectd apply --resume"
-            )
+    def _run(self, plan: Plan, specs: Sequence[TargetSpec], order: Order, waiting: Mapping[str, str]) -> ApplyResult:
+        try:
+            return self._transaction.run(plan, specs, order, waiting)
+        except InstallError as error:  # not even the old files could be put back
+            return refused_unit(plan, error, "installed")
 
-    def _raise_if_failed_lately(self, plan: Plan) -> None:
+    def _roll_back_unit(
+        self, unit: ApplyUnit, number: int, contents: Mapping[str, bytes], begun: _Begun, request: ApplyRequest
+    ) -> ApplyResult:
+        known = [spec for spec in unit.specs if spec.name in contents]
+        there = read_installed(known, self._journal.states(), self._installer)
+        plan = replace(plan_contents(known, there, contents), name=unit.name, units=())
+        try:
+            if (fault := begun.fault(unit) or plan.error) is not None:
+                raise fault
+            plan.raise_if_hand_edited(force=request.force, way_past=f"redirectd rollback {number} --force")
+        except RedirectdError as error:
+            return refused_unit(plan, error)
+        names = tuple(spec.name for spec in known)
+        at = begun.at.isoformat(timespec="seconds")
+        hold = Hold(request.actor, at, f"rolled back to generation {number}", targets=names)
+        order = Order(request.actor, "rollback", begun.at, hold, _forced_past(plan, request))
+        result = self._run(plan, known, order, begun.waiting)
+        if result.generation is not None and not isinstance(result.error, VerifyError):
+            self._journal.out_of_service()
+        return result
+
+    def _note_service(self, parts: Sequence[ApplyResult], *, whole: bool) -> None:
+        """Write down which remaps are routed by now; those of a unit that failed are not known."""
+        everything: set[int] = set()
+        now = self._tools.clock()
+        sound = [part for part in parts if part.error is None]
+        for part in sound:
+            carried = {number for target in part.plan.targets for number in target.rendered.carried}
+            everything |= carried
+            names = [target.name for target in part.plan.targets]
+            self._journal.put_in_service(carried, now, targets=names, everything=False)
+        if whole and len(sound) == len(parts):
+            self._journal.put_in_service(everything, now, everything=True)
+
+    def _held(self, unit: ApplyUnit) -> RefusedError | None:
+        hold = next((hold for hold in reversed(self._journal.holds()) if hold.covers(unit.targets)), None)
+        if hold is None:
+            return None
+        return RefusedError(
+            "apply", f"{unit.name} is held since {hold.at} by {hold.actor}: {hold.reason}", "redirectd apply --resume"
+        )
+
+    def _failed_lately(self, plan: Plan, request: ApplyRequest) -> RefusedError | None:
         """Keep the schedule from reloading a server every few minutes with a plan that it just disproved."""
+        if request.cause != "schedule":
+            return None
+        recent = self._journal.recent(8, [target.name for target in plan.targets])
         failures = 0
-        recent = self._journal.recent(8)
         for generation in recent:
             if generation.outcome is not GenerationOutcome.ROLLED_BACK or generation.checksum != plan.checksum:
                 break
             failures += 1
-        if not failures:
-            return
-        again = recent[0].created_at + min(_FIRST_PAUSE * 2 ** (failures - 1), _LAST_PAUSE)
-        if self._tools.clock() < again:
-            raise RefusedError(
-                f"generation {recent[0].number}",
-                f"this plan was rolled back {failures} times; the schedule tries again at {again.isoformat()}",
-                f"see `redirectd history {recent[0].number}` for why; `redirectd apply` tries now",
-            )
-
-
-def _left_alone(chosen: int, specs: Sequence[TargetSpec], contents: Mapping[str, bytes]) -> dict[str, str]:
-    names = {spec.name for spec in specs}
-    if not names & contents.keys():
-        raise UsageError(
-            "rollback",
-            f"no target of generation {chosen} is configured any more; it had {', '.join(sorted(contents))}",
-            "configure such a target again, or choose a later generation from `redirectd history`",
+        again = recent[0].created_at + min(_FIRST_PAUSE * 2 ** (failures - 1), _LAST_PAUSE) if failures else None
+        if again is None or self._tools.clock() >= again:
+            return None
+        return RefusedError(
+            f"generation {recent[0].number}",
+            f"this plan was rolled back {failures} times; the schedule tries again at {again.isoformat()}",
+            f"see `redirectd history {recent[0].number}` for why; `redirectd apply` tries now",
         )
-    gone = dict.fromkeys(sorted(contents.keys() - names), "not configured any more")
-    return gone | dict.fromkeys(sorted(names - contents.keys()), f"had no file by generation {chosen}")
+
+
+def _whole(parts: Sequence[ApplyResult]) -> Plan:
+    """Give the plan of several units' rollbacks."""
+    first = parts[0].plan
+    if len(parts) == 1:
+        return replace(first, units=(first,), name="")
+    targets = tuple(target for part in parts for target in part.plan.targets)
+    units = tuple(part.plan for part in parts)
+    return part_of(replace(first, targets=targets, units=units), [unit.name for unit in units])
 
 
 def _refusal(plan: Plan, request: ApplyRequest) -> RefusedError | None:
-    if request.checksum is not None and not _names(request.checksum, plan):
-        return RefusedError(
-            "--plan",
-            f"the plan has changed: its checksum is {plan.checksum}",
-            "see `redirectd plan`, then apply the checksum it shows",
-        )
     try:
         plan.limit.raise_if_unsafe(force=request.force, way_past=plan.way_past)
         plan.raise_if_hand_edited(force=request.force, way_past=plan.way_past)
@@ -245,9 +300,33 @@ def _refusal(plan: Plan, request: ApplyRequest) -> RefusedError | None:
     return None
 
 
-def _names(checksum: str, plan: Plan) -> bool:
-    """Say if a checksum as a person gives it is that of the plan; its beginning is enough, as it heads the Markdown."""
-    return len(checksum) >= SHORT_CHECKSUM and plan.checksum.startswith(checksum.lower())
+def _another_plan(plan: Plan) -> RefusedError:
+    sums = ", ".join(dict.fromkeys([plan.checksum, *(unit.checksum for unit in plan.units)]))
+    return RefusedError(
+        "--plan",
+        f"the plan has changed: its checksum is {sums}",
+        "see `redirectd plan`, then apply the checksum it shows",
+    )
+
+
+def _named(plan: Plan, checksums: Collection[str]) -> Plan | None:
+    """Give the part of the plan that is named by checksums, all of it without any; None where one names nothing.
+
+    The beginning of a checksum, as it heads the Markdown, is enough.
+    """
+    if not checksums:
+        return plan
+    names = set()
+    for checksum in checksums:
+        if len(checksum) < SHORT_CHECKSUM:
+            return None
+        if plan.checksum.startswith(checksum.lower()):
+            return plan
+        found = [unit.name for unit in plan.units if unit.checksum.startswith(checksum.lower())]
+        if not found:
+            return None
+        names.update(found)
+    return part_of(plan, names)
 
 
 def _forced_past(plan: Plan, request: ApplyRequest) -> tuple[str, ...]:
@@ -255,12 +334,3 @@ def _forced_past(plan: Plan, request: ApplyRequest) -> tuple[str, ...]:
         return ()
     edited = (f"{target.name}: {target.hand_edit}" for target in plan.targets if target.hand_edit and target.changed)
     return (*map(str, plan.limit.breaches), *edited)
-
-
-def refused(plan: Plan, error: RefusedError) -> ApplyResult:
-    """What an apply of `plan` comes to that `error` forbids: nothing is changed."""
-    outcomes = {
-        target.name: TargetOutcome("refused", str(error)) if target.changed else TargetOutcome("unchanged")
-        for target in plan.targets
-    }
-    return ApplyResult(plan, outcomes, error=error)

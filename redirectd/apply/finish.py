@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -38,38 +38,38 @@ class Finisher:
         self._servers = servers
         self._clock = clock
 
-    def finish(self, *, due_only: bool) -> dict[str, str]:
-        """Finish all targets, or those whose retry is due; give those that still wait for a server, and why.
+    def finish(self, names: Collection[str], *, due_only: bool) -> dict[str, str]:
+        """Finish the targets of one unit, or those whose retry is due; give those that still wait, and why.
 
         Raises:
             VerifyError: a file did not prove itself; the one before is back.
+            InstallError: a file could not be put back, or is not to be trusted.
         """
-        for unit in self._units(Phase.INSTALLING):
+        for unit in self._units(Phase.INSTALLING, names):
             self._settle_interrupted(unit)
         now = self._clock()
-        for unit in self._units(Phase.RELOAD):
+        for unit in self._units(Phase.RELOAD, names):
             due = [state for state in unit if not due_only or state.next_try is None or state.next_try <= now]
             if due:
                 self._prove(due, now)
-        if not due_only:
-            self._let_go(now)
-        self._tidy()
-        waiting = (state for unit in self._units(Phase.RELOAD) for state in unit)
+        self._tidy(names)
+        waiting = (state for unit in self._units(Phase.RELOAD, names) for state in unit)
         return {state.target: state.error for state in waiting}
 
-    def _let_go(self, now: datetime) -> None:
+    def let_go(self) -> None:
         """Wait no longer for the server of a target that is not configured any more: nobody knows the way to it."""
+        now = self._clock()
         for state in self._journal.states().values():
             if state.pending and state.target not in self._specs:
                 files = {state.target: FileOutcome(GenerationOutcome.INSTALLED, _GONE)} if state.goes_back else {}
                 stage = Stage("finish", state.target, "done", _GONE)
                 self._journal.close(state.number, files, [finished(state, now)], [stage], now=now)
 
-    def _units(self, phase: Phase) -> list[list[TargetState]]:
-        """Give the targets in a phase, those of one generation together; targets no longer configured are left."""
+    def _units(self, phase: Phase, names: Collection[str]) -> list[list[TargetState]]:
+        """Give those of the unit's targets in a phase, those of one generation together."""
         units: dict[int, list[TargetState]] = {}
         for state in self._journal.states().values():
-            if state.phase is phase and state.target in self._specs:
+            if state.phase is phase and state.target in names:
                 units.setdefault(state.number, []).append(state)
         return [units[number] for number in sorted(units)]
 
@@ -110,10 +110,10 @@ class Finisher:
     def _hash(self, item: Item) -> str:
         return digest(self._installer.read(item.place.path))
 
-    def _tidy(self) -> None:
+    def _tidy(self, names: Collection[str]) -> None:
         """Remove what killed runs left beside the files; a backup stays as long as it may be needed."""
         states = self._journal.states()
-        for spec in self._specs.values():
+        for spec in (self._specs[name] for name in names):
             state = states.get(spec.name)
             keep = state is not None and state.backup is not None
             with suppress(InstallError):  # no harm is in them, and the next stage replaces them

@@ -22,9 +22,11 @@ from redirectd.store.generations import (
     file_outcomes,
     files_at,
     history,
+    of_one_apply,
     standing_number,
+    standing_targets,
 )
-from redirectd.store.rollback_hold import Hold, clear_hold, end_hold_of, get_hold, put_hold
+from redirectd.store.rollback_hold import Hold, add_hold, clear_holds, end_hold_of, get_holds
 from redirectd.store.target_states import TargetState, put_target_states, target_states
 
 
@@ -48,49 +50,57 @@ class ApplyJournal:
         with self._database.read() as connection:
             return target_states(connection, self.node)
 
-    def hold(self) -> Hold | None:
-        """Give the hold on applies."""
+    def holds(self) -> list[Hold]:
+        """Give the holds on applies, the latest last."""
         with self._database.read() as connection:
-            return get_hold(connection, self.node)
+            return get_holds(connection, self.node)
 
-    def put_hold(self, hold: Hold, now: datetime) -> None:
-        """Hold later applies."""
+    def clear_holds(self, names: Collection[str], actor: str, now: datetime) -> None:
+        """Let applies of these targets go on."""
         with self._database.begin() as connection:
-            self._hold(connection, hold, now)
+            for hold in clear_holds(connection, self.node, names):
+                reason = f"ends the hold of {hold.at} by {hold.actor}: {hold.reason}"
+                self._tell(connection, now, actor, "resume", reason)
 
-    def clear_hold(self, actor: str, now: datetime) -> bool:
-        """Let applies go on; say if there was a hold."""
-        with self._database.begin() as connection:
-            hold = get_hold(connection, self.node)
-            if hold is None:
-                return False
-            self._tell(connection, now, actor, "resume", f"ends the hold of {hold.at} by {hold.actor}: {hold.reason}")
-            return clear_hold(connection, self.node)
-
-    def recent(self, limit: int) -> list[Generation]:
-        """Give the last generations, newest first."""
+    def recent(self, limit: int, targets: Collection[str]) -> list[Generation]:
+        """Give the last generations of these targets, newest first."""
         with self._database.read() as connection:
-            return history(connection, self.node, limit)
+            return history(connection, self.node, limit, targets)
 
-    def contents_of(self, number: int | None) -> tuple[int, dict[str, bytes]]:
-        """Give the files as they stood after a generation (None: the one before the last that stands).
+    def targets_of(self, number: int | None) -> list[str]:
+        """Give the targets that a rollback to a generation is about: those it installed.
+
+        For None, those that the last apply installed, each of whose units returns to the one before.
 
         Raises:
-            UsageError: there is no such generation, or it didn't stand.
+            UsageError: there is no such generation, or it was not installed.
         """
         with self._database.read() as connection:
-            last = standing_number(connection, self.node)
-            chosen = standing_number(connection, self.node, last if number is None else number + 1)
-            if chosen is None or number not in {None, chosen}:
-                raise UsageError(
-                    "rollback",
-                    "there is no generation before the last one"
-                    if number is None
-                    else f"generation {number} is not one that stood on this node",
-                    "see `redirectd history` for those that can be reinstalled",
-                )
-            files = files_at(connection, self.node, chosen)
-            return chosen, {name: file.content for name, file in files.items()}
+            last = standing_number(connection, self.node) if number is None else number
+            names: list[str] = []
+            if number is None and last is not None:
+                for each in of_one_apply(connection, last):
+                    names += standing_targets(connection, self.node, each)
+            elif last is not None:
+                names = standing_targets(connection, self.node, last)
+            if not names:
+                raise _not_there(number)
+            return sorted(set(names))
+
+    def contents_of(self, number: int | None, targets: Collection[str]) -> tuple[int, dict[str, bytes]] | None:
+        """Give a unit's files as they were after a generation, with its number.
+
+        For None it is the one before what the last apply installed of it; None where there is none.
+        """
+        with self._database.read() as connection:
+            if number is None:
+                last = standing_number(connection, self.node, targets=targets)
+                first = last if last is None else min(of_one_apply(connection, last))
+                number = None if first is None else standing_number(connection, self.node, first, targets)
+            if number is None:
+                return None
+            files = files_at(connection, self.node, number)
+            return number, {name: file.content for name, file in files.items() if name in targets}
 
     def adopt(self, states: Iterable[TargetState]) -> None:
         """Write states that no generation stands behind."""
@@ -145,10 +155,15 @@ class ApplyJournal:
                     self._end_hold_of(connection, number, now)
             put_target_states(connection, self.node, states)
 
-    def put_in_service(self, carried: Collection[int], now: datetime, *, everything: bool) -> None:
-        """Write down which remaps this node routes by now; with `everything`, by no others."""
+    def put_in_service(
+        self, carried: Collection[int], now: datetime, *, targets: Collection[str] | None = None, everything: bool
+    ) -> None:
+        """Write down which remaps this node routes by now, by the last generation of `targets`.
+
+        With `everything` it routes by no others.
+        """
         with self._database.read() as connection:
-            number = standing_number(connection, self.node) or 0
+            number = standing_number(connection, self.node, targets=targets) or 0
         in_service.put_in_service(self._database, self.node, carried, number, now, everything=everything)
 
     def out_of_service(self) -> None:
@@ -156,7 +171,7 @@ class ApplyJournal:
         in_service.clear(self._database, self.node)
 
     def _hold(self, connection: Connection, hold: Hold, now: datetime) -> None:
-        put_hold(connection, self.node, hold)
+        add_hold(connection, self.node, hold)
         self._tell(connection, now, hold.actor, "hold", hold.reason)
 
     def _end_hold_of(self, connection: Connection, number: int, now: datetime) -> None:
@@ -176,6 +191,16 @@ class ApplyJournal:
     ) -> None:
         told = {"node": self.node} | dict(detail or {})
         audit.append(connection, audit.AuditEntry(at=now, actor=actor, action=action, reason=reason, detail=told))
+
+
+def _not_there(number: int | None) -> UsageError:
+    return UsageError(
+        "rollback",
+        "there is no generation before the last one"
+        if number is None
+        else f"generation {number} is not one that was installed on this node",
+        "see `redirectd history` for those that can be reinstalled",
+    )
 
 
 def _whole(outcomes: Sequence[GenerationOutcome]) -> GenerationOutcome:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from redirectd.errors import RedirectdError
+from redirectd.errors import InstallError, RedirectdError, RefusedError, VerifyError
 from redirectd.plan.planning import Plan
-from redirectd.plan.report import target_json, to_json
+from redirectd.plan.report import target_json, to_json, units_json
 from redirectd.sip.text import printable
 
 OutcomeName = Literal["unchanged", "installed", "verified", "rolled-back", "refused"]
+
+_WORST_FIRST: tuple[tuple[int, type[RedirectdError]], ...] = ((4, VerifyError), (1, InstallError), (3, RefusedError))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,12 @@ class TargetOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """An apply that got as far as a plan.
+    """An apply that got as far as a plan; the whole one has its `units`, whose results these are together.
 
-    `generation` is its number, or None where nothing was changed. `error` is what the command shall end with; its
-    `exit_code` is that of the process. `waiting` are targets whose server hasn't taken the file yet. `left_alone` are
-    targets that a rollback has nothing for, and why. `lost` are targets whose file had not changed and whose server did
-    not hold it any more, with what it answered; their outcome says if it holds it again.
+    `generation` is its number (of several units, the last), or None where nothing was changed. `error` is what the
+    command shall end with; its `exit_code` is that of the process. `waiting` are targets whose server hasn't taken the
+    file yet. `left_alone` are targets that a rollback has nothing for, and why. `lost` are targets whose file had not
+    changed and whose server did not hold it any more, with what it answered; their outcome says if it holds it again.
     """
 
     plan: Plan
@@ -39,11 +41,47 @@ class ApplyResult:
     waiting: tuple[str, ...] = ()
     left_alone: Mapping[str, str] = field(default_factory=dict)
     lost: Mapping[str, str] = field(default_factory=dict)
+    units: tuple[ApplyResult, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command."""
+        """The exit code of the command: of several units 4 over 1 over 3."""
         return 0 if self.error is None else self.error.exit_code
+
+
+def joined(plan: Plan, units: Sequence[ApplyResult], left_alone: Mapping[str, str] | None = None) -> ApplyResult:
+    """Give the result of an apply of several units."""
+    outcomes = {name: outcome for unit in units for name, outcome in unit.outcomes.items()}
+    return ApplyResult(
+        plan,
+        {target.name: outcomes[target.name] for target in plan.targets},
+        generation=max((unit.generation for unit in units if unit.generation is not None), default=None),
+        error=_joined_error([unit.error for unit in units if unit.error is not None]),
+        waiting=tuple(name for unit in units for name in unit.waiting),
+        left_alone=left_alone or {},
+        lost={name: why for unit in units for name, why in unit.lost.items()},
+        units=tuple(units),
+    )
+
+
+def refused(plan: Plan, error: RedirectdError) -> ApplyResult:
+    """What an apply of a whole plan comes to that `error` forbids: nothing is changed."""
+    return joined(plan, [refused_unit(unit, error) for unit in plan.units])
+
+
+def refused_unit(plan: Plan, error: RedirectdError, name: OutcomeName = "refused") -> ApplyResult:
+    """What an apply of a unit comes to that `error` forbids: nothing more is changed.
+
+    An earlier installation that was put back only now is `rolled-back`.
+    """
+    name = "rolled-back" if isinstance(error, VerifyError) else name
+    outcomes = {
+        target.name: TargetOutcome(name, str(target.error or error))
+        if target.changed or target.error is not None
+        else TargetOutcome("unchanged")
+        for target in plan.targets
+    }
+    return ApplyResult(plan, outcomes, error=error)
 
 
 def repaired(result: ApplyResult, lost: Mapping[str, str]) -> ApplyResult:
@@ -64,5 +102,26 @@ def result_json(result: ApplyResult) -> dict[str, object]:
     document["waiting"] = list(result.waiting)
     document["left_alone"] = dict(result.left_alone)
     document["lost"] = {name: printable(why) for name, why in result.lost.items()}
-    document["error"] = None if result.error is None else printable(str(result.error))
+    document["error"] = _error_json(result.error)
+    parts = {unit.plan.name: unit for unit in result.units}
+    document["units"] = [
+        {**unit, "generation": parts[name].generation, "error": _error_json(parts[name].error)}
+        for unit in units_json(result.plan)
+        if (name := str(unit["name"])) in parts
+    ]
     return document
+
+
+def _error_json(error: RedirectdError | None) -> str | None:
+    return None if error is None else printable(str(error))
+
+
+def _joined_error(errors: Sequence[RedirectdError]) -> RedirectdError | None:
+    """Give the worst of several units' errors, with what happened in the others."""
+    errors = list(dict.fromkeys(errors))
+    if len(errors) < 2:
+        return next(iter(errors), None)
+    code, kind = next(one for one in _WORST_FIRST if any(error.exit_code == one[0] for error in errors))
+    first = next(error for error in errors if error.exit_code == code)
+    others = "; ".join(str(error) for error in errors if error is not first)
+    return kind(first.where, f"{first.why}; {others}", first.what_to_do)

@@ -72,7 +72,11 @@ class Servers:
             PeerError: no answer came in time; the server may have read the files all the same.
         """
         unknown: dict[Command, str] = {}
-        with closing(self._open_channel(control, timeout=timeout)) as channel:
+        try:
+            opened = self._open_channel(control, timeout=timeout)
+        except PeerError as error:
+            raise ServerDown(error) from error
+        with closing(opened) as channel:
             try:
                 channel.probe()
             except AnswerError:

@@ -37,10 +37,14 @@ Cause = Literal["apply", "schedule", "rollback"]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who or what asked, and what goes into the record with it: a hold, and what the person forced it past."""
+    """Who or what asked, when, and what goes into the record with it: a hold, and what the person forced it past.
+
+    The units of one apply have the same `at`.
+    """
 
     actor: str
     cause: Cause
+    at: datetime
     hold: Hold | None = None
     forced_past: tuple[str, ...] = ()
 
@@ -76,9 +80,9 @@ class Transaction:
         self._clock = clock
 
     def run(self, plan: Plan, specs: Sequence[TargetSpec], order: Order, waiting: Mapping[str, str]) -> ApplyResult:
-        """Install what changes in `plan`; `specs` are its targets, `waiting` those whose server is still down.
+        """Install what changes in a unit's `plan`; `specs` are its targets, `waiting` those whose server is still down.
 
-        Files that don't change are neither written nor reloaded.
+        Files that don't change are neither written nor reloaded, and where none does, nothing is held.
         """
         result = _as_it_was(plan, waiting)
         self._adopt(plan)
@@ -95,7 +99,7 @@ class Transaction:
             return self._not_begun(result, works, failure)
         generation = Generation(
             node=self._journal.node,
-            created_at=self._clock(),
+            created_at=order.at,
             actor=order.actor,
             cause=order.cause,
             checksum=plan.checksum,

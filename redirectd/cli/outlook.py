@@ -18,10 +18,10 @@ SHOWN = 5
 
 def next_plan(app: App) -> Plan | RedirectdError:
     """The plan as `redirectd plan` would make it now, or why there can't be one; a decision stands all the same."""
-    from redirectd.service.applying import applier_of, approved_table
+    from redirectd.service.applying import plan_of
 
     try:
-        return applier_of(app.config, app.database).plan(approved_table(app.database, app.config.rules()))
+        return plan_of(app.config, app.database)
     except RedirectdError as error:
         return error
 

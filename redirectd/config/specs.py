@@ -51,6 +51,7 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
         mode=int(target.mode, 8),
         owner=target.owner,
         group=target.group,
+        server=target.server,
     )
 
 
@@ -62,9 +63,19 @@ def passwords(config: Config, environ: Mapping[str, str] = os.environ) -> dict[s
     """
     found = {}
     for target in config.target:
-        name = "".join(char if char.isalnum() else "_" for char in target.name.upper())
-        file = config.resolve(target.password_file) if target.password_file else None
-        secret = read_secret(f"target-{target.name}-password", f"REDIRECTD_TARGET_{name}_PASSWORD", file, environ)
+        secret = _password(config, target, environ)
         if secret is not None:
             found[target.reload] = secret
     return found
+
+
+def password_of(config: Config, reload: str) -> str | None:
+    """The password of one `reload`; None where it has none. Raises ConfigError for a file that can't be read."""
+    secrets = [_password(config, target, os.environ) for target in config.target if target.reload == reload]
+    return next((secret for secret in reversed(secrets) if secret is not None), None)
+
+
+def _password(config: Config, target: TargetSection, environ: Mapping[str, str]) -> str | None:
+    name = "".join(char if char.isalnum() else "_" for char in target.name.upper())
+    file = config.resolve(target.password_file) if target.password_file else None
+    return read_secret(f"target-{target.name}-password", f"REDIRECTD_TARGET_{name}_PASSWORD", file, environ)

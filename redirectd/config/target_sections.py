@@ -67,6 +67,13 @@ class TargetSection(Section):
         description=f"How the server is told and asked: {RELOADS}. `none` writes and parses back only.",
         examples=["jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"],
     )
+    server: Label | None = Field(
+        default=None,
+        description="The name of the server, where it is reached in several ways or has targets with "
+        '`reload = "none"`: targets of one server are installed, proven and rolled back together. Those with the same '
+        "`reload` are anyway.",
+        examples=["sip1"],
+    )
     timeout: Duration = Field(
         default=parse_duration("10s"), description="How long the server may take to answer one question."
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from types import MappingProxyType
 
 from redirectd.errors import InstallError, RefusedError
 from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
-from redirectd.plan.route import Conflict, EffectiveTable
+from redirectd.plan.route import Conflict, EffectiveTable, Route
 from redirectd.plan.target import NOTHING, Keeping, Refusal, Rendered, Target, TargetError, reads_no_file, token_of
-from redirectd.plan.target_spec import Installed, TargetSpec
+from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
+
+NOTHING_LEFT_OUT: Mapping[str, Mapping[int, str]] = MappingProxyType({})
+"""No remap that a target shall be without."""
 
 SHORT_CHECKSUM = 12
 """Hex digits by which a person may name a plan; a change that nobody saw fits them by a chance of 1 in 10^14."""
@@ -26,7 +30,8 @@ class TargetPlan:
     `installed` is the file's bytes now (None: no file) and `rendered` what it shall be. `hand_edit` says
     why the file isn't what redirectd left there; None where it is. `blank` is the file without any move, which a first
     installation that fails leaves behind: a server that needs the file to start must not lose it. `over_base` are the
-    changes beside that file without any move, for one that is not there yet.
+    changes beside that file without any move, for one that is not there yet. `error` says why nothing can be planned
+    for this target; it stays as it is then.
     """
 
     name: str
@@ -39,6 +44,7 @@ class TargetPlan:
     pending_reload: bool = False
     blank: bytes | None = None
     over_base: Changes | None = None
+    error: InstallError | None = None
 
     @property
     def shown_changes(self) -> Changes:
@@ -48,7 +54,7 @@ class TargetPlan:
     @property
     def changed(self) -> bool:
         """Say if the file's bytes would change."""
-        return self.installed != self.rendered.content
+        return self.error is None and self.installed != self.rendered.content
 
     @property
     def diff(self) -> str:
@@ -63,7 +69,10 @@ class TargetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole plan; `checksum` names what is wanted and what is there, so that only what was seen is applied."""
+    """The whole plan, or one unit's part of it, which has its `name` and no `units` of its own.
+
+    `checksum` names what is wanted and what is there, so that only what was seen is applied.
+    """
 
     checksum: str
     targets: tuple[TargetPlan, ...]
@@ -71,11 +80,18 @@ class Plan:
     cycles: tuple[tuple[int, ...], ...]
     too_deep: tuple[int, ...]
     limit: LimitReport
+    name: str = ""
+    units: tuple[Plan, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Say if any file would change."""
         return any(target.changed for target in self.targets)
+
+    @property
+    def error(self) -> InstallError | None:
+        """Why nothing can be planned for a target, the first of them."""
+        return next((target.error for target in self.targets if target.error is not None), None)
 
     @property
     def hand_edited(self) -> bool:
@@ -109,31 +125,26 @@ def make_plan(
     specs: Sequence[TargetSpec],
     installed: Mapping[str, Installed],
     limits: Limits,
+    left_out: Mapping[str, Mapping[int, str]] = NOTHING_LEFT_OUT,
 ) -> Plan:
     """Work out what each target's file shall be, and how that differs from what is there.
 
-    `installed` is by target name; a name that is missing has no file. The same values give the same
-    bytes and the same checksum, whatever the order of remaps was.
-
-    Raises:
-        InstallError: a base file is not what its target reads.
+    `installed` is by target name; a name that is missing has no file. `left_out` are remaps that a target shall be
+    without, each with the reason. The same values give the same bytes and the same checksum, whatever the order of
+    remaps was. A target whose base file is not what it reads, or can't be read, has the `error`.
     """
-    targets = []
+    targets = {}
     for spec in specs:
         there = installed.get(spec.name, Installed())
-        targets.append(_plan_target(spec, there, _render(table, spec, there)))
-    breaches = [
-        breach for target in targets if target.changed for breach in check_limits(target.name, target.changes, limits)
-    ]
-    placed = [_placed(target, each) for target in targets for each in target.rendered.conflicts]
-    return Plan(
-        checksum=_checksum(targets),
-        targets=tuple(targets),
-        conflicts=(*table.conflicts, *placed),
-        cycles=table.cycles,
-        too_deep=table.too_deep,
-        limit=LimitReport(tuple(breaches)),
-    )
+        try:
+            if there.fault is not None:
+                raise there.fault
+            rendered = _render(table, spec, there, left_out.get(spec.name, {}))
+            targets[spec.name] = _plan_target(spec, there, rendered)
+        except InstallError as error:
+            targets[spec.name] = _unplanned(spec, there, error)
+    units = [_unit_plan(unit, [targets[spec.name] for spec in unit.specs], table, limits) for unit in units_of(specs)]
+    return _joined(list(targets.values()), units, table)
 
 
 def plan_contents(
@@ -144,14 +155,31 @@ def plan_contents(
     Targets without a content are left out. A content that its target can't read any more is planned as
     it is: the check before the installation refuses it.
     """
-    targets = []
+    targets = {}
     for spec in specs:
         if spec.name in contents:
-            content = contents[spec.name]
+            there, content = installed.get(spec.name, Installed()), contents[spec.name]
             entries, _ = understood(spec.target, content)
             rendered = Rendered(content, entries, token=token_of(entries))
-            targets.append(_plan_target(spec, installed.get(spec.name, Installed()), rendered))
-    return Plan(_checksum(targets), tuple(targets), (), (), (), LimitReport())
+            fault = there.fault
+            targets[spec.name] = _unplanned(spec, there, fault) if fault else _plan_target(spec, there, rendered)
+    nothing = EffectiveTable(())
+    units = [
+        _unit_plan(unit, [targets[spec.name] for spec in unit.specs], nothing, None)
+        for unit in units_of([spec for spec in specs if spec.name in targets])
+    ]
+    return _joined(list(targets.values()), units, nothing)
+
+
+def part_of(plan: Plan, names: Collection[str]) -> Plan:
+    """Give the part of a whole plan that is of the units with these names."""
+    units = [unit for unit in plan.units if unit.name in names]
+    kept = {target.name for unit in units for target in unit.targets}
+    placed = _placed(plan.targets)
+    shared = EffectiveTable(
+        (), tuple(each for each in plan.conflicts if each not in placed), plan.cycles, plan.too_deep
+    )
+    return _joined([target for target in plan.targets if target.name in kept], units, shared)
 
 
 def digest(content: bytes | None) -> str:
@@ -174,14 +202,71 @@ def understood(
         return {}, printable(str(error), 300)
 
 
-def _render(table: EffectiveTable, spec: TargetSpec, there: Installed) -> Rendered:
+def _unit_plan(unit: ApplyUnit, targets: Sequence[TargetPlan], table: EffectiveTable, limits: Limits | None) -> Plan:
+    """Plan one unit; without `limits` none hold."""
+    breaches = [
+        breach
+        for target in targets
+        if target.changed and limits is not None
+        for breach in check_limits(target.name, target.changes, limits)
+    ]
+    return Plan(
+        checksum=_checksum(targets),
+        targets=tuple(targets),
+        conflicts=(*table.conflicts, *_placed(targets)),
+        cycles=table.cycles,
+        too_deep=table.too_deep,
+        limit=LimitReport(tuple(breaches)),
+        name=unit.name,
+    )
+
+
+def _joined(targets: Sequence[TargetPlan], units: Sequence[Plan], table: EffectiveTable) -> Plan:
+    """Give the whole plan; that of a single unit has the same checksum as its unit."""
+    sums = [unit.checksum for unit in units]
+    return Plan(
+        checksum=sums[0] if len(sums) == 1 else sha256("".join(sums).encode()).hexdigest(),
+        targets=tuple(targets),
+        conflicts=(*table.conflicts, *_placed(targets)),
+        cycles=table.cycles,
+        too_deep=table.too_deep,
+        limit=LimitReport(tuple(breach for unit in units for breach in unit.limit.breaches)),
+        units=tuple(units),
+    )
+
+
+def render_over(spec: TargetSpec, routes: Sequence[Route], there: Installed) -> Rendered:
+    """Render a target's file over what is there; raises TargetError where its base file is not what it reads."""
+    if isinstance(spec.target, Keeping):
+        return spec.target.render_over(routes, there.base, there.content)
+    return spec.target.render(routes, there.base)
+
+
+def _render(table: EffectiveTable, spec: TargetSpec, there: Installed, left_out: Mapping[int, str]) -> Rendered:
+    routes = [route for route in table.routes if route.id not in left_out] if left_out else table.routes
     try:
-        if isinstance(spec.target, Keeping):
-            return spec.target.render_over(table.routes, there.base, there.content)
-        return spec.target.render(table.routes, there.base)
+        rendered = render_over(spec, routes, there)
     except TargetError as error:
         where = spec.base or spec.path
-        raise InstallError(where, printable(str(error), 300), "mend the base file and plan again") from error
+        raise InstallError(where, printable(str(error), 300), "fix the base file and plan again") from error
+    if not left_out:
+        return rendered
+    present = sorted(left_out.keys() & {route.id for route in table.routes})
+    return replace(rendered, refused=(*rendered.refused, *(Refusal(number, left_out[number]) for number in present)))
+
+
+def _unplanned(spec: TargetSpec, there: Installed, error: InstallError) -> TargetPlan:
+    rendered = Rendered(there.content or b"", {})
+    return TargetPlan(
+        spec.name,
+        spec.kind,
+        spec.path,
+        there.content,
+        rendered,
+        diff({}, {}),
+        pending_reload=there.pending_reload,
+        error=error,
+    )
 
 
 def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> TargetPlan:
@@ -227,8 +312,12 @@ def _hand_edit(there: Installed, entries: Mapping[str, str], fault: str | None) 
     return "was there before redirectd and holds entries that are not in its base file"
 
 
-def _placed(target: TargetPlan, conflict: Conflict) -> Conflict:
-    return Conflict(f"{target.name}: {conflict.where}", conflict.ids, conflict.reason)
+def _placed(targets: Iterable[TargetPlan]) -> list[Conflict]:
+    return [
+        Conflict(f"{target.name}: {each.where}", each.ids, each.reason)
+        for target in targets
+        for each in target.rendered.conflicts
+    ]
 
 
 def _checksum(targets: Sequence[TargetPlan]) -> str:

@@ -17,7 +17,22 @@ def to_json(plan: Plan) -> dict[str, object]:
         "cycles": [list(cycle) for cycle in plan.cycles],
         "too_deep": list(plan.too_deep),
         "limit": _limit(plan.limit),
+        "units": units_json(plan),
     }
+
+
+def units_json(plan: Plan) -> list[dict[str, object]]:
+    """Give what is by unit: its targets, the checksum that `apply --plan` takes, and the limits it is over."""
+    return [
+        {
+            "name": printable(unit.name),
+            "targets": [target.name for target in unit.targets],
+            "checksum": unit.checksum,
+            "changed": unit.changed,
+            "limit": _limit(unit.limit),
+        }
+        for unit in plan.units
+    ]
 
 
 def target_json(target: TargetPlan) -> dict[str, object]:
@@ -35,6 +50,7 @@ def target_json(target: TargetPlan) -> dict[str, object]:
         "changed": target.changed,
         "hand_edit": target.hand_edit,
         "pending_reload": target.pending_reload,
+        "error": None if target.error is None else printable(str(target.error)),
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from redirectd.errors import InstallError
 from redirectd.plan.target import Target
+from redirectd.sip.text import mask_url
 
 NO_RELOAD = "none"
 """The control of a target whose file is written and parsed back only."""
@@ -17,6 +20,7 @@ class TargetSpec:
     `path` is the generated file and `base` the operator's own, as text for a person; `control` is the
     ``reload`` key (targets with one control share one reload); `timeout` bounds each question to the
     server, in seconds. `mode`, `owner` and `group` are those of a new file; an existing one keeps its own.
+    `server` joins targets of one server that is reached in several ways (or in none) into one unit.
     """
 
     name: str
@@ -28,6 +32,20 @@ class TargetSpec:
     mode: int = 0o640
     owner: str | None = None
     group: str | None = None
+    server: str | None = None
+
+    @property
+    def unit_name(self) -> str:
+        """What this target's unit is called where no other target's name for it comes first."""
+        return self.server or (self.name if self.control == NO_RELOAD else mask_url(self.control))
+
+    @property
+    def marks(self) -> frozenset[tuple[str, str]]:
+        """What two targets of one server have in common."""
+        marks = {("server", self.server)} if self.server is not None else set()
+        if self.control != NO_RELOAD:
+            marks.add(("control", self.control))
+        return frozenset(marks or {("target", self.name)})
 
     @property
     def kind(self) -> str:
@@ -40,10 +58,54 @@ class Installed:
     """What is there now for one target.
 
     `content` is the generated file's bytes (None: no file), `base` the operator's; `last_sha256` is of
-    what redirectd installed last, `pending_reload` says that the server wasn't told of it yet.
+    what redirectd installed last, `pending_reload` says that the server wasn't told of it yet. `fault` says why a
+    file can't be read.
     """
 
     content: bytes | None = None
     base: bytes | None = None
     last_sha256: str | None = None
     pending_reload: bool = False
+    fault: InstallError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyUnit:
+    """The targets of one server: they are installed, proven and rolled back together, and apart from all others."""
+
+    name: str
+    specs: tuple[TargetSpec, ...]
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The names of its targets."""
+        return frozenset(spec.name for spec in self.specs)
+
+
+def units_of(specs: Sequence[TargetSpec]) -> tuple[ApplyUnit, ...]:
+    """Put targets together that share a control address or the name of a server; others are a unit each.
+
+    Units come in the order of their first targets, and each unit's targets in theirs.
+    """
+    groups: list[tuple[frozenset[tuple[str, str]], list[TargetSpec]]] = []
+    for spec in specs:
+        joined = [group for group in groups if group[0] & spec.marks]
+        groups = [group for group in groups if not group[0] & spec.marks]
+        marks = spec.marks.union(*(marks for marks, _ in joined))
+        groups.append((marks, [*(each for _, members in joined for each in members), spec]))
+    place = {spec.name: number for number, spec in enumerate(specs)}
+    members = [sorted(group, key=lambda spec: place[spec.name]) for _, group in groups]
+    members.sort(key=lambda group: place[group[0].name])
+    units: list[ApplyUnit] = []
+    for group in members:
+        name = _unit_name(group)
+        if any(unit.name == name for unit in units):  # a server may have the name of another unit's target
+            name = f"{name} ({group[0].name})"
+        units.append(ApplyUnit(name, tuple(group)))
+    return tuple(units)
+
+
+def _unit_name(specs: Sequence[TargetSpec]) -> str:
+    named = (spec.server for spec in specs if spec.server is not None)
+    reached = (spec.unit_name for spec in specs if spec.control != NO_RELOAD)
+    return next(named, None) or next(reached, specs[0].unit_name)

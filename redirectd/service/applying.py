@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from redirectd.apply.applier import Applier, Tools
 from redirectd.apply.control import Channel, open_channel
+from redirectd.apply.current_plan import chosen, current_plan
 from redirectd.apply.files import Files
+from redirectd.apply.install import Installer
 from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
-from redirectd.config.specs import passwords, target_specs
+from redirectd.config.specs import password_of, target_specs
+from redirectd.errors import ConfigError, PeerError
 from redirectd.plan.effective_table import effective
+from redirectd.plan.planning import Plan
 from redirectd.plan.route import Approved, EffectiveTable
 from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.node_targets import NodeTarget, publish
+from redirectd.store.target_states import target_states
+
+
+def plan_of(config: Config, database: Database, only: Collection[str] | None = None) -> Plan:
+    """What an apply would change now; it takes files and the database, no lock, server or password.
+
+    Raises ConfigError for targets that can't be used, UsageError for an unknown name in `only`, StoreError.
+    """
+    specs = chosen(target_specs(config), only)
+    table = approved_table(database, config.rules())
+    with database.read() as connection:
+        states = target_states(connection, config.node)
+    return current_plan(table, specs, states, Installer(Files()), config.limits.as_limits())
 
 
 def applier_of(config: Config, database: Database) -> Applier:
-    """The applier of this node. Raises ConfigError for targets or passwords that can't be used."""
-    secrets = passwords(config)
+    """The applier of this node. Raises ConfigError for targets that can't be used.
+
+    A password that can't be read is a fault of its server alone, found when that is asked.
+    """
 
     def open_with_password(spec: str, *, timeout: float) -> Channel:
-        return open_channel(spec, timeout=timeout, password=secrets.get(spec))
+        try:
+            secret = password_of(config, spec)
+        except ConfigError as error:
+            raise PeerError(error.where, error.why, error.what_to_do) from error
+        return open_channel(spec, timeout=timeout, password=secret)
 
     tools = Tools(open_with_password, lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
     specs = target_specs(config)

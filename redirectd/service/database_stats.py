@@ -5,14 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
 from redirectd.review.followup import failing
 from redirectd.sip.text import printable, to_text
 from redirectd.store import in_service
 from redirectd.store.database import Database
+from redirectd.store.generations import GenerationOutcome
 from redirectd.store.remap import State
-from redirectd.store.schema import generation, loss, position, quarantine, remap, setting, target_state
+from redirectd.store.schema import (
+    generation,
+    generation_file,
+    loss,
+    position,
+    quarantine,
+    remap,
+    setting,
+    target_state,
+)
 from redirectd.store.target_states import target_states
 
 Document = dict[str, Any]
@@ -105,7 +115,10 @@ def _losses(connection: Connection) -> list[Document]:
 
 
 def _nodes(connection: Connection) -> list[Document]:
-    """For each node its newest generation and the time at which it last stored something."""
+    """For each node its newest generation and the time at which it last stored something.
+
+    The outcome is `rolled-back` where any target's newest file was, be it by an earlier generation.
+    """
     newest = select(func.max(generation.c.number)).group_by(generation.c.node)
     found: dict[str, Document] = {}
     for row in connection.execute(
@@ -120,6 +133,8 @@ def _nodes(connection: Connection) -> list[Document]:
             "checksum": row.checksum,
             "outcome": row.outcome,
         }
+    for one in connection.execute(_taken_back()):
+        found[one.node]["outcome"] = GenerationOutcome.ROLLED_BACK.value
     nothing = {"generation": None, "created_at": None, "checksum": None, "outcome": None}
     for node, at in connection.execute(
         select(position.c.node, func.max(position.c.updated_at)).group_by(position.c.node)
@@ -129,6 +144,19 @@ def _nodes(connection: Connection) -> list[Document]:
         if node in found:
             found[node].setdefault("settings", {})[name] = value
     return [{"last_stored": None, "settings": {}} | found[node] for node in sorted(found)]
+
+
+def _taken_back() -> Select[tuple[str]]:
+    """The nodes with a target whose newest file was taken back: a later generation of another unit does not hide it."""
+    newest = (
+        select(generation.c.node, generation_file.c.target, func.max(generation.c.number).label("number"))
+        .join(generation_file, generation_file.c.number == generation.c.number)
+        .group_by(generation.c.node, generation_file.c.target)
+        .subquery()
+    )
+    same = (generation_file.c.number == newest.c.number) & (generation_file.c.target == newest.c.target)
+    outcome = generation_file.c.outcome == GenerationOutcome.ROLLED_BACK.value
+    return select(newest.c.node).join(generation_file, same).where(outcome).distinct()
 
 
 def _waiting(connection: Connection) -> list[Document]:

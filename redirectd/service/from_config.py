@@ -129,15 +129,17 @@ class Site:
         result = self._applier.apply(
             lambda: approved_table(database, self.config.rules()), ApplyRequest(actor="redirectd", cause="schedule")
         )
-        changed = {name: outcome.outcome for name, outcome in result.outcomes.items() if outcome.outcome != "unchanged"}
-        # One that is refused has changed nothing: the schedule says so, as `job_refused`.
-        if (changed or result.waiting) and not isinstance(result.error, RefusedError):
-            _log.info(
-                "applied",
-                generation=result.generation,
-                targets=changed,
-                waiting=list(result.waiting),
-                lost=dict(result.lost),
-            )
+        for unit in result.units:
+            changed = {name: each.outcome for name, each in unit.outcomes.items() if each.outcome != "unchanged"}
+            # One that is refused has changed nothing: the schedule says so, as `job_refused`.
+            if (changed or unit.waiting) and not isinstance(unit.error, RefusedError):
+                _log.info(
+                    "applied",
+                    unit=unit.plan.name,
+                    generation=unit.generation,
+                    targets=changed,
+                    waiting=list(unit.waiting),
+                    lost=dict(unit.lost),
+                )
         if result.error is not None:
             raise result.error

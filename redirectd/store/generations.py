@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -121,11 +121,15 @@ def get_generation(connection: Connection, number: int) -> Generation | None:
     return None if row is None else _generation(row)
 
 
-def history(connection: Connection, node: str, limit: int = 50) -> list[Generation]:
-    """Give the last generations of `node`, newest first."""
-    rows = connection.execute(
-        select(generation).where(generation.c.node == node).order_by(generation.c.number.desc()).limit(limit)
-    )
+def history(
+    connection: Connection, node: str, limit: int = 50, targets: Collection[str] | None = None
+) -> list[Generation]:
+    """Give the last generations of `node`, newest first; with `targets`, those that had a file of one of them."""
+    query = select(generation).where(generation.c.node == node)
+    if targets is not None:
+        numbers = select(generation_file.c.number).where(generation_file.c.target.in_(targets))
+        query = query.where(generation.c.number.in_(numbers))
+    rows = connection.execute(query.order_by(generation.c.number.desc()).limit(limit))
     return [_generation(row) for row in rows]
 
 
@@ -143,13 +147,46 @@ def file_outcomes(connection: Connection, number: int) -> list[GenerationOutcome
     return [GenerationOutcome(row.outcome) for row in rows]
 
 
-def standing_number(connection: Connection, node: str, before: int | None = None) -> int | None:
-    """Give the last generation of `node` that stands (was not rolled back), or the last one below `before`."""
-    query = select(func.max(generation.c.number)).where(generation.c.node == node, generation.c.outcome.in_(_STANDING))
+def standing_number(
+    connection: Connection, node: str, before: int | None = None, targets: Collection[str] | None = None
+) -> int | None:
+    """Give the last generation of `node` with a file that was not rolled back, or the last one below `before`.
+
+    With `targets`, only files of those count.
+    """
+    query = (
+        select(func.max(generation.c.number))
+        .join(generation_file, generation_file.c.number == generation.c.number)
+        .where(generation.c.node == node, generation_file.c.outcome.in_(_STANDING))
+    )
     if before is not None:
         query = query.where(generation.c.number < before)
+    if targets is not None:
+        query = query.where(generation_file.c.target.in_(targets))
     found = connection.scalar(query)
     return None if found is None else int(found)
+
+
+def standing_targets(connection: Connection, node: str, number: int) -> list[str]:
+    """Give the targets whose file of generation `number` was not rolled back; none where `node` has no such one."""
+    rows = connection.execute(
+        select(generation_file.c.target)
+        .join(generation, generation.c.number == generation_file.c.number)
+        .where(generation.c.node == node, generation.c.number == number, generation_file.c.outcome.in_(_STANDING))
+        .order_by(generation_file.c.target)
+    )
+    return [row.target for row in rows]
+
+
+def of_one_apply(connection: Connection, number: int) -> list[int]:
+    """Give the generations that were made by the same apply as `number`, one a unit, in their order."""
+    at = select(generation.c.created_at, generation.c.node).where(generation.c.number == number).subquery()
+    rows = connection.execute(
+        select(generation.c.number)
+        .join(at, (generation.c.created_at == at.c.created_at) & (generation.c.node == at.c.node))
+        .order_by(generation.c.number)
+    )
+    return [row.number for row in rows]
 
 
 def files_at(connection: Connection, node: str, number: int) -> dict[str, GenerationFile]:

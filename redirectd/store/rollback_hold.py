@@ -1,11 +1,10 @@
-"""The hold that a rollback puts on later applies."""
+"""The holds that rollbacks put on later applies, each of the targets that were rolled back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -18,49 +17,62 @@ _NAME = "apply_hold"
 class Hold:
     """Who holds applies on a node, since when (RFC 3339) and why.
 
-    `generation` is the rollback's own, which ends its hold if it does not come into service; `earlier` is the hold
-    that stood before it, to be put back then.
+    `generation` is the rollback's own, which ends its hold if it does not come into service. `targets` are those held;
+    none means all of the node, as a hold of an earlier redirectd does.
     """
 
     actor: str
     at: str
     reason: str
     generation: int = 0
-    earlier: Mapping[str, Any] | None = None
+    targets: tuple[str, ...] = ()
+
+    def covers(self, names: Collection[str]) -> bool:
+        """Say if any of these targets is held."""
+        return not self.targets or not set(self.targets).isdisjoint(names)
 
 
-def get_hold(connection: Connection, node: str) -> Hold | None:
-    """Give the hold on `node`, if there is one."""
+def get_holds(connection: Connection, node: str) -> list[Hold]:
+    """Give the holds on `node`, the latest last."""
     value = connection.scalar(select(setting.c.value).where(setting.c.node == node, setting.c.name == _NAME))
-    return None if value is None else Hold(**json.loads(value))
+    if value is None:
+        return []
+    found = json.loads(value)
+    if isinstance(found, dict):  # of a redirectd that had one hold for all, with the one before within it
+        earlier = found.pop("earlier", None)
+        if earlier is not None:
+            earlier.pop("earlier", None)
+        found = [each for each in (earlier, found) if each is not None]
+    return [Hold(**{**each, "targets": tuple(each.get("targets", ()))}) for each in found]
 
 
-def put_hold(connection: Connection, node: str, hold: Hold) -> None:
-    """Hold applies on `node`; an earlier hold is kept in it."""
-    earlier = get_hold(connection, node)
-    if earlier is not None:
-        hold = replace(hold, earlier=asdict(replace(earlier, earlier=None)))
-    _put(connection, node, hold)
+def add_hold(connection: Connection, node: str, hold: Hold) -> None:
+    """Hold applies on `node`; earlier holds stay."""
+    _put(connection, node, [*get_holds(connection, node), hold])
 
 
 def end_hold_of(connection: Connection, node: str, generation: int) -> Hold | None:
-    """End the hold of a rollback that did not come into service, back to the one before; give what ended."""
-    hold = get_hold(connection, node)
-    if hold is None or hold.generation != generation:
-        return None
-    if hold.earlier is None:
-        clear_hold(connection, node)
-    else:
-        _put(connection, node, Hold(**hold.earlier))
-    return hold
+    """End the hold of a rollback that did not come into service; give what ended."""
+    holds = get_holds(connection, node)
+    ended = next((hold for hold in holds if hold.generation == generation), None)
+    if ended is not None:
+        _put(connection, node, (hold for hold in holds if hold is not ended))
+    return ended
 
 
-def _put(connection: Connection, node: str, hold: Hold) -> None:
-    clear_hold(connection, node)
-    connection.execute(insert(setting).values(node=node, name=_NAME, value=json.dumps(asdict(hold))))
+def clear_holds(connection: Connection, node: str, names: Collection[str]) -> list[Hold]:
+    """Let applies of the targets `names` go on; give the holds that were on them."""
+    holds = get_holds(connection, node)
+    ended = [hold for hold in holds if hold.covers(names)]
+    left = [replace(hold, targets=tuple(name for name in hold.targets if name not in names)) for hold in holds]
+    _put(
+        connection, node, (after for hold, after in zip(holds, left, strict=True) if after.targets or hold not in ended)
+    )
+    return ended
 
 
-def clear_hold(connection: Connection, node: str) -> bool:
-    """Let applies go on; say if there was a hold."""
-    result = connection.execute(delete(setting).where(setting.c.node == node, setting.c.name == _NAME))
-    return result.rowcount > 0
+def _put(connection: Connection, node: str, holds: Iterable[Hold]) -> None:
+    connection.execute(delete(setting).where(setting.c.node == node, setting.c.name == _NAME))
+    value = [asdict(hold) for hold in holds]
+    if value:
+        connection.execute(insert(setting).values(node=node, name=_NAME, value=json.dumps(value)))

@@ -174,8 +174,9 @@ class World:
         database: type[Database] = Database,
         hook: Callable[[str], None] = lambda _: None,
         limits: Limits | None = None,
+        server: str | None = None,
     ) -> None:
-        """`layout` is control by target name; control "none" is a target without server."""
+        """`layout` is control by target name; control "none" is a target without server; `server` joins all."""
         self.home = home
         self.clock = Clock()
         layout = layout or {"users": "unix:one"}
@@ -191,7 +192,7 @@ class World:
         if not (home / "redirectd.db").exists():
             metadata.create_all(self.database.engine)
         self.specs = [
-            TargetSpec(name, str(self.paths[name]), self._target(name), control=control)
+            TargetSpec(name, str(self.paths[name]), self._target(name), control=control, server=server)
             for name, control in layout.items()
         ]
         tools = Tools(self._open, self.clock, self.clock.monotonic, self.clock.sleep, files or Files())

@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, VerifyError
 from tests.apply.kill import at_rest, copy_of, killed_at, whole
 from tests.apply.world import WIDE, World, expected, moves
 
@@ -77,9 +77,8 @@ class Campaign:
         self.trials += 1
         world = World(home, LAYOUT, limits=WIDE)
         faults = whole(world, *map(expected, (OLD, NEW, NEWER)))
-        try:
-            result = world.apply(wanted)
-        except RedirectdError:
+        result = world.apply(wanted)
+        if isinstance(result.error, VerifyError):
             # What waited was disproved and put back; from there an apply goes through.
             faults += whole(world, *map(expected, (OLD, NEW, NEWER)))
             result = world.apply(wanted)

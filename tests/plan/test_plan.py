@@ -131,10 +131,11 @@ def test_first_install_does_not_overwrite_a_foreign_file() -> None:
 
 
 def test_unusable_base_file_is_named() -> None:
-    """A base file that its target can't read stops the plan with its path and line."""
-    with pytest.raises(InstallError, match="line 1: no space") as caught:
-        _plan(_MOVES, Installed(base=b"garbage\n"))
-    assert caught.value.where == "/etc/users.base"
+    """A base file that its target can't read is named with its path and line, and nothing is planned for it."""
+    plan = _plan(_MOVES, Installed(base=b"garbage\n"))
+    assert isinstance(plan.error, InstallError)
+    assert (plan.error.where, "line 1: no space" in plan.error.why) == ("/etc/users.base", True)
+    assert not plan.changed
 
 
 def test_plan_of_old_contents_holds_no_limit() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say, show_error
+from redirectd.cli.output import emit_json, json_option, say
 
 
 @click.command("rollback")
@@ -14,14 +14,15 @@ from redirectd.cli.output import emit_json, json_option, say, show_error
 @json_option
 @pass_app
 def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool) -> None:
-    """Install the files of generation N again; without N, those of the one before.
+    """Install the files of generation N again; without N, those before the last apply.
 
-    Later applies are held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke
-    what was wrong first. Where nothing changes, nothing is held.
+    A generation is of one unit, the targets of one server; other units stay as they are. Later applies of the unit are
+    held until 'redirectd apply --resume', since the approved remaps still say otherwise: revoke what was wrong first.
+    A rollback that changes nothing holds nothing.
     """
     from redirectd.apply.applier import ApplyRequest
     from redirectd.apply.result import result_json
-    from redirectd.cli.planview import show_result
+    from redirectd.cli.planview import end_with_errors, show_result
     from redirectd.service.applying import applier_of
 
     request = ApplyRequest(actor=app.actor, cause="rollback", force=force)
@@ -30,8 +31,6 @@ def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool
         emit_json(result_json(result))
     else:
         show_result(result)
-    if result.error is not None:
-        show_error(result.error)
-        raise click.exceptions.Exit(result.exit_code)
+    end_with_errors(result)
     if not as_json and result.generation is not None:
         say("applies are held: revoke what was wrong, then 'redirectd apply --resume'")
