@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from redirectd.apply.current_plan import chosen, current_plan, read_installed
+from redirectd.apply.culprits import CulpritSearch, LeftOut
+from redirectd.apply.current_plan import chosen, current_plan, read_installed, still_refused
 from redirectd.apply.files import Files
 from redirectd.apply.finish import Finisher
 from redirectd.apply.install import Installer
@@ -20,11 +21,12 @@ from redirectd.apply.servers import OpenChannel, Servers
 from redirectd.apply.transaction import Cause, Order, Transaction
 from redirectd.errors import InstallError, RedirectdError, RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
-from redirectd.plan.planning import SHORT_CHECKSUM, Plan, part_of, plan_contents
+from redirectd.plan.planning import SHORT_CHECKSUM, Plan, make_plan, part_of, plan_contents
 from redirectd.plan.route import EffectiveTable
-from redirectd.plan.target_spec import ApplyUnit, TargetSpec, units_of
+from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of
 from redirectd.store.database import Database
 from redirectd.store.generations import GenerationOutcome
+from redirectd.store.refused_entries import RefusedEntry
 from redirectd.store.rollback_hold import Hold
 
 _FIRST_PAUSE = timedelta(minutes=5)
@@ -49,7 +51,8 @@ class ApplyRequest:
     `actor` is the person or service, `cause` what history shows; `force` goes past limits and hand edits;
     `checksums` are of the only plans to apply, of the whole or of units (their first 12 digits will do); `only` names
     targets, None for all; `resume` ends a hold; `verify` asks the servers for every entry, not just for the sentinel
-    and number of entries; `wait` is how long another apply is waited for, in seconds.
+    and number of entries; `retry` tries again what a server was found not to hold; `wait` is how long another apply is
+    waited for, in seconds.
     """
 
     actor: str
@@ -59,6 +62,7 @@ class ApplyRequest:
     only: Collection[str] | None = None
     resume: bool = False
     verify: bool = False
+    retry: bool = False
     wait: float = 30.0
 
 
@@ -100,7 +104,8 @@ class Applier:
 
     def plan(self, table: EffectiveTable, only: Collection[str] | None = None) -> Plan:
         """Work out what an apply would change now; raises UsageError where `only` names an unknown target."""
-        return current_plan(table, chosen(self._specs, only), self._journal.states(), self._installer, self._limits)
+        specs, refused = chosen(self._specs, only), self._journal.refused_entries()
+        return current_plan(table, specs, self._journal.states(), self._installer, self._limits, refused)
 
     def apply(self, read_table: Callable[[], EffectiveTable], request: ApplyRequest) -> ApplyResult:
         """Finish what an earlier run left, put back what a server has lost, then install what is approved now.
@@ -116,13 +121,16 @@ class Applier:
             begun = self._begin(due_only=request.cause == "schedule")
             if request.resume:
                 self._journal.clear_holds([spec.name for spec in specs], request.actor, begun.at)
-            plan = self.plan(read_table(), request.only)
+            if request.retry:
+                self._journal.forget_refused([spec.name for spec in specs])
+            table = read_table()
+            plan = self.plan(table, request.only)
             named = _named(plan, request.checksums)
             if named is None:
                 return refused(plan, _another_plan(plan))
             plan = named
             units = {unit.name: unit for unit in units_of(specs)}
-            parts = [self._apply_unit(units[part.name], part, begun, request) for part in plan.units]
+            parts = [self._apply_unit(units[part.name], part, table, begun, request) for part in plan.units]
             self._note_service(parts, whole=request.only is None and len(parts) == len(units))
             return joined(plan, parts)
 
@@ -198,7 +206,9 @@ class Applier:
                 faults |= dict.fromkeys(unit.targets, error)
         return _Begun(self._tools.clock(), waiting, faults)
 
-    def _apply_unit(self, unit: ApplyUnit, plan: Plan, begun: _Begun, request: ApplyRequest) -> ApplyResult:
+    def _apply_unit(
+        self, unit: ApplyUnit, plan: Plan, table: EffectiveTable, begun: _Begun, request: ApplyRequest
+    ) -> ApplyResult:
         refusal = begun.fault(unit) or self._held(unit) or plan.error or self._failed_lately(plan, request)
         refusal = refusal or _refusal(plan, request)
         if refusal is not None:
@@ -211,7 +221,40 @@ class Applier:
                 waiting = self._finisher.finish(unit.targets, due_only=True)
         except (VerifyError, InstallError) as error:
             return refused_unit(plan, error)
-        return repaired(self._run(plan, unit.specs, order, waiting), lost)
+        result = self._run(plan, unit.specs, order, waiting)
+        if result.doubts.entries or result.doubts.files:
+            result = self._without_culprits(unit, table, order, result)
+        return repaired(result, lost)
+
+    def _without_culprits(
+        self, unit: ApplyUnit, table: EffectiveTable, order: Order, first: ApplyResult
+    ) -> ApplyResult:
+        """Find the entries that the server does not hold, remember them, and install the rest."""
+        there = self._read(unit)
+        refused = still_refused(table, self._journal.refused_entries())
+
+        def planned(left_out: LeftOut, installed: Mapping[str, Installed]) -> Plan:
+            out = {name: refused.get(name, {}) | left_out.get(name, {}) for name in unit.targets}
+            return replace(make_plan(table, unit.specs, installed, self._limits, out), name=unit.name, units=())
+
+        def attempt(left_out: LeftOut) -> ApplyResult:
+            return self._run(planned(left_out, self._read(unit)), unit.specs, order, {})
+
+        search = CulpritSearch(unit.specs, table.routes, there, attempt)
+        result = search.settle(first)
+        if search.left_out:
+            new = {route.id: str(route.new) for route in table.routes}
+            self._journal.refuse(
+                {
+                    target: {number: RefusedEntry(new[number], reason) for number, reason in entries.items()}
+                    for target, entries in search.left_out.items()
+                }
+            )
+            result = replace(result, plan=planned(search.left_out, there))
+        return result
+
+    def _read(self, unit: ApplyUnit) -> dict[str, Installed]:
+        return read_installed(unit.specs, self._journal.states(), self._installer)
 
     def _run(self, plan: Plan, specs: Sequence[TargetSpec], order: Order, waiting: Mapping[str, str]) -> ApplyResult:
         try:

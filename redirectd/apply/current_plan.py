@@ -10,6 +10,7 @@ from redirectd.plan.limits import Limits
 from redirectd.plan.planning import Plan, make_plan
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.target_spec import Installed, TargetSpec
+from redirectd.store.refused_entries import Refused
 from redirectd.store.target_states import TargetState
 
 
@@ -19,9 +20,23 @@ def current_plan(
     states: Mapping[str, TargetState],
     installer: Installer,
     limits: Limits,
+    refused: Refused,
 ) -> Plan:
-    """Work out what an apply of these targets would change now. Changes nothing and takes no lock."""
-    return make_plan(table, specs, read_installed(specs, states, installer), limits)
+    """Work out what an apply of these targets would change now. Changes nothing and takes no lock.
+
+    `refused` is what the servers were found not to hold.
+    """
+    return make_plan(table, specs, read_installed(specs, states, installer), limits, still_refused(table, refused))
+
+
+def still_refused(table: EffectiveTable, refused: Refused) -> dict[str, dict[int, str]]:
+    """Give what a server does not hold and is still approved for the same place, with the reasons."""
+    numbers = {number for entries in refused.values() for number in entries}
+    new = {route.id: str(route.new) for route in table.routes if route.id in numbers} if numbers else {}
+    return {
+        target: {number: one.reason for number, one in entries.items() if new.get(number) == one.new}
+        for target, entries in refused.items()
+    }
 
 
 def chosen(specs: Sequence[TargetSpec], only: Collection[str] | None) -> list[TargetSpec]:

@@ -26,6 +26,13 @@ from redirectd.store.generations import (
     standing_number,
     standing_targets,
 )
+from redirectd.store.refused_entries import (
+    Refused,
+    RefusedEntry,
+    forget_refused_entries,
+    put_refused_entries,
+    refused_entries,
+)
 from redirectd.store.rollback_hold import Hold, add_hold, clear_holds, end_hold_of, get_holds
 from redirectd.store.target_states import TargetState, put_target_states, target_states
 
@@ -154,6 +161,21 @@ class ApplyJournal:
                 if whole in {GenerationOutcome.ROLLED_BACK, GenerationOutcome.INTERRUPTED}:
                     self._end_hold_of(connection, number, now)
             put_target_states(connection, self.node, states)
+
+    def refused_entries(self) -> Refused:
+        """Give what the servers were found not to hold."""
+        with self._database.read() as connection:
+            return refused_entries(connection, self.node)
+
+    def refuse(self, new: Mapping[str, Mapping[int, RefusedEntry]]) -> None:
+        """Remember what a server does not hold."""
+        with self._database.begin() as connection:
+            put_refused_entries(connection, self.node, new)
+
+    def forget_refused(self, targets: Collection[str]) -> None:
+        """Have it tried again."""
+        with self._database.begin() as connection:
+            forget_refused_entries(connection, self.node, targets)
 
     def put_in_service(
         self, carried: Collection[int], now: datetime, *, targets: Collection[str] | None = None, everything: bool

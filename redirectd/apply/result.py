@@ -25,6 +25,18 @@ class TargetOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryDoubts:
+    """What a unit that was rolled back failed by, where its server took the old files again.
+
+    `entries` are those that it did not give when asked, by target and key, all else being as it should be; `files` are
+    those that it refused to read, by target. Each with what it answered.
+    """
+
+    entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyResult:
     """An apply that got as far as a plan; the whole one has its `units`, whose results these are together.
 
@@ -42,6 +54,7 @@ class ApplyResult:
     left_alone: Mapping[str, str] = field(default_factory=dict)
     lost: Mapping[str, str] = field(default_factory=dict)
     units: tuple[ApplyResult, ...] = ()
+    doubts: EntryDoubts = field(default_factory=EntryDoubts)
 
     @property
     def exit_code(self) -> int:
@@ -52,8 +65,10 @@ class ApplyResult:
 def joined(plan: Plan, units: Sequence[ApplyResult], left_alone: Mapping[str, str] | None = None) -> ApplyResult:
     """Give the result of an apply of several units."""
     outcomes = {name: outcome for unit in units for name, outcome in unit.outcomes.items()}
+    targets = {target.name: target for unit in units for target in unit.plan.targets}
+    planned = tuple(targets[target.name] for target in plan.targets)
     return ApplyResult(
-        plan,
+        replace(plan, targets=planned, units=tuple(unit.plan for unit in units)),
         {target.name: outcomes[target.name] for target in plan.targets},
         generation=max((unit.generation for unit in units if unit.generation is not None), default=None),
         error=_joined_error([unit.error for unit in units if unit.error is not None]),

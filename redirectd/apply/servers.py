@@ -132,6 +132,11 @@ class Servers:
                 return []
         return faults
 
+    def answers(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str | None]:
+        """Give for each question what its answer disproves, None where it proves; raises PeerError without answers."""
+        with closing(self._open_channel(control, timeout=timeout)) as channel:
+            return [judged(channel, question) for question in questions]
+
     def _space(self, control: str) -> None:
         last = self._reloaded.get(control)
         if last is not None:

@@ -19,7 +19,7 @@ from redirectd.apply.outcomes import (
     waiting_error,
 )
 from redirectd.apply.recover import gone_back
-from redirectd.apply.result import ApplyResult, TargetOutcome
+from redirectd.apply.result import ApplyResult, EntryDoubts, TargetOutcome
 from redirectd.apply.servers import Servers
 from redirectd.apply.unit import Item, Verdict, prove, put_back
 from redirectd.errors import InstallError, RedirectdError
@@ -229,6 +229,7 @@ class Transaction:
         fault: RedirectdError | None = result.error
         if verdict.failed:
             fault = verify_error(items, verdict, number)
+            result = replace(result, doubts=EntryDoubts(verdict.not_given, verdict.not_read))
         elif verdict.down:
             fault = waiting_error(verdict.down)
         return self._told(result, files, number, fault)

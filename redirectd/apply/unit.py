@@ -6,14 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from redirectd.apply.control import AnswerError, Channel
+from redirectd.apply.control import AnswerError, Channel, RetryLater
 from redirectd.apply.install import FilePlace, Installer
 from redirectd.apply.servers import ServerDown, Servers, judged
 from redirectd.errors import InstallError, PeerError
 from redirectd.plan.planning import digest, understood
-from redirectd.plan.target import Command, LiveTarget, Question, Rendered, Reply, Stateful, reads_no_file, token_of
+from redirectd.plan.target import (
+    Command,
+    LiveTarget,
+    Question,
+    Rendered,
+    Reply,
+    Stateful,
+    Target,
+    reads_no_file,
+    token_of,
+)
 from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 from redirectd.store.target_states import TargetState
+
+MOST_ASKED = 500
+"""Changed entries that are asked for one by one, to find those that a server does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +55,16 @@ class Verdict:
     """What became of a unit: `down` servers with why, or where it `failed` (stage and reason by target).
 
     After a failure `restored` are the targets whose old file is back, and `unproven` those of them whose
-    server did not take it.
+    server did not take it. `not_given` are the entries by target and key that the server did not give, where it has all
+    the rest of the new file, and `not_read` the targets whose file it refused.
     """
 
     down: dict[str, str] = field(default_factory=dict)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     restored: set[str] = field(default_factory=set)
     unproven: dict[str, str] = field(default_factory=dict)
+    not_given: dict[str, dict[str, str]] = field(default_factory=dict)
+    not_read: dict[str, str] = field(default_factory=dict)
 
 
 def from_file(spec: TargetSpec, place: FilePlace, state: TargetState, installer: Installer) -> Item:
@@ -67,6 +83,10 @@ def prove(items: Sequence[Item], servers: Servers, installer: Installer, now: in
     verdict = Verdict()
     _ask_all(items, servers, verdict)
     if verdict.failed:
+        for control, group in _by_control(items):
+            for item in group:
+                if verdict.failed.get(item.name, ("",))[0] == "read-back":
+                    verdict.not_given[item.name] = _not_given(item, control, servers)
         put_back(items, installer, now)
         _return_to_old(items, servers, installer, verdict)
     return verdict
@@ -99,6 +119,8 @@ def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
             verdict.down |= {item.name: str(error.error) for item in group}
         except AnswerError as error:
             verdict.failed |= {item.name: ("reload", str(error)) for item in group}
+            if not isinstance(error, RetryLater):
+                verdict.not_read |= {item.name: error.text for item in group}
         except PeerError as error:
             unanswered |= {item.name: str(error) for item in group}
     if verdict.failed:
@@ -117,6 +139,34 @@ def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, unanswere
         verdict.failed[item.name] = ("read-back", "; ".join(faults[:5]))
     elif unanswered and not asked:
         verdict.failed[item.name] = ("reload", unanswered)
+
+
+def _not_given(item: Item, control: str, servers: Servers) -> dict[str, str]:
+    """Ask for the changed entries one by one; nothing where more than some of them is wrong.
+
+    A server that kept its old data gives the old entries, too: then all the rest would not be as it should be.
+    """
+    rendered, target = item.rendered, item.spec.target
+    if rendered is None:
+        return {}
+    keys = [key for key in item.changed if key in rendered.entries][:MOST_ASKED]
+    asked = [(key, question) for key in keys for question in _questions_of(target, rendered, key)]
+    try:
+        answers = servers.answers(control, item.spec.timeout, [question for _, question in asked])
+        faulty = {key: why for (key, _), why in zip(asked, answers, strict=True) if why is not None}
+        rest = replace(rendered, entries={key: to for key, to in rendered.entries.items() if key not in faulty})
+        gone = [key for key in item.changed if key not in rendered.entries]
+        others = target.questions(rest, [*gone, *(key for key in keys if key not in faulty)])
+        return {} if any(servers.answers(control, item.spec.timeout, others)) else faulty
+    except PeerError:
+        return {}
+
+
+def _questions_of(target: Target, rendered: Rendered, key: str) -> Sequence[Question]:
+    """Give the questions that are about one entry alone."""
+    if isinstance(target, Stateful):
+        return target.lost(replace(rendered, entries={key: rendered.entries[key]}))
+    return target.questions(rendered, (key,))[len(target.questions(rendered, ())) :]
 
 
 def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer, verdict: Verdict) -> None:

@@ -23,6 +23,7 @@ from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.node_targets import NodeTarget, publish
+from redirectd.store.refused_entries import refused_entries
 from redirectd.store.target_states import target_states
 
 
@@ -34,8 +35,8 @@ def plan_of(config: Config, database: Database, only: Collection[str] | None = N
     specs = chosen(target_specs(config), only)
     table = approved_table(database, config.rules())
     with database.read() as connection:
-        states = target_states(connection, config.node)
-    return current_plan(table, specs, states, Installer(Files()), config.limits.as_limits())
+        states, refused = target_states(connection, config.node), refused_entries(connection, config.node)
+    return current_plan(table, specs, states, Installer(Files()), config.limits.as_limits(), refused)
 
 
 def applier_of(config: Config, database: Database) -> Applier:

@@ -75,6 +75,8 @@ class Server:
     faults: list[Exception] = field(default_factory=list)
     deaf: bool = False
     down: bool = False
+    skips: str = ""  # rows with this in them are left out without a word
+    chokes: str = ""  # a file with this in it is refused
     hook: Callable[[str], None] = lambda _: None
 
     @property
@@ -135,7 +137,11 @@ class Server:
         if table in memory and mtime <= memory[table]["mtime"]:
             return "Ok. Reload successful"
         rows = {}
+        if self.chokes and self.chokes in path.read_text():
+            raise AnswerError("server", 500, "Reload failed")
         for line in path.read_bytes().decode().splitlines()[1:]:
+            if self.skips and self.skips in line:
+                continue
             fields = line.replace("\\:", "\0").split(":")
             rows[fields[1].replace("\0", ":")] = fields[4].replace("\0", ":")
         memory[table] = {"mtime": mtime, "rows": rows}

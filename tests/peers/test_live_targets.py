@@ -33,7 +33,7 @@ def _astdb(operator: Operator, server: Asterisk, *others: str) -> None:
     secret.write_text(AMI_SECRET)
     operator.configure(
         f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\npath = "{operator.folder}/astdb.txt"\n'
-        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n',
+        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\nserver = "pbx"\n',
         *others,
     )
 
@@ -112,7 +112,7 @@ def test_what_was_put_is_taken_out_when_another_target_fails(operator: Operator,
     server = start_asterisk(Setup(""))
     failing = (
         f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\npath = "{operator.folder}/not_included.conf"\n'
-        f'reload = "asterisk -C {server.config_file} -rx"\n'
+        f'reload = "asterisk -C {server.config_file} -rx"\nserver = "pbx"\n'
     )
     _astdb(operator, server, failing)
     _approve(operator, "alice")

@@ -23,23 +23,24 @@ from redirectd.errors import RefusedError
 )
 @click.option("--resume", is_flag=True, help="End the holds that rollbacks put on applies.")
 @click.option("--verify", is_flag=True, help="Ask the servers for every entry, also of files that have not changed.")
+@click.option("--retry", is_flag=True, help="Try again the entries that a server was found not to hold.")
 @json_option
 @pass_app
 def apply_command(
     app: App,
+    /,
     only: tuple[str, ...],
     checksums: tuple[str, ...],
     *,
     dry_run: bool,
-    force: bool,
-    resume: bool,
-    verify: bool,
     as_json: bool,
+    **asked: bool,
 ) -> None:
     """Write the routing files from the approved remaps, reload the servers, and prove that they took them.
 
     The targets of one server are a unit: where one does not prove itself, all old files of the unit are put back (exit
-    code 4), and other units go their own way. An unchanged file is neither written nor reloaded, unless its server does
+    code 4), and other units go their own way. An entry that the server is found not to hold is left out, by name, until
+    --retry, and the rest goes in. An unchanged file is neither written nor reloaded, unless its server does
     not hold it any more. A unit over a safety limit or held by a rollback is refused (exit code 3). Of several units,
     exit code 4 goes over 1 (failed, or a server that can't be reached) over 3.
     """
@@ -62,7 +63,13 @@ def apply_command(
     applier = applier_of(app.config, app.database)
     named = [each for checksum in checksums for each in checksum.split(",")]
     request = ApplyRequest(
-        actor=app.actor, force=force, checksums=named, only=only or None, resume=resume, verify=verify
+        actor=app.actor,
+        force=asked["force"],
+        checksums=named,
+        only=only or None,
+        resume=asked["resume"],
+        verify=asked["verify"],
+        retry=asked["retry"],
     )
     publish_targets(app.config, app.database)
     for number in suspend_failing(app.database, rules, now=app.now()):
