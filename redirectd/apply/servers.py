@@ -58,13 +58,13 @@ class Servers:
         control: str,
         timeout: float,
         orders: Callable[[Channel], Sequence[Command]],
-        after: Callable[[Channel], None] = lambda _: None,
+        after: Callable[[Channel], Sequence[Command]] = lambda _: (),
     ) -> Mapping[Command, str]:
         """Have a server read its files again: each command of `orders` once, patiently.
 
-        `orders` may ask the server what it holds; `after` is called when all is done. Gives the commands that the
-        server does not know, each with its answer: their module is not loaded, so what they reload is read when the
-        server starts with it.
+        `orders` may ask the server what it holds, and so may `after`, whose commands come when all is done. Gives the
+        commands of `orders` that the server does not know, each with its answer: their module is not loaded, so what
+        they reload is read when the server starts with it.
 
         Raises:
             ServerDown: nobody is there; nothing was told to anyone.
@@ -94,7 +94,8 @@ class Servers:
                         self._patiently(channel, command)
                     except UnknownMethodError as error:
                         unknown[command] = str(error)
-                after(channel)
+                for command in after(channel):
+                    self._patiently(channel, command)
             finally:
                 self._reloaded[control] = self._monotonic()
         return unknown

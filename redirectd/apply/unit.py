@@ -33,7 +33,8 @@ MOST_ASKED = 500
 class Item:
     """One file of the unit; `changed` are the entries' keys to ask the server about.
 
-    They were reckoned from the file `before`; with `anew`, nobody knows what the server holds.
+    They were reckoned from the file `before`; with `anew`, nobody knows what the server holds. `brought` is what its
+    operator had added at run time, found at the reload and added again after it.
     """
 
     spec: TargetSpec
@@ -43,6 +44,7 @@ class Item:
     changed: tuple[str, ...]
     before: bytes | None = None
     anew: bool = False
+    brought: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -219,7 +221,11 @@ def _readable(
 
 def questions(item: Item) -> Sequence[Question]:
     """Give what the server is asked to prove a file; nothing where it can't be asked."""
-    return () if item.rendered is None else item.spec.target.questions(item.rendered, item.changed)
+    if item.rendered is None:
+        return ()
+    if item.brought and isinstance(item.spec.target, Stateful):
+        return item.spec.target.lost(item.rendered)
+    return item.spec.target.questions(item.rendered, item.changed)
 
 
 def _by_control(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
@@ -262,13 +268,15 @@ def _reload(control: str, group: Sequence[Item], servers: Servers) -> Mapping[Co
                 shown[item.name] = channel.ask(target.state())
         return _orders(group, channel)
 
-    def after(channel: Channel) -> None:
+    def after(channel: Channel) -> list[Command]:
+        commands: list[Command] = []
         for item, target in _stateful(group):
             if item.name in shown:
                 old, _ = understood(item.spec.target, item.before)
                 new = item.rendered.entries if item.rendered else {}
-                for command in target.restore(shown[item.name], channel.ask(target.state()), old, new):
-                    channel.ask(command)
+                commands += target.restore(shown[item.name], channel.ask(target.state()), old, new)
+                item.brought.extend(target.added(shown[item.name], old))
+        return commands
 
     return servers.reload(control, _timeout(group), orders, after)
 

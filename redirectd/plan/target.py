@@ -165,6 +165,10 @@ class Stateful(Protocol):
         """What shows the state before and after a reload."""
         ...
 
+    def added(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
+        """What the operator had added to the entries `old` at run time, by `shown`, each as text for a person."""
+        ...
+
     def restore(self, shown: Reply, now: Reply, old: Mapping[str, str], new: Mapping[str, str]) -> Sequence[Command]:
         """The commands that bring back what `shown` had and `now` has not; `old` and `new` are the files' entries."""
         ...

@@ -86,8 +86,12 @@ class Site:
 
     def jobs(self, families: Callable[[], list[Metric]]) -> Sequence[JobSpec]:
         """The schedule."""
-        jobs = list(make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, families=families))
-        if any(target.reload != NO_RELOAD for target in self.config.target):
+        servers = any(target.reload != NO_RELOAD for target in self.config.target)
+        verify = partial(self._apply, verify=True) if servers else None
+        jobs = list(
+            make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, verify=verify, families=families)
+        )
+        if servers:
             jobs.append(JobSpec("retry", self._retry, every(_RETRY, self.zone), 10 * 60, 30 * 60))
         return jobs
 
@@ -123,12 +127,11 @@ class Site:
             _log.warning("targets_wait_for_their_servers" if waiting else "targets_wait_no_more", targets=waiting)
             self._waiting = waiting
 
-    def _apply(self) -> None:
+    def _apply(self, *, verify: bool = False) -> None:
         database = self.store.ready()
         publish_targets(self.config, database)
-        result = self._applier.apply(
-            lambda: approved_table(database, self.config.rules()), ApplyRequest(actor="redirectd", cause="schedule")
-        )
+        request = ApplyRequest(actor="redirectd", cause="schedule", verify=verify)
+        result = self._applier.apply(lambda: approved_table(database, self.config.rules()), request)
         for unit in result.units:
             changed = {name: each.outcome for name, each in unit.outcomes.items() if each.outcome != "unchanged"}
             # One that is refused has changed nothing: the schedule says so, as `job_refused`.

@@ -44,11 +44,13 @@ def make_jobs(
     ready: Callable[[], Database],
     *,
     apply: Callable[[], object],
+    verify: Callable[[], object] | None = None,
     families: Callable[[], list[Metric]],
 ) -> Sequence[JobSpec]:
     """The schedule of a configuration.
 
-    `ready` gives the database at the program's revision or raises StoreError, `apply` applies once, `families` gives
+    `ready` gives the database at the program's revision or raises StoreError, `apply` applies once and `verify`
+    does so asking the servers for every entry, where there is a server to ask; `families` gives
     the metrics.
     """
     jitter = int(config.schedule.jitter.total_seconds())
@@ -98,6 +100,9 @@ def make_jobs(
         run = _unless_paused(config, zone, _after_suspending(config, ready, apply))
         # Longer than any job before it may take: a nightly apply that waits behind a vacuum is not left out for a day.
         jobs.append(JobSpec(APPLY, run, trigger, 3 * _HOUR, 30 * _MINUTE))
+        if verify is not None:
+            nightly = at("27 2 * * *", spread=600)
+            jobs.append(JobSpec("verify", _unless_paused(config, zone, verify), nightly, 12 * _HOUR, 2 * _HOUR))
     if config.daemon.metrics_file is not None:
         file = config.resolve(config.daemon.metrics_file)
         write = _metrics_writer(file, families)

@@ -96,7 +96,7 @@ class KamailioDispatcher:
         return _LIST
 
     def restore(self, shown: Reply, now: Reply, old: Mapping[str, str], new: Mapping[str, str]) -> Sequence[Command]:
-        """Set the states again that differ; a reload resets them all.
+        """Add again what `dispatcher.add` had brought, and set the states again that differ; a reload resets them all.
 
         Of a gateway that moved only "disabled" is kept, since that is the operator's word: whether the new address
         answers is for Kamailio's own pings to find out. DP can't be set, and becomes DX.
@@ -104,12 +104,37 @@ class KamailioDispatcher:
         moved = {_place(key, old[key]): _place(key, text) for key, text in new.items() if key in old}
         held = _states(now)
         commands = []
+        for place, options in self._at_run_time(shown, old).items():
+            if place not in held and place not in moved.values():
+                commands.append(Command("dispatcher.add", (int(place[0]), place[1], *options)))
+                held[place] = ""
         for place, state in _states(shown).items():
             after = moved.get(place, place)
             if after in held and held[after] != state and (after == place or state.startswith("D")):
                 word = "DX" if state == "DP" else state
                 commands.append(Command("dispatcher.set_state", (word.lower(), int(after[0]), after[1])))
         return commands
+
+    def added(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
+        """Give what the server holds beside the file `old`: destinations that `dispatcher.add` has brought.
+
+        Nothing where there was no such file: nobody knows then what the list was.
+        """
+        return [f"set {set_id}: {uri}" for set_id, uri in self._at_run_time(shown, old)]
+
+    def _at_run_time(self, shown: Reply, old: Mapping[str, str]) -> dict[tuple[str, str], tuple[int, int, str]]:
+        """Give those destinations with flags, priority and attrs, as `dispatcher.add` takes them."""
+        places = {_place(key, text) for key, text in old.items()}
+        found: dict[tuple[str, str], tuple[int, int, str]] = {}
+        if not places:
+            return found
+        for record in answers.records(answers.field(shown, "RECORDS"), "SET"):
+            for target in answers.records(answers.field(record, "TARGETS"), "DEST"):
+                place = str(answers.field(record, "ID")), str(answers.field(target, "URI"))
+                if place not in places:
+                    attrs = str(answers.field(answers.field(target, "ATTRS"), "BODY") or "")
+                    found[place] = 0, int(str(answers.field(target, "PRIORITY") or 0)), attrs
+        return found
 
 
 def _place(key: str, text: str) -> tuple[str, str]:

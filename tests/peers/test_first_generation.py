@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from tests.peers.conftest import StartKamailio
 from tests.peers.lab.kamailio import Script
 from tests.peers.lab.loopback import free_port
-from tests.peers.lab.process import Child
+from tests.peers.lab.process import Child, LabError
 from tests.peers.operator import Operator
 
 pytestmark = pytest.mark.peer("kamailio")
@@ -154,3 +156,37 @@ def test_disabled_gateway_stays_disabled(operator: Operator, start_kamailio: Sta
         "sip:127.0.0.32": "DX",
         "sip:127.0.0.23": "AX",
     }
+
+
+def test_destinations_added_at_run_time_stay(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """What `dispatcher.add` has brought is there after an apply, with priority, attrs and state; what moved is not."""
+    base = "1 sip:127.0.0.21\n1 sip:127.0.0.22\n"
+    server = start_kamailio(Script(), dispatcher=base)
+    (server.folder / "base.list").write_text(base, encoding="ascii")
+    operator.configure(DISPATCHER.format(folder=server.folder))
+    operator.run("apply")
+    _patiently(lambda: server.rpc("dispatcher.add", 1, "sip:127.0.0.99", 0, 7, "weight=50"))
+    server.rpc("dispatcher.set_state", "dx", 1, "sip:127.0.0.99")
+    moves = operator.folder / "moves.csv"
+    moves.write_text("old_uri,new_uri,kind,state\nsip:127.0.0.22,sip:127.0.0.32,gateway,approved\n", encoding="ascii")
+    operator.run("import", "--approve", str(moves))
+
+    result = operator.json("apply")
+
+    assert [target["outcome"] for target in result["targets"]] == ["verified"]
+    shown = server.rpc("dispatcher.list")["RECORDS"][0]["SET"]["TARGETS"]
+    found = {each["DEST"]["URI"]: (each["DEST"]["FLAGS"], each["DEST"]["PRIORITY"]) for each in shown}
+    assert found == {"sip:127.0.0.21": ("AX", 0), "sip:127.0.0.32": ("AX", 0), "sip:127.0.0.99": ("DX", 7)}
+    [added] = [each["DEST"] for each in shown if each["DEST"]["URI"] == "sip:127.0.0.99"]
+    assert added["ATTRS"]["BODY"] == "weight=50"
+    assert [target["outcome"] for target in operator.json("apply")["targets"]] == ["unchanged"]
+
+
+def _patiently(ask: Callable[[], object]) -> None:
+    """Ask until Kamailio takes it: one reload or addition in five seconds."""
+    for _ in range(20):
+        with suppress(LabError):
+            ask()
+            return
+        time.sleep(1)
+    ask()

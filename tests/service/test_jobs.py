@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -59,6 +60,22 @@ def test_apply_by_hand_alone() -> None:
     names = set(jobs('[schedule]\napply = ""\n', []))
     assert "apply" not in names
     assert {"expiry", "screening", "revalidation", "retention", "quarantine", "vacuum"} <= names
+
+
+def test_every_entry_is_asked_for_at_night(tmp_path: Path) -> None:
+    """Where there is a server, the schedule has a nightly run that finds what the sentinel hides; a pause holds it."""
+    made: list[str] = []
+    config = parse('[schedule]\npause = ["00:00-24:00"]\n', tmp_path / "redirectd.toml")
+
+    def found(verify: Callable[[], object] | None) -> dict[str, JobSpec]:
+        def away() -> Database:
+            raise StoreError("database x", "it is gone", "bring it back")
+
+        return {job.name: job for job in make_jobs(config, UTC, away, apply=int, verify=verify, families=list)}
+
+    assert "verify" not in found(None)
+    found(lambda: made.append("verified"))["verify"].run()
+    assert made == []
 
 
 def test_every_job_may_start_later_than_a_second() -> None:
