@@ -20,7 +20,10 @@ from redirectd.sip.uri import MAX_URI, SipUri, UriError, parse_uri
 MAX_ROWS = 1_000
 """Different moves that are told apart; of more, only the totals."""
 
-MAX_CACHED = 100_000
+AT_ONCE = 5_000
+"""Requests that are held until the targets are asked for their URIs: each question costs a target all its moves."""
+
+MAX_KNOWN = 100_000
 """Request-URIs whose answer is remembered."""
 
 MAX_CALLS = 3
@@ -36,15 +39,29 @@ class SimulatedMove(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mover:
-    """One target's routing: `move` gives what its server does with a Request-URI, None where it leaves it.
+    """One target's routing: `moves` gives what its server does with each of some SIP URIs, None where it leaves it.
 
     `incoming` says that the server looks up the URI it was asked for, and not the one it sends (R5).
     """
 
     name: str
     kind: str
-    move: Callable[[SipUri, str], SimulatedMove | None]
+    moves: Callable[[Sequence[str]], Sequence[SimulatedMove | None]]
     incoming: bool = False
+
+
+class SimulatedRequest(NamedTuple):
+    """One request as a log shows it: `status` is of its final answer, None where there is none.
+
+    `received` is None where the log does not say whether this host received or sent it.
+    """
+
+    uri: str
+    received: bool | None
+    status: int | None = None
+    waited_ms: int | None = None
+    call_id: str = ""
+    seen_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +75,6 @@ class SimulatedRow:
     requests: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     milliseconds: int = 0
-    timed: int = 0
     calls: list[str] = field(default_factory=list)
 
     @property
@@ -89,63 +105,66 @@ class Simulation:
         self._movers = movers
         self._before = before
         self._rows: dict[tuple[object, ...], SimulatedRow] = {}
+        self._held: list[tuple[SimulatedRequest, Sequence[Mover]]] = []
         self._known: dict[tuple[str, str], tuple[SimulatedMove | None, SimulatedMove | None]] = {}
 
-    def add(
-        self,
-        uri: str,
-        *,
-        received: bool | None,
-        status: int | None = None,
-        waited_ms: int | None = None,
-        call_id: str = "",
-        seen_at: datetime | None = None,
-    ) -> None:
-        """Takes one request; `received` is None where it stands for what is received and what is sent."""
-        parsed = _parsed(uri)
-        if parsed is None:
+    def add(self, request: SimulatedRequest) -> None:
+        """Takes one request."""
+        asked = [mover for mover in self._movers if request.received is None or request.received is mover.incoming]
+        if not _is_sip(request.uri):
             self.unreadable += 1
-            return
-        asked = [mover for mover in self._movers if received is None or received is mover.incoming]
-        if not asked:
-            return
-        self.requests += 1
-        if seen_at is not None:
-            self.first = seen_at if self.first is None else min(self.first, seen_at)
-            self.last = seen_at if self.last is None else max(self.last, seen_at)
+        elif asked:
+            self.requests += 1
+            if request.seen_at is not None:
+                self.first = min(self.first or request.seen_at, request.seen_at)
+                self.last = max(self.last or request.seen_at, request.seen_at)
+            self._held.append((request, asked))
+            if len(self._held) >= AT_ONCE:
+                self.end()
+
+    def end(self) -> None:
+        """Asks the targets for the requests that are held. Raises what a target raises."""
+        held, self._held = self._held, []
+        self._ask(held)
+        for request, asked in held:
+            self._take(request, asked)
+
+    def _ask(self, held: Sequence[tuple[SimulatedRequest, Sequence[Mover]]]) -> None:
+        """Learns the answers for URIs that were not asked for yet, each target once."""
+        if len(self._known) > MAX_KNOWN:
+            self._known.clear()
+        for mover in self._movers:
+            before = self._before.get(mover.name) if self._before is not None else None
+            wanted = {request.uri: None for request, asked in held if mover in asked}
+            texts = [uri for uri in wanted if (mover.name, uri) not in self._known]
+            if texts:
+                now = before.moves(texts) if before is not None else [None] * len(texts)
+                both = zip(mover.moves(texts), now, strict=True)
+                self._known.update(((mover.name, uri), pair) for uri, pair in zip(texts, both, strict=True))
+
+    def _take(self, request: SimulatedRequest, asked: Sequence[Mover]) -> None:
         moved = stopped = False
         for mover in asked:
-            move, now = self._asked(mover, parsed, uri)
+            move, now = self._known[mover.name, request.uri]
             if move is None and now is None:
                 continue
             moved = moved or move is not None
             stopped = stopped or (now is not None and move != now)
-            row = self._row(mover.name, printable(uri, 500), move, now)
+            row = self._row(mover.name, printable(request.uri, 500), move, now)
             if row is not None:
-                _count(row, status, waited_ms, call_id)
+                _count(row, request)
         self.no_longer_moved += stopped
         self.moved += moved
-        if moved and status is not None:
-            self.answered_at_old_place += 200 <= status < 300
-            self.redirects_saved += status == 301
-            if status == 301 and waited_ms is not None:
-                self.milliseconds_saved = (self.milliseconds_saved or 0) + waited_ms
+        if moved and request.status is not None:
+            self.answered_at_old_place += 200 <= request.status < 300
+            self.redirects_saved += request.status == 301
+            if request.status == 301 and request.waited_ms is not None:
+                self.milliseconds_saved = (self.milliseconds_saved or 0) + request.waited_ms
 
     @property
     def rows(self) -> list[SimulatedRow]:
         """What is moved, or moved otherwise than now: first what was answered at its old place, then the most."""
         return sorted(self._rows.values(), key=lambda row: (-row.answered, -row.requests, row.target, row.uri))
-
-    def _asked(self, mover: Mover, parsed: SipUri, uri: str) -> tuple[SimulatedMove | None, SimulatedMove | None]:
-        key = (mover.name, uri)
-        found = self._known.get(key)
-        if found is None:
-            before = self._before.get(mover.name) if self._before is not None else None
-            found = mover.move(parsed, uri), before.move(parsed, uri) if before is not None else None
-            if len(self._known) >= MAX_CACHED:
-                self._known.clear()
-            self._known[key] = found
-        return found
 
     def _row(self, target: str, uri: str, move: SimulatedMove | None, now: SimulatedMove | None) -> SimulatedRow | None:
         key = (target, uri, move, now)
@@ -155,7 +174,9 @@ class Simulation:
         return self._rows.setdefault(key, SimulatedRow(target, uri, move, now))
 
 
-def by_route_key(table: EffectiveTable, *, incoming: bool = False) -> Callable[[SipUri, str], SimulatedMove | None]:
+def by_route_key(
+    table: EffectiveTable, *, incoming: bool = False
+) -> Callable[[Sequence[str]], Sequence[SimulatedMove | None]]:
     """What `redirectd lookup` says: a user's remap by the whole route key, else a gateway's where there is no user.
 
     With `incoming`, by the URIs that this host was asked for.
@@ -165,13 +186,15 @@ def by_route_key(table: EffectiveTable, *, incoming: bool = False) -> Callable[[
         for old in _asked_uris(route) if incoming else (route.old,):
             index.setdefault((route.kind, str(matching_key(route.kind, old))), route)
 
-    def move(uri: SipUri, _text: str) -> SimulatedMove | None:
+    def move(text: str) -> SimulatedMove | None:
+        uri = parse_uri(text)
+        assert isinstance(uri, SipUri)
         route = index.get(("user", str(matching_key("user", uri))))
         if route is None and uri.user is None:
             route = index.get(("gateway", str(matching_key("gateway", uri))))
         return None if route is None else SimulatedMove(str(route.new), route.id)
 
-    return move
+    return lambda texts: [move(text) for text in texts]
 
 
 def _asked_uris(route: Route) -> tuple[SipUri, ...]:
@@ -179,21 +202,19 @@ def _asked_uris(route: Route) -> tuple[SipUri, ...]:
     return () if route.incoming_forked or route.also_asked else route.incoming
 
 
-def _count(row: SimulatedRow, status: int | None, waited_ms: int | None, call_id: str) -> None:
+def _count(row: SimulatedRow, request: SimulatedRequest) -> None:
     row.requests += 1
-    row.answers[str(status) if status is not None else "none"] += 1
-    if status == 301 and waited_ms is not None:
-        row.milliseconds += waited_ms
-        row.timed += 1
+    row.answers[str(request.status) if request.status is not None else "none"] += 1
+    if request.status == 301 and request.waited_ms is not None:
+        row.milliseconds += request.waited_ms
     if len(row.calls) < MAX_CALLS:
-        row.calls.append(printable(call_id, 200))
+        row.calls.append(printable(request.call_id, 200))
 
 
-def _parsed(text: str) -> SipUri | None:
+def _is_sip(text: str) -> bool:
     if len(text) > MAX_URI:
-        return None
+        return False
     try:
-        uri = parse_uri(text)
+        return isinstance(parse_uri(text), SipUri)
     except UriError:
-        return None
-    return uri if isinstance(uri, SipUri) else None
+        return False

@@ -1,4 +1,4 @@
-"""From the configuration to what its targets' servers would do with a request."""
+"""From the configuration to what its targets' servers would do with requests."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ ANY_TARGET = "routing"
 
 
 def movers_of(config: Config, table: EffectiveTable) -> list[Mover]:
-    """What each configured target makes of `table`; by the route key where none is configured. Raises ConfigError."""
+    """What each configured target makes of `table`; routing by the route key where none is configured."""
     matches = {target.name: target.match for target in config.target}
-    found = [
-        Mover(spec.name, spec.kind, by_route_key(table, incoming=is_incoming), is_incoming)
-        for spec in target_specs(config)
-        for is_incoming in (matches[spec.name] == "incoming",)
-    ]
+    found = []
+    for spec in target_specs(config):
+        incoming = matches[spec.name] == "incoming"
+        found.append(Mover(spec.name, spec.kind, by_route_key(table, incoming=incoming), incoming))
     return found or [Mover(ANY_TARGET, "", by_route_key(table))]

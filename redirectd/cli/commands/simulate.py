@@ -57,6 +57,7 @@ def simulate_command(
     for file in files:
         _read(app, file, dialect, fates, sent, alone)
     result = sent if fates.counts["sent"] else alone
+    result.end()
     against = "installed" if installed else "plan with pending remaps" if pending else "plan"
     document = _document(files, against, fates, result, now)
     if as_json:
@@ -115,14 +116,9 @@ def _read(app: App, file: str, dialect: str | None, fates: RequestFates, sent: S
 
 
 def _add(result: Simulation, fate: RequestFate, *, received: bool | None) -> None:
-    result.add(
-        fate.uri,
-        received=received,
-        status=fate.status,
-        waited_ms=fate.waited_ms,
-        call_id=fate.call_id,
-        seen_at=fate.seen_at,
-    )
+    from redirectd.plan.simulation import SimulatedRequest
+
+    result.add(SimulatedRequest(fate.uri, received, fate.status, fate.waited_ms, fate.call_id, fate.seen_at))
 
 
 def _document(
@@ -184,8 +180,9 @@ def _move_json(move: SimulatedMove | None) -> dict[str, Any] | None:
 
 def _show(document: dict[str, Any]) -> None:
     coverage = document["coverage"]
-    span = f", {_time(coverage['first'])} to {_time(coverage['last'])} UTC" if coverage["first"] else ""
-    say(f"{_counted(coverage['requests'], 'request')} against the {document['against']}{span}")
+    say(f"{_counted(coverage['requests'], 'request')} against the {document['against']}")
+    if coverage["first"]:
+        say(f"{'':>11}{_time(coverage['first'])} to {_time(coverage['last'])} UTC")
     if coverage["note"]:
         say(f"coverage: {coverage['note']}")
     if coverage["requests"]:
@@ -202,10 +199,8 @@ def _show(document: dict[str, Any]) -> None:
     if rest > 0:
         say(f"{rest:,} more: see --json")
     if document["answered_at_old_place"]:
-        say(
-            "Answered with success where they went, these may be moved wrongly: look at the remap, and revoke it if so."
-        )
-        say("A caller can fake such an answer, too.")
+        say("ANSWERED AT THE OLD PLACE is the sign of a wrong move: look at its remap with")
+        say("'redirectd show ID', and revoke it if so. Callers can fake such an answer, too.")
 
 
 def _show_row(row: dict[str, Any]) -> None:
