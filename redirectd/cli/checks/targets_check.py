@@ -11,11 +11,19 @@ from redirectd.apply.control import open_channel
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.readable import check_readable
 from redirectd.cli.checks.serving_check import check_serving
+from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import RedirectdError
-from redirectd.plan.planning import understood
+from redirectd.plan.planning import digest, understood
+from redirectd.plan.target import TargetError
 from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.sip.text import printable
+from redirectd.store.database import Database
+from redirectd.store.target_states import TargetState, target_states
+
+DEFAULT_PREFIX = "redirectd-map"
+"""Of the contexts of an `asterisk-dialplan` target that names none."""
 
 
 def check_targets(config: Config) -> Iterator[Finding]:
@@ -27,13 +35,48 @@ def check_targets(config: Config) -> Iterator[Finding]:
     except RedirectdError as error:
         yield from fault(error)
         return
+    states = _states(config)
     for spec in specs:
-        yield from _check_files(spec)
+        yield from _check_files(spec, states.get(spec.name))
+    yield from _check_prefixes(config)
     for control in dict.fromkeys(spec.control for spec in specs if spec.control != NO_RELOAD):
         yield from _check_server(control, [spec for spec in specs if spec.control == control], secrets)
 
 
-def _check_files(spec: TargetSpec) -> Iterator[Finding]:
+def _states(config: Config) -> Mapping[str, TargetState]:
+    """What redirectd installed last, by target; nothing where the database can't say, since its own check tells why."""
+    try:
+        database = Database(database_url(config))
+    except RedirectdError:
+        return {}
+    try:
+        if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
+            return {}
+        with database.read() as connection:
+            return target_states(connection, config.node)
+    except RedirectdError:
+        return {}
+    finally:
+        database.close()
+
+
+def _check_prefixes(config: Config) -> Iterator[Finding]:
+    """Two files with the same contexts: Asterisk makes one of them, and the first file's entry wins."""
+    first: dict[tuple[str, object], str] = {}
+    for target in config.target:
+        if target.kind == "asterisk-dialplan":
+            prefix = target.options.get("prefix", DEFAULT_PREFIX)
+            other = first.setdefault((target.reload, prefix), target.name)
+            if other != target.name:
+                yield Finding(
+                    f"target {target.name}, prefix",
+                    Level.FAULT,
+                    f"the target {other} writes the contexts {prefix}-..., too, and Asterisk merges them",
+                    "give each target of one Asterisk a prefix of its own, and a lookup for it",
+                )
+
+
+def _check_files(spec: TargetSpec, state: TargetState | None) -> Iterator[Finding]:
     where = f"target {spec.name}, {spec.path}"
     path = Path(spec.path)
     folder = path.parent
@@ -53,23 +96,38 @@ def _check_files(spec: TargetSpec) -> Iterator[Finding]:
             "give the user that runs redirectd the right, or run this as that user",
         )
     else:
-        yield from _check_content(where, path, spec)
+        yield from _check_content(where, path, spec, state)
         yield from check_readable(where, path, spec)
     if spec.base is not None:
-        yield _check_base(f"target {spec.name}, base {spec.base}", Path(spec.base))
+        yield _check_base(f"target {spec.name}, base {spec.base}", Path(spec.base), spec)
 
 
-def _check_content(where: str, path: Path, spec: TargetSpec) -> Iterator[Finding]:
+def _check_content(where: str, path: Path, spec: TargetSpec, state: TargetState | None) -> Iterator[Finding]:
+    ours = state is not None and bool(state.sha256) and not state.pending
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        if ours:
+            yield Finding(
+                where, Level.FAULT, "redirectd installed it, and it is gone", "write it again: redirectd apply"
+            )
+            return
         yield good(where, "not there yet; the folder is writable")
         return
     except OSError as error:
         yield Finding(where, Level.FAULT, f"it can't be read: {error.strerror}", "give this user the right to read it")
         return
     entries, why = understood(spec.target, content)
-    if why is None:
+    if ours and state is not None and digest(content) != state.sha256:
+        found = "it was emptied" if not content.strip() else "it was changed by hand"
+        detail = "" if why is None else f" ({why})"
+        yield Finding(
+            where,
+            Level.FAULT,
+            f"{found} since redirectd installed it{detail}: apply refuses to write over it",
+            "see it in 'redirectd plan', keep what you need of it elsewhere, then 'redirectd apply --force'",
+        )
+    elif why is None:
         yield good(where, f"{len(entries)} entries in place")
     else:
         yield Finding(
@@ -80,12 +138,17 @@ def _check_content(where: str, path: Path, spec: TargetSpec) -> Iterator[Finding
         )
 
 
-def _check_base(where: str, path: Path) -> Finding:
+def _check_base(where: str, path: Path, spec: TargetSpec) -> Finding:
+    """Reads it as an apply does: a line that the server would skip, or that can't be kept, has every apply refused."""
     try:
-        size = len(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         return Finding(where, Level.FAULT, f"it can't be read: {error.strerror}", "name your own list, readable by us")
-    return good(where, f"readable, {size:,} bytes")
+    try:
+        spec.target.render((), content)
+    except TargetError as error:
+        return Finding(where, Level.FAULT, f"every apply is refused: {printable(str(error), 300)}", "correct that line")
+    return good(where, f"an apply can read it, {len(content):,} bytes")
 
 
 def _check_server(control: str, specs: Sequence[TargetSpec], secrets: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,0 +1,61 @@
+"""`check` is not green on what `apply` refuses: installed files and bases."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+
+def findings(cli: Cli, code: int) -> dict[str, str]:
+    """The faults of check, by place."""
+    document = cli("check", "--json", code=code).json
+    return {one["where"]: one["why"] for one in document["findings"] if one["level"] == "fault"}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [("", "it was emptied since"), ("by hand\n", "it was changed by hand since"), (None, "it is gone")],
+)
+def test_an_installed_file_that_is_another_one_is_a_fault(filled: Cli, change: str | None, why: str) -> None:
+    """Emptied, edited or deleted: told as a fault with the way out, and in order again after it."""
+    filled("approve", 1)
+    filled("apply")
+    assert findings(filled, 0) == {}
+    file = filled.folder / "redirectd_htable"
+    if change is None:
+        file.unlink()
+    else:
+        file.write_text(change)
+    [(where, told)] = findings(filled, 1).items()
+    assert where == f"target users, {file}"
+    assert why in told
+    filled("apply", *([] if change is None else ["--force"]))
+    assert findings(filled, 0) == {}
+
+
+def test_a_base_is_read_as_apply_reads_it(cli: Cli) -> None:
+    """A line that Kamailio would skip is a fault with its number, as at apply, and no longer one once corrected."""
+    base = cli.folder / "dispatcher.base.list"
+    base.write_text("1 sip:192.0.2.1:5060\nnonsense\n")
+    cli.configure(
+        '[[target]]\nname = "gateways"\nkind = "kamailio-dispatcher"\npath = "dispatcher.list"\n'
+        'base = "dispatcher.base.list"\n'
+    )
+    cli("plan", code=1)
+    [(where, told)] = findings(cli, 1).items()
+    assert where == f"target gateways, base {base}"
+    assert "line 2" in told
+    base.write_text("1 sip:192.0.2.1:5060\n")
+    assert findings(cli, 0) == {}
+
+
+def test_two_files_of_one_asterisk_with_the_same_contexts_are_a_fault(cli: Cli) -> None:
+    """Asterisk merges contexts of one name: the second target is told to take a prefix of its own."""
+    target = '[[target]]\nname = "{0}"\nkind = "asterisk-dialplan"\npath = "{0}.conf"\n'
+    cli.configure(target.format("one") + target.format("two"))
+    [(where, told)] = findings(cli, 1).items()
+    assert where == "target two, prefix"
+    assert "the target one writes the contexts redirectd-map-" in told
+    cli.configure(target.format("one") + target.format("two") + 'prefix = "other-map"\n')
+    assert findings(cli, 0) == {}
