@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from redirectd.collect.capture import CapturedLog
 from redirectd.collect.reading import Reading
 from redirectd.config.recordkeys import keys_of
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
+from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redirectd.config.model import Config
     from redirectd.config.source_sections import SourceSection
+    from redirectd.dialects.frame import Dialect
     from redirectd.sources.log import Log
 
 HEAD = 1 << 20
@@ -33,17 +38,26 @@ def reading_of(
     """
     source = _source_of(log.name, config)
     wanted = dialect or (source.dialect if source else "auto")
-    head = log.read(log.start, HEAD)
     return Reading(
         source=(source.name if source else log.name)[-255:],
-        dialects=registry.with_keys(
-            registry.detect(head) if wanted == "auto" else (registry.by_name(wanted),), keys_of(source, config)
-        ),
+        dialects=registry.with_keys(_dialects(log, wanted), keys_of(source, config)),
         zone=zone_of(source.timezone if source else ""),
         policy=config.rules(),
         session_progress=session_progress or (source.session_progress if source else "each"),
         accept_unkeyed=accept_unkeyed,
     )
+
+
+def _dialects(log: Log, wanted: str) -> Sequence[Dialect]:
+    """Those that read the log; raises UsageError for a name that there is none of, or that does not fit."""
+    named = None if wanted == "auto" else registry.by_name(wanted)
+    if isinstance(log, CapturedLog):
+        return (log.dialect,)  # what the file is can be seen, whatever was named
+    if named is None:
+        return registry.detect(log.read(log.start, HEAD))
+    if not named.literals:
+        raise UsageError("--dialect", f"{log.name} is not a {wanted} file", "leave --dialect out")
+    return (named,)
 
 
 def reading_by_name(name: str, config: Config) -> Reading:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from redirectd.collect.answer import WEAK
 from redirectd.collect.batch import Batch
+from redirectd.collect.console_streams import ConsoleTraffic, reader_of
 from redirectd.collect.linecount import LineCount
-from redirectd.collect.log_reader import LogReader
 from redirectd.collect.loops import SeenMove, Way, ways
 from redirectd.collect.observer import Observation, PlaceOutcome
 from redirectd.collect.orphan import orphan
 from redirectd.collect.progress import session_progress
-from redirectd.collect.traffic import AnswerCounts, Traffic
+from redirectd.collect.traffic import AnswerCounts
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects.hints import Hint, hints, literals
 from redirectd.sip.text import printable
@@ -240,8 +240,8 @@ def explain_log(
     A stream cannot be read a second time. Batches are dropped: nothing is stored.
     """
     explanation = Explanation(LineCount(log) if with_lines else None, held)
-    reader = LogReader(log, replace(reading, counted=literals()), clock=clock, observer=explanation)
-    messages = Traffic(log, reading, clock)
+    reader = reader_of(log, replace(reading, counted=literals()), clock=clock, observer=explanation)
+    messages = ConsoleTraffic(reader, clock)
     more = True
     while more:
         batch = Batch(reading.source)
@@ -249,9 +249,8 @@ def explain_log(
         reader.confirm()
         explanation.bytes_read += batch.read
         explanation.losses.update(batch.losses)
-        while messages.offset < reader.offset and (found := messages.stretch()) is not None:
-            for logged in found:
-                explanation.counts.add(logged)
+        for logged in messages.stretch(final=not more):
+            explanation.counts.add(logged)
     return explanation
 
 

@@ -67,8 +67,12 @@ class LogReader:
         offset: int = 0,
         observer: Observer | None = None,
         proven: bool = False,
+        stamps: Callable[[int], str] = lambda _position: "",
     ) -> None:
-        """`observer` receives what each place was read as; it changes nothing. `proven`: see `Keyed`."""
+        """`observer` receives what each place was read as; it changes nothing. `proven`: see `Keyed`.
+
+        `stamps` gives the time as written of a place where the log itself has none.
+        """
         self.reading = reading
         self.log = log
         self._clock = clock
@@ -80,6 +84,7 @@ class LogReader:
             log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=glimpsing
         )
         self._tell = Teller(observer)
+        self._stamps = stamps
         self._seen = Remembered()
         self._relays = Relays()
         self._branches = Branches()
@@ -98,12 +103,23 @@ class LogReader:
         """Bytes from there on that were looked at and wait for more, since what stands there may go on."""
         return self._scanner.seen - self._scanner.offset
 
+    @property
+    def parts(self) -> list[tuple[Log, Reading, int]]:
+        """The log, how it is read and how far."""
+        return [(self.log, self.reading, self.offset)]
+
+    @property
+    def waits(self) -> bool:
+        """Whether a record begins there whose rest is still to come."""
+        return self._scanner.waits
+
     def follow(self, log: Log, offset: int) -> None:
         """Goes on in another file of the same source; what was seen stays remembered."""
         self._branches.forget()
         self.log = log
         self._scanner.log = log
         self._scanner.offset = self._scanner.seen = offset
+        self._scanner.waits = False
 
     def confirm(self) -> None:
         """Says that everything read so far is committed."""
@@ -150,7 +166,8 @@ class LogReader:
         if isinstance(told, Unreadable):
             self._quarantine(batch, spot, told.why)
             return
-        seen_at = parse_stamp(told.stamp, self.reading.zone, now) if told.stamp else None
+        stamp = told.stamp or self._stamps(spot.position)
+        seen_at = parse_stamp(stamp, self.reading.zone, now) if stamp else None
         if isinstance(told, Record):
             self._take_record(batch, spot, told, seen_at)
         elif told.direction is Direction.SENT:

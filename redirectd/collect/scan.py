@@ -62,6 +62,8 @@ class Scanner:
         self.log = log
         self.offset = offset
         self.seen = offset
+        self.waits = False
+        """Whether what stands at `offset` is a record that may go on behind the log's present end."""
         self._dialects = list(dialects)
         self._places = Places(literals, counted)
         self._buffer = bytearray()
@@ -82,6 +84,7 @@ class Scanner:
         if filled <= begin:
             return None
         at_end = filled < begin + BLOCK
+        self.waits = False
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
         found: list[tuple[Told | Glimpse, Dialect]] = []
@@ -99,6 +102,7 @@ class Scanner:
             framed = self._frame(window, at, begin=begin, final=last, at_end=at_end)
             if isinstance(framed, Incomplete):
                 end = max(begin, min(end, framed.start))
+                self.waits = True
                 break
             if framed is None:
                 unframed.append(at)

@@ -64,9 +64,9 @@ class Traffic:
         """First byte not dealt with yet."""
         return self._scanner.offset
 
-    def stretch(self) -> list[LoggedMessage] | None:
-        """The messages of the next stretch of the log; None at its end."""
-        block = self._scanner.next_block(final=True)
+    def stretch(self, *, final: bool = True) -> list[LoggedMessage] | None:
+        """The messages of the next stretch of the log; None at its end. `final`: nothing will follow it."""
+        block = self._scanner.next_block(final=final)
         if block is None:
             return None
         now = self._clock().replace(minute=0, second=0, microsecond=0)  # so that the parser knows a stamp again

@@ -230,6 +230,9 @@ class StreamDialect(Protocol):
 
     name: ClassVar[str]
 
+    captured: ClassVar[Dialect]
+    """Reads `messages`, written as HEP datagrams, under this dialect's name."""
+
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins with `head` (16 bytes or more) is such a file."""
         ...

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import ClassVar
 
 from redirectd.dialects.enclosure import lowest
-from redirectd.dialects.frame import Frame, Framed, Incomplete, Unreadable
+from redirectd.dialects.frame import Dialect, Frame, Framed, Incomplete, Unreadable
 from redirectd.dialects.hep3 import MAGIC, decode_hep, hep_frame
 from redirectd.dialects.window import Window
 
@@ -27,6 +27,7 @@ class HepFile:
 
     name: ClassVar[str] = "hep"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    captured: ClassVar[Dialect]
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
@@ -58,6 +59,9 @@ class HepFile:
                 done = begin + length
             del held[:done]
             base += done
+
+
+HepFile.captured = HepFile()
 
 
 def _marks(window: Window, at: int) -> Iterator[int]:

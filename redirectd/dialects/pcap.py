@@ -6,17 +6,25 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.extent import find_message
-from redirectd.dialects.frame import Frame, Framed, Peer
+from redirectd.dialects.frame import Dialect, Frame, Framed, Peer
+from redirectd.dialects.hep import HepFile
 from redirectd.dialects.packets import UDP, PacketReader, TransportSegment, ip_packet
 from redirectd.dialects.pcapfile import Packet, is_capture, packets
 from redirectd.dialects.tcp import Streams
 from redirectd.dialects.window import Window
 
 
+class CapturedPcap(HepFile):
+    """The messages of a capture, once they are written as HEP datagrams."""
+
+    name: ClassVar[str] = "pcap"
+
+
 class Pcap:
     """Read from its beginning only. Who captured it is not told: direction unknown, peer the sender."""
 
     name: ClassVar[str] = "pcap"
+    captured: ClassVar[Dialect] = CapturedPcap()
     literals: ClassVar[tuple[bytes, ...]] = ()
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:

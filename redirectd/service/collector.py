@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
-from redirectd.collect.log_reader import LogReader
+from redirectd.collect.console_streams import Reads, reader_of, shows_wrapper
 from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.sources.hep_listener import HepListener
@@ -94,7 +94,8 @@ class Collector:
         self._saved = stored  # the position that the database has, as far as we know
         self._epoch = database.epoch
         self._is_doubtful = False  # whether the database was away meanwhile
-        self._reader: LogReader | None = None
+        self._reader: Reads | None = None
+        self._is_told = False  # whether the log has shown how it is wrapped
         self._saved_at = monotonic()
         self._owed: Stored | None = None  # confirmed, and not committed yet since nothing was found before it
         self._held = 0  # bytes at the end that were looked at and wait for what may follow them
@@ -219,23 +220,24 @@ class Collector:
         lost["gap-bytes"] = sum(gap.at_least for gap in segment.gaps)
         return {kind: count for kind, count in lost.items() if count}
 
-    def _at(self, segment: LogSegment) -> LogReader:
-        if self._reader is None:
+    def _at(self, segment: LogSegment) -> Reads:
+        if self._reader is None or not self._is_told:
+            self._is_told = shows_wrapper(segment.log)
             with self._database.read() as connection:
                 is_proven = proven.is_proven(connection, self._node, self._reading.source)
-            self._reader = LogReader(
-                segment.log, self._reading, clock=self._clock, offset=segment.start, proven=is_proven
+            self._reader = reader_of(
+                segment.log, self._reading, clock=self._clock, offset=segment.start, proven=is_proven, followed=True
             )
         elif self._reader.log is not segment.log or self._reader.offset != segment.start:
             self._reader.follow(segment.log, segment.start)
         return self._reader
 
-    def _undo(self, segment: LogSegment, reader: LogReader) -> None:
+    def _undo(self, segment: LogSegment, reader: Reads) -> None:
         reader.undo(segment.log, segment.start)
         if self._companion is not None:
             self._companion.undo()
 
-    def _commit(self, segment: LogSegment, reader: LogReader, batch: Batch) -> int | None:
+    def _commit(self, segment: LogSegment, reader: Reads, batch: Batch) -> int | None:
         """Commits and confirms; the number of new sightings, None where the file changed under the reading."""
         position = self.source.position(segment, reader.offset)
         if position is None:

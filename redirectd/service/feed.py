@@ -17,13 +17,14 @@ from redirectd.config.recordkeys import keys_of
 from redirectd.config.source_sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, SourceError
 from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
 from redirectd.service.collector import Collector, CollectStep
 from redirectd.service.log_records import info_lines
 from redirectd.service.source_threads import Feed
 from redirectd.sip.text import printable
+from redirectd.sources.file import open_log
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener
 from redirectd.sources.journald import Journald, JournalPosition
@@ -130,8 +131,8 @@ def _open_source(source: SourceSection, path: Path | None, stored: Mapping[str, 
 def _reading(source: SourceSection, path: Path | None, config: Config) -> Reading:
     head = b""
     if path is not None:
-        with suppress(OSError), path.open("rb") as file:  # a log that is not there yet: all dialects are tried
-            head = file.read(HEAD)
+        with suppress(SourceError), open_log(path) as log:  # a log that is not there yet: all dialects are tried
+            head = log.read(log.start, HEAD)
     dialect = source.dialect
     if dialect == "auto" and source.kind == "hep":
         dialect = "hep"

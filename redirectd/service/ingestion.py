@@ -10,7 +10,7 @@ from datetime import datetime
 from time import monotonic
 
 from redirectd.collect.batch import Batch, SessionProgress
-from redirectd.collect.log_reader import LogReader
+from redirectd.collect.console_streams import reader_of
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import digest
 from redirectd.sources.log import Log
@@ -73,7 +73,7 @@ def ingest(
     losses: Counter[str] = Counter()
     with database.read() as connection:
         is_proven = proven.is_proven(connection, node, reading.source)
-    reader = LogReader(log, reading, clock=clock, proven=is_proven)
+    reader = reader_of(log, reading, clock=clock, proven=is_proven)
     batch = Batch(reading.source)
     more = True
     while more:

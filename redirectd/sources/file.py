@@ -1,28 +1,30 @@
-"""Logs read once: plain files, gz, standard input."""
+"""Logs read once: plain files, compressed ones, standard input."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import sys
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from redirectd.errors import SourceError
-from redirectd.sources.gz import MAGIC, Gunzip
+from redirectd.sources.compressed import LONGEST_MAGIC, Packing, Unpack, packing_of, refusal
 from redirectd.sources.rotation import older_sibling
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import TracebackType
 
     from redirectd.sources.log import Log
 
 _PATIENCE = 1.0  # seconds until a folder without a rotated predecessor is listed again
-_RAW = 256 << 10  # bytes of a pipe or a gz asked for at once
+_RAW = 256 << 10  # bytes of a pipe or a compressed file asked for at once
 
 
 class _Descriptor:
@@ -85,14 +87,17 @@ class PlainLog(_Descriptor):
 
 
 class StreamLog(_Descriptor, SpoolLog):
-    """A pipe or a gz as a rolling `Log`; what is compressed is told by its first bytes and inflated."""
+    """A pipe or a compressed file as a rolling `Log`; what is compressed is told by its first bytes and unpacked.
+
+    What can't be unpacked is empty, and a loss.
+    """
 
     def __init__(self, fd: int, name: str, older: Callable[[], Log | None] = lambda: None) -> None:
         _Descriptor.__init__(self, fd, older)
-        first = _read_some(fd, len(MAGIC))
+        first = _read_some(fd, LONGEST_MAGIC)
         raw = partial(_once_then, [first], fd)
-        packed = first.startswith(MAGIC)
-        SpoolLog.__init__(self, name, Gunzip(name, raw, self._lose) if packed else raw)
+        self.packing = packing_of(first)
+        SpoolLog.__init__(self, name, Unpack(name, self.packing, raw, self._lose) if self.packing else raw)
 
     def _lose(self, loss: SourceError) -> None:
         self.losses.append(loss)
@@ -102,47 +107,98 @@ OpenLog = PlainLog | StreamLog
 
 
 def open_log(path: str | Path) -> OpenLog:
-    """Open `path` (`-` is standard input) for one reading; a pipe or gz becomes a rolling window.
+    """Open `path` (`-` is standard input) for one reading; a pipe or a compressed file becomes a rolling window.
 
-    Raises `SourceError` where it can't be opened or is a directory.
+    Raises `SourceError` where it can't be opened, is no file, or is compressed in a way that can't be unpacked.
     """
     if str(path) == "-":
-        return adopt(os.dup(sys.stdin.fileno()), "standard input")
-    name = os.fspath(path)
-    return adopt(open_fd(name), name, partial(_open_older, name))
+        log = adopt(os.dup(sys.stdin.fileno()), "standard input")
+    else:
+        name = os.fspath(path)
+        log = adopt(open_fd(name), name, partial(_open_older, name))
+    refused = refusal(log.name, log.packing) if isinstance(log, StreamLog) and log.packing else None
+    if refused is not None:
+        log.close()
+        raise refused
+    return log
 
 
 def open_fd(name: str) -> int:
-    """A descriptor to read `name` with; raises `SourceError` where it can't be had."""
+    """A descriptor to read `name` with, at once; raises `SourceError` where it can't be had or `name` is no file.
+
+    What is open already under such a name, as `/dev/stdin` or a shell's `<(...)`, may be a pipe.
+    """
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        kind = kind_of(Path(name).stat().st_mode)
+        if kind and not (kind == "a FIFO" and _OPEN_ALREADY.fullmatch(name)):
+            raise SourceError(name, f"is {kind}, not a regular file", instead_of(kind))
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise unreadable(name, error) from error
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
+    os.set_blocking(fd, True)
+    kind = kind_of(os.fstat(fd).st_mode)
+    if kind and not _OPEN_ALREADY.fullmatch(name):
         os.close(fd)
-        raise SourceError(name, "is a directory", "name a file in it")
+        raise SourceError(name, f"is {kind}, not a regular file", instead_of(kind))
     return fd
+
+
+def refuse_unreadable(name: str) -> None:
+    """Raises `SourceError` for what `open_log` would refuse; takes nothing of a pipe."""
+    fd = open_fd(name)
+    try:
+        packing = packing_at(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
+    if packing is not None and (refused := refusal(name, packing)) is not None:
+        raise refused
+
+
+_OPEN_ALREADY = re.compile(r"/dev/stdin|(?:/dev|/proc/self)/fd/[0-9]{1,9}")
+
+
+def instead_of(kind: str) -> str:
+    """What to name in its place."""
+    instead = {
+        "a directory": "name a file in it",
+        "a FIFO": "let the writer pipe into 'redirectd ingest -', or log to a file",
+    }
+    return instead.get(kind, "name a file")
+
+
+def kind_of(mode: int) -> str:
+    """What a path is that is no regular file; '' for one that is."""
+    kinds = {
+        stat.S_IFREG: "",
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
 
 
 def unreadable(name: str, error: OSError) -> SourceError:
     """`error` as a person needs it."""
-    mend = {
+    todo = {
         PermissionError: "give the user redirectd runs as read access (group adm or asterisk, or an ACL)",
         FileNotFoundError: "name an existing file",
     }
-    return SourceError(name, error.strerror or str(error), mend.get(type(error), "see that it can be read"))
+    other = "name a regular file" if error.errno == errno.EINVAL else "see that it can be read"
+    return SourceError(name, error.strerror or str(error), todo.get(type(error), other))
 
 
 def adopt(fd: int, name: str, older: Callable[[], Log | None] = lambda: None) -> OpenLog:
     """`fd` as a log, which owns it from now on."""
-    if stat.S_ISREG(os.fstat(fd).st_mode) and os.lseek(fd, 0, os.SEEK_CUR) == 0 and not is_gz(fd):
+    if stat.S_ISREG(os.fstat(fd).st_mode) and os.lseek(fd, 0, os.SEEK_CUR) == 0 and packing_at(fd) is None:
         return PlainLog(fd, name, older)
     return StreamLog(fd, name, older)
 
 
-def is_gz(fd: int) -> bool:
-    """Whether the regular file begins as gz; its name says nothing."""
-    return os.pread(fd, len(MAGIC), 0) == MAGIC
+def packing_at(fd: int) -> Packing | None:
+    """How the regular file is compressed, by how it begins; its name says nothing. None for a plain one."""
+    return packing_of(os.pread(fd, LONGEST_MAGIC, 0))
 
 
 def _open_older(path: str) -> Log | None:

@@ -95,7 +95,7 @@ class FollowedFile:
         return tuple(self._gaps)
 
     def unread(self) -> int:
-        """Bytes known to wait, here and in newer files; a gz counts by its size on disk, the current one not at all.
+        """Bytes known to wait, here and in newer files; a packed one counts by its size on disk, the current not.
 
         Of a file that was truncated all counts that is in it now; what was copied away is known at the next poll.
         """

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Log(Protocol):
-    """A log as bytes at absolute offsets, whatever it is kept in: a file, a pipe, a gz, a journal, a capture."""
+    """A log as bytes at absolute offsets, whatever it is kept in: a file, compressed or not, a pipe, a journal."""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redirectd.sources.file import PlainLog, StreamLog, is_gz
+from redirectd.sources.file import PlainLog, StreamLog, kind_of, packing_at
 from redirectd.sources.position import HEAD, TAIL, FileMark, digest
 from redirectd.sources.rotation import in_order, siblings
 
@@ -78,6 +78,8 @@ class OpenFile:
 
     def __init__(self, place: Place, older: Callable[[OpenFile], Log | None]) -> None:
         """Raises `OSError` where `place` can't be opened, `FileNotFoundError` also where it is another file now."""
+        if what := kind_of(place.path.stat().st_mode):  # to open a device does something by itself
+            raise OSError(errno.EINVAL, f"is {what}, not a regular file", str(place.path))
         fd = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         status = os.fstat(fd)
         if (status.st_dev, status.st_ino) != (place.device, place.inode):
@@ -87,7 +89,7 @@ class OpenFile:
             os.close(fd)
             raise OSError(errno.EINVAL, "is not a regular file", str(place.path))
         self.place = place
-        self.packed = is_gz(fd)
+        self.packed = packing_at(fd) is not None
         kind = StreamLog if self.packed else PlainLog
         self.log: PlainLog | StreamLog = kind(fd, str(place.path), lambda: older(self))
         self._head = self.log.read(0, HEAD) if self.packed else b""
@@ -101,7 +103,7 @@ class OpenFile:
         return bool(self.log.read(offset, 1)) if self.packed else self.log.end() > offset
 
     def head(self, size: int = HEAD) -> bytes:
-        """The first bytes, also of a gz whose window has moved on."""
+        """The first bytes, also of a compressed file whose window has moved on."""
         return self._head[:size] if self.packed else self.log.read(0, size)
 
     def mark(self, offset: int) -> FileMark:
@@ -111,7 +113,7 @@ class OpenFile:
         return FileMark(self.place.device, self.place.inode, offset, len(head), digest(head), len(tail), digest(tail))
 
     def is_empty(self) -> bool:
-        """Whether there is no text in it; a gz that is damaged at once is not empty, but lost."""
+        """Whether there is no text in it; a compressed one that is damaged at once is not empty, but lost."""
         return not self.head(1) and not self.log.losses
 
     def begins_as(self, mark: FileMark) -> bool:
@@ -121,7 +123,7 @@ class OpenFile:
     def holds(self, mark: FileMark) -> bool:
         """Whether reading can go on at the mark: head and the bytes before its offset are unchanged.
 
-        A gz is inflated up to there for it, and only if its head fits.
+        A compressed file is unpacked up to there for it, and only if its head fits.
         """
         if mark.offset == 0 or not self.begins_as(mark):
             return False

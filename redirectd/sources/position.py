@@ -23,7 +23,7 @@ class FileMark:
 
     The inode alone proves nothing (it is reused, and kept by a truncation), nor does the size (a truncated log
     may have grown past it). So the first up to 1,024 bytes are hashed, and the up to 256 just before `offset`.
-    For a gz all of it is of the text.
+    For a compressed file all of it is of the text.
     """
 
     device: int

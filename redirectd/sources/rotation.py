@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from heapq import merge
 from itertools import pairwise
@@ -13,7 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SUFFIX = re.compile(r"(?:\.(?P<number>[0-9]{1,5})|[-.](?P<date>[0-9]{8}[0-9T_.-]{0,24}))(?P<gz>\.gz)?")
+_SUFFIX = re.compile(
+    r"(?:\.(?P<number>[0-9]{1,5})|[-.](?P<date>[0-9]{8}[0-9T_.-]{0,24}))"
+    r"(?P<packed>\.(?:gz|xz|bz2|zst|lz4|lzma|lz|lzo|Z|zip|7z))?"
+)
 
 _LISTINGS = 20
 
@@ -53,11 +57,13 @@ def _listed(path: Path) -> dict[tuple[str, int], Sibling]:
     with os.scandir(path.parent) as entries:
         for entry in entries:
             match = _SUFFIX.fullmatch(entry.name, len(name)) if entry.name.startswith(name) else None
-            if match is None or (match["gz"] and (path.parent / entry.name[:-3]).exists()):
+            if match is None or (match["packed"] and (path.parent / entry.name[: match.start("packed")]).exists()):
                 continue  # beside `path.1`, `path.1.gz` is being written
             try:
                 status = entry.stat()
             except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(status.st_mode):
                 continue
             found[entry.name, status.st_ino] = Sibling(
                 Path(entry.path),

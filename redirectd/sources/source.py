@@ -25,8 +25,8 @@ class Gap:
 class LogSegment:
     """What to read next: `log` from `start` on, to its end.
 
-    `end` is how far it reached when looked at (None for a gz: read to the end). `final` says that nothing will
-    follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are told again until a
+    `end` is how far it reached when looked at (None for a compressed file: read to the end). `final` says that nothing
+    will follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are told again until a
     position behind them is confirmed, and belong into the same transaction.
     """
 

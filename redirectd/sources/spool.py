@@ -1,4 +1,4 @@
-"""A window over bytes that come only once (pipes, gz, journal, capture), in flat memory."""
+"""A window over bytes that come only once (pipes, compressed files, journal, capture), in flat memory."""
 
 from __future__ import annotations
 

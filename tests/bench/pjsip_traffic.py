@@ -56,19 +56,19 @@ class Traffic(Writer):
         if not self.path.exists():
             return
         if style.startswith("copytruncate"):
-            self.copytruncate(packed=style.endswith("gz"))
+            self.copytruncate(packed=".gz" if style.endswith("gz") else "")
         else:
             to = self.dated() if style == "dated" else None
-            self.rename(to=to, create=style != "rename-later", packed=style.endswith("gz"))
+            self.rename(to=to, create=style != "rename-later", packed=".gz" if style.endswith("gz") else "")
         plain = [sibling.path for sibling in siblings(self.path) if sibling.path.suffix != ".gz"]
         if len(plain) > 2 and self._random.random() < 0.5:
             self.pack(plain[0])
         for sibling in siblings(self.path)[:-KEPT]:
             sibling.path.unlink()
 
-    def pack(self, path: Path) -> Path:
+    def pack(self, path: Path, suffix: str = ".gz") -> Path:
         """Compress as gzip(1) does, in steps: for a while both files stand there, the packed one cut off."""
-        packed = path.with_name(path.name + ".gz")
+        packed = path.with_name(path.name + suffix)
         data, status = gzip.compress(path.read_bytes()), path.stat()
         with packed.open("wb") as sink:
             sink.write(data[: len(data) // 2])

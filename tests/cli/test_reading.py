@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from redirectd.cli.dialect_option import NAMES
+from redirectd.dialects.registry import ALL
 from tests.cli.conftest import Cli
 
 INGEST_KEYS = {"bytes", "sightings", "remaps_new", "remaps_updated", "session_progress", "unpaired", "refused"} | {
@@ -66,6 +69,44 @@ def test_session_progress_goes_to_standard_error(cli: Cli) -> None:
     assert len(records) == json.loads(done.stdout)["session_progress"] > 0
     assert {(record["event"], record["level"]) for record in records} == {("session_progress", "info")}
     assert records[0].keys() >= {"request_uri", "call_id", "peer", "sdp", "media", "reliable"}
+
+
+def test_help_lists_every_dialect(cli: Cli) -> None:
+    """`--help` names the formats that the registry has, no more and no fewer."""
+    assert sorted(NAMES) == sorted(one.name for one in ALL)
+    shown = "".join(cli("ingest", "--help").out.split())  # without the breaks, which can come at a hyphen
+    assert f"Oneof:{','.join(NAMES)}." in shown
+
+
+@pytest.mark.parametrize("dialect", ["auto", "pcap"])
+def test_capture_is_called_what_it_is(cli: Cli, dialect: str) -> None:
+    """A pcap file reads the same with its name given as without, under that name and with the file's own size."""
+    path = cli.corpus / "captures/tcp.pcap"
+    told = cli("explain", "--json", "--dialect", dialect, path).json
+    assert told["dialects"] == ["pcap"]
+    assert told["bytes"] == path.stat().st_size
+    assert {answer["dialect"] for answer in told["answers"]} == {"pcap"}
+    assert told["summary"]["sightings"] == 3
+    assert cli("ingest", "--json", "--dialect", dialect, path).json["bytes"] == path.stat().st_size
+
+
+def test_dialect_that_does_not_fit_a_file(cli: Cli) -> None:
+    """A log read as a capture is refused, not empty."""
+    cli("explain", "--dialect", "pcap", cli.corpus / "asterisk/ast22-pjsip.full.log", code=2)
+
+
+@pytest.mark.parametrize("command", ["ingest", "explain"])
+@pytest.mark.parametrize("kind", ["FIFO", "device", "directory", "lz4"])
+def test_what_cannot_be_read_is_an_error(cli: Cli, tmp_path: Path, command: str, kind: str) -> None:
+    """No FIFO is waited for, and nothing that can't be read is '0 301s': exit code 1 and what to do."""
+    path = {"device": Path("/dev/zero"), "directory": tmp_path}.get(kind, tmp_path / "log")
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "lz4":
+        path.write_bytes(b"\x04\x22\x4d\x18\x64\x40\xa7")
+    result = cli(command, path, code=1)
+    assert kind in result.err
+    assert "what to do" in result.err
 
 
 def test_unknown_dialect(cli: Cli) -> None:

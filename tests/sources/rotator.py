@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import shutil
 from typing import TYPE_CHECKING
+
+import zstandard
 
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.position import Position
@@ -16,7 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-STYLES = ["rename", "rename-gz", "rename-nocreate", "dateext", "dateext-gz", "copytruncate", "copytruncate-gz"]
+STYLES = [
+    "rename",
+    "rename-gz",
+    "rename-xz",
+    "rename-nocreate",
+    "dateext",
+    "dateext-gz",
+    "dateext-zst",
+    "copytruncate",
+    "copytruncate-gz",
+    "copytruncate-bz2",
+]
+PACKED: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
+    ".gz": (gzip.compress, gzip.decompress),
+    ".xz": (lzma.compress, lzma.decompress),
+    ".bz2": (bz2.compress, bz2.decompress),
+    ".zst": (zstandard.compress, zstandard.decompress),
+}
+"""By suffix, how logrotate's compresscmd packs, and back."""
 
 
 class Writer:
@@ -70,7 +92,7 @@ class Writer:
         """Make room for `.1` by renaming the numbered files, and give its path."""
         numbered = [(s.number, s.path) for s in siblings(self.path) if s.number is not None]
         for number, path in sorted(numbered, reverse=True):
-            suffix = ".gz" if path.suffix == ".gz" else ""
+            suffix = path.suffix if path.suffix in PACKED else ""
             path.rename(self.path.with_name(f"{self.path.name}.{number + 1}{suffix}"))
         return self.path.with_name(f"{self.path.name}.1")
 
@@ -79,7 +101,7 @@ class Writer:
         self._days += 1
         return self.path.with_name(f"{self.path.name}-{20261100 + self._days}")
 
-    def rename(self, *, to: Path | None = None, create: bool = True, packed: bool = False) -> Path:
+    def rename(self, *, to: Path | None = None, create: bool = True, packed: str = "") -> Path:
         """Rotate by renaming (logrotate's default)."""
         self.cut()
         target = to or self.shift()
@@ -87,16 +109,16 @@ class Writer:
         if create:
             self.path.touch()
             self._touch(self.path)
-        return self.pack(target) if packed else target
+        return self.pack(target, packed) if packed else target
 
-    def copytruncate(self, *, to: Path | None = None, packed: bool = False) -> Path:
+    def copytruncate(self, *, to: Path | None = None, packed: str = "") -> Path:
         """Rotate by copying and emptying."""
         self.cut()
         target = to or self.shift()
         shutil.copyfile(self.path, target)
         self._touch(target)
         self.truncate()
-        return self.pack(target) if packed else target
+        return self.pack(target, packed) if packed else target
 
     def truncate(self) -> None:
         """Empty the log in place."""
@@ -112,10 +134,10 @@ class Writer:
             self.path.touch()
             self._touch(self.path)
 
-    def pack(self, path: Path) -> Path:
-        """Compress a rotated file as gzip(1) does: new inode, old time."""
-        packed = path.with_name(path.name + ".gz")
-        packed.write_bytes(gzip.compress(path.read_bytes()))
+    def pack(self, path: Path, suffix: str = ".gz") -> Path:
+        """Compress a rotated file as gzip(1) and its like do: new inode, old time."""
+        packed = path.with_name(path.name + suffix)
+        packed.write_bytes(PACKED[suffix][0](path.read_bytes()))
         status = path.stat()
         os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
         path.unlink()
@@ -126,7 +148,7 @@ class Writer:
         texts = [self.path.read_bytes()] if self.path.exists() else []
         for sibling in siblings(self.path):
             data = sibling.path.read_bytes()
-            texts.append(gzip.decompress(data) if sibling.path.suffix == ".gz" else data)
+            texts.append(PACKED[sibling.path.suffix][1](data) if sibling.path.suffix in PACKED else data)
         return {number for text in texts for number in numbers(text)[0]}
 
 
@@ -140,9 +162,11 @@ def numbers(text: bytes) -> tuple[list[int], int]:
 def rotate(writer: Writer, style: str) -> Path:
     """One rotation in one of `STYLES`; gives the file that the old lines are in."""
     to = writer.dated() if style.startswith("dateext") else None
+    suffix = f".{style.rpartition('-')[2]}"
+    packed = suffix if suffix in PACKED else ""
     if style.startswith("copytruncate"):
-        return writer.copytruncate(packed=style.endswith("gz"))
-    return writer.rename(to=to, create=not style.endswith("nocreate"), packed=style.endswith("gz"))
+        return writer.copytruncate(packed=packed)
+    return writer.rename(to=to, create=not style.endswith("nocreate"), packed=packed)
 
 
 class Reader:

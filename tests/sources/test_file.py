@@ -1,14 +1,16 @@
-"""Files read once: plain, gz, pipes, and what is damaged."""
+"""Files read once: plain ones, pipes, and what is no file."""
 
 from __future__ import annotations
 
 import gzip
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
-import zlib
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.errors import SourceError
-from redirectd.sources import gz
-from redirectd.sources.file import PlainLog, StreamLog, adopt, open_log
+from redirectd.sources.file import PlainLog, StreamLog, adopt, open_log, refuse_unreadable
 from redirectd.sources.rotation import siblings
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from redirectd.sources.log import Log
 
@@ -39,16 +40,6 @@ def whole(log: Log, block: int = 1 << 20) -> bytes:
     return b"".join(parts)
 
 
-@pytest.fixture(params=["isal", "zlib"])
-def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both decompressors: igzip where installed, and zlib as where it is not."""
-    if request.param == "isal":
-        pytest.importorskip("isal")
-    else:
-        monkeypatch.setattr(gz, "_codec", lambda: zlib)
-    return str(request.param)
-
-
 def test_plain_file_gives_its_bytes(tmp_path: Path) -> None:
     """A plain file reads the same by offset, in blocks, and gives nothing at its end."""
     path = tmp_path / "full"
@@ -60,83 +51,10 @@ def test_plain_file_gives_its_bytes(tmp_path: Path) -> None:
         assert log.read(len(TEXT), 10) == b""
 
 
-def test_gz_is_told_by_its_content(tmp_path: Path, codec: str) -> None:
-    """A gz reads as its text whatever its name, and a name ending in .gz does not make a gz."""
-    named, unnamed, wrong = tmp_path / "full.1.gz", tmp_path / "old", tmp_path / "plain.gz"
-    named.write_bytes(gzip.compress(TEXT))
-    unnamed.write_bytes(gzip.compress(TEXT))
-    wrong.write_bytes(TEXT)
-    for path in (named, unnamed, wrong):
-        with open_log(path) as log:
-            assert whole(log) == TEXT, (codec, path.name)
-            assert log.losses == []
-
-
-def test_gz_members_and_padding(tmp_path: Path, codec: str) -> None:
-    """Several members in a row are one text, an empty member ends nothing, zero padding is skipped."""
-    path = tmp_path / "full.gz"
-    members = [TEXT[:1_500_000], b"", TEXT[1_500_000:]]
-    path.write_bytes(b"".join(gzip.compress(member) + bytes(300_000) for member in members))
-    with open_log(path) as log:
-        assert whole(log) == TEXT, codec
-        assert log.losses == []
-
-
-@pytest.mark.parametrize("keep", [0.1, 0.5, 0.999])
-def test_truncated_gz_gives_what_is_there_and_one_loss(tmp_path: Path, codec: str, keep: float) -> None:
-    """A gz cut off anywhere gives the text before the cut, and then one recorded loss."""
-    path = tmp_path / "full.gz"
-    packed = gzip.compress(TEXT)
-    path.write_bytes(packed[: int(len(packed) * keep)])
-    with open_log(path) as log:
-        text = whole(log)
-        assert TEXT.startswith(text), codec
-        assert len(text) > len(TEXT) * keep * 0.5
-        assert len(log.losses) == 1
-        assert f"after {len(text)} bytes" in log.losses[0].where
-
-
-def test_damaged_gz_gives_what_stands_before_the_damage(tmp_path: Path, codec: str) -> None:
-    """A flipped byte in the middle of a gz costs what follows it, and is recorded once."""
-    path = tmp_path / "full.gz"
-    packed = bytearray(gzip.compress(TEXT))
-    middle = len(packed) // 2
-    packed[middle : middle + 64] = bytes(64)
-    path.write_bytes(packed)
-    with open_log(path) as log:
-        text = whole(log)
-        assert text[:2_000_000] == TEXT[:2_000_000], codec
-        assert len(log.losses) == 1
-
-
-def test_wrong_checksum_keeps_the_text(tmp_path: Path, codec: str) -> None:
-    """A gz whose checksum alone is wrong gives its text up to the last step, and the loss is recorded."""
-    path = tmp_path / "full.gz"
-    packed = bytearray(gzip.compress(TEXT))
-    packed[-6] ^= 1
-    path.write_bytes(packed)
-    with open_log(path) as log:
-        text = whole(log)
-        assert TEXT.startswith(text), codec
-        assert len(text) >= len(TEXT) - gz.STEP
-        assert len(log.losses) == 1
-
-
-def test_garbage_behind_a_gz_is_told(tmp_path: Path, codec: str) -> None:
-    """Bytes behind the last member that are no gz are recorded as a loss, not passed on."""
-    path = tmp_path / "full.gz"
-    path.write_bytes(gzip.compress(b"line\n") + b"garbage")
-    with open_log(path) as log:
-        assert whole(log) == b"line\n", codec
-        assert len(log.losses) == 1
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_pipe(packed: bool) -> None:
-    """A pipe gives its text, inflated where gz was piped in."""
+def test_pipe() -> None:
+    """A pipe gives its text within the bounded window."""
     reading, writing = os.pipe()
-    text = TEXT * 3
-    data = gzip.compress(text) if packed else text
+    text = data = TEXT * 3
 
     def write() -> None:
         with os.fdopen(writing, "wb") as sink:
@@ -163,13 +81,32 @@ def test_standard_input_of_a_real_process() -> None:
     assert run.stdout == b"one\ntwo\n"
 
 
-def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
-    """A missing file and a directory are refused with the path and what to do."""
-    for path in (tmp_path / "missing", tmp_path):
-        with pytest.raises(SourceError) as caught:
-            open_log(path)
-        assert caught.value.where == str(path)
-        assert caught.value.what_to_do
+@pytest.mark.parametrize("kind", ["missing", "a directory", "a FIFO", "a device", "a socket"])
+@pytest.mark.parametrize("refuse", [open_log, refuse_unreadable])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, refuse: Callable[[str], object]) -> None:
+    """A missing file, a directory, a FIFO without a writer, a device and a socket: path, reason and what to do."""
+    path = Path("/dev/zero") if kind == "a device" else tmp_path if kind == "a directory" else tmp_path / "log"
+    listener = socket.socket(socket.AF_UNIX)
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        listener.bind(str(path))
+    with closing(listener), pytest.raises(SourceError) as caught:
+        refuse(str(path))
+    assert caught.value.where == str(path)
+    assert kind in caught.value.why or kind == "missing"
+    assert caught.value.what_to_do
+
+
+def test_pipe_that_is_open_already_is_read_under_its_name() -> None:
+    """A shell's `<(...)` and `/dev/stdin` name a pipe that waits for no other side."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as sink:
+        sink.write(b"one\n")
+    refuse_unreadable(f"/dev/fd/{reading}")
+    with open_log(f"/dev/fd/{reading}") as log:
+        assert whole(log) == b"one\n"
+    os.close(reading)
 
 
 def test_empty_inputs(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_damaged_gz_is_a_gap(writer: Writer, reader: Reader) -> None:
     writer.write(2)
     reader.drain()
     writer.write(30_000)
-    old = writer.rename(packed=True)
+    old = writer.rename(packed=".gz")
     data = old.read_bytes()
     old.write_bytes(data[: len(data) // 2])
     writer.write(1)
@@ -237,6 +237,21 @@ def test_damaged_gz_is_a_gap(writer: Writer, reader: Reader) -> None:
     assert found[:10_000] == list(range(2, 10_002))
     assert found[-1] == 30_002
     assert len(reader.gaps) == 1
+
+
+@pytest.mark.parametrize("name", [".1", ".1.lz4"])
+def test_rotated_file_that_cannot_be_unpacked_is_a_gap(writer: Writer, reader: Reader, name: str) -> None:
+    """A rotated file compressed in an unknown way is passed over, and the loss names how it is compressed."""
+    writer.write(2)
+    reader.drain()
+    writer.write(2)
+    old = writer.rename()
+    old.unlink()
+    old.with_name(writer.path.name + name).write_bytes(b"\x04\x22\x4d\x18\x64\x40\xa7" + bytes(40))
+    writer.write(1)
+    reader.restart()
+    assert reader.drain() == [4]
+    assert any("lz4" in gap.why for gap in reader.gaps)
 
 
 def test_gz_beside_its_original_is_not_read_twice(writer: Writer, reader: Reader) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from redirectd.sources.rotation import siblings
-from tests.sources.rotator import Reader, Writer, numbers
+from tests.sources.rotator import PACKED, Reader, Writer, numbers
 
 
 def _open_descriptors() -> int:
@@ -59,22 +59,22 @@ class FollowedLog(RuleBasedStateMachine):
         self.writer.write_half(size)
 
     @precondition(lambda self: self.writer.path.exists())
-    @rule(dated=st.booleans(), packed=st.booleans(), create=st.booleans())
-    def rename(self, dated: bool, packed: bool, create: bool) -> None:
+    @rule(dated=st.booleans(), packed=st.sampled_from(["", *PACKED]), create=st.booleans())
+    def rename(self, dated: bool, packed: str, create: bool) -> None:
         self.writer.rename(to=self.writer.dated() if dated else None, packed=packed, create=create)
         self.generation += 1
         self.expire()
 
     @precondition(lambda self: self.writer.path.exists())
-    @rule(dated=st.booleans(), packed=st.booleans())
-    def copytruncate(self, dated: bool, packed: bool) -> None:
+    @rule(dated=st.booleans(), packed=st.sampled_from(["", *PACKED]))
+    def copytruncate(self, dated: bool, packed: str) -> None:
         self.writer.copytruncate(to=self.writer.dated() if dated else None, packed=packed)
         self.generation += 1
         self.expire()
 
     @rule()
     def compress_a_rotated_file(self) -> None:
-        plain = [sibling.path for sibling in siblings(self.writer.path) if sibling.path.suffix != ".gz"]
+        plain = [sibling.path for sibling in siblings(self.writer.path) if sibling.path.suffix not in PACKED]
         if plain:
             self.writer.pack(plain[0])
 
@@ -118,9 +118,9 @@ class FollowedLog(RuleBasedStateMachine):
     def rotate_while_it_is_read(self, style: str, count: int) -> None:
         def meanwhile() -> None:
             if style == "rename":
-                self.rename(dated=False, packed=False, create=True)
+                self.rename(dated=False, packed="", create=True)
             elif style == "copytruncate":
-                self.copytruncate(dated=False, packed=False)
+                self.copytruncate(dated=False, packed="")
             else:
                 self.truncate()
             self.write(count)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
+from redirectd.cli.dialect_option import dialect_option
 from redirectd.cli.output import emit_json, json_option, rfc3339, say
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
+    from redirectd.collect.console_streams import ConsoleTraffic
     from redirectd.collect.explanation import Explanation
     from redirectd.collect.loops import Way
     from redirectd.collect.policy import Policy
@@ -53,7 +55,7 @@ _SUMMARY = {
 
 @click.command("explain")
 @click.argument("file")
-@click.option("--dialect", help="How the log writes SIP down; found out by itself where not given.")
+@dialect_option
 @click.option(
     "--only",
     type=click.Choice(list(_ONLY)),
@@ -77,19 +79,22 @@ def explain_command(
     """
     from redirectd.cli.log_reading import reading_of
     from redirectd.collect.capture import searchable
+    from redirectd.collect.console_streams import is_wrapped, traffic_of
     from redirectd.collect.explanation import explain_log
-    from redirectd.collect.traffic import Traffic
     from redirectd.sources.file import open_log
 
     with open_log(file) as opened:
         log = searchable(opened)
         reading = reading_of(log, app.config, dialect=dialect, session_progress="each")
+        in_place = log is opened and not is_wrapped(log)
         if early_media:
-            _early_media(file, Traffic(log, reading, app.now), as_json=as_json)
+            _early_media(file, traffic_of(log, reading, app.now), as_json=as_json)
             return
         explanation = explain_log(
-            log, reading, app.now, with_lines=log is opened, held=partial(_held, policy=reading.policy)
+            log, reading, app.now, with_lines=in_place, held=partial(_held, policy=reading.policy)
         )
+        if log is not opened:
+            explanation.bytes_read = opened.end()  # of the file, not of what was made of it to be searched
     entries = [entry for entry in explanation.entries if not only or any(_ONLY[name](entry) for name in only)]
     document = {
         "file": file,
@@ -97,7 +102,7 @@ def explain_command(
         "dialects": [one.name for one in reading.dialects],
         "summary": explanation.summary(),
         "messages": _messages(explanation.counts),
-        "answers": [_shown(entry, in_place=log is opened) for entry in entries],
+        "answers": [_shown(entry, in_place=in_place) for entry in entries],
         **_ways(explanation),
         "losses": dict(explanation.losses),
         "hints": [asdict(hint) for hint in explanation.hints()],
@@ -108,7 +113,7 @@ def explain_command(
         _show(document, is_filtered=len(entries) < len(explanation.entries))
 
 
-def _early_media(file: str, messages: Traffic, *, as_json: bool) -> None:
+def _early_media(file: str, messages: Traffic | ConsoleTraffic, *, as_json: bool) -> None:
     from redirectd.cli.early_view import early_json, show_early
 
     if as_json:
@@ -281,7 +286,7 @@ def _request(request: dict[str, Any] | None) -> str:
     if request is None:
         return ""
     if request["line"] is None:
-        where = "in a file before this one" if request["position"] is None else f"at byte {request['position']:,}"
+        where = "in this log or a file before it" if request["position"] is None else f"at byte {request['position']:,}"
     else:
         where = f"on line {request['line']:,}"
     return f"{where}, by {request['by']} ({request['rule']})"

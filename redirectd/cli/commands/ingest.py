@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from redirectd.cli.app import App, pass_app
+from redirectd.cli.dialect_option import dialect_option
 from redirectd.cli.output import emit_json, json_option, say
 from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
     from redirectd.collect.batch import SessionProgress
     from redirectd.service.ingestion import Summary
+    from redirectd.sources.file import OpenLog
 
 _WORDS = {
     "sightings": "301s, each counted once",
@@ -34,7 +35,7 @@ _WORDS = {
 
 @click.command("ingest")
 @click.argument("files", nargs=-1, metavar="FILE...")
-@click.option("--dialect", help="How the logs write SIP down; found out by itself where not given.")
+@dialect_option
 @click.option(
     "--session-progress",
     type=click.Choice(["each", "count"]),
@@ -64,8 +65,9 @@ def ingest_command(
 ) -> None:
     """Read logs once, from their start to their end, and keep what they say has moved.
 
-    FILE is a log, a gzipped log, or - for standard input. Reading a log twice counts nothing twice. Where there is no
-    configuration file, nobody is trusted, and the database is /var/lib/redirectd/redirectd.db.
+    FILE is a log, also compressed (gz, xz, bz2, zstd), or - for standard input. Reading a log twice counts nothing
+    twice. Where there is no configuration file, nobody is trusted, and the database is
+    /var/lib/redirectd/redirectd.db.
     """
     from redirectd.service.ingestion import Summary
 
@@ -106,11 +108,11 @@ def _replay(app: App, *, as_json: bool) -> None:
 
 def _refuse_unreadable(files: tuple[str, ...]) -> None:
     """Told before the first is read: what that one counts could not be reported any more."""
-    from redirectd.sources.file import open_log
+    from redirectd.sources.file import refuse_unreadable
 
     for file in files:
-        if file != "-" and not os.access(file, os.R_OK):
-            open_log(file).close()
+        if file != "-":
+            refuse_unreadable(file)
 
 
 def _ingest_one(
@@ -127,7 +129,7 @@ def _ingest_one(
         log = searchable(opened)
         reading = reading_of(log, config, dialect=dialect, session_progress=progress, accept_unkeyed=accept_unkeyed)
         each = reading.session_progress == "each"
-        with _bar(file) as on_block:
+        with _bar(opened) as on_block:
             summary = ingest(
                 log,
                 reading,
@@ -138,6 +140,8 @@ def _ingest_one(
                 on_block=on_block,
                 unread=lambda: len(opened.losses),
             )
+        if log is not opened:
+            summary.bytes = opened.end()  # of the file, not of what was made of it to be searched
         for loss in opened.losses:
             click.echo(f"{loss.where}: {loss.why}; {loss.what_to_do}", err=True)
         return summary
@@ -162,14 +166,14 @@ class _ProgressLog:
 
 
 @contextmanager
-def _bar(file: str) -> Iterator[Callable[[int], None] | None]:
+def _bar(opened: OpenLog) -> Iterator[Callable[[int], None] | None]:
     """Progress on a terminal, for logs whose size is known."""
-    path = Path(file)
-    if not sys.stderr.isatty() or not path.is_file() or file.endswith(".gz"):
+    from redirectd.sources.file import PlainLog
+
+    if not sys.stderr.isatty() or not isinstance(opened, PlainLog):
         yield None
         return
-    size = path.stat().st_size
-    with click.progressbar(length=size, label=path.name, file=sys.stderr) as bar:
+    with click.progressbar(length=opened.end(), label=Path(opened.name).name, file=sys.stderr) as bar:
         yield lambda offset: bar.update(offset - bar.pos)
 
 

@@ -1,0 +1,400 @@
+"""A log whose lines a container runtime or the journal wrapped: the consoles in it, each read as if it were alone.
+
+Offsets are those of the wrapped log; each console has a window of its own behind them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from redirectd.collect.batch import Batch
+from redirectd.collect.log_reader import LogReader
+from redirectd.collect.observer import Observer
+from redirectd.collect.reading import Reading
+from redirectd.collect.traffic import LoggedMessage, Traffic
+from redirectd.dialects.registry import detect
+from redirectd.dialects.wrapped_lines import Piece, Wrapper, wrapper_of
+from redirectd.sources.log import Log
+from redirectd.sources.spool import SpoolLog
+
+CHUNK = 1 << 20
+"""Bytes of the wrapped log read at a time."""
+
+LEAD = 512 << 10
+"""Bytes before the offset that are unwrapped again after a restart, so that a message begun there is seen whole."""
+
+LONGEST_LINE = 16 << 20
+"""A longer line is passed over and counted."""
+
+LONGEST_PART = 1 << 20
+"""Parts of one line are joined up to this; what is longer is taken as several lines."""
+
+MOST_STREAMS = 64
+"""Consoles read side by side; for one more, the one that has been silent longest ends."""
+
+PATIENCE = 4 << 20
+"""Bytes of other consoles for which an unfinished message waits for its rest."""
+
+HEAD = 64 << 10
+"""Bytes of a beginning that tell how a log is wrapped."""
+
+MARK_EVERY = 256
+"""Bytes of a console between the places whose offset in the wrapped log is known."""
+
+_LOOKALIKES = (b"SIP/2.0 301", b"REDIRECTD v=")
+
+
+class Reads(Protocol):
+    """What reads a log into batches, from an offset on: see `LogReader`."""
+
+    log: Log
+
+    @property
+    def reading(self) -> Reading:
+        """How it reads."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """First byte not dealt with yet."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Bytes from there on that were looked at and wait for more."""
+        ...
+
+    @property
+    def parts(self) -> list[tuple[Log, Reading, int]]:
+        """The consoles in it, how each is read and how far; the log itself where it has none."""
+        ...
+
+    def follow(self, log: Log, offset: int) -> None:
+        """Goes on in another file of the same source."""
+        ...
+
+    def confirm(self) -> None:
+        """Says that everything read so far is committed."""
+        ...
+
+    def undo(self, log: Log, offset: int) -> None:
+        """Goes back to a confirmed offset."""
+        ...
+
+    def read(self, batch: Batch, *, final: bool) -> bool:
+        """Adds the next stretch to `batch`; false where nothing new is there."""
+        ...
+
+
+def shows_wrapper(log: Log) -> bool:
+    """Whether a log that is still written has a whole line by now, which shows how it is wrapped."""
+    return b"\n" in log.read(log.start, HEAD)
+
+
+def is_wrapped(log: Log) -> bool:
+    """Whether the log's beginning shows lines of a wrapper."""
+    head = log.read(log.start, HEAD)
+    return wrapper_of(head if log.start == 0 else head[head.find(b"\n") + 1 :]) is not None
+
+
+def reader_of(
+    log: Log,
+    reading: Reading,
+    *,
+    clock: Callable[[], datetime],
+    offset: int = 0,
+    observer: Observer | None = None,
+    proven: bool = False,
+    followed: bool = False,
+) -> Reads:
+    """The reader that the log's beginning asks for. `followed`: other files of the source come after this one."""
+    head = log.read(log.start, HEAD)
+    wrapper = wrapper_of(head if log.start == 0 else head[head.find(b"\n") + 1 :])
+    if wrapper is None or [one.name for one in reading.dialects] == ["kamailio-journal"]:
+        return LogReader(log, reading, clock=clock, offset=offset, observer=observer, proven=proven)
+
+    def new(console: Console, own: Reading) -> LogReader:
+        return LogReader(console.log, own, clock=clock, observer=observer, proven=proven, stamps=console.stamp)
+
+    return ConsoleStreams(log, reading, wrapper, new, offset=offset, followed=followed)
+
+
+class Console:
+    """One program's console: its text, where each piece of it is in the wrapped log, and its reader."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reader: LogReader | None = None
+        self._part = b""
+        self._part_at = 0
+        self.begin(new_text=True)
+
+    def begin(self, *, new_text: bool) -> None:
+        """Begins in another place or file; with `new_text` without what was read before."""
+        if new_text:
+            self.log = SpoolLog(self.name)
+            self._part = b""
+            self.end = 0
+        self._marks: list[int] = [0]
+        self._offsets: list[int] = [0]
+        self._stamps: list[str] = [""]
+
+    def add(self, piece: Piece, at: int) -> None:
+        """Takes a piece of the line at `at` in the wrapped log."""
+        if not self._part:
+            self._part_at = at
+        self._part += piece.text
+        if not piece.ends and len(self._part) < LONGEST_PART:
+            return
+        if self.end - self._marks[-1] >= MARK_EVERY or not self.end or piece.stamp[:19] != self._stamps[-1][:19]:
+            self._mark(self._part_at, piece.stamp)
+        self.log.feed(self._part + b"\n")
+        self.end += len(self._part) + 1
+        self._part = b""
+
+    def flush(self) -> None:
+        """Ends a line of which only a part came."""
+        if self._part:
+            self.add(Piece(b"", b""), self._part_at)
+
+    def outside(self, position: int) -> int:
+        """Offset in the wrapped log of a place in the text."""
+        return self._offsets[max(0, bisect_right(self._marks, position) - 1)]
+
+    def stamp(self, position: int) -> str:
+        """The wrapper's time of a place in the text."""
+        return self._stamps[max(0, bisect_right(self._marks, position) - 1)]
+
+    @property
+    def waits(self) -> int | None:
+        """Where in the wrapped log what is not dealt with yet begins; None where all is."""
+        if self.reader is not None and self.reader.waits:
+            return self.outside(self.reader.offset)
+        return self._part_at if self._part else None
+
+    def _mark(self, at: int, stamp: str) -> None:
+        if len(self._marks) > 4096 and self._marks[2048] < self.log.start:
+            del self._marks[:2048], self._offsets[:2048], self._stamps[:2048]
+        self._marks.append(self.end)
+        self._offsets.append(at)
+        self._stamps.append(stamp)
+
+
+class ConsoleStreams:
+    """Reads a wrapped log; the same face as `LogReader`."""
+
+    def __init__(
+        self,
+        log: Log,
+        reading: Reading,
+        wrapper: Wrapper,
+        new: Callable[[Console, Reading], LogReader],
+        *,
+        offset: int = 0,
+        followed: bool = False,
+    ) -> None:
+        """`new` makes the reader of a console."""
+        self.log = log
+        self.reading = reading
+        self._wrapper = wrapper
+        self._new = new
+        self._followed = followed
+        self._consoles: OrderedDict[bytes, Console] = OrderedDict()
+        self._over = self._skip = False
+        self._restart(offset)
+
+    @property
+    def offset(self) -> int:
+        """First byte of the wrapped log that is not dealt with yet."""
+        if self._over:
+            return self._at
+        waiting = [waits for one in self._consoles.values() if (waits := one.waits) is not None]
+        return max(self._from, min([self._at, *waiting]))
+
+    @property
+    def held(self) -> int:
+        """Bytes from there on that were looked at and wait for more."""
+        return self._at - self.offset
+
+    @property
+    def parts(self) -> list[tuple[Log, Reading, int]]:
+        """The consoles that have come so far, how each is read and how far."""
+        readers = [one.reader for one in self._consoles.values() if one.reader is not None]
+        return [(one.log, one.reading, one.offset) for one in readers]
+
+    def follow(self, log: Log, offset: int) -> None:
+        """Goes on in another file: a message may go on there; or somewhere else."""
+        self.log = log
+        if self._over and offset == 0:
+            self._at = self._from = 0
+            self._over = False
+            for console in self._consoles.values():
+                console.begin(new_text=False)
+        else:
+            for console in self._consoles.values():
+                console.begin(new_text=True)
+                if console.reader is not None:
+                    console.reader.follow(console.log, 0)
+            self._restart(offset)
+
+    def confirm(self) -> None:
+        """See `LogReader.confirm`."""
+        for console in self._consoles.values():
+            if console.reader is not None:
+                console.reader.confirm()
+
+    def undo(self, log: Log, offset: int) -> None:
+        """See `LogReader.undo`."""
+        for console in self._consoles.values():
+            console.begin(new_text=True)
+            if console.reader is not None:
+                console.reader.undo(console.log, 0)
+        self.log = log
+        self._restart(offset)
+
+    def read(self, batch: Batch, *, final: bool) -> bool:
+        """See `LogReader.read`."""
+        size = CHUNK
+        while True:
+            chunk = self.log.read(self._at, size)
+            end = chunk.rfind(b"\n") + 1
+            if end or len(chunk) < size or size >= LONGEST_LINE:
+                break
+            size = min(LONGEST_LINE, size * 4)
+        at_end = len(chunk) < size
+        if not end and at_end and not (final and chunk):
+            read_before = batch.read
+            self._drive(batch, final=final)
+            batch.read = read_before
+            self._over = final
+            return False
+        if not at_end:
+            end = self._wrapper.whole(chunk, end)
+        if not end:
+            end = len(chunk)
+            if not at_end and not self._skip:
+                batch.lose("line-too-long")
+                self._skip = True
+        read_before = batch.read
+        begin = self._at
+        self._take(batch, chunk[:end])
+        self._drive(batch, final=False)
+        batch.read = read_before + self._at - max(begin, self._from)
+        return True
+
+    def _restart(self, offset: int) -> None:
+        """Begins at `offset`; what is unwrapped before it is only there to be looked back at."""
+        self._from = offset
+        self._over = self._skip = False
+        low = max(self.log.start, offset - LEAD)
+        if low > self.log.start:
+            low += self.log.read(low, min(LEAD, offset - low)).find(b"\n") + 1
+        self._at = low
+        while self._at < offset and (chunk := self.log.read(self._at, offset - self._at)):
+            whole = chunk.rfind(b"\n") + 1
+            if not whole:
+                break  # the offset is within a line: the line is read again
+            self._take(Batch(self.reading.source), chunk[:whole])
+        for console in self._consoles.values():
+            if console.end:
+                self._reader(console).follow(console.log, console.end)
+
+    def _take(self, batch: Batch, text: bytes) -> None:
+        """Gives each console what is its own."""
+        if self._skip:
+            self._skip = b"\n" not in text
+            cut = text.find(b"\n") + 1 or len(text)
+            self._at += cut
+            text = text[cut:]
+        position = self._at
+        unwrap = self._wrapper.unwrap
+        for entry in self._wrapper.entries(text) if text else []:
+            piece = unwrap(entry)
+            if piece is None:
+                if any(one in entry for one in _LOOKALIKES):
+                    batch.lose("not-wrapped")
+            elif piece.lost:
+                batch.lose("blob-data")
+            else:
+                self._console(piece.stream, batch).add(piece, min(position, self._at + len(text)))
+            position += len(entry) + 1
+        self._at += len(text)
+
+    def _console(self, stream: bytes, batch: Batch) -> Console:
+        console = self._consoles.get(stream)
+        if console is None:
+            if len(self._consoles) >= MOST_STREAMS:
+                _, silent = self._consoles.popitem(last=False)
+                silent.flush()
+                self._read_out(silent, batch, final=True)
+            console = self._consoles[stream] = Console(self.log.name)
+        self._consoles.move_to_end(stream)
+        return console
+
+    def _reader(self, console: Console) -> LogReader:
+        if console.reader is None:
+            own = self.reading
+            if len(own.dialects) > 1:
+                head = console.log.read(0, HEAD)
+                fit = {one.name: one for one in own.dialects}
+                likely = tuple(fit[one.name] for one in detect(head) if one.name in fit)
+                own = replace(own, dialects=likely or own.dialects)
+            console.reader = self._new(console, own)
+        return console.reader
+
+    def _drive(self, batch: Batch, *, final: bool) -> None:
+        """Reads what the consoles have."""
+        for console in self._consoles.values():
+            if final and not self._followed:
+                console.flush()
+            waits = console.waits
+            waited = waits is not None and self._at - waits > PATIENCE
+            self._read_out(console, batch, final=waited or (final and not self._followed))
+
+    def _read_out(self, console: Console, batch: Batch, *, final: bool) -> None:
+        if console.end:
+            reader = self._reader(console)
+            while reader.read(batch, final=final):
+                pass
+
+
+class ConsoleTraffic:
+    """All messages of what a reader reads, console by console; see `Traffic`."""
+
+    def __init__(self, reader: Reads, clock: Callable[[], datetime]) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._of: dict[int, tuple[Log, Traffic]] = {}  # with the log, whose id stays its own so
+
+    @property
+    def offset(self) -> int:
+        """First byte not dealt with yet."""
+        return self._reader.offset
+
+    def stretch(self, *, final: bool) -> Iterator[LoggedMessage]:
+        """The messages in what the reader has read since."""
+        for log, reading, reached in self._reader.parts:
+            if id(log) not in self._of:
+                self._of[id(log)] = log, Traffic(log, reading, self._clock)
+            traffic = self._of[id(log)][1]
+            while (final or traffic.offset < reached) and (found := traffic.stretch(final=final)) is not None:
+                yield from found
+
+    def __iter__(self) -> Iterator[LoggedMessage]:
+        more = True
+        while more:
+            more = self._reader.read(Batch(self._reader.reading.source), final=True)
+            self._reader.confirm()
+            yield from self.stretch(final=not more)
+
+
+def traffic_of(log: Log, reading: Reading, clock: Callable[[], datetime]) -> Traffic | ConsoleTraffic:
+    """All messages of a log, or of the consoles in it."""
+    if not is_wrapped(log):
+        return Traffic(log, reading, clock)
+    return ConsoleTraffic(reader_of(log, reading, clock=clock), clock)
