@@ -22,6 +22,10 @@ NAMES = (
     "pcap",
     "sngrep",
     "ngrep",
+    "siptrace",
+    "siptrace-rows",
+    "ngrep-wrapped",
+    "sip-text",
 )
 """As docs/logs.md lists them; a test compares them with the registry."""
 

@@ -5,6 +5,7 @@ Offsets are those of the wrapped log; each console has a window of its own behin
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ from typing import Protocol
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.log_reader import LogReader
-from redirectd.collect.observer import Observer
+from redirectd.collect.observer import Observation, Observer
 from redirectd.collect.reading import Reading
+from redirectd.collect.scan import Block
 from redirectd.collect.traffic import LoggedMessage, Traffic
 from redirectd.dialects.registry import detect
 from redirectd.dialects.wrapped_lines import Piece, Wrapper, wrapper_of
@@ -43,9 +45,7 @@ PATIENCE = 4 << 20
 HEAD = 64 << 10
 """Bytes of a beginning that tell how a log is wrapped."""
 
-MARK_EVERY = 256
-"""Bytes of a console between the places whose offset in the wrapped log is known."""
-
+_MARKS_DROPPED = 4096
 _LOOKALIKES = (b"SIP/2.0 301", b"REDIRECTD v=")
 
 
@@ -119,7 +119,8 @@ def reader_of(
         return LogReader(log, reading, clock=clock, offset=offset, observer=observer, proven=proven)
 
     def new(console: Console, own: Reading) -> LogReader:
-        return LogReader(console.log, own, clock=clock, observer=observer, proven=proven, stamps=console.stamp)
+        placed = _Placed(observer, console) if observer is not None else None
+        return LogReader(console.log, own, clock=clock, observer=placed, proven=proven, stamps=console.stamp)
 
     return ConsoleStreams(log, reading, wrapper, new, offset=offset, followed=followed)
 
@@ -140,9 +141,8 @@ class Console:
             self.log = SpoolLog(self.name)
             self._part = b""
             self.end = 0
-        self._marks: list[int] = [0]
-        self._offsets: list[int] = [0]
-        self._stamps: list[str] = [""]
+        self._marks, self._offsets = array("Q", [0]), array("Q", [0])  # of each line: here, and in the wrapped log
+        self._dated, self._stamps = array("Q", [0]), [""]  # of places with another second
 
     def add(self, piece: Piece, at: int) -> None:
         """Takes a piece of the line at `at` in the wrapped log."""
@@ -151,8 +151,7 @@ class Console:
         self._part += piece.text
         if not piece.ends and len(self._part) < LONGEST_PART:
             return
-        if self.end - self._marks[-1] >= MARK_EVERY or not self.end or piece.stamp[:19] != self._stamps[-1][:19]:
-            self._mark(self._part_at, piece.stamp)
+        self._mark(self._part_at, piece.stamp)
         self.log.feed(self._part + b"\n")
         self.end += len(self._part) + 1
         self._part = b""
@@ -168,7 +167,7 @@ class Console:
 
     def stamp(self, position: int) -> str:
         """The wrapper's time of a place in the text."""
-        return self._stamps[max(0, bisect_right(self._marks, position) - 1)]
+        return self._stamps[max(0, bisect_right(self._dated, position) - 1)]
 
     @property
     def waits(self) -> int | None:
@@ -178,11 +177,47 @@ class Console:
         return self._part_at if self._part else None
 
     def _mark(self, at: int, stamp: str) -> None:
-        if len(self._marks) > 4096 and self._marks[2048] < self.log.start:
-            del self._marks[:2048], self._offsets[:2048], self._stamps[:2048]
+        start = self.log.start
+        if len(self._marks) > 2 * _MARKS_DROPPED and self._marks[_MARKS_DROPPED] < start:
+            del self._marks[:_MARKS_DROPPED], self._offsets[:_MARKS_DROPPED]
+        if len(self._dated) > 2 * _MARKS_DROPPED and self._dated[_MARKS_DROPPED] < start:
+            del self._dated[:_MARKS_DROPPED], self._stamps[:_MARKS_DROPPED]
         self._marks.append(self.end)
         self._offsets.append(at)
-        self._stamps.append(stamp)
+        if stamp[:19] != self._stamps[-1][:19]:
+            self._dated.append(self.end)
+            self._stamps.append(stamp)
+
+
+class _Placed:
+    """Tells an observer of the places in a console by where they are in the wrapped log."""
+
+    def __init__(self, observer: Observer, console: Console) -> None:
+        self._observer = observer
+        self._console = console
+
+    def block(self, block: Block, begin: int) -> None:
+        """See `Observer.block`."""
+        self._observer.block(replace(block, unframed=()), begin)
+        for at in block.unframed:
+            base = self._console.outside(block.base + at) - at
+            self._observer.block(replace(block, base=base, counted={}, unframed=(at,)), base)
+
+    def found(self, finding: Observation) -> None:
+        """See `Observer.found`."""
+        outside, answer = self._console.outside, finding.answer
+        self._observer.found(
+            replace(
+                finding,
+                position=outside(finding.position),
+                asked_at=None if finding.asked_at is None else outside(finding.asked_at),
+                answer=None if answer is None else replace(answer, position=outside(answer.position)),
+            )
+        )
+
+    def taken_back(self, event_key: str) -> None:
+        """See `Observer.taken_back`."""
+        self._observer.taken_back(event_key)
 
 
 class ConsoleStreams:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from redirectd.collect.answer import WEAK
 from redirectd.collect.batch import Batch
-from redirectd.collect.console_streams import ConsoleTraffic, reader_of
-from redirectd.collect.linecount import LineCount
+from redirectd.collect.console_streams import ConsoleTraffic, is_wrapped, reader_of
+from redirectd.collect.linecount import LineCount, LineFinder
 from redirectd.collect.loops import SeenMove, Way, ways
 from redirectd.collect.observer import Observation, PlaceOutcome
 from redirectd.collect.orphan import orphan
@@ -58,7 +58,9 @@ class Explanation:
     """Collects findings, and `counts` what else the log holds. `lines` is None for a capture, which has no lines."""
 
     def __init__(
-        self, lines: LineCount | None, held: Callable[[Learnt], Mapping[str, str]] = lambda learnt: learnt.flags
+        self,
+        lines: LineCount | LineFinder | None,
+        held: Callable[[Learnt], Mapping[str, str]] = lambda learnt: learnt.flags,
     ) -> None:
         """`held` gives a remap's flags by name with the reasons, also those that depend on the policy."""
         self._lines = lines
@@ -239,7 +241,8 @@ def explain_log(
 
     A stream cannot be read a second time. Batches are dropped: nothing is stored.
     """
-    explanation = Explanation(LineCount(log) if with_lines else None, held)
+    lines = LineFinder(log) if is_wrapped(log) else LineCount(log)
+    explanation = Explanation(lines if with_lines else None, held)
     reader = reader_of(log, replace(reading, counted=literals()), clock=clock, observer=explanation)
     messages = ConsoleTraffic(reader, clock)
     more = True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from redirectd.collect.places import Places
 from redirectd.dialects.frame import Dialect, Frame, Glimpse, Glimpsing, Incomplete, Record, Unreadable
+from redirectd.dialects.sip_text import SipText
 from redirectd.dialects.window import REACH, Window
 from redirectd.sources.log import Log
 
@@ -64,7 +65,8 @@ class Scanner:
         self.seen = offset
         self.waits = False
         """Whether what stands at `offset` is a record that may go on behind the log's present end."""
-        self._dialects = list(dialects)
+        self._dialects = [one for one in dialects if one.literals and not isinstance(one, SipText)]
+        self._fallback = next((one for one in dialects if isinstance(one, SipText)), None)
         self._places = Places(literals, counted)
         self._buffer = bytearray()
         able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
@@ -125,7 +127,7 @@ class Scanner:
 
     def _glimpse(self, window: Window, at: int) -> tuple[Glimpse, Dialect] | None:
         """What the dialect that would be asked first tells at a glance."""
-        dialect = self._glimpsing.get(self._dialects[0].name)
+        dialect = self._glimpsing.get(self._dialects[0].name) if self._dialects else None
         if dialect is not None and window.startswith(dialect.glimpsed, at):
             glimpse = dialect.glimpse(window, at)
             return None if glimpse is None else (glimpse, self._dialects[0])
@@ -153,4 +155,15 @@ class Scanner:
             elif framed is not None:
                 self._prefer(dialect)
                 return framed, dialect
-        return waiting
+        return waiting or self._any_text(window, at, begin=begin, final=final, at_end=at_end)
+
+    def _any_text(
+        self, window: Window, at: int, *, begin: int, final: bool, at_end: bool
+    ) -> tuple[Told, Dialect] | Incomplete | None:
+        """What is left of a place that no writer's dialect framed: plain SIP text, believed by nobody (R40)."""
+        if self._fallback is None:
+            return None
+        framed = self._fallback.frame(window, at, final=final)
+        if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
+            framed = self._fallback.frame(window, at, final=True)
+        return framed if framed is None or isinstance(framed, Incomplete) else (framed, self._fallback)

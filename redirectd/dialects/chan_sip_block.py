@@ -14,7 +14,7 @@ from redirectd.dialects.window import REACH, Window
 
 MARK = re.compile(rb"<--- SIP read from |(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \(")
 _ADDRESS = rb"(\[[0-9A-Fa-f:.%a-z]{2,64}\]|[^\s:\[\]]{1,64}):(\d{1,5})"
-_READ = re.compile(rb"<--- SIP read from ([A-Za-z]{2,4}):" + _ADDRESS + rb" --->\r?\n")
+_READ = re.compile(rb"<--- SIP read from (?:([A-Za-z]{2,4}):)?" + _ADDRESS + rb" --->\r?\n")
 _SEND = re.compile(
     rb"(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \([^)\r\n]{0,32}\) to " + _ADDRESS + rb":\r?\n"
 )
@@ -56,7 +56,7 @@ def read_chan_header(text: Window, at: int) -> ChanSipHeader | None:
     """The header that begins exactly at `at`."""
     match = _READ.match(text, at)
     if match:
-        peer = Peer(match[1].decode().lower(), match[2].decode("ascii", "replace").strip("[]"), int(match[3]))
+        peer = Peer((match[1] or b"").decode().lower(), match[2].decode("ascii", "replace").strip("[]"), int(match[3]))
         return ChanSipHeader(at, match.end(), Direction.RECEIVED, peer)
     match = _SEND.match(text, at)
     if match:

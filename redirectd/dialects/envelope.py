@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from json import loads
 
-from redirectd.dialects.linehead import line_head
+from redirectd.dialects.linehead import SYSLOG_DATE, line_head
 from redirectd.dialects.window import REACH, Line, Window, line_at, runs_out
 
 _OCTAL = re.compile(rb"#(0[0-3][0-7]|177)")
@@ -30,6 +30,7 @@ _STAMP = re.compile(
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _DIFFERENT = re.compile(rb'[/"\\#]')
 _SEAM = b'}{ "'
+_JSON_BEHIND_HEAD = re.compile(SYSLOG_DATE + rb"[^ ]{1,255} [^ \[\]:]{1,64}(?:\[\d{1,10}\])?: \{ ?\"level\":")
 _CEE, _CEE_REACH = b"@cee:", 256
 
 
@@ -92,7 +93,7 @@ def entry_at(window: Window, at: int, *, final: bool) -> LogEntry:
     line = _object(window, line_at(window, at), at)
     torn = not final and runs_out(window, line, at)
     raw = bytes(window[line.start : line.end])
-    if raw[:1] == b"{" or raw.find(_CEE, 0, _CEE_REACH) >= 0:
+    if raw[:1] == b"{" or raw.find(_CEE, 0, _CEE_REACH) >= 0 or _JSON_BEHIND_HEAD.match(raw):
         return _json_entry(line.start, raw, at - line.start, torn=torn, cut=not line.ended)
     text = raw.rstrip(b"\n")
     head = line_head(text)

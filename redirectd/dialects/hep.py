@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import ClassVar
 
 from redirectd.dialects.enclosure import lowest
-from redirectd.dialects.frame import Dialect, Frame, Framed, Incomplete, Unreadable
+from redirectd.dialects.frame import Authenticity, Dialect, Frame, Framed, Incomplete, Unreadable
 from redirectd.dialects.hep3 import MAGIC, decode_hep, hep_frame
 from redirectd.dialects.window import Window
 
@@ -28,11 +29,15 @@ class HepFile:
     name: ClassVar[str] = "hep"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
     captured: ClassVar[Dialect]
+    authenticity: ClassVar[Authenticity] = Authenticity.FRAMED
+    """Of what a file's messages were, where they are written as datagrams to be searched."""
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         for mark in _marks(window, at):
             framed = _framed(window, mark, at, self.name, final=final)
+            if isinstance(framed, Frame) and framed.authenticity is not self.authenticity:
+                return replace(framed, authenticity=self.authenticity)
             if framed is not None:
                 return framed
         return None

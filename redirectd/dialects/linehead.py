@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SYSLOG = re.compile(
+SYSLOG_DATE = (
     rb"(?:<\d{1,3}>)?(?:1 )?"
     rb"([A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^ ]{0,16}) "
 )
+_SYSLOG = re.compile(SYSLOG_DATE)
 _BRACKET = re.compile(rb"\[([^\]\r\n]{0,64})\] ")
 
 

@@ -21,8 +21,11 @@ from redirectd.dialects.kamailio_own_text import KamailioOwnText, worth_searchin
 from redirectd.dialects.kamailio_record import KamailioRecord
 from redirectd.dialects.kamailio_stderr import KamailioStderr
 from redirectd.dialects.ngrep import Ngrep
+from redirectd.dialects.ngrep_wrapped import NgrepWrapped
 from redirectd.dialects.pcap import Pcap
+from redirectd.dialects.sip_text import SipText
 from redirectd.dialects.sipdump import Sipdump
+from redirectd.dialects.siptrace import Siptrace, SiptraceRows
 from redirectd.dialects.sngrep import Sngrep
 from redirectd.errors import UsageError
 
@@ -46,8 +49,12 @@ ALL: tuple[Dialect, ...] = (
     KamailioAcc(),
     KamailioOwnText(),
     Pcap(),
+    Siptrace(),
+    SiptraceRows(),
+    NgrepWrapped(),
+    SipText(),
 )
-STREAMS: tuple[StreamDialect, ...] = (Pcap(), HepFile())
+STREAMS: tuple[StreamDialect, ...] = (Pcap(), HepFile(), Siptrace(), SiptraceRows(), NgrepWrapped())
 
 
 def by_name(name: str) -> Dialect:
@@ -71,7 +78,7 @@ def detect(head: bytes) -> tuple[Dialect, ...]:
         if (family is None or one.name in family) and (not isinstance(one, KamailioOwnText) or worth_searching(head))
     ]
     hits = {dialect.name: _recognised(dialect, head) for dialect in likely}
-    return tuple(sorted(likely, key=lambda dialect: -hits[dialect.name]))
+    return tuple(sorted(likely, key=lambda dialect: (isinstance(dialect, SipText), -hits[dialect.name])))
 
 
 def with_keys(dialects: Sequence[Dialect], keys: Sequence[bytes]) -> tuple[Dialect, ...]:

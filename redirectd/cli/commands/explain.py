@@ -79,14 +79,14 @@ def explain_command(
     """
     from redirectd.cli.log_reading import reading_of
     from redirectd.collect.capture import searchable
-    from redirectd.collect.console_streams import is_wrapped, traffic_of
+    from redirectd.collect.console_streams import traffic_of
     from redirectd.collect.explanation import explain_log
     from redirectd.sources.file import open_log
 
     with open_log(file) as opened:
         log = searchable(opened)
         reading = reading_of(log, app.config, dialect=dialect, session_progress="each")
-        in_place = log is opened and not is_wrapped(log)
+        in_place = log is opened
         if early_media:
             _early_media(file, traffic_of(log, reading, app.now), as_json=as_json)
             return
