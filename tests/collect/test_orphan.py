@@ -14,11 +14,20 @@ ANSWER = (
 
 @pytest.mark.parametrize("lead", [b"", b"some tool <<<\n", b"some tool #012"])
 def test_an_unknown_frame_around_a_301_is_quarantined_with_its_bytes(lead: bytes) -> None:
-    """What begins a line with a 301's status line looks like one, whoever wrote it."""
-    batch = read(lead + ANSWER + b">>>\n").batch
+    """What begins a line with a 301's status line looks like one, whoever wrote it, also without a Call-ID."""
+    batch = read(lead + ANSWER.replace(b"Call-ID: x@y\r\n", b"") + b">>>\n").batch
     assert [one.position for one in batch.quarantined] == [len(lead)]
     assert batch.quarantined[0].content.startswith(b"SIP/2.0 301 Moved Permanently")
     assert not batch.verdicts
+
+
+@pytest.mark.parametrize("lead", [b"", b"some tool <<<\n"])
+def test_a_whole_301_in_an_unknown_frame_is_plain_text(lead: bytes) -> None:
+    """R7, R40: with Call-ID and CSeq it counts as an answer without its request, read as `sip-text`."""
+    found = read(lead + ANSWER + b">>>\n")
+    assert [rule for rule, _ in found.refused] == ["R7"]
+    assert [one.answer.dialect for one in found.refusals] == ["sip-text"]
+    assert found.unreadable == []
 
 
 @pytest.mark.parametrize("text", [b"%% got SIP/2.0 301 back\n", b"x\nSIP/2.0 3012 Nothing\r\n\r\n"])

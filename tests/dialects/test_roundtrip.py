@@ -81,11 +81,14 @@ def test_record_cut_at_the_end_of_the_log_is_never_taken_for_whole(
 @pytest.mark.parametrize(("name", "writer"), CASES, ids=ids)
 @given(message=messages())
 def test_no_other_dialect_claims_the_record(name: str, writer: Writer, message: bytes) -> None:
-    """Exactly one dialect frames a record, so the order in which they are asked does not matter."""
+    """Exactly one writer's dialect frames a record, so the order in which they are asked does not matter.
+
+    Plain SIP text is asked behind them all.
+    """
     log = writer(message).log
     at = middle(name, log)
     claimed = {dialect.name for dialect in ALL if dialect.frame(log, at, final=True) is not None}
-    assert claimed == {name}
+    assert claimed - {"sip-text"} == {name}
 
 
 @given(message=messages().filter(lambda message: b"\\" not in message))
