@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
@@ -25,8 +25,14 @@ from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 MAX_QUARANTINED = 10_000
 """Unreadable records that are kept; more are counted as lost."""
 
+HOURLY_QUARANTINED, HOURLY_QUARANTINED_BYTES = 500, 4 << 20
+"""What one source may add to it in an hour, so that one sender can't fill it for the others; more is counted (R46)."""
+
 MAX_QUARANTINED_BYTES = 64 << 20
 """Bytes of all of them together: a record alone has up to 64 KiB."""
+
+
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -250,7 +256,8 @@ def _quarantine(
             one.answer.dialect,
             one.reason,
             one.content or one.answer.text.encode(),
-            one.answer.seen_at or now,
+            # A line without a proof may name any hour, and so escape the bound of each.
+            (one.answer.seen_at if one.answer.authenticity.is_authentic else None) or now,
         )
         for one in refused
         if one.unparsed
@@ -259,10 +266,31 @@ def _quarantine(
     rows = [row for row in rows if row["identity"] not in known]
     if not rows:
         return
+    allowed = _within_the_hour(connection, batch.source[:255], rows)
+    batch.lose("quarantine-over-budget", len(rows) - len(allowed))
+    rows = allowed
     room = _room(connection, rows)
-    if rows[room:]:
-        batch.losses["quarantine-full"] = batch.losses.get("quarantine-full", 0) + len(rows[room:])
+    batch.lose("quarantine-full", len(rows[room:]))
     insert_missing(connection, quarantine, rows[:room], ["identity"])
+
+
+def _within_the_hour(connection: Connection, source: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that the source may still add in the hour that each was seen in."""
+    size = func.coalesce(func.sum(func.length(quarantine.c.content)), 0)
+    held: dict[datetime, tuple[int, int]] = {}
+    allowed = []
+    for row in rows:
+        hour = row["seen_at"].astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        if hour not in held:
+            seen = quarantine.c.seen_at
+            query = select(func.count(), size).where(quarantine.c.source == source, seen >= hour, seen < hour + _HOUR)
+            kept, content = connection.execute(query).one()
+            held[hour] = int(kept), int(content)
+        count, content = held[hour][0] + 1, held[hour][1] + len(row["content"])
+        if count <= HOURLY_QUARANTINED and content <= HOURLY_QUARANTINED_BYTES:
+            held[hour] = count, content
+            allowed.append(row)
+    return allowed
 
 
 def _room(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from redirectd.collect.answer import CUT, UNPAIRED, WEAK, Answer
-from redirectd.dialects.frame import Peer
+from redirectd.dialects.frame import Authenticity, Peer
 from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
@@ -319,6 +319,35 @@ def test_the_quarantine_is_bounded(database: Database, monkeypatch: pytest.Monke
         assert len(connection.execute(select(quarantine)).all()) == 3
         (lost,) = connection.execute(select(metadata.tables["loss"])).all()
     assert (lost.kind, lost._mapping["count"]) == ("quarantine-full", 2)
+
+
+def test_r46_one_source_cannot_fill_the_quarantine_in_an_hour(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R46: what a source adds over its budget of an hour is counted, by whatever times forged lines name; the next
+    hour and other sources have a budget of their own."""
+    monkeypatch.setattr(collecting, "HOURLY_QUARANTINED", 3)
+    hour = timedelta(hours=1)
+
+    def broken(first: int, authenticity: Authenticity) -> list[Answer]:
+        at = (NOW - number * hour if authenticity is Authenticity.UNKEYED else NOW for number in range(9))
+        return [
+            whole(number, contacts=(f"<sip:x{number}",), text=f"text {number}", authenticity=authenticity, seen_at=when)
+            for number, when in zip(range(first, first + 5), at, strict=False)
+        ]
+
+    assert tell(database, *broken(0, Authenticity.UNKEYED)).unparsed == 5
+    assert tell(database, *broken(10, Authenticity.FRAMED)).unparsed == 5
+    assert rows(database, "quarantine") == 3
+    with database.begin() as connection:
+        record(connection, batch_of(broken(20, Authenticity.FRAMED), "other"), node="node", now=NOW)
+    assert rows(database, "quarantine") == 6
+    tell(database, *broken(30, Authenticity.UNKEYED), now=NOW + hour)
+    assert rows(database, "quarantine") == 9
+    with database.read() as connection:
+        lost = connection.execute(select(metadata.tables["loss"])).all()
+    counts = {(one.source, one.kind): one._mapping["count"] for one in lost}
+    assert counts == {("test", "quarantine-over-budget"): 9, ("other", "quarantine-over-budget"): 2}
 
 
 def test_the_quarantine_is_bounded_in_bytes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
