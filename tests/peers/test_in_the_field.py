@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
 from tests.peers.conftest import Answer, StartKamailio
 from tests.peers.lab.kamailio import LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
@@ -37,14 +38,20 @@ def test_what_a_remap_does_in_the_field(
     start_kamailio: StartKamailio,
     answering_side: Answer,
     loopback_address: str,
+    short_folder: Path,
 ) -> None:
     """Without the lookup a verified remap is told to be gone past, with why; with it, what it saves a caller."""
     new = answering_side(RINGS_AND_ANSWERS)
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
+    make_copies(own, copy)
+    copy.chmod(0o644)
     operator.configure()
-    script = to_dispatcher_set(1, extra=operator.record_snippet(), before_relay=LOOK_UP_USER if looks_up else "")
+    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
+    script = to_dispatcher_set(1, extra=record, before_relay=LOOK_UP_USER if looks_up else "")
     proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
-    operator.configure(TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
+    source = f'[[source]]\nname = "kamailio"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n'
+    operator.configure(source, TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
 
     def call() -> int:
         return place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status
