@@ -153,8 +153,8 @@ def test_r30_one_remap_per_old_key_and_target(database: Database) -> None:
     ]
 
 
-def _decide(database: Database, action: str, number: int, **more: object) -> None:
-    by = Decision(actor="eva", at=NOW, reason="because")
+def _decide(database: Database, action: str, number: int, *, replace: frozenset[int] = frozenset()) -> None:
+    by = Decision(actor="eva", at=NOW, reason="because", replace=replace)
     with database.begin() as connection:
         if action == "approve":
             decide.approve(connection, number, by, POLICY)
@@ -169,7 +169,7 @@ def test_r30_a_new_target_names_what_it_would_replace(database: Database) -> Non
     _decide(database, "approve", first.id)
     tell(database, whole(3, contacts=("<sip:d@y.test>",)))
     assert {one.id: one.replaces for one in remaps(database)} == {first.id: None, second.id: first.id, 3: first.id}
-    _decide(database, "approve", second.id)
+    _decide(database, "approve", second.id, replace=frozenset({first.id}))
     states = {one.id: (one.state, one.replaces) for one in remaps(database)}
     assert states == {
         first.id: (State.SUPERSEDED, None),
@@ -183,7 +183,7 @@ def test_r30_a_superseded_target_that_comes_back_waits_again(database: Database)
     tell(database, whole(1), whole(2, contacts=("<sip:c@y.test>",)))
     first, second = (one.id for one in remaps(database))
     _decide(database, "approve", first)
-    _decide(database, "approve", second)
+    _decide(database, "approve", second, replace=frozenset({first}))
     tell(database, whole(3, seen_at=NOW - HOUR))
     assert remaps(database)[0].state is State.SUPERSEDED, "a sighting from before the decision opens nothing"
     tell(database, whole(4, seen_at=NOW + HOUR))
