@@ -317,9 +317,10 @@ class Applier:
         again = recent[0].created_at + min(_FIRST_PAUSE * 2 ** (failures - 1), _LAST_PAUSE) if failures else None
         if again is None or self._tools.clock() >= again:
             return None
+        shown = again.isoformat(timespec="seconds")
         return RefusedError(
             f"generation {recent[0].number}",
-            f"this plan was rolled back {failures} times; the schedule tries again at {again.isoformat()}",
+            f"this plan was rolled back {failures} times; the schedule tries again at {shown}",
             f"see `redirectd history {recent[0].number}` for why; `redirectd apply` tries now",
         )
 

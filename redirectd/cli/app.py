@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class App:
-    """One run of the command line."""
+    """One run of the command line.
+
+    `reads_only`: an SQLite database that is not there is not made, but taken as empty.
+    """
 
     def __init__(self, config_file: Path | None) -> None:
         self.config_file = config_file
+        self.reads_only = False
         self._database: Database | None = None
 
     @cached_property
@@ -37,11 +43,32 @@ class App:
             from redirectd.store.revision import is_newest
 
             self._database = self.unchecked_database()
+            if self.reads_only and self._database.file is not None and not self._database.file.exists():
+                self._database = _empty(self._database)
+                return self._database
             if not is_newest(self._database):
                 from redirectd.store.migrate import ensure
 
                 ensure(self._database)
         return self._database
+
+    def readable_database(self) -> Database:
+        """The database to look at: an SQLite one is upgraded where it can be, and not made. Raises ConfigError."""
+        from redirectd.errors import StoreError
+
+        database = self.unchecked_database()
+        if database.file is None:
+            return database
+        if not database.file.exists():
+            return _empty(database)
+        from redirectd.store.revision import is_newest
+
+        if not is_newest(database):
+            from redirectd.store.migrate import ensure
+
+            with suppress(StoreError):  # status shows by itself what is wrong
+                ensure(database)
+        return database
 
     def unchecked_database(self) -> Database:
         """The database at whatever revision it is. Raises ConfigError."""
@@ -49,7 +76,8 @@ class App:
         from redirectd.store.database import Database
 
         database = Database(database_url(self.config))
-        make_folder(database.file)
+        if not self.reads_only:
+            make_folder(database.file)
         return database
 
     @property
@@ -65,6 +93,27 @@ class App:
         """Closes what was opened."""
         if self._database is not None:
             self._database.close()
+
+
+def _empty(database: Database) -> Database:
+    """A database without anything in it, in memory, in place of a file that nothing was written to yet."""
+    from redirectd.store.database import Database
+    from redirectd.store.migrate import ensure
+
+    empty = Database("sqlite://", shown=f"{database.shown} (not made yet)")
+    ensure(empty)
+    return empty
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a command that only reads: where nothing was stored yet, it makes no database."""
+
+    @wraps(command)
+    def with_app(app: App, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click calls with anything
+        app.reads_only = True
+        return command(app, *args, **kwargs)
+
+    return with_app
 
 
 pass_app = click.make_pass_decorator(App)

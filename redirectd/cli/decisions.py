@@ -12,7 +12,8 @@ import click
 
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.output import emit_json, json_option, note, say, show_error
+from redirectd.cli.options import ids_of
+from redirectd.cli.output import emit_json, error_json, json_option, note, say, show_error, tell
 from redirectd.cli.selection import chosen, is_id
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
@@ -28,7 +29,13 @@ MOST_LINES = 50
 MOST_WHOLE = 5
 """Refusals that are told with what to do; the others on one line each."""
 
-_ids = click.argument("ids", nargs=-1, metavar="[ID...]")
+_FROM = {
+    "approve": ("pending",),
+    "reject": ("pending",),
+    "revoke": ("approved",),
+    "reopen": ("rejected", "revoked", "superseded", "expired"),
+}
+"""States whose ids the shell is offered."""
 _yes = click.option("--yes", is_flag=True, help="Don't ask back how many remaps a filter finds.")
 _reason = click.option("--reason", default="", help="Why; it is kept in the audit.")
 
@@ -63,7 +70,8 @@ def decision_command(action: str, text: str, *extra: Callable[[Any], Any]) -> cl
         _decide(app, action, names, decision, as_json=as_json)
 
     wrapped: Callable[..., Any] = pass_app(command)
-    options: tuple[Callable[..., Any], ...] = (_ids, filter_options, _yes, *extra, _reason, json_option)
+    ids = click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=ids_of(*_FROM[action]))
+    options: tuple[Callable[..., Any], ...] = (ids, filter_options, _yes, *extra, _reason, json_option)
     for option in reversed(options):
         wrapped = option(wrapped)
     return click.command(action, help=text)(wrapped)
@@ -188,7 +196,7 @@ def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
     _tell_errors(told.errors)
     if not as_json and plan is not None:
         for line in outlook_lines(plan, told.done):
-            say(line)
+            tell(line, indent="    ")
 
 
 def _document(app: App, told: _Told) -> dict[str, Any]:
@@ -203,9 +211,9 @@ def _document(app: App, told: _Told) -> dict[str, Any]:
         "remaps": [remap_json(with_holds(done[number], policy), now) for number in told.done if number in done],
         "errors": [
             {
-                "id": printable(what, 200),
-                "why": printable(error.why),
-                "what_to_do": printable(error.what_to_do),
+                "id": int(what) if is_id(what) else None,
+                "name": printable(what, 200),
+                **error_json(error),
                 "contradicts": list(getattr(error, "against", ())),
             }
             for what, error in told.errors
@@ -226,7 +234,7 @@ def _tell_done(app: App, action: str, told: _Told) -> None:
         with app.database.read() as connection:
             done = {remap.id: remap for remap in of_ids(connection, told.done)}
         for remap in (done[number] for number in told.done if number in done):
-            say(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
+            tell(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
 
 
 def _tell_errors(errors: list[tuple[str, RedirectdError]]) -> None:

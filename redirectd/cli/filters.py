@@ -8,6 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from redirectd.cli.output import did_you_mean
 from redirectd.errors import UsageError
@@ -46,6 +47,12 @@ class FlagName(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Raises UsageError for a flag that no remap can have."""
         return known_flag(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The flags, and `none`."""
+        from redirectd.review.flags import ALL_FLAGS
+
+        return [CompletionItem(name) for name in ["none", *sorted(ALL_FLAGS)] if name.startswith(incomplete)]
 
 
 _OPTIONS = (

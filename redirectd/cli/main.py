@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd import __version__
+from redirectd.cli.command_group import CommandGroup, as_usage_error
 from redirectd.cli.streams import drop_output, is_of_output, open_closed, show_any_character
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: dict[str, str] = {
     "init": "Write a commented redirectd.toml for what is found on this host.",
-    "check": "Find everything that is wrong, all at once, each with its mend.",
+    "check": "Check the whole setup and say how to fix each problem.",
     "demo": "Show the whole job on shipped real logs, in a folder of its own.",
     "ingest": "Read logs once.",
     "explain": "Show what each 301 and 183 in a log was read as, and why not.",
     "run": "Run the service: follow the sources, apply on schedule.",
-    "status": "Show the service, its sources, what waits and what is installed.",
+    "status": "Show what runs, what waits, what is wrong and what to do.",
     "pending": "Show what waits for review.",
     "list": "Show all remaps.",
     "show": "Show remaps with their evidence.",
@@ -44,6 +45,7 @@ COMMANDS: dict[str, str] = {
     "import": "Read remaps from CSV or JSON.",
     "db": "Upgrade, show and prune the database.",
     "snippet": "Print the lines to paste into Kamailio's or Asterisk's configuration.",
+    "help": "Show the help of redirectd or of one of its commands.",
 }
 """Name to one line of help. Each is in `redirectd.cli.commands.NAME`, as `NAME_command`."""
 
@@ -59,7 +61,7 @@ safety limit or a hold; 4 installed, but not verified: rolled back.
 """
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose commands stay unimported until one of them is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -74,10 +76,9 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, from the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def command_texts(self) -> dict[str, str]:
+        """The table, so that help imports nothing."""
+        return COMMANDS
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
         """Names of commands from the table, so that completing imports nothing."""
@@ -97,13 +98,14 @@ class LazyGroup(click.Group):
     help="The configuration file. Default: /etc/redirectd/redirectd.toml, then ./redirectd.toml, then built-in "
     "defaults (SQLite in /var/lib/redirectd, no sources, no targets, nobody trusted).",
 )
+@click.option("--no-pager", is_flag=True, help="Never show output through $PAGER.")
 @click.version_option(__version__, prog_name="redirectd")
 @click.pass_context
-def cli(ctx: click.Context, config: Path | None) -> None:
+def cli(ctx: click.Context, config: Path | None, *, no_pager: bool) -> None:
     """Keep SIP routing true to what the network says has moved for good.
 
     redirectd reads what Kamailio and Asterisk log, collects 301 Moved Permanently answers, lets you review them, and
-    regenerates dispatcher and dialplan files.
+    regenerates dispatcher and dialplan files. On a terminal, output longer than a screen is shown through $PAGER.
     """
     from redirectd.cli.app import App
 
@@ -135,14 +137,13 @@ def run(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
+    except click.ClickException as error:
+        return _show(as_usage_error(error), args)
     except RedirectdError as error:
-        from redirectd.cli.output import show_error
-
-        show_error(error)
-        return error.exit_code
+        return _show(error, args)
     except (click.Abort, KeyboardInterrupt):
         click.echo("redirectd: stopped", err=True)
         return 130
@@ -153,6 +154,17 @@ def run(args: Sequence[str] | None = None) -> int:
         _show_unforeseen(error)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _show(error: RedirectdError, args: Sequence[str] | None) -> int:
+    """Shows an error, wrong usage as JSON too where that was asked for; gives its exit code."""
+    from redirectd.cli.output import emit_json, error_json, show_error
+
+    given = sys.argv[1:] if args is None else args
+    if isinstance(error, UsageError) and "--json" in given:
+        emit_json({"error": error_json(error), "exit_code": error.exit_code})
+    show_error(error)
+    return error.exit_code
 
 
 def _show_unforeseen(error: Exception) -> None:

@@ -32,6 +32,20 @@ ENVIRONMENT = {
     "REDIRECTD_DEBUG": "Where set, a defect shows its traceback.",
     "NO_COLOR": "Where set, nothing is coloured.",
 }
+EXAMPLES = {
+    "redirectd init && redirectd check": "Write a configuration for this host, and say what to fix in it.",
+    "redirectd ingest /var/log/kamailio.log.*": "Read old logs once.",
+    "redirectd pending --flag none": "Show what waits for review and is held by nothing.",
+    "redirectd review --domain old.example": "Decide on the remaps of one domain, one after another.",
+    "redirectd approve 17 --contact 2": "Approve a remap that has several Contacts, to the second one.",
+    "redirectd apply --plan $(redirectd plan --checksum)": "Apply exactly the plan that was seen.",
+    "redirectd plan --html > plan.html": "Show a plan in a browser.",
+    "redirectd lookup sip:alice@old.example": "Show where a call to this URI goes.",
+    "redirectd rollback && redirectd revoke 17 && redirectd apply --resume": "Go back to the files before the last "
+    "apply, take the approval back that was wrong, and let applies go on.",
+    "redirectd status --healthy": "Report to Nagios, Icinga or a container's health check.",
+    "redirectd list --state approved --json | jq -r '.remaps[].old_uri'": "Use remaps in a script.",
+}
 FILES = {
     "/etc/redirectd/redirectd.toml": "The configuration, see redirectd.toml(5).",
     "/var/lib/redirectd/redirectd.db": "The database where none is configured.",
@@ -129,6 +143,7 @@ def _man_of_commands() -> str:
         for paragraph in _paragraphs(command):
             lines += [".PP", _roff(paragraph)]
         lines += _terms(_options(command, context))
+    lines += [".SH EXAMPLES", *_terms(list(EXAMPLES.items()))]
     lines += [".SH EXIT STATUS", _roff(" ".join((cli.epilog or "").removeprefix("Exit codes: ").split()))]
     lines += [".SH ENVIRONMENT", *_terms(list(ENVIRONMENT.items())), ".SH FILES", *_terms(list(FILES.items()))]
     lines += [".SH SEE ALSO", _roff("redirectd.toml(5), kamailio(8), asterisk(8), systemd.exec(5)")]

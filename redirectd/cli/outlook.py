@@ -39,7 +39,7 @@ def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str
         told = ", ".join(f"{count} {word}" for count, word in counts if count) or "no change"
         lines.append(f"next plan, {target.name}: {told}")
     left_out = [
-        f"  {target.name} can't carry remap {one.id}: {printable(one.reason, 200)}"
+        f'  remap {one.id} cannot be written to target "{target.name}": {printable(one.reason, 200)}'
         for target in plan.targets
         for one in target.refused
         if one.id in ids

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from redirectd.cli.pager import write
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.sip.text import printable
 
-CELL = 160
-"""Characters of a table's cell; what is longer ends in dots, and `show` and JSON have it whole."""
+CELL = 500
+"""Characters of a table's cell, a URI among them; what is longer ends in dots, and `show` and JSON have it whole."""
+
+NARROW = 110
+"""Columns of a terminal below which a remap takes two lines, and a plan leaves out what kind its targets are of."""
+
+
+_WIDE = "redirectd.wide"
+_UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def json_option(command: click.decorators.FC) -> click.decorators.FC:
     """Adds `--json` as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def wide_option(command: click.decorators.FC) -> click.decorators.FC:
+    """Adds `--wide`, which `is_wide` gives to whoever lays something out."""
+    return click.option(
+        "--wide",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update({_WIDE: value}),
+        help="One line each with all columns, paths too, however narrow the terminal is.",
+    )(command)
+
+
+def is_wide() -> bool:
+    """Whether `--wide` was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_WIDE))
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
@@ -39,44 +67,98 @@ def rfc3339(when: datetime) -> str:
 
 
 def short_time(when: datetime | None) -> str:
-    """A time for people: UTC, to the minute."""
-    return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    """A time for people: local, to the minute; its zone is said once, by `zone`."""
+    return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def exact_time(when: datetime | str | None) -> str:
+    """A time for people to the second, where that matters; also from the RFC 3339 of a document."""
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def zone() -> str:
+    """The name of the local time zone, as in Europe/Berlin: right for times of summer and winter alike."""
+    named = os.environ.get("TZ", "").lstrip(":")
+    if not named:
+        try:
+            named = str(Path("/etc/localtime").readlink()).rpartition("zoneinfo/")[2]
+        except OSError:
+            named = time.strftime("%Z")
+    return printable(named.removeprefix("Etc/"), 60)
 
 
 def say(text: str = "") -> None:
     """Prints a line for people; what came from the network has gone through `printable` before."""
-    click.echo(text)
+    write(f"{text}\n")
 
 
 def note(text: str) -> None:
-    """Prints a line to standard error."""
-    click.echo(text, err=True)
+    """Prints a sentence to standard error."""
+    tell(text, err=True)
+
+
+def tell(text: str, *, indent: str = "  ", err: bool = False) -> None:
+    """Prints a sentence; on a terminal it is wrapped between words, its further lines behind `indent`."""
+    from redirectd.cli.table import flowed
+
+    terminal = (sys.stderr if err else sys.stdout).isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    for line in [text] if width is None else flowed([text], width, indent):
+        write(f"{line}\n", err=err)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal; None where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def has_colours() -> bool:
+    """Whether standard output is a terminal, and nobody has asked for none (NO_COLOR)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def heading(text: str) -> str:
+    """The head of a table, bold on a terminal."""
+    return click.style(text, bold=True) if has_colours() else text
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Prints a table. Cells are shown as they are, made printable; on a terminal they are folded to its width."""
+    """Prints a table. Cells are made printable; on a terminal it keeps to its width, unless `--wide` was given."""
     from redirectd.cli.table import table_lines
 
     cells = [[printable(str(cell), CELL) for cell in row] for row in rows]
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else None
-    head, *lines = table_lines(columns, cells, right=right, width=width)
-    click.echo(click.style(head, bold=True) if terminal else head)
+    head, *lines = table_lines(columns, cells, right=right, width=None if is_wide() else terminal_width())
+    say(heading(head))
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 def diff_text(text: str) -> None:
     """Prints a unified diff, with colours on a terminal."""
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = has_colours()
     for line in text.splitlines():
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1]) if colour else None
-        click.echo(click.style(shown_line(line), fg=style) if style else shown_line(line))
+        say(click.style(shown_line(line), fg=style) if style else shown_line(line))
 
 
 def shown_line(line: str) -> str:
     """A line of a file for a terminal: its tabs kept, anything else made printable."""
     return "\t".join(printable(part) for part in line.split("\t"))
+
+
+def _with_local_times(text: str) -> str:
+    return _UTC_TIME.sub(lambda found: f"{exact_time(found[0])} ({zone()})", text)
+
+
+def error_json(error: RedirectdError) -> dict[str, str]:
+    """An error as documents have it."""
+    return {
+        "where": printable(error.where),
+        "why": printable(error.why),
+        "what_to_do": printable(error.what_to_do),
+    }
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -95,6 +177,6 @@ def show_error(error: RedirectdError) -> None:
         note(f"redirectd: {printable(error.where)}: {len(faults)} faults")
     for fault in faults:
         lead = "" if len(faults) > 1 else "redirectd: "
-        note(f"{lead}{printable(fault.where)}")
-        note(f"  why:        {printable(fault.why)}")
-        note(f"  what to do: {printable(fault.what_to_do)}")
+        note(f"{lead}{printable(fault.where).removeprefix('redirectd ')}")
+        for title, text in (("why:       ", fault.why), ("what to do:", fault.what_to_do)):
+            tell(f"  {title} {_with_local_times(printable(text))}", indent=" " * 14, err=True)

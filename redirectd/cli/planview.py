@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redirectd.cli.output import diff_text, note, say, show_error, table
+from redirectd.cli.output import NARROW, diff_text, is_wide, note, say, show_error, table, terminal_width
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redirectd.apply.result import ApplyResult
     from redirectd.plan.planning import Plan, TargetPlan
 
@@ -23,7 +25,8 @@ def show_plan(plan: Plan) -> None:
             diff_text(target.diff)
             say()
     _show_counts(plan, {})
-    _show_troubles(plan)
+    for trouble in troubles(plan):
+        note(trouble)
     if not plan.targets:
         note(NO_TARGET)
     elif not plan.changed and plan.error is None:
@@ -48,7 +51,8 @@ def _show_next(plan: Plan) -> None:
 def show_result(result: ApplyResult) -> None:
     """What came of an apply."""
     _show_counts(result.plan, {name: each.outcome for name, each in result.outcomes.items()})
-    _show_troubles(result.plan)
+    for trouble in troubles(result.plan):
+        note(trouble)
     for name, outcome in result.outcomes.items():
         if outcome.error and outcome.error != str(result.error):
             note(f"{name}: {printable(outcome.error)}")
@@ -83,41 +87,45 @@ def is_other_plan(result: ApplyResult) -> bool:
 
 
 def _show_counts(plan: Plan, outcomes: dict[str, str]) -> None:
+    """One line a target; its kind where the terminal is wide enough, its path for `--wide` alone."""
     counted = ["create", "update", "delete", "unchanged", "refused"]
-    columns = ["target", "kind", "path", *counted, *(["outcome"] if outcomes else [])]
+    what = ["kind", "path"] if is_wide() else ["kind"] if (terminal_width() or NARROW) >= NARROW else []
+    columns = ["target", *what, *counted, *(["outcome"] if outcomes else [])]
     rows = []
     for target in plan.targets:
         changes = target.shown_changes
         numbers = [len(changes.create), len(changes.update), len(changes.delete), changes.unchanged]
         outcome = [outcomes.get(target.name, "")] if outcomes else []
-        rows.append([target.name, target.kind, target.path, *numbers, len(target.refused), *outcome])
+        known = [{"kind": target.kind, "path": target.path}[name] for name in what]
+        rows.append([target.name, *known, *numbers, len(target.refused), *outcome])
     if rows:
         table(columns, rows, right=counted)
 
 
-def _show_troubles(plan: Plan) -> None:
+def troubles(plan: Plan) -> Iterator[str]:
+    """Gives all of a plan that is not as it should be, a sentence each."""
     for conflict in plan.conflicts:
         numbers = ", ".join(map(str, conflict.ids))
-        note(f"conflict in {printable(conflict.where)}, remaps {numbers}: {printable(conflict.reason)}")
+        yield f"conflict in {printable(conflict.where)}, remaps {numbers}: {printable(conflict.reason)}"
     for cycle in plan.cycles:
-        note(f"cycle, not routed: remaps {', '.join(map(str, cycle))}")
+        yield f"cycle, not routed: remaps {', '.join(map(str, cycle))}"
     for number in plan.too_deep:
-        note(f"chain too long, not routed: it begins with remap {number}")
+        yield f"chain too long, not routed: it begins with remap {number}"
     for target in plan.targets:
-        _show_target_troubles(target)
+        yield from _target_troubles(target)
     for breach in plan.limit.breaches:
-        note(f"over a limit: {breach}")
+        yield f"over a limit: {breach}"
     for unit in plan.units:
         if not unit.limit.is_safe:
-            note(f"look at it, and if that is what you want: {unit.way_past}")
+            yield f"look at it, and if that is what you want: {unit.way_past}"
 
 
-def _show_target_troubles(target: TargetPlan) -> None:
+def _target_troubles(target: TargetPlan) -> Iterator[str]:
     for refusal in target.refused:
-        note(f"{target.name} can't carry remap {refusal.id}: {printable(refusal.reason)}")
+        yield f'remap {refusal.id} cannot be written to target "{target.name}": {printable(refusal.reason)}'
     if target.error is not None:
-        note(f"{target.name}: {printable(str(target.error))}")
+        yield f"{target.name}: {printable(str(target.error))}"
     if target.hand_edit:
-        note(f"{target.path}: {printable(target.hand_edit)}")
+        yield f"{target.path}: {printable(target.hand_edit)}"
     if target.pending_reload:
-        note(f"{target.name}: its server has not taken the file in place yet")
+        yield f"{target.name}: its server has not taken the file in place yet"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.filters import no_match
+from redirectd.cli.options import ids_of
 from redirectd.cli.output import note
 
 if TYPE_CHECKING:
@@ -20,15 +21,26 @@ STATES = ("pending", "approved", "rejected", "revoked", "superseded", "expired")
 PAGE = 200
 """Rows of a table for people where --limit is not given."""
 
-limit_option = click.option("--limit", type=click.IntRange(min=1), help=f"At most so many. Tables: {PAGE}; JSON: all.")
-after_option = click.option("--after", type=int, default=0, metavar="ID", help="Only remaps behind this id.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help=f"Maximum number of remaps. Default: {PAGE} in tables, all in JSON."
+)
+after_option = click.option(
+    "--after", type=int, default=0, metavar="ID", shell_complete=ids_of(), help="Only remaps with a higher id."
+)
 
 
-names_argument = click.argument("names", nargs=-1, metavar="[ID|URI...]")
+names_argument = click.argument("names", nargs=-1, metavar="[ID|URI...]", shell_complete=ids_of())
+pending_argument = click.argument("names", nargs=-1, metavar="[ID|URI...]", shell_complete=ids_of("pending"))
 
 
 def list_named(
-    app: App, names: tuple[str, ...], states: tuple[str, ...], filters: Filters, *, as_json: bool, empty: str
+    app: App,
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    filters: Filters,
+    *,
+    as_json: bool,
+    empty: str,
 ) -> None:
     """Prints the remaps of ids and old URIs. Raises UsageError for a name of none, and for names with a filter."""
     from redirectd.cli.named import named_all

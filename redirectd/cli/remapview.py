@@ -6,7 +6,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from redirectd.cli.output import emit_json, note, rfc3339, say, short_time, table
+from rich.cells import cell_len
+
+from redirectd.cli.output import (
+    CELL,
+    NARROW,
+    emit_json,
+    heading,
+    is_wide,
+    note,
+    rfc3339,
+    say,
+    short_time,
+    table,
+    terminal_width,
+    zone,
+)
+from redirectd.cli.table import GAP, flowed
 from redirectd.review.flags import LOOKS
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
@@ -56,23 +72,46 @@ def is_stale(remap: Remap, now: datetime) -> bool:
     return remap.state is State.APPROVED and remap.revalidate_after is not None and remap.revalidate_after < now
 
 
-def new_text(remap: Remap) -> str:
+def new_text(remap: Remap, limit: int = 2000) -> str:
     """The new URI, or how many Contacts wait for a choice (R15)."""
-    return printable(remap.new_uri) if remap.new_uri else f"({len(remap.contacts)} Contacts: choose one)"
+    return printable(remap.new_uri, limit) if remap.new_uri else f"({len(remap.contacts)} Contacts: choose one)"
 
 
 def show_table(remaps: Sequence[Remap], *, with_state: bool) -> None:
-    """A table of remaps; with their state also where not all are pending."""
+    """A table of remaps, two lines each on a narrow terminal; with their state also where not all are pending."""
     with_state = with_state or any(remap.state is not State.PENDING for remap in remaps)
-    columns = ["id", *(["state"] if with_state else []), "kind", "old URI", "new URI", "calls", "last seen", "flags"]
+    seen = f"last seen ({zone()})"
+    columns = ["id", *(["state"] if with_state else []), "kind", "old URI", "new URI", "calls", seen, "flags"]
     rows = []
     for remap in remaps:
-        flags = sorted(remap.flags)
+        flags = ", ".join(sorted(remap.flags))
         state = [remap.state.value] if with_state else []
-        last = short_time(remap.last_seen)
-        flags_text = ", ".join(flags)
-        rows.append([remap.id, *state, remap.kind, remap.old_uri, new_text(remap), remap.calls, last, flags_text])
-    table(columns, rows, right=["id", "calls"])
+        old, new = printable(remap.old_uri, CELL), new_text(remap, CELL)
+        rows.append([str(remap.id), *state, remap.kind, old, new, str(remap.calls), short_time(remap.last_seen), flags])
+    width = terminal_width()
+    if width is None or is_wide() or (width >= NARROW and _table_width(columns, rows) <= width):
+        table(columns, rows, right=["id", "calls"])
+    else:
+        _two_lines(columns, rows, width)
+
+
+def _table_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(cell_len, column)) + len(GAP) for column in zip(columns, *rows, strict=True)) - len(GAP)
+
+
+def _two_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+    """Each remap in two lines; no URI is broken: one that is longer than a line is left to the terminal."""
+    *first, _, _, _, _, _ = columns  # all but the old URI and what comes after it
+    rooms = [max(cell_len(row[place]) for row in (columns, *rows)) for place in range(len(first))]
+    indent = " " * (rooms[0] + len(GAP))
+    for number, row in enumerate((columns, *rows)):
+        *lead, old, new, calls, seen, flags = row
+        padded = [lead[0].rjust(rooms[0]), *(cell.ljust(room) for cell, room in zip(lead[1:], rooms[1:], strict=True))]
+        counted = calls if number == 0 else f"{calls} call{'' if calls == '1' else 's'}"
+        lines = list(flowed([GAP.join(padded), old], width, indent))
+        lines += flowed([f"{indent}-> {new}", counted, seen, *([flags] if flags else [])], width, f"{indent}   ")
+        for line in lines:
+            say(heading(line) if number == 0 else line)
 
 
 def show_one(
@@ -84,7 +123,10 @@ def show_one(
         ("new", new_text(remap)),
         ("state", remap.state.value + (" (stale: past its review date)" if is_stale(remap, now) else "")),
         ("kind", remap.kind),
-        ("calls", f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} UTC"),
+        (
+            "calls",
+            f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} ({zone()})",
+        ),
         ("peers", ", ".join(f"{printable(peer)} ({count})" for peer, count in sorted(remap.peer_calls.items()))),
         ("methods", ", ".join(printable(method) for method in remap.methods)),
         ("incoming", ", ".join(printable(uri) for uri in remap.incoming)),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 GAP = "  "
+INDENT = "    "
+NARROWEST = 12
+"""Cells of a last column whose text is wrapped."""
 
 
 def table_lines(
@@ -14,37 +17,62 @@ def table_lines(
 ) -> Iterator[str]:
     """Give the head and the rows of a table, its columns aligned, those of `right` to the right.
 
-    `width` is that of the terminal in cells: what does not fit goes on in the next line of its column. None, where
-    nothing is cut or folded. Cells are printable text; wide characters count for two cells.
+    `width` is that of the terminal in cells, None where it does not matter. What is wider wraps the texts of its last
+    column between words, or where that does not do, every row from cell to cell. No word is ever broken: one that is
+    longer than a line, a URI, is left to the terminal, from which it can be copied as a whole. Cells are printable
+    text; wide characters count for two cells.
     """
     widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
-    if width is not None:
-        _fit(widths, width - len(GAP) * (len(widths) - 1))
+    before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+    if width is not None and before + widths[-1] > width:
+        words = max(cell_len(word) for cell in (columns[-1], *(row[-1] for row in rows)) for word in cell.split(" "))
+        if before + max(words, NARROWEST, cell_len(columns[-1])) > width:
+            for row in (columns, *rows):
+                yield from flowed([cell for cell in row if cell], width)
+            return
+        widths[-1] = width - before
     sides = [name in right for name in columns]
     for row in (columns, *rows):
-        folded = [_folded(cell, room) for cell, room in zip(row, widths, strict=True)]
-        for number in range(max(map(len, folded))):
-            parts = [lines[number] if number < len(lines) else "" for lines in folded]
-            yield GAP.join(map(_padded, parts, widths, sides)).rstrip()
+        last = list(wrapped(row[-1], widths[-1])) or [""]
+        parts = [_padded(cell, room, side) for cell, room, side in zip(row[:-1], widths, sides, strict=False)]
+        yield GAP.join([*parts, _padded(last[0], widths[-1], sides[-1])]).rstrip()
+        for line in last[1:]:
+            yield " " * before + line
 
 
-def _fit(widths: list[int], room: int) -> None:
-    """Take from the widest column until all fit, or each has one cell."""
-    while sum(widths) > room and max(widths) > 1:
-        widest = widths.index(max(widths))
-        widths[widest] -= 1
+def flowed(cells: Sequence[str], width: int, indent: str = INDENT) -> Iterator[str]:
+    """Give cells one after another, in as many lines as they need; those after the first begin with `indent`.
+
+    Blanks before the first cell stay.
+    """
+    line = " " * (len(cells[0]) - len(cells[0].lstrip(" "))) if cells else ""
+    for cell in (one.lstrip(" ") for one in cells):
+        if line.strip() and cell_len(line) + len(GAP) + cell_len(cell) <= width:
+            line += GAP + cell
+            continue
+        if line.strip():
+            yield line.rstrip()
+            line = indent
+        *full, line_end = list(wrapped(cell, max(1, width - cell_len(line)))) or [""]
+        for part in full:
+            yield line + part
+            line = indent
+        line += line_end
+    if line.strip():
+        yield line.rstrip()
 
 
-def _folded(text: str, room: int) -> list[str]:
-    """Fold at a blank where there is one, else anywhere: nothing of a URI gets lost."""
-    lines: list[str] = []
-    while cell_len(text) > room:
-        line = chop_cells(text, max(room, 2))[0]
-        blank = line.rfind(" ")
-        end = blank + 1 if blank > 0 else len(line)
-        lines.append(text[:end].rstrip(" "))
-        text = text[end:]
-    return [*lines, text]
+def wrapped(text: str, room: int) -> Iterator[str]:
+    """Give a text in lines of at most `room` cells, broken between words alone."""
+    line = ""
+    for word in text.split(" "):
+        both = f"{line} {word}" if line else word
+        if line and cell_len(both) > room:
+            yield line
+            both = word
+        line = both
+    if line:
+        yield line
 
 
 def _padded(text: str, room: int, to_the_right: bool) -> str:  # noqa: FBT001 - for map

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 10_000
 """How long a lock that another holds is waited for, in every kind of database: then the caller hears of it."""
 
+_FILE_MODE = 0o640
+"""Of a new SQLite file, or less by the umask: evidence and the audit are not for everybody. Its log files follow it."""
+
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 30
 """How long a server's host may leave what was sent unconfirmed before the connection counts as broken."""
@@ -31,8 +35,12 @@ SILENT_SECONDS = 30
 class Database:
     """A database by its SQLAlchemy URL; connections are made when first needed."""
 
-    def __init__(self, url: str) -> None:
-        """Raises ConfigError for a URL or driver that can't be used. Nothing is connected yet."""
+    def __init__(self, url: str, *, shown: str | None = None) -> None:
+        """Nothing is connected yet. `shown` is what people are shown instead of the URL.
+
+        Raises ConfigError for a URL or driver that can't be used.
+        """
+        self._shown = shown
         try:
             self._url = make_url(url)
             self.engine = _engine(url)
@@ -54,7 +62,7 @@ class Database:
     @property
     def shown(self) -> str:
         """The URL with its passwords masked, for people and logs."""
-        return mask_url(self._url.render_as_string(hide_password=True))
+        return self._shown or mask_url(self._url.render_as_string(hide_password=True))
 
     @property
     def backend(self) -> str:
@@ -94,7 +102,10 @@ class Database:
 
     def _make_file(self) -> None:
         assert self.file is not None, "of SQLite files alone"
-        ownership.make(self.file, 0o644)
+        ownership.make(self.file, _FILE_MODE)
+        with suppress(OSError):  # it is there, or SQLite says why it can't be made
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(self.file, flags, _FILE_MODE))
 
     def _note_file(self) -> None:
         if self._opened is None:

@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-
-from redirectd.store import migrate
-from redirectd.store.database import Database
 from tests.cli.clinic import NOBODY, SOUND, Clinic
 
 
@@ -57,17 +53,6 @@ def saved(clinic: Clinic) -> Path:
     return Path(shutil.copy(clinic.database, clinic.folder / "backup.db"))
 
 
-def older(clinic: Clinic) -> None:
-    """The database as an earlier redirectd left it."""
-    clinic.database.unlink()
-    database = Database(f"sqlite:///{clinic.database}")
-    config = migrate._config()
-    with database.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    database.close()
-
-
 def newer(clinic: Clinic) -> None:
     saved(clinic)
     sql(clinic, "UPDATE alembic_version SET version_num = '9999'")
@@ -82,11 +67,6 @@ def tampered(clinic: Clinic) -> None:
 
 def restore(clinic: Clinic, _: object) -> None:
     shutil.copy(clinic.folder / "backup.db", clinic.database)
-
-
-def upgrade(clinic: Clinic, finding: dict[str, Any]) -> None:
-    assert "run 'redirectd db upgrade'" in finding["what_to_do"]
-    clinic("db", "upgrade")
 
 
 def sound(clinic: Clinic, _: object) -> None:
@@ -185,19 +165,6 @@ CASES = (
         ),
         ("ami://me@127.0.0.1:5038", "no password", "password_file"),
         sound,
-    ),
-    Case(
-        "a database that is not there",
-        lambda c: c.database.unlink(),
-        ("database sqlite:///{folder}/redirectd.db", "not there yet", "redirectd db upgrade"),
-        upgrade,
-        level="warning",
-    ),
-    Case(
-        "a database of an earlier redirectd",
-        older,
-        ("database sqlite:///{folder}/redirectd.db", "its tables are at 0001", "redirectd db upgrade"),
-        upgrade,
     ),
     Case(
         "a database of a later redirectd",

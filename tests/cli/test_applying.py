@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from html.parser import HTMLParser
 
 import pytest
 
@@ -136,3 +137,49 @@ def test_db(cli: Cli) -> None:
     assert current["current"] == current["head"] == done["after"]
     assert cli("db", "prune", "--json").json["evidence"] == 0
     assert "already" in cli("db", "upgrade").out
+
+
+def test_plan_checksum_is_just_that(filled: Cli) -> None:
+    """`plan --checksum` prints the checksum that `apply --plan` takes, and nothing else."""
+    filled("approve", "1")
+    printed = filled("plan", "--checksum")
+    assert (printed.out, printed.err) == (filled("plan", "--json").json["checksum"] + "\n", "")
+    assert filled("apply", "--plan", printed.out.strip(), "--json").json["generation"] == 1
+
+
+class Tags(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keeps the name, and that nothing is loaded or run."""
+        assert {name for name, _ in attrs} <= {"lang", "charset", "class"}
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """Keeps the text."""
+        self.text += data
+
+
+def test_plan_as_html(filled: Cli) -> None:
+    """`plan --html` is one page with coloured differences, in which no text of a remap is markup."""
+    rows = filled.folder / "rows.csv"
+    rows.write_text(
+        "old_uri,new_uri\nsip:a&b'<script>@127.0.0.1,sip:new@127.0.0.1\nsip:a'&b@127.0.0.1,sip:c@127.0.0.1\n"
+    )
+    filled("import", rows, "--skip-faults", code=2)
+    filled("approve", "--domain", "127.0.0.1", "--reason", "moved", code=3)
+    page = filled("plan", "--html").out
+    found = Tags()
+    found.feed(page)
+    assert set(found.tags) <= {
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "code", "table", "tr", "th", "td", "pre",
+        "span",
+    }  # fmt: skip
+    assert '<span class="add">+' in page
+    assert filled("plan", "--json").json["targets"][0]["diff"].splitlines()[-1] in found.text
+    assert "a&#x27;&amp;b" in page

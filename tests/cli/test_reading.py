@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from redirectd.cli.dialect_option import NAMES
+
 from redirectd.dialects.registry import ALL
 from tests.cli.conftest import Cli
 

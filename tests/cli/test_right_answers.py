@@ -88,7 +88,7 @@ def test_base_lines_are_not_new(cli: Cli) -> None:
     rows = cli.folder / "rows.csv"
     rows.write_text("kind,old_uri,new_uri\ngateway,sip:127.0.0.1:5060,sip:127.0.0.2:5060\n")
     cli("import", rows)
-    assert "next plan, gateways: 1 changed\n" in cli("approve", 1).out
+    assert "next plan, gateways: 1 changed\n" in cli("approve", 1, "--reason", "moved").out
     counts = {"create": 0, "update": 1, "delete": 0, "unchanged": 1}
     target = cli("plan", "--json").json["targets"][0]
     assert {name: target[name] for name in counts} == counts

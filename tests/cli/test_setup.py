@@ -44,7 +44,7 @@ def test_check_finds_everything_at_once(cli: Cli) -> None:
         assert any(part in where for where in faults), part
     assert all(finding["what_to_do"] for finding in found["findings"] if not finding["ok"])
     assert not (cli.folder / "redirectd.db").exists(), "a check changes nothing"
-    assert "4 faults" in cli("check", code=1).out
+    assert "4 errors" in cli("check", code=1).out
 
 
 def test_check_of_a_sound_setup(filled: Cli) -> None:

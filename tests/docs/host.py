@@ -131,7 +131,13 @@ class Host:
             out.write(self.place(block.text))
 
     def _run(self, place: str, command: Command) -> None:
-        environ = {**os.environ, "PATH": f"{self.root}/bin:{os.environ['PATH']}", "NO_COLOR": "1", "LOGNAME": "root"}
+        environ = {
+            **os.environ,
+            "PATH": f"{self.root}/bin:{os.environ['PATH']}",
+            "NO_COLOR": "1",
+            "LOGNAME": "root",
+            "TZ": "UTC",
+        }
         for name in ("SUDO_USER", "REDIRECTD_DATABASE_URL", "CREDENTIALS_DIRECTORY"):
             environ.pop(name, None)
         done = subprocess.run(

@@ -80,7 +80,7 @@ def _not_there(shown: str, file: Path) -> Finding:
     if folder != file.parent and file != DEFAULT_FILE:
         why = f"its folder {file.parent} is not there"
         return Finding(f"database {shown}", Level.FAULT, why, "create the folder, or set database.url")
-    return Finding(f"database {shown}", Level.WARNING, "it is not there yet", "run 'redirectd db upgrade' to create it")
+    return good(f"database {shown}", "not there yet; what is stored first makes it")
 
 
 def _check_rights(database: Database) -> Iterator[Finding]:
@@ -124,6 +124,8 @@ def _without_revision(database: Database) -> Finding:
     if foreign:
         why = f"it has tables such as {foreign[0]}, but not the revision that redirectd notes beside its own"
         return Finding(where, Level.FAULT, why, "name another database in database.url, or restore it from a backup")
+    if database.backend == "sqlite":
+        return good(where, "it has no tables yet; what is stored first makes them")
     return Finding(where, Level.WARNING, "it has no tables yet", "run 'redirectd db upgrade'")
 
 
@@ -141,6 +143,9 @@ def _look(database: Database) -> Iterator[Finding]:
     refuse_newer(database, found)
     if found is None:
         yield _without_revision(database)
+        return
+    if found != head() and database.backend == "sqlite":
+        yield good(where, f"its tables are at {found}; the next command upgrades them to {head()}")
         return
     if found != head():
         why = f"its tables are at {found}, this program needs {head()}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.only import only_option
-from redirectd.cli.output import emit_json, json_option, note
+from redirectd.cli.options import target_option
+from redirectd.cli.output import emit_json, json_option, note, wide_option
 from redirectd.errors import RefusedError
 
 
 @click.command("apply")
-@only_option
+@target_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--force", is_flag=True, help="Go past a safety limit, and write over a file changed by hand.")
 @click.option(
@@ -24,6 +24,7 @@ from redirectd.errors import RefusedError
 @click.option("--resume", is_flag=True, help="End the holds that rollbacks put on applies.")
 @click.option("--verify", is_flag=True, help="Ask the servers for every entry, also of files that have not changed.")
 @click.option("--retry", is_flag=True, help="Try again the entries that a server was found not to hold.")
+@wide_option
 @json_option
 @pass_app
 def apply_command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say
+from redirectd.cli.output import emit_json, json_option, say, tell
 from redirectd.errors import ConfigError
 from redirectd.sip.text import printable
 
@@ -25,7 +25,7 @@ CHECKS = ("policy", "secrets", "database", "sources", "targets", "capacity")
 @json_option
 @pass_app
 def check_command(app: App, *, as_json: bool) -> None:
-    """Find everything that is wrong, all at once, each with its place and its mend.
+    """Check the whole setup and say how to fix each problem.
 
     Looks at the configuration, access to the logs, the database and its audit, the targets' files, and asks each
     server. Changes nothing. Warnings leave the exit code at 0, faults make it 1, a faulty configuration 2.
@@ -69,9 +69,14 @@ def _json(finding: Finding) -> dict[str, object]:
 
 def _show(findings: list[Finding]) -> None:
     for finding in findings:
-        say(f"{finding.level.value:<8} {printable(finding.where)}: {printable(finding.why)}")
+        tell(f"{finding.level.value:<8} {printable(finding.where)}: {printable(finding.why)}", indent=" " * 9)
         if finding.what_to_do:
-            say(f"{'':<8} what to do: {printable(finding.what_to_do)}")
+            tell(f"{'':<8} what to do: {printable(finding.what_to_do)}", indent=" " * 21)
     bad = sum(finding.level.value == "fault" for finding in findings)
     warned = sum(finding.level.value == "warning" for finding in findings)
-    say(f"{bad} faults, {warned} warnings, {len(findings) - bad - warned} in order")
+    counted = (_counted(warned, "warning"), _counted(bad, "error"))
+    say(f"{len(findings) - bad - warned} OK, {', '.join(counted)}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -7,10 +7,11 @@ from dataclasses import asdict
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say
+from redirectd.cli.command_group import CommandGroup
+from redirectd.cli.output import emit_json, json_option, say, tell
 
 
-@click.group("db")
+@click.group("db", cls=CommandGroup)
 def db_command() -> None:
     """Upgrade, show and prune the database."""
 
@@ -44,7 +45,8 @@ def current_command(app: App, *, as_json: bool) -> None:
     from redirectd.store.migrate import current, head, is_newer
 
     database = app.unchecked_database()
-    found, needed = current(database), head()
+    is_missing = database.file is not None and not database.file.exists()  # to ask it would make it
+    found, needed = None if is_missing else current(database), head()
     newer = is_newer(found)
     older = found != needed and not newer
     if as_json:
@@ -53,7 +55,7 @@ def current_command(app: App, *, as_json: bool) -> None:
     else:
         say(f"{database.shown}: at {found or 'nothing'}, this program needs {needed}")
         if older:
-            say("run: redirectd db upgrade")
+            say("the next command that uses it upgrades it" if database.file else "run: redirectd db upgrade")
         if newer:
             say("a newer redirectd has upgraded it: install that one here, or restore the backup made before")
     database.close()
@@ -79,5 +81,5 @@ def prune_command(app: App, *, as_json: bool) -> None:
     if as_json:
         emit_json({**counts, "freed_bytes": freed})
         return
-    say("dropped: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    tell("dropped: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     say(f"freed {freed:,} bytes")

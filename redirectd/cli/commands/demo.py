@@ -84,16 +84,17 @@ class _Steps:
         """Shows a command as a person would type it, and runs it."""
         say(f"\n$ redirectd --config {CONFIG} {shlex.join(args)}")
         sys.stdout.flush()
-        code = subprocess.run(self._command(args), cwd=self.folder, check=False).returncode  # noqa: S603 - ourselves
+        command = self._command("--no-pager", *args)
+        code = subprocess.run(command, cwd=self.folder, check=False).returncode  # noqa: S603 - ourselves
         if code:
             raise RedirectdError(f"redirectd {args[0]}", f"it ended with exit code {code}", "see its message above")
 
     def ask(self, *args: str) -> Any:  # noqa: ANN401 - a JSON document
         """What a command says in JSON."""
-        run = subprocess.run(self._command(args), cwd=self.folder, check=True, capture_output=True)  # noqa: S603
+        run = subprocess.run(self._command(*args), cwd=self.folder, check=True, capture_output=True)  # noqa: S603
         return json.loads(run.stdout)
 
-    def _command(self, args: tuple[str, ...]) -> list[str]:
+    def _command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "redirectd", "--config", CONFIG, *args]
 
 

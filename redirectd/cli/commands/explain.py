@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.dialect_option import dialect_option
+from redirectd.cli.options import dialect_option
 from redirectd.cli.output import emit_json, json_option, rfc3339, say
 from redirectd.sip.text import printable
 
@@ -54,7 +54,7 @@ _SUMMARY = {
 
 
 @click.command("explain")
-@click.argument("file")
+@click.argument("file", type=click.Path(allow_dash=True))
 @dialect_option
 @click.option(
     "--only",

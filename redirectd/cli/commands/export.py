@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from redirectd.cli.app import App, pass_app
+from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options, no_match
 from redirectd.cli.output import note
 from redirectd.cli.remaplist import STATES
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only remaps in this state.")
 @filter_options
 @pass_app
+@reading
 def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filters, *, as_json: bool) -> None:
     """Write remaps to standard output as CSV or JSON; 'redirectd import' reads both.
 

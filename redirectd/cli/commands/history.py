@@ -6,8 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import diff_text, emit_json, json_option, note, rfc3339, say, short_time, table
+from redirectd.cli.app import App, pass_app, reading
+from redirectd.cli.options import generations
+from redirectd.cli.output import (
+    diff_text,
+    emit_json,
+    exact_time,
+    is_wide,
+    json_option,
+    note,
+    rfc3339,
+    say,
+    table,
+    wide_option,
+    zone,
+)
+from redirectd.cli.pager import paged
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
 
@@ -16,23 +30,28 @@ if TYPE_CHECKING:
 
 
 @click.command("history")
-@click.argument("number", type=int, required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.argument("number", type=int, required=False, shell_complete=generations)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of generations."
+)
+@wide_option
 @json_option
 @pass_app
+@reading
+@paged
 def history_command(app: App, number: int | None, limit: int, *, as_json: bool) -> None:
     """Show the generations that were installed on this node, newest first; NUMBER shows one with its steps."""
-    from redirectd.store import generations
+    from redirectd.store import generations as stored
 
     with app.database.read() as connection:
         if number is None:
-            found = generations.history(connection, app.config.node, limit)
+            found = stored.history(connection, app.config.node, limit)
         else:
-            one = generations.get_generation(connection, number)
+            one = stored.get_generation(connection, number)
             if one is None:
-                raise UsageError(f"generation {number}", "there is none of this number", "see 'redirectd history'")
+                raise UsageError(f"generation {number}", "no such generation", "see 'redirectd history'")
             found = [one]
-        files = {one.number: generations.files_of(connection, one.number) for one in found}
+        files = {one.number: stored.files_of(connection, one.number) for one in found}
     if as_json:
         documents = [_json(one, files[one.number]) for one in found]
         emit_json({"generations": documents} if number is None else documents[0])
@@ -75,7 +94,7 @@ def _show(found: list[Generation], files: dict[int, list[GenerationFile]]) -> No
     rows = [
         [
             one.number,
-            short_time(one.created_at),
+            exact_time(one.created_at),
             one.actor,
             one.cause,
             one.outcome.value,
@@ -83,15 +102,16 @@ def _show(found: list[Generation], files: dict[int, list[GenerationFile]]) -> No
         ]
         for one in found
     ]
-    table(["generation", "UTC", "who", "cause", "outcome", "targets"], rows, right=["generation"])
+    columns = ["generation", f"time ({zone()})", "who", "cause", "outcome", "targets"]
+    table(columns, rows, right=["generation"])
 
 
 def _show_one(one: Generation, files: list[GenerationFile]) -> None:
-    say(f"generation {one.number}: {one.outcome.value}, {short_time(one.created_at)} UTC, {one.cause} by {one.actor}")
+    when = f"{exact_time(one.created_at)} {zone()}"
+    say(f"generation {one.number}: {one.outcome.value}, {when}, {one.cause} by {printable(one.actor, 100)}")
     for file in files:
-        say(
-            f"  {file.target}: {file.outcome.value}, {file.path}" + (f": {printable(file.error)}" if file.error else "")
-        )
+        path = f", {file.path}" if is_wide() else ""
+        say(f"  {file.target}: {file.outcome.value}{path}{f': {printable(file.error)}' if file.error else ''}")
     for stage in one.stages:
         error = f": {printable(stage.error)}" if stage.error else ""
         say(f"  {' '.join(filter(None, (stage.stage, stage.target, stage.outcome)))}{error}")

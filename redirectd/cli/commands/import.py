@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, note, say
+from redirectd.cli.output import emit_json, json_option, note, tell
 from redirectd.errors import SourceError, UsageError
 from redirectd.sip.text import printable
 
@@ -31,7 +31,7 @@ class _ImportApproval(TypedDict):
 
 
 @click.command("import")
-@click.argument("file")
+@click.argument("file", type=click.Path(allow_dash=True))
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and which rows are faulty; change nothing.")
 @click.option("--skip-faults", is_flag=True, help="Import the rows that are right; else one faulty row stops all.")
 @click.option("--approve", is_flag=True, help="Approve the rows whose state is approved; else these become pending.")
@@ -139,8 +139,12 @@ def _show(result: Imported, file: str, *, stands: bool, dry_run: bool) -> None:
     faulty = f"{len(result.faults)} faulty" if result.faults else "none faulty"
     counts = f"{result.new} new, {result.known} known, {result.approved} approved"
     if stands:
-        say(f"{counts}, {faulty}" if result.faults else counts)
+        tell(f"{counts}, {faulty}" if result.faults else counts)
     elif dry_run:
-        say(f"{result.rows} rows, {faulty}: it would be {counts}; nothing was imported (--dry-run)")
+        tell(f"{_rows(result)}, {faulty}: it would be {counts}; nothing was imported (--dry-run)")
     else:
-        say(f"{result.rows} rows, {faulty}: nothing was imported; mend them, or take the others with --skip-faults")
+        tell(f"{_rows(result)}, {faulty}: nothing was imported; fix them, or import the others with --skip-faults")
+
+
+def _rows(result: Imported) -> str:
+    return f"{result.rows:,} row{'' if result.rows == 1 else 's'}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.dialect_option import dialect_option
+from redirectd.cli.options import dialect_option
 from redirectd.cli.output import emit_json, json_option, say
 from redirectd.errors import UsageError
 
@@ -27,19 +27,20 @@ _WORDS = {
     "remaps_updated": "known remaps seen again",
     "session_progress": "183s, each counted once",
     "unpaired": "301s whose request is not in the log",
-    "refused": "301s that can be no remap (see 'redirectd explain FILE')",
-    "unparsed": "things that look like a 301 and could not be read",
+    "refused": "301s that cannot become a remap (see 'redirectd explain FILE')",
+    "unparsed": "unreadable 301s, kept in quarantine",
     "lost": "log messages lost or cut short (see 'redirectd status')",
 }
 
 
 @click.command("ingest")
-@click.argument("files", nargs=-1, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="FILE...", type=click.Path(allow_dash=True))
 @dialect_option
 @click.option(
     "--session-progress",
     type=click.Choice(["each", "count"]),
-    help="Log each 183 to standard error, or count them alone, which reads faster. Default: each.",
+    help="Log each 183 to standard error, or only count them, which is faster. Default: count on a terminal; "
+    "otherwise as the log's source in the configuration says, or each.",
 )
 @click.option(
     "--quarantine",
@@ -124,6 +125,8 @@ def _ingest_one(
     from redirectd.sources.file import open_log
 
     config = app.config
+    if progress is None and sys.stderr.isatty():
+        progress = "count"  # a record for each would come between the progress bar and its end
     with open_log(file) as opened:
         database = app.database  # only now: a misspelt name must not leave a database behind
         log = searchable(opened)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from redirectd.cli.app import App, pass_app
+from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.output import json_option
+from redirectd.cli.output import json_option, wide_option
+from redirectd.cli.pager import paged
 from redirectd.cli.remaplist import STATES, after_option, limit_option, list_filtered, list_named, names_argument
 
 
@@ -16,8 +17,11 @@ from redirectd.cli.remaplist import STATES, after_option, limit_option, list_fil
 @filter_options
 @limit_option
 @after_option
+@wide_option
 @json_option
 @pass_app
+@reading
+@paged
 def list_command(
     app: App,
     names: tuple[str, ...],

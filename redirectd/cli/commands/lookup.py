@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redirectd.cli.app import App, pass_app
+from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options, no_match
+from redirectd.cli.options import ids_of
 from redirectd.cli.output import emit_json, json_option, note, say
+from redirectd.cli.pager import paged
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 
 
 @click.command("lookup")
-@click.argument("names", nargs=-1, metavar="[URI|ID...]")
+@click.argument("names", nargs=-1, metavar="[URI|ID...]", shell_complete=ids_of())
 @filter_options
 @json_option
 @pass_app
+@reading
+@paged
 def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_json: bool) -> None:
     """Show what routing does with URIs, hop by hop, once the approved remaps are applied.
 

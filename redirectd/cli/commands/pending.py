@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import click
 
-from redirectd.cli.app import App, pass_app
+from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.output import json_option
-from redirectd.cli.remaplist import after_option, limit_option, list_filtered, list_named, names_argument
+from redirectd.cli.output import json_option, wide_option
+from redirectd.cli.pager import paged
+from redirectd.cli.remaplist import after_option, limit_option, list_filtered, list_named, pending_argument
 
 
 @click.command("pending")
-@names_argument
+@pending_argument
 @filter_options
 @limit_option
 @after_option
+@wide_option
 @json_option
 @pass_app
+@reading
+@paged
 def pending_command(
     app: App, names: tuple[str, ...], filters: Filters, limit: int | None, after: int, *, as_json: bool
 ) -> None:

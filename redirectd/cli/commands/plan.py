@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import click
 
-from redirectd.cli.app import App, pass_app
-from redirectd.cli.only import only_option
-from redirectd.cli.output import emit_json, json_option, say, show_error
+from redirectd.cli.app import App, pass_app, reading
+from redirectd.cli.options import target_option
+from redirectd.cli.output import emit_json, json_option, say, show_error, wide_option
+from redirectd.cli.pager import paged
 
 
 @click.command("plan")
-@only_option
+@target_option
 @click.option("--exit-code", is_flag=True, help="End with 2 where there are changes.")
-@click.option("--markdown", is_flag=True, help="Print Markdown, for a change request.")
+@click.option(
+    "--markdown",
+    "shape",
+    flag_value="markdown",
+    help="Print Markdown, for a change request.",
+)
+@click.option("--html", "shape", flag_value="html", help="Print one HTML page with colours.")
+@click.option("--checksum", "shape", flag_value="checksum", help="Print the plan's checksum alone, for 'apply --plan'.")
+@wide_option
 @json_option
 @pass_app
-def plan_command(app: App, only: tuple[str, ...], *, exit_code: bool, markdown: bool, as_json: bool) -> None:
+@reading
+@paged
+def plan_command(app: App, only: tuple[str, ...], shape: str | None, *, exit_code: bool, as_json: bool) -> None:
     """Show what apply would change, as a unified diff of each file. Changes nothing."""
-    from redirectd.cli.planview import show_plan
+    from redirectd.cli.planhtml import to_html
+    from redirectd.cli.planview import show_plan, troubles
     from redirectd.plan.report import to_json, to_markdown
     from redirectd.service.applying import plan_of
 
     plan = plan_of(app.config, app.database, only or None)
     if as_json:
         emit_json(to_json(plan))
-    elif markdown:
+    elif shape == "markdown":
         say(to_markdown(plan).rstrip("\n"))
+    elif shape == "html":
+        say(to_html(plan, list(troubles(plan))).rstrip("\n"))
+    elif shape == "checksum":
+        say(plan.checksum)
     else:
         show_plan(plan)
     if plan.error is not None:

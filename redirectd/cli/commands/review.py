@@ -8,14 +8,15 @@ from collections.abc import Mapping
 
 import click
 
-from redirectd.cli.app import App, pass_app
+from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.output import say
+from redirectd.cli.output import say, tell
 
 
 @click.command("review")
 @filter_options
 @pass_app
+@reading
 def review_command(app: App, filters: Filters) -> None:
     """Decide on one remap after another, with its evidence and what routing does today and would do after.
 
@@ -54,4 +55,4 @@ def _end(app: App, counts: Mapping[str, int]) -> None:
         from redirectd.cli.outlook import next_plan, outlook_lines
 
         for line in outlook_lines(next_plan(app), ()):
-            say(line)
+            tell(line, indent="    ")

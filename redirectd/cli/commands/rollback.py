@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say
+from redirectd.cli.options import generations
+from redirectd.cli.output import emit_json, json_option, say, wide_option
 
 
 @click.command("rollback")
-@click.argument("number", metavar="[N]", type=int, required=False)
+@click.argument("number", metavar="[N]", type=int, required=False, shell_complete=generations)
 @click.option("--force", is_flag=True, help="Write over a file changed by hand.")
+@wide_option
 @json_option
 @pass_app
 def rollback_command(app: App, number: int | None, *, force: bool, as_json: bool) -> None:

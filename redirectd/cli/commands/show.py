@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from redirectd.cli.app import App, pass_app
+from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options, no_match
+from redirectd.cli.options import ids_of
 from redirectd.cli.output import emit_json, json_option, note, say
+from redirectd.cli.pager import paged
 from redirectd.cli.selection import is_id
 from redirectd.errors import UsageError
 
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("names", nargs=-1, metavar="[ID|URI...]")
+@click.argument("names", nargs=-1, metavar="[ID|URI...]", shell_complete=ids_of())
 @filter_options
 @click.option("--ladder", "as_ladder", is_flag=True, help="Draw the request, its answer and the new request instead.")
 @json_option
 @pass_app
+@reading
+@paged
 def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_ladder: bool, as_json: bool) -> None:
     """Show remaps with their evidence, by id, old URI or filter; an old URI shows all remaps of it.
 

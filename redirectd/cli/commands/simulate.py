@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, rfc3339, say, short_time
+from redirectd.cli.output import emit_json, json_option, rfc3339, say, short_time, zone
 from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_STORED = 20
 
 
 @click.command("simulate")
-@click.argument("files", nargs=-1, required=True, metavar="LOG...")
+@click.argument("files", nargs=-1, required=True, metavar="LOG...", type=click.Path(allow_dash=True))
 @click.option("--installed", is_flag=True, help="Against what is installed on this node, instead of the plan.")
 @click.option("--pending", is_flag=True, help="As if all pending remaps without a choice were approved, too.")
 @click.option("--last", metavar="DURATION", help="Only requests of the last 1d, 12h or 90m.")
@@ -182,7 +182,7 @@ def _show(document: dict[str, Any]) -> None:
     coverage = document["coverage"]
     say(f"{_counted(coverage['requests'], 'request')} against the {document['against']}")
     if coverage["first"]:
-        say(f"{'':>11}{_time(coverage['first'])} to {_time(coverage['last'])} UTC")
+        say(f"{'':>11}{_time(coverage['first'])} to {_time(coverage['last'])} ({zone()})")
     if coverage["note"]:
         say(f"coverage: {coverage['note']}")
     if coverage["requests"]:

@@ -1,150 +1,171 @@
-"""`redirectd status`: the service, its sources, what waits and what is installed."""
+"""`redirectd status`: what runs, what waits, what is wrong and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say, table
+from redirectd.cli.app import App, pass_app, reading
+from redirectd.cli.output import emit_json, exact_time, json_option, say, table, tell, wide_option, zone
+from redirectd.cli.pager import paged
+from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
+
+MOST_ROWS = 5
+"""Sources, nodes and problems that are shown; with --wide all are."""
 
 
 @click.command("status")
+@click.option("--losses", is_flag=True, help="Show what was lost, and excerpts of the 301s that could not be read.")
+@click.option(
+    "--healthy",
+    is_flag=True,
+    help="Print one line and end with 0 (ok), 1 (warning), 2 (critical) or 3 (unknown), as monitoring plugins do.",
+)
+@wide_option
 @json_option
 @pass_app
-def status_command(app: App, *, as_json: bool) -> None:
-    """Show the service, its sources and their lag, what waits, what is installed, and what was lost.
+@reading
+@paged
+def status_command(app: App, *, losses: bool, healthy: bool, as_json: bool) -> None:
+    """Show what runs, what waits for review, what is installed, what is wrong and what to do.
 
-    Where no service runs on this host, what the database knows is shown. The exit code is 0 all the same. A running
-    service is shown even while its configuration file is faulty, with the faults.
+    Where no service runs on this host, what the database knows is shown. The exit code is 0 all the same, without
+    --healthy. A running service is shown even while its configuration file is faulty, with the faults.
     """
+    from redirectd.cli.health import Health, verdict
     from redirectd.service.start import status_document
 
-    document = status_document(lambda: app.config, app.unchecked_database, app.config_file)
+    try:
+        document = status_document(lambda: app.config, app.readable_database, app.config_file)
+    except RedirectdError as error:
+        if not healthy:
+            raise
+        say(f"redirectd {Health.UNKNOWN.name}: {printable(str(error), 500)}")
+        raise click.exceptions.Exit(Health.UNKNOWN.value) from error
     if as_json:
         emit_json(document)
-    else:
-        _show(document)
+    elif losses:
+        _show_losses(document)
+    elif not healthy:
+        show_document(document)
+    if healthy:
+        health, why = verdict(document)
+        if not as_json:
+            say(f"redirectd {health.name}: {why}")
+        raise click.exceptions.Exit(health.value)
 
 
-def _show(document: dict[str, Any]) -> None:
-    _show_daemon(document["daemon"])
-    for fault in document["configuration_faults"]:
-        say(f"fault in the configuration file: {printable(fault['where'])}: {printable(fault['why'])}")
-        say(f"  what to do: {printable(fault['what_to_do'])}")
-    _show_database(document)
-    if document["sources"]:
-        rows = [
-            [
-                source["name"],
-                source["state"],
-                _number(source["lag_bytes"]),
-                source["sightings"],
-                source["session_progress"],
-                source["last_read"] or "",
-                source["error"] or "",
-            ]
-            for source in document["sources"]
-        ]
-        say()
-        columns = ["source", "state", "lag (bytes)", "301s", "183s", "last read", "trouble"]
-        table(columns, rows, right=["lag (bytes)", "301s", "183s"])
-    if document["nodes"]:
-        rows = [
-            [node["node"], _number(node["generation"]), node["outcome"] or "", node["created_at"] or "", _held(node)]
-            for node in document["nodes"]
-        ]
-        say()
-        table(["node", "generation", "outcome", "installed", "held"], rows, right=["generation"])
-    _show_waiting(document.get("waiting", ()))
-    for job in document["jobs"]:
-        if job["last_error"]:
-            say(f"job {job['name']} failed: {printable(job['last_error'])}")
-    for loss in document["losses"]:
-        say(f"lost: {loss['count']} x {printable(loss['kind'])} of {printable(loss['source'])} on {loss['node']}")
+def show_document(document: dict[str, Any]) -> None:
+    """Prints the document for people."""
+    from redirectd.cli.output import is_wide
+
+    most = None if is_wide() else MOST_ROWS
+    for line in (*_service(document), *_stored(document)):
+        tell(line)
+    _show_sources(document["sources"], most)
+    _show_nodes(document, most)
+    _show_problems(document, most)
+    say(f"times: {zone()}")
 
 
-def _show_waiting(waiting: Sequence[dict[str, Any]]) -> None:
-    """Files in place that no server has proven yet."""
-    for one in waiting:
-        again = f", next try {one['next_try']}" if one["next_try"] else ""
-        say(
-            f"installed, not reloaded: {printable(one['target'])} on {one['node']}, generation {one['generation']}, "
-            f"{one['attempts']} tries{again}: {printable(one['error'] or 'an apply was killed or is at work')}"
-        )
-
-
-def _show_daemon(daemon: dict[str, Any]) -> None:
+def _service(document: dict[str, Any]) -> Iterator[str]:
+    daemon = document["daemon"]
     if not daemon["running"]:
-        say(f"service: not running on this host (node {daemon['node']}); this is what the database knows")
+        yield f"service: not running on this host (node {daemon['node']}); this is what the database knows"
         return
-    say(f"service: running, process {daemon['pid']}, version {daemon['version']}, since {daemon['started_at']}")
-    say(f"configuration: {daemon['configuration'] or 'built-in defaults'}")
-    if daemon["configuration_error"]:
-        say(f"a newer configuration was refused: {printable(daemon['configuration_error'])}")
-    for name in daemon["silent"]:
-        say(f"no progress: {printable(name)}")
-    if daemon["listening"] is False:
-        say("decisions made on other nodes are not heard now; the schedule applies them")
+    yield f"service: running since {exact_time(daemon['started_at'])}, process {daemon['pid']}"
+    yield f"configuration: {daemon['configuration'] or 'built-in defaults'}, redirectd {daemon['version']}"
     if daemon["paused"]:
-        say("applies are paused by schedule.pause")
+        yield "applies are paused by schedule.pause"
 
 
-def _show_database(document: dict[str, Any]) -> None:
+def _stored(document: dict[str, Any]) -> Iterator[str]:
     database = document["database"]
     if not database["ok"]:
-        say(f"database: {printable(database['url'])}: {printable(database['error'])}")
-        say(f"  what to do: {printable(database['what_to_do'])}")
         return
-    size = "" if database["bytes"] is None else f", {database['bytes']:,} bytes"
-    say(f"database: {printable(database['url'])}{size}")
+    size = "" if database["bytes"] is None else f", {database['bytes'] / 1e6:,.1f} MB"
+    yield f"database: {printable(database['url'])}{size}"
     remaps = document["remaps"]
-    say("remaps: " + ", ".join(f"{count} {state}" for state, count in remaps.items() if count or state == "pending"))
-    _show_failing(document.get("failing"))
-    if document["stale"]:
-        say(f"past their review date: {document['stale']}")
-    _show_effect(document["ineffective"], document["saved"])
-    if document["quarantine"]:
-        say(
-            f"looked like a 301 and could not be read: {document['quarantine']} (after an upgrade: ingest --quarantine)"
-        )
-    for one in document.get("quarantine_newest", ()):
-        say(f"    {printable(one['source'])} at byte {one['position']:,}: {printable(one['why'])}: {one['text'][:100]}")
-
-
-def _show_failing(failing: dict[str, Any] | None) -> None:
-    if failing and failing["remaps"]:
-        worst = failing["worst"]
-        numbers = ", ".join(map(str, worst)) + (", ..." if failing["remaps"] > len(worst) else "")
-        say(f"approved, and the target fails: {failing['remaps']} remaps ({numbers})")
-        say("  why: redirectd show ID; decide on them: redirectd review")
-
-
-def _show_effect(ineffective: dict[str, Any], saved: dict[str, Any]) -> None:
-    """The proof in the field: what the remaps in service save, and those that calls go past."""
+    counts = ", ".join(f"{count:,} {state}" for state, count in remaps.items() if count or state == "pending")
+    yield f"remaps: {counts}" + ("; next: redirectd review" if remaps["pending"] else "")
+    saved = document["saved"]
     if saved["remaps"]:
         each = saved["milliseconds_a_call"]
         wait = "" if each is None else f", for each of which a caller waited {each:.0f} ms"
-        say(
-            f"in service and working: {saved['remaps']}, saving {saved['calls_a_day']:.3g} redirected calls a day{wait}"
-        )
-    if ineffective["remaps"]:
-        from redirectd.review.effect import USUAL_REASONS
-
-        numbers = ", ".join(map(str, ineffective["worst"])) + (
-            ", ..." if ineffective["remaps"] > len(ineffective["worst"]) else ""
-        )
-        calls = ineffective["calls"]
-        say(f"in service, old URI still answered 301 ({calls:,} since): {ineffective['remaps']} remaps ({numbers})")
-        say(f"  usually {USUAL_REASONS}")
+        calls = f"{saved['calls_a_day']:.3g} redirected calls a day"
+        yield f"in service and working: {saved['remaps']}, saving {calls}{wait}"
 
 
-def _held(node: dict[str, Any]) -> str:
-    return "held: redirectd apply --resume" if "apply_hold" in node["settings"] else ""
+def _show_sources(sources: Sequence[dict[str, Any]], most: int | None) -> None:
+    """Those in trouble first."""
+    if not sources:
+        return
+    chosen = sorted(sources, key=lambda one: not one["error"])[:most]
+    rows = [
+        [
+            one["name"],
+            one["state"],
+            "" if one["lag_bytes"] is None else f"{one['lag_bytes']:,}",
+            f"{one['sightings']:,}",
+            f"{one['session_progress']:,}",
+            exact_time(one["last_read"]),
+        ]
+        for one in chosen
+    ]
+    say()
+    table(["source", "state", "lag (bytes)", "301s", "183s", "last read"], rows, right=["lag (bytes)", "301s", "183s"])
+    _show_rest(len(sources) - len(chosen), "sources")
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def _show_nodes(document: dict[str, Any], most: int | None) -> None:
+    """Those held or rolled back first."""
+    nodes = document["nodes"]
+    if not nodes:
+        return
+    chosen = sorted(nodes, key=lambda one: not ("apply_hold" in one["settings"] or one["outcome"] == "rolled-back"))
+    rows = [
+        [one["node"], one["generation"] or "", one["outcome"] or "", exact_time(one["created_at"])]
+        for one in chosen[:most]
+    ]
+    say()
+    table(["node", "generation", "outcome", "installed"], rows, right=["generation"])
+    _show_rest(len(nodes) - len(rows), "nodes")
+
+
+def _show_problems(document: dict[str, Any], most: int | None) -> None:
+    from redirectd.cli.health import problems
+
+    found = problems(document)
+    say()
+    for one in found[:most]:
+        tell(one.text)
+        if one.what_to_do:
+            tell(f"  what to do: {one.what_to_do}", indent=" " * 14)
+    _show_rest(len(found) - len(found[:most]), "problems")
+    if not found:
+        say("nothing is wrong")
+
+
+def _show_rest(count: int, what: str) -> None:
+    if count > 0:
+        say(f"  {count:,} more {what}: redirectd status --wide")
+
+
+def _show_losses(document: dict[str, Any]) -> None:
+    for one in document["losses"]:
+        where = f"source {printable(one['source'])} on {one['node']}, last {exact_time(one['last_at'])}"
+        tell(f"{one['count']:>9,}  {printable(one['kind'])}, {where}", indent=" " * 11)
+    if document["quarantine"]:
+        again = "retry after an upgrade: redirectd ingest --quarantine"
+        tell(f"{document['quarantine']:>9,}  unreadable 301s in quarantine ({again})", indent=" " * 11)
+    for one in document.get("quarantine_newest", ()):
+        where = f"{printable(one['source'])} at byte {one['position']:,}"
+        tell(f"{'':>9}  {where}: {printable(one['why'])}", indent=" " * 13)
+        say(f"{'':>9}  | {one['text'][:100]}")
+    if document["losses"] or document["quarantine"]:
+        say(f"times: {zone()}")
+    else:
+        say("nothing was lost")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
-from redirectd.cli.output import short_time
+from redirectd.cli.output import short_time, zone
 from redirectd.cli.reviewing.columns import Ink, chopped, elided, shown
 from redirectd.cli.reviewing.excerpt import excerpt
 from redirectd.cli.reviewing.layout import LABEL, LineGroup, fitted, told
@@ -105,7 +105,7 @@ def _uris(remap: Remap, width: int, ink: Ink, *, whole: bool) -> tuple[list[str]
 
 
 def _seen(remap: Remap, width: int) -> Iterator[str]:
-    span = f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} UTC"
+    span = f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} {zone()}"
     yield from told("calls", span, width)
     peers = [f"{peer} ({count})" for peer, count in sorted(remap.peer_calls.items())]
     more = [f"and {len(peers) - MOST_PEERS} more"] if len(peers) > MOST_PEERS else []
@@ -115,7 +115,7 @@ def _seen(remap: Remap, width: int) -> Iterator[str]:
         forked = " (forked: no target that matches on it takes this remap)" if remap.incoming_forked else ""
         yield from told("incoming", f"{', '.join(map(elided, remap.incoming[:MOST_PEERS]))}{forked}", width)
     if remap.expires_at:
-        yield from told("ends", f"{short_time(remap.expires_at)} UTC", width)
+        yield from told("ends", short_time(remap.expires_at), width)
 
 
 def _held(remap: Remap, width: int, ink: Ink) -> Iterator[str]:
