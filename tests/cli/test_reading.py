@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from redirectd.cli.options import dialect_names
 
+from redirectd.cli.options import dialect_names
 from redirectd.dialects.registry import ALL
 from tests.cli.conftest import Cli
 
