@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit fast peers campaign bench docs site deb pins clean
+.PHONY: help demo test check unit fast peers campaign field bench docs site deb pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ peers: ## installs what tests/peers talks to (Debian 12, root)
 
 campaign: $(VENV)/test.stamp ## kills the running service 300 times, for up to 8 minutes, and counts what is lost
 	$(BIN)/python -m tests.bench.crash_campaign --kills $${KILLS:-300} --seconds $${SECONDS_AT_MOST:-480}
+
+field: $(VENV)/test.stamp ## asks real servers about 2,000 random URIs a target, and writes tests/peers/RESULT (root, for the network namespace)
+	unshare -n sh -c 'ip link set lo up; exec $(BIN)/python -m tests.peers.field_result'
 
 bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs; asserts no times
 	$(BIN)/python -m tests.bench

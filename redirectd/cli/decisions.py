@@ -183,19 +183,23 @@ def _bar(action: str, length: int) -> Iterator[Callable[[int], None]]:
 
 
 def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
-    from redirectd.cli.outlook import next_plan, outlook_json, outlook_lines
+    from redirectd.cli.outlook import next_plan, outlook_json, outlook_lines, wider, wider_lines
 
+    moved = wider(app, told.done) if told.done and action == "approve" else []
     plan = next_plan(app) if told.done and action in {"approve", "revoke"} else None
     if as_json:
         document = _document(app, told)
         if plan is not None:
             document["next_plan"] = outlook_json(plan)
+            document["also_moves"] = [
+                {"target": name, "id": number, "what": printable(what)} for name, number, what in moved
+            ]
         emit_json(document)
     else:
         _tell_done(app, action, told)
     _tell_errors(told.errors)
     if not as_json and plan is not None:
-        for line in outlook_lines(plan, told.done):
+        for line in (*wider_lines(moved), *outlook_lines(plan, told.done)):
             tell(line, indent="    ")
 
 

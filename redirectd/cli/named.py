@@ -9,8 +9,8 @@ from redirectd.errors import UsageError
 from redirectd.review.decide import load
 from redirectd.review.holds import with_holds
 from redirectd.sip.routekey import route_key
-from redirectd.sip.text import printable
-from redirectd.sip.uri import SipUri, UriError, parse_uri
+from redirectd.sip.text import printable, unescape_percent
+from redirectd.sip.uri import VISUAL_SEPARATORS, SipUri, UriError, parse_uri
 from redirectd.store import remaps
 
 if TYPE_CHECKING:
@@ -40,6 +40,29 @@ def named_all(connection: Connection, names: Sequence[str], filters: Filters, po
         raise UsageError(printable(names[0], 200), "it takes ids and URIs or a filter, not both", "leave one out")
     found = {remap.id: remap for what in names for remap in named(connection, what, policy)}
     return list(found.values())
+
+
+def of_user(connection: Connection, name: str) -> list[str]:
+    """The old URIs of all remaps of a bare user or number, which has neither ``@`` nor ``:``; none for anything else.
+
+    A number is the same with and without visual separators (RFC 3966), a user with and without escapes.
+    """
+    if ":" in name or "@" in name:
+        return []
+    wanted = _plain(name)
+    rows = remaps.uris_of(connection, remaps.RemapFilter(kind="user"))
+    return list(dict.fromkeys(row.old_uri for row in rows if _plain(_user(row.old_uri)) == wanted))
+
+
+def _user(uri: str) -> str:
+    userinfo, at, _ = uri.partition(":")[2].partition("@")
+    return userinfo.partition(":")[0] if at else ""
+
+
+def _plain(user: str) -> str:
+    text = unescape_percent(user)
+    number = text.partition(";")[0].translate(VISUAL_SEPARATORS)
+    return number if number.removeprefix("+").isdecimal() else text
 
 
 def sip_uri(text: str) -> SipUri:

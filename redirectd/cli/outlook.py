@@ -8,10 +8,12 @@ from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from redirectd.cli.app import App
+    from redirectd.config.model import Config
     from redirectd.plan.planning import Plan
+    from redirectd.store.remap import Remap
 
 SHOWN = 5
 
@@ -56,6 +58,37 @@ def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str
         lines.append(f"  it is over a safety limit: {'; '.join(map(str, plan.limit.breaches))}")
         lines.append(f"  the next scheduled apply will be refused; if it is what you want: {plan.way_past}")
     return [*lines, "next: redirectd plan, then redirectd apply"]
+
+
+def wider(app: App, ids: Sequence[int]) -> list[tuple[str, int, str]]:
+    """What the targets' entries for the remaps `ids` move besides the old URIs (R41), of the first few of them."""
+    from redirectd.store.remaps import of_ids
+
+    with app.database.read() as connection:
+        return wider_of(app.config, of_ids(connection, ids[:SHOWN]))
+
+
+def wider_of(config: Config, found: Sequence[Remap]) -> list[tuple[str, int, str]]:
+    """What the targets' entries for remaps move besides the old URIs, each with the target's name and the id."""
+    from redirectd.config.specs import target_specs
+    from redirectd.plan.target import Answering
+    from redirectd.store.uris import stored_uri
+
+    told = []
+    for spec in target_specs(config):
+        target = spec.target
+        if not isinstance(target, Answering):
+            continue
+        for remap in found:
+            asked = remap.incoming[:1] if target.match == "incoming" else (remap.old_uri,)
+            whats = [target.also_moves(stored_uri(uri)) for uri in asked] if remap.kind == target.moves else []
+            told += [(spec.name, remap.id, what) for what in whats if what]
+    return told
+
+
+def wider_lines(told: Sequence[tuple[str, int, str]]) -> list[str]:
+    """The same as lines."""
+    return [f"{name}: the entry of remap {number} also moves {printable(what)}" for name, number, what in told]
 
 
 def outlook_json(plan: Plan | RedirectdError) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def show_plan(plan: Plan) -> None:
             diff_text(target.diff)
             say()
     _show_counts(plan, {})
+    _show_wider(plan)
     for trouble in troubles(plan):
         note(trouble)
     if not plan.targets:
@@ -100,6 +101,12 @@ def _show_counts(plan: Plan, outcomes: dict[str, str]) -> None:
         rows.append([target.name, *known, *numbers, len(target.refused), *outcome])
     if rows:
         table(columns, rows, right=counted)
+
+
+def _show_wider(plan: Plan) -> None:
+    for target in plan.targets:
+        for number, what in target.also_moves:
+            note(f"{target.name}: the entry of remap {number} also moves {printable(what)}")
 
 
 def troubles(plan: Plan) -> Iterator[str]:

@@ -77,6 +77,7 @@ def values(host: Host) -> dict[str, object]:
             {
                 "name": "asterisk",
                 "kind": "asterisk-dialplan",
+                "width": "user",
                 "path": str(host.asterisk_folder / "extensions_redirectd.conf"),
                 "match": "request-uri",
                 "reload": "asterisk -rx",

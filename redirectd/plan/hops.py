@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redirectd.plan.effective_table import MAX_DEPTH, effective, matching_key
 from redirectd.plan.route import Approved, EffectiveTable, RouteKind
+from redirectd.plan.target import TargetAnswer
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 
@@ -21,6 +22,8 @@ class Lookup:
     result: SipUri | None
     hops: tuple[Approved, ...] = ()
     reason: str | None = None
+    targets: tuple[tuple[str, str, TargetAnswer], ...] = ()
+    """Name and width of each configured target, and what its server does with the URI."""
 
 
 def lookup(approved: Iterable[Approved], uri: SipUri) -> Lookup:
@@ -65,4 +68,14 @@ def lookup_json(answer: Lookup) -> dict[str, object]:
             {"id": hop.id, "old_uri": str(hop.old), "new_uri": str(hop.new), "state": "approved"} for hop in answer.hops
         ],
         "reason": answer.reason,
+        "targets": [
+            {
+                "name": name,
+                "width": width or None,
+                "result": each.result,
+                "id": each.id,
+                "why": None if each.why is None else printable(each.why),
+            }
+            for name, width, each in answer.targets
+        ],
     }

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from types import MappingProxyType
 
 from redirectd.errors import InstallError, RefusedError
 from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
 from redirectd.plan.route import Conflict, EffectiveTable, Route
-from redirectd.plan.target import NOTHING, Keeping, Refusal, Rendered, Target, TargetError, reads_no_file, token_of
+from redirectd.plan.target import (
+    NOTHING,
+    Answering,
+    Keeping,
+    Refusal,
+    Rendered,
+    Target,
+    TargetError,
+    reads_no_file,
+    token_of,
+)
 from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
@@ -21,6 +32,10 @@ NOTHING_LEFT_OUT: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 
 SHORT_CHECKSUM = 12
 """Hex digits by which a person may name a plan; a change that nobody saw fits them by a chance of 1 in 10^14."""
+
+
+MOST_NAMED = 5
+"""Remaps of a target of which a plan says what else they move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,9 @@ class TargetPlan:
     hand_edit: str | None = None
     pending_reload: bool = False
     blank: bytes | None = None
+    width: str = ""
+    also_moves: tuple[tuple[int, str], ...] = ()
+    """The first few remaps that come in, each with what its entry moves besides its old URI (R41)."""
     over_base: Changes | None = None
     error: InstallError | None = None
 
@@ -140,7 +158,8 @@ def make_plan(
             if there.fault is not None:
                 raise there.fault
             rendered = _render(table, spec, there, left_out.get(spec.name, {}))
-            targets[spec.name] = _plan_target(spec, there, rendered)
+            plan = _plan_target(spec, there, rendered)
+            targets[spec.name] = replace(plan, also_moves=_also_moves(spec.target, table.routes, plan))
         except InstallError as error:
             targets[spec.name] = _unplanned(spec, there, error)
     units = [_unit_plan(unit, [targets[spec.name] for spec in unit.specs], table, limits) for unit in units_of(specs)]
@@ -242,6 +261,20 @@ def render_over(spec: TargetSpec, routes: Sequence[Route], there: Installed) -> 
     return spec.target.render(routes, there.base)
 
 
+def _also_moves(target: Target, routes: Sequence[Route], plan: TargetPlan) -> tuple[tuple[int, str], ...]:
+    if not isinstance(target, Answering) or not (new := (*plan.changes.create, *plan.changes.update)):
+        return ()
+    refused = {refusal.id for refusal in plan.refused} | {i for one in plan.rendered.conflicts for i in one.ids}
+    found = (
+        (route.id, what)
+        for route in target.brought(routes, new)
+        if route.id not in refused
+        for uri in (route.incoming if target.match == "incoming" else (route.old,))[:1]
+        if (what := target.also_moves(uri))
+    )
+    return tuple(islice(found, MOST_NAMED))
+
+
 def _render(table: EffectiveTable, spec: TargetSpec, there: Installed, left_out: Mapping[int, str]) -> Rendered:
     routes = [route for route in table.routes if route.id not in left_out] if left_out else table.routes
     try:
@@ -281,6 +314,7 @@ def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> Targ
         installed=there.content,
         rendered=rendered,
         changes=diff(entries, rendered.entries),
+        width=spec.target.width if isinstance(spec.target, Answering) else "",
         hand_edit=_hand_edit(there, entries, fault),
         pending_reload=there.pending_reload,
         blank=blank,

@@ -51,6 +51,8 @@ def target_json(target: TargetPlan) -> dict[str, object]:
         "hand_edit": target.hand_edit,
         "pending_reload": target.pending_reload,
         "error": None if target.error is None else printable(str(target.error)),
+        "width": target.width or None,
+        "also_moves": [{"id": number, "what": printable(what)} for number, what in target.also_moves],
     }
 
 
@@ -78,6 +80,10 @@ def to_markdown(plan: Plan) -> str:
         f"{target.name}: remap {each.id}: {_code(each.reason)}" for target in plan.targets for each in target.refused
     ]
     lines += _listed("Refused by a target", refused)
+    wider = [
+        f"{target.name}: remap {number}: {_code(what)}" for target in plan.targets for number, what in target.also_moves
+    ]
+    lines += _listed("Also moved by the first new entries", wider)
     for target in plan.targets:
         if target.changed:
             lines += ["", f"## {target.name}", "", *_fenced(target.diff)]

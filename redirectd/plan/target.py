@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from types import MappingProxyType
 from typing import ClassVar, Protocol, runtime_checkable
 
-from redirectd.plan.route import Conflict, Route
+from redirectd.plan.route import Conflict, Route, RouteKind
+from redirectd.sip.uri import SipUri
 
 
 class TargetError(ValueError):
@@ -117,10 +119,81 @@ class Target(Protocol):
 
 @runtime_checkable
 class Keeping(Target, Protocol):
-    """A target that keeps installed entries of an earlier version, which it would not make any more (R41)."""
+    """A target that keeps installed entries that it would not make any more (R41)."""
 
     def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
         """As `render`, with those entries of the `installed` file that `routes` still mean."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAnswer:
+    """What a target's server does with a URI.
+
+    `result` is the URI it sends the call to instead, by the remap `id`; both are None where it moves nothing, and `why`
+    says why that is, where a remap of the URI is approved.
+    """
+
+    result: str | None
+    id: int | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What an operator pastes so that his server looks moves up.
+
+    `call` goes where a call is routed, `beside` as it is beside the server's own routes or contexts. `old` finds a line
+    of an earlier version in a configuration, and `asks` finds them on the running server, where that
+    can be asked.
+    """
+
+    call: str
+    beside: str
+    old: re.Pattern[str]
+    asks: Question | None = None
+
+
+@runtime_checkable
+class Answering(Keeping, Protocol):
+    """A target that knows how its server finds an entry: what it writes, prints and answers is of one piece (R41)."""
+
+    WIDTH: ClassVar[str]
+    """What the server matches on, where it can't match on a whole route key; empty where it can."""
+
+    moves: ClassVar[RouteKind]
+    """What kind of remap it takes."""
+
+    width: str
+    """WIDTH as it is configured; empty where it is not, and then the target takes nothing new."""
+
+    match: str
+    """Which URI the server has in hand (R5)."""
+
+    def answers(
+        self, routes: Sequence[Route], base: bytes | None, installed: bytes | None, texts: Sequence[str]
+    ) -> Sequence[TargetAnswer]:
+        """Say what the server does with each of the SIP URIs `texts`, written as they are sent."""
+        ...
+
+    def also_moves(self, old: SipUri) -> str | None:
+        """Name what an entry for `old` moves besides it, as `calls to alice at any host`.
+
+        None for nothing, and where the target has no entry for it.
+        """
+        ...
+
+    def brought(self, routes: Sequence[Route], changed: Collection[str]) -> Iterator[Route]:
+        """Give those of the routes that some of the `changed` entries come from."""
+        ...
+
+
+@runtime_checkable
+class LookedUp(Answering, Protocol):
+    """A target whose entries are found by lines that an operator pastes."""
+
+    def lines(self) -> Lines:
+        """Give those lines, fitted to the target's own names."""
         ...
 
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
-from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
     Command,
+    Lines,
     Question,
     Rendered,
     Reply,
@@ -29,48 +29,97 @@ from redirectd.plan.target import (
     token_of,
 )
 from redirectd.sip.uri import SipUri
-from redirectd.targets.asterisk_dialplan import MAX_VALUE, extension_of
+from redirectd.targets.asterisk_name import (
+    EXACT,
+    LOOKUP,
+    NAME,
+    WIDTH,
+    also_moved,
+    asked_name,
+    dialled,
+    digest_of,
+    is_old_extension,
+    lines_of,
+    name_of,
+    old_extension,
+)
 from redirectd.targets.hosts import read_hosts, speaks_for
 from redirectd.targets.lines import text_lines, write_lines
-from redirectd.targets.project import project
-from redirectd.targets.uritext import ASTERISK, write_uri
+from redirectd.targets.project import Projection
+from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 SENTINEL = "redirectd:generation"
 """Key whose value names the content; no user part has a colon in it."""
 
+MAX_VALUE = 255
+"""Longest new URI, in characters: the manager interface of Asterisk 16 cuts at 255 what it reads from AstDB."""
+
 _UNDER_WAY = "-"  # no token: a load that is broken off leaves it behind
 _FAMILY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,39}")
-_LINE = re.compile(r"([A-Za-z0-9+*#.~_\-:]{1,79}) (\S{1,500})")
+_LINE = re.compile(r"(redirectd:generation|(?:user=)?[A-Za-z0-9+*#.~_%\-]{1,240}) (\S{1,500})")
 _HEAD = "# What redirectd has put into AstDB; edits are lost."
 
 
-class AsteriskAstdb:
+class AsteriskAstdb(UserMoves):
     """Keeps a family of AstDB. `hosts` are the old hosts it speaks for (all if empty)."""
 
     kind: ClassVar[str] = "asterisk-astdb"
     mtime_step: ClassVar[bool] = False
+    WIDTH = WIDTH
+    OLD_ROW = re.compile(rb"^(?!user=|redirectd:generation |# What)[^\n]", re.MULTILINE)
 
-    def __init__(self, *, match: str = "request-uri", family: str = "redirectd", hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        match: str = "request-uri",
+        family: str = "redirectd",
+        hosts: Collection[str] = (),
+        width: str = WIDTH,
+        legacy_keys: bool = True,
+    ) -> None:
+        super().__init__(match, width=width, legacy_keys=legacy_keys)
         if not _FAMILY.fullmatch(family):
             raise ValueError(f"family {family!r} is no name of up to 40 letters, digits, - and _")
-        self._match = match
         self._family = family
         self._hosts = read_hosts(hosts)
         # One entry of ``database show``: ``/redirectd/4930111          : sip:+4930222@192.0.2.2``, padded by blanks.
         self._shown = re.compile(rf"^/{re.escape(family)}/(\S+?) *: (\S*) *\r?$", re.MULTILINE)
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give the user as Asterisk hears it dialled."""
+        return (name_of(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give the dialled name."""
+        if self._hosts and not speaks_for(self._hosts, uri):
+            raise NotAskedError("its host is none of the target's hosts")
+        return asked_name(uri)
+
+    def besides(self, old: SipUri) -> str:
+        """Name the same user elsewhere."""
+        return also_moved(old)
+
+    def lines(self) -> Lines:
+        """Give the context that looks up, and its call."""
+        value = f"${{DB({self._family}/${{MD5(${{REDIRECTD_USER}})}})}}"
+        context = LOOKUP if self._family == "redirectd" else f"{self._family}-lookup"
+        return lines_of(context, f" same => n,Return({value})\n", value)
+
+    def _value(self, new: SipUri) -> str:
+        return dialled(new, MAX_VALUE)
+
+    def _old_keys(self, uri: SipUri) -> Collection[str]:
+        return (old_extension(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
+
+    def _is_old(self, key: str) -> bool:
+        return not key.startswith(EXACT)
+
+    def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the entries in the order of their users, the token last."""
-        found = project(routes, "user", self._match, self._users, _value)
         token = token_of(found.entries)
         rows = chain(found.entries.items(), [(SENTINEL, token)])
         content = write_lines(_HEAD, (f"{user} {uri}" for user, uri in rows))
         return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
-
-    def _users(self, uri: SipUri) -> Collection[str]:
-        if self._hosts and not speaks_for(self._hosts, uri):
-            return ()
-        return (extension_of(uri),)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the file back: one user a line, none twice, the token true."""
@@ -96,9 +145,9 @@ class AsteriskAstdb:
         """
         commands = [self._put(SENTINEL, _UNDER_WAY)]
         for key in changed:
-            commands.append(self._put(key, entries.get(key, "")))
+            commands.append(self._put(_stored(key), entries.get(key, "")))
             if key not in entries:
-                commands.append(Command("DBDel", (self._family, key)))
+                commands.append(Command("DBDel", (self._family, _stored(key))))
         commands.append(self._put(SENTINEL, token_of(entries)))
         return commands
 
@@ -114,19 +163,24 @@ class AsteriskAstdb:
         """
         found = dict(self._shown.findall(str(shown)))
         found.pop(SENTINEL, None)
-        wrong = [key for key, value in entries.items() if found.get(key) != value]
-        return self.load(entries, [*wrong, *(key for key in found if key not in entries)])
+        wrong = [key for key, value in entries.items() if found.pop(_stored(key), None) != value]
+        return self.load(entries, [*wrong, *found])
 
     def _put(self, key: str, value: str) -> Command:
         return Command("DBPut", (self._family, key, value))
 
     def _get(self, key: str, wanted: str) -> Question:
-        return Question(Command(f"database get {self._family} {key}"), _judge(key, wanted))
+        return Question(Command(f"database get {self._family} {_stored(key)}"), _judge(key, wanted))
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the token and for changed users one by one (all, or 200 of them)."""
         asked = [(SENTINEL, rendered.token), *((key, rendered.entries.get(key, "")) for key in sample(changed))]
         return [self._get(key, wanted) for key, wanted in asked]
+
+
+def _stored(key: str) -> str:
+    """Give the key of AstDB for that of an entry."""
+    return digest_of(key.removeprefix(EXACT)) if key.startswith(EXACT) else key
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
@@ -136,11 +190,11 @@ def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
         found = _LINE.fullmatch(line)
         if found is None:
             raise TargetError(f"line {number}: not a user and a URI")
-        yield number, found[1], found[2]
-
-
-def _value(uri: SipUri) -> str:
-    return write_uri(uri, ASTERISK, limit=MAX_VALUE)
+        key, value = found.groups()
+        name = key.removeprefix(EXACT)
+        if key != SENTINEL and not (NAME.fullmatch(name) if key.startswith(EXACT) else is_old_extension(key)):
+            raise TargetError(f"line {number}: not a user as it is written here")
+        yield number, key, value
 
 
 def _judge(key: str, wanted: str) -> Callable[[Reply | ServerFault], str | None]:

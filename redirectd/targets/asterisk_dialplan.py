@@ -1,12 +1,8 @@
 """asterisk-dialplan: user moves as extensions that return the new URI, spread over 256 contexts.
 
-``[redirectd-map-xx]`` holds ``exten => USER,1,Return(URI)``, xx being the first two hex digits of the MD5 of
-USER: one flat context makes reloads quadratic (minutes at 100,000 rows). The operator's lookup finds the context by
-the same MD5 of the number it was dialled with, so an extension can only answer for users of its own context.
-
-Asterisk ignores dashes on both sides when it compares extensions. ``bob-x`` is carried all the same where ``bobx``
-belongs to another context and thus can't reach it, and refused where both share one. So are ``b-ob`` and ``bo-b``
-where one context would hold both: Asterisk keeps the first alone, for the calls of either.
+``[redirectd-map-xx]`` holds ``exten => MD5,1,Return(URI) ; USER``, MD5 being that of USER and xx its first two digits:
+one flat context makes reloads quadratic (minutes at 100,000 rows). An extension of 32 hex digits can mean nothing else,
+and the comment, by which a person finds a user, must name just the user of the MD5.
 
 The last context, ``[redirectd-map]``, holds the content's token: whatever made Asterisk drop the rest of the file
 took it away, too.
@@ -16,14 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from hashlib import md5
 from typing import ClassVar
 
-from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
-    CannotCarryError,
     Command,
+    Lines,
     Question,
     Rendered,
     Reply,
@@ -33,107 +27,121 @@ from redirectd.plan.target import (
     sample,
     token_of,
 )
-from redirectd.sip.text import printable, unescape_percent
 from redirectd.sip.uri import SipUri
+from redirectd.targets.asterisk_name import (
+    EXACT,
+    LOOKUP,
+    NAME,
+    WIDTH,
+    also_moved,
+    asked_name,
+    dialled,
+    digest_of,
+    is_old_extension,
+    lines_of,
+    name_of,
+    old_extension,
+    shard,
+)
 from redirectd.targets.extensions_conf import read_returns
 from redirectd.targets.getconfig import reads
 from redirectd.targets.hosts import read_hosts, speaks_for
 from redirectd.targets.lines import write_lines
-from redirectd.targets.project import project
-from redirectd.targets.uritext import ASTERISK, checked, write_uri
+from redirectd.targets.project import Projection
+from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 SENTINEL = "generation"
 """Extension whose answer names the content, in the context without a shard."""
 
-MAX_EXTENSION = 79
-"""Characters of an extension that Asterisk keeps; a longer one is cut (AST_MAX_EXTENSION is 80 with its NUL)."""
+USUAL_PREFIX = "redirectd-map"
+"""How the contexts' names begin where the configuration says nothing else."""
 
-MAX_VALUE = 500
-"""Longest new URI, in characters: Asterisk builds pjproject with room for 512."""
-
-_EXTENSION = re.compile(r"[A-Za-z0-9+*#.~_\-]++")
-_SPECIAL = frozenset("ihtsoaeT")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,39}")
 
 
-def shard(extension: str) -> str:
-    """Give the two hex digits that Asterisk's ``${MD5(...):0:2}`` gives."""
-    return md5(extension.encode("ascii"), usedforsecurity=False).hexdigest()[:2]
-
-
-def extension_of(uri: SipUri) -> str:
-    """Give the extension that a call to `uri` has in Asterisk: its user with all escapes undone.
-
-    Raises CannotCarryError for what can't stand as a plain extension with no other meaning.
-    """
-    user = checked(uri).user
-    if user is None:
-        raise CannotCarryError("the old URI has no user, and an extension is a user")
-    extension = unescape_percent(user)
-    found = _EXTENSION.match(extension)
-    if found is None or found.end() != len(extension):
-        bad = extension[found.end() if found else 0]
-        raise CannotCarryError(f"the old user holds {printable(bad, 12)!r}, which an extension can't hold safely")
-    if extension[0] == "_":
-        raise CannotCarryError("the old user starts with _, which would make it a pattern")
-    if extension in _SPECIAL:
-        raise CannotCarryError(f"the old user {extension} is a special extension of Asterisk")
-    if len(extension) > MAX_EXTENSION:
-        raise CannotCarryError(f"the old user has over {MAX_EXTENSION} characters, and Asterisk would cut it")
-    plain = extension.replace("-", "")
-    if plain != extension and (not plain or shard(plain) == shard(extension)):
-        raise CannotCarryError(f"Asterisk ignores dashes, and {extension} would answer for {plain or 'none'} too")
-    return extension
-
-
-class AsteriskDialplan:
+class AsteriskDialplan(UserMoves):
     """Writes the sharded contexts. `prefix` names them; `hosts` are the old hosts it speaks for (all if empty)."""
 
     kind: ClassVar[str] = "asterisk-dialplan"
     mtime_step: ClassVar[bool] = False
+    WIDTH = WIDTH
+    OLD_ROW = re.compile(rb"^exten => (?![0-9a-f]{32},|generation,)", re.MULTILINE)
 
     def __init__(
-        self, *, match: str = "request-uri", prefix: str = "redirectd-map", hosts: Collection[str] = ()
+        self,
+        *,
+        match: str = "request-uri",
+        prefix: str = USUAL_PREFIX,
+        hosts: Collection[str] = (),
+        width: str = WIDTH,
+        legacy_keys: bool = True,
     ) -> None:
+        super().__init__(match, width=width, legacy_keys=legacy_keys)
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(f"prefix {prefix!r} is no context name of up to 40 letters, digits, - and _")
-        self._match = match
         self._prefix = prefix
         self._hosts = read_hosts(hosts)
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give the user as Asterisk hears it dialled."""
+        return (name_of(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give the dialled name."""
+        if self._hosts and not speaks_for(self._hosts, uri):
+            raise NotAskedError("its host is none of the target's hosts")
+        return asked_name(uri)
+
+    def besides(self, old: SipUri) -> str:
+        """Name the same user elsewhere."""
+        return also_moved(old)
+
+    def lines(self) -> Lines:
+        """Give the context that looks up, and its call."""
+        row = f"{self._prefix}-${{md5:0:2}},${{md5}},1"
+        steps = (
+            " same => n,Set(LOCAL(md5)=${MD5(${REDIRECTD_USER})})\n"
+            f" same => n,GotoIf(${{DIALPLAN_EXISTS({row})}}?{row})\n"
+        )
+        context = LOOKUP if self._prefix == USUAL_PREFIX else f"{self._prefix}-lookup"
+        return lines_of(context, steps, f"{self._prefix}-${{md5:0:2}}")
+
+    def _value(self, new: SipUri) -> str:
+        return dialled(new)
+
+    def _old_keys(self, uri: SipUri) -> Collection[str]:
+        return (old_extension(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
+
+    def _is_old(self, key: str) -> bool:
+        return not key.startswith(EXACT)
+
+    def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the contexts in order of their digits, extensions in order within, the token last."""
-        found = project(routes, "user", self._match, self._extensions, _value)
-        if twins := _twins(found.entries):
-            found = project(routes, "user", self._match, lambda uri: self._without(twins, uri), _value)
         token = token_of(found.entries)
         content = write_lines("; Generated by redirectd; edits are lost.", self._lines(found.entries, token))
         return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def _lines(self, entries: Mapping[str, str], token: str) -> Iterator[str]:
         contexts: dict[str, list[str]] = {}
-        for extension in entries:
-            contexts.setdefault(shard(extension), []).append(extension)
-        for digits in sorted(contexts):
-            yield f"[{self._prefix}-{digits}]"
-            yield from (_row(extension, entries[extension]) for extension in contexts[digits])
+        for key, value in entries.items():
+            context, extension = self._place(key)
+            comment = "" if self._is_old(key) else f" ; {key.removeprefix(EXACT)}"
+            contexts.setdefault(context, []).append(_row(extension, value) + comment)
+        for context in sorted(contexts):
+            yield f"[{context}]"
+            yield from sorted(contexts[context])
         yield f"[{self._prefix}]"
         yield _row(SENTINEL, token)
 
-    def _extensions(self, uri: SipUri) -> Collection[str]:
-        if self._hosts and not speaks_for(self._hosts, uri):
-            return ()
-        return (extension_of(uri),)
-
-    def _without(self, twins: Collection[str], uri: SipUri) -> Collection[str]:
-        extensions = self._extensions(uri)
-        for extension in extensions:
-            if extension in twins:
-                raise CannotCarryError(f"Asterisk ignores dashes, and {extension} and another old user would be one")
-        return extensions
+    def _place(self, key: str) -> tuple[str, str]:
+        """Give context and extension of an entry."""
+        if self._is_old(key):
+            return f"{self._prefix}-{shard(key)}", key
+        extension = digest_of(key.removeprefix(EXACT))
+        return f"{self._prefix}-{extension[:2]}", extension
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
-        """Read the contexts as Asterisk does; each extension must stand in its own context and be a plain one."""
+        """Read the contexts as Asterisk does; each extension must stand in its own context and name its user."""
         tokens: list[str] = []
         entries = gather(self._rows(content, tokens), like, "the extension")
         if tokens != [token_of(entries)]:
@@ -141,18 +149,19 @@ class AsteriskDialplan:
         return entries
 
     def _rows(self, content: bytes, tokens: list[str]) -> Iterator[tuple[int, str, str]]:
-        """Give line, extension and value; the sentinel's value goes to `tokens`."""
-        for line, context, extension, value in read_returns(content):
+        """Give line, key and value; the sentinel's value goes to `tokens`."""
+        for line, context, extension, value, comment in read_returns(content):
             if context == self._prefix and extension == SENTINEL:
                 tokens.append(value)
                 continue
-            if not _EXTENSION.fullmatch(extension) or extension[0] == "_" or extension in _SPECIAL:
+            if comment and not (NAME.fullmatch(comment) and digest_of(comment) == extension):
+                raise TargetError(f"line {line}: the extension is not the MD5 of the user behind it")
+            if not comment and not is_old_extension(extension):
                 raise TargetError(f"line {line}: not a plain extension")
-            if len(extension) > MAX_EXTENSION:
-                raise TargetError(f"line {line}: Asterisk would cut the extension")
-            if context != f"{self._prefix}-{shard(extension)}":
+            key = f"{EXACT}{comment}" if comment else extension
+            if self._place(key)[0] != context:
                 raise TargetError(f"line {line}: the extension is not in the context where it is looked for")
-            yield line, extension, value
+            yield line, key, value
 
     def reload(self) -> Sequence[Command]:
         """Load the dialplan again, and nothing but the dialplan."""
@@ -164,34 +173,22 @@ class AsteriskDialplan:
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the sentinel and for changed extensions one by one (all, or 200 of them)."""
-        asked = [(self._prefix, SENTINEL, rendered.token)]
-        asked += [(f"{self._prefix}-{shard(key)}", key, rendered.entries.get(key, "")) for key in sample(changed)]
+        asked = [(SENTINEL, self._prefix, SENTINEL, rendered.token)]
+        asked += [(key, *self._place(key), rendered.entries.get(key, "")) for key in sample(changed)]
         return [
-            Question(Command(f"dialplan show {extension}@{context}"), _judge(extension, context, value))
-            for context, extension, value in asked
+            Question(Command(f"dialplan show {extension}@{context}"), _judge(key, extension, context, value))
+            for key, context, extension, value in asked
         ]
-
-
-def _value(uri: SipUri) -> str:
-    return write_uri(uri, ASTERISK, limit=MAX_VALUE)
-
-
-def _twins(extensions: Collection[str]) -> Collection[str]:
-    """Give those that share a context and differ in their dashes alone; without dashes none is written beside them."""
-    met: dict[tuple[str, str], list[str]] = {}
-    for extension in extensions:
-        if "-" in extension:
-            met.setdefault((shard(extension), extension.replace("-", "")), []).append(extension)
-    return {extension for found in met.values() if len(found) > 1 for extension in found}
 
 
 def _row(extension: str, value: str) -> str:
     return f"exten => {extension},1,Return({value.replace(';', chr(92) + ';')})"
 
 
-def _judge(extension: str, context: str, wanted: str) -> Callable[[Reply | ServerFault], str | None]:
+def _judge(key: str, extension: str, context: str, wanted: str) -> Callable[[Reply | ServerFault], str | None]:
     # A row is shown as ``'4930111' =>        1. Return(sip:...)       [extensions_redirectd.conf:12]``.
     shown = re.compile(rf"^ *'{re.escape(extension)}' => +1\. Return\(([^\s)]*+)\) ", re.MULTILINE)
+    name = f"{extension}@{context}" + ("" if key == extension else f" ({key})")
 
     def judge(reply: Reply | ServerFault) -> str | None:
         text = reply.text if isinstance(reply, ServerFault) else str(reply)
@@ -200,9 +197,9 @@ def _judge(extension: str, context: str, wanted: str) -> Callable[[Reply | Serve
             gone = f"There is no existence of {extension}@{context} extension"
             if not held and (gone in text or f"There is no existence of '{context}' context" in text):
                 return None
-            return f"{extension}@{context} is still there"
+            return f"{name} is still there"
         if held == [wanted]:
             return None
-        return f"{extension}@{context} gives {held[0] if held else 'nothing'} instead of {wanted}"
+        return f"{name} gives {held[0] if held else 'nothing'} instead of {wanted}"
 
     return judge

@@ -16,7 +16,10 @@ from redirectd.targets.lines import text_lines
 MAX_LINE = 8190
 """Longest line, in bytes: Asterisk reads into a buffer of 8,192 and skips what is longer."""
 
-_USUAL = re.compile(r"exten => ([A-Za-z0-9+*#.~_\-]++),1,Return\(((?:[A-Za-z0-9+*#.~_\-%=@:\[\]]|\\;)++)\)")
+_USUAL = re.compile(
+    r"exten => ([A-Za-z0-9+*#.~_\-]++),1,Return\(((?:[A-Za-z0-9+*#.~_\-%=@:\[\]]|\\;)++)\)"
+    r"(?: ; ([A-Za-z0-9+*#.~_%\-]++))?"
+)
 """A row as it is nearly always written; any other is read the long way."""
 
 _READ = re.compile(r"[()&|\"'<>{}, \t]")
@@ -25,17 +28,18 @@ _READ = re.compile(r"[()&|\"'<>{}, \t]")
 _SECTION = re.compile(r"\[([A-Za-z0-9_\-]{1,79})\]")
 
 
-def read_returns(content: bytes) -> Iterator[tuple[int, str, str, str]]:
-    """Give line number, context, extension and value of each ``exten => EXTENSION,1,Return(VALUE)``."""
+def read_returns(content: bytes) -> Iterator[tuple[int, str, str, str, str]]:
+    """Give line number, context, extension, value and comment of each ``exten => EXTENSION,1,Return(VALUE)``."""
     context: str | None = None
     for number, line in enumerate(text_lines(content), 1):
         if len(line) > MAX_LINE:
             raise TargetError(f"line {number}: over {MAX_LINE} bytes, and Asterisk would skip it")
         usual = _USUAL.fullmatch(line) if context is not None else None
         if usual is not None and context is not None:
-            yield number, context, usual[1], usual[2].replace("\\;", ";")
+            yield number, context, usual[1], usual[2].replace("\\;", ";"), usual[3] or ""
             continue
-        text = _uncommented(number, line).strip(" \t")
+        text, comment = _uncommented(number, line)
+        text = text.strip(" \t")
         if not text:
             continue
         if text[0] == "[":
@@ -46,11 +50,11 @@ def read_returns(content: bytes) -> Iterator[tuple[int, str, str, str]]:
         elif context is None:
             raise TargetError(f"line {number}: stands before the first section")
         else:
-            yield (number, context, *_row(number, text))
+            yield (number, context, *_row(number, text), comment.strip(" \t"))
 
 
-def _uncommented(number: int, line: str) -> str:
-    """Cut the comment off and undo ``\\;``, as config.c does before anything else."""
+def _uncommented(number: int, line: str) -> tuple[str, str]:
+    """Cut the comment off, and give it too; undo ``\\;``, as config.c does before anything else."""
     kept: list[str] = []
     pieces = line.split(";")
     for i, piece in enumerate(pieces):
@@ -65,7 +69,7 @@ def _uncommented(number: int, line: str) -> str:
     text = "".join(kept)
     if "\\" in text:
         raise TargetError(f"line {number}: a backslash that escapes no semicolon")
-    return text
+    return text, ";".join(pieces[i + 1 :])
 
 
 def _row(number: int, text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redirectd.plan.route import Route
-from redirectd.plan.target import Refusal
+from redirectd.plan.target import CannotCarryError, Refusal, Rendered, TargetAnswer
 from redirectd.sip.host import canonical_host, ip_address
 from redirectd.sip.uri import SipUri, param_name, parse_uri
 from redirectd.targets.project import Projection, project
@@ -87,6 +87,41 @@ def refusals(routes: Sequence[Route], unmoved: Mapping[str, str]) -> tuple[Refus
         for route in routes
         if route.kind == "gateway" and (gateway := gateway_of(route.old)) in unmoved
     )
+
+
+def gateway_answers(rendered: Rendered, routes: Sequence[Route], texts: Sequence[str]) -> Sequence[TargetAnswer]:
+    """Say where the server sends what it sent to the gateways `texts`; of a URI with a user, that it knows none."""
+    moves = project_gateways(routes).entries
+    return [_answer(rendered, routes, moves, text) for text in texts]
+
+
+def _answer(rendered: Rendered, routes: Sequence[Route], moves: Mapping[str, str], text: str) -> TargetAnswer:
+    uri = parse_uri(text)
+    assert isinstance(uri, SipUri)
+    if uri.user is not None:
+        return TargetAnswer(None, None, "it moves gateways, the addresses of a list, and not users")
+    owners = {each.id: each for each in routes if each.kind == "gateway" and _same_gateway(each.old, uri)}
+    for refusal in rendered.refused:
+        if refusal.id in owners:
+            return TargetAnswer(None, None, f"remap {refusal.id} cannot be written here: {refusal.reason}")
+    result = moves.get(gateway_of(uri))
+    if result is None:
+        reasons = (conflict.reason for conflict in rendered.conflicts if set(conflict.ids) & set(owners))
+        return TargetAnswer(None, None, next(reasons, None))
+    return TargetAnswer(result, next((number for number, each in owners.items() if _address(each.new) == result), None))
+
+
+def _same_gateway(old: SipUri, uri: SipUri) -> bool:
+    try:
+        return gateway_of(checked(old)) == gateway_of(uri)
+    except CannotCarryError:
+        return False
+
+
+def also_moved(old: SipUri) -> str:
+    """Name what a move of the gateway `old` moves besides that very spelling."""
+    port = "with its default port named or not" if gateway_of(old) != str(old) else "in any spelling"
+    return f"every user's calls to {canonical_host(old.host)}, {port}"
 
 
 def _moved(uri: SipUri, address: str) -> bytes:

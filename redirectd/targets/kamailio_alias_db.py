@@ -1,7 +1,9 @@
 """kamailio-alias_db: user moves for those who have the alias_db module, from a db_text table.
 
 alias_db_lookup() takes user and host of the Request-URI and puts ``sip:username@domain`` in its place. So a move to
-another scheme, or without a user, can't be carried; port and parameters are, as the end of ``domain``.
+another scheme, or without a user, can't be carried; port and parameters are, as the end of ``domain``. What it
+knows of the old URI is this kind's `width`: an entry moves every port and transport of its user at its host. The
+printed lines ask for no sips: URI, and for no user with parameters, which Kamailio cuts off where there is user=phone.
 
 db_text compares strings without case, so ``Bob`` and ``bob`` of one host are one key here: it is written in
 lower case, and where the two moved to different places neither is (R24).
@@ -12,16 +14,28 @@ mtime, in whole seconds, is later. There is no way to ask Kamailio either, so th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from redirectd.plan.route import Route
-from redirectd.plan.target import NOTHING, CannotCarryError, Command, Question, Rendered, TargetError, gather, token_of
+from redirectd.plan.target import (
+    NOTHING,
+    CannotCarryError,
+    Command,
+    Lines,
+    Question,
+    Rendered,
+    TargetError,
+    gather,
+    token_of,
+)
+from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 from redirectd.targets import dbtext
 from redirectd.targets.kamailio_key import user_at_host
-from redirectd.targets.project import project
+from redirectd.targets.project import Projection
 from redirectd.targets.uritext import KAMAILIO, write_uri
+from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 _TABLE = dbtext.Table(
     (
@@ -37,18 +51,52 @@ _MAX = 255
 """Longest whole URI that alias_db can put together: its buffer is of 256 bytes."""
 
 
-class KamailioAliasDb:
-    """Writes the table ``dbaliases``, or whichever file it is given."""
+_OLD_LINES = re.compile(r"^[ \t]*if[ \t]*\([ \t]*alias_db_lookup\(.*", re.MULTILINE)
+"""The lookup of earlier versions, as it was printed."""
+
+
+class KamailioAliasDb(UserMoves):
+    """Writes the table ``redirectd_aliases``, or whichever file it is given."""
 
     kind: ClassVar[str] = "kamailio-alias_db"
     mtime_step: ClassVar[bool] = True
+    WIDTH = "user@host"
 
-    def __init__(self, *, match: str = "request-uri") -> None:
-        self._match = match
+    def __init__(self, *, match: str = "request-uri", width: str = WIDTH) -> None:
+        super().__init__(match, width=width)
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give user and host, in lower case; CannotCarryError for what the lines don't ask for."""
+        if uri.scheme != "sip":
+            raise CannotCarryError("alias_db can't tell sips: from sip:, so that no sips: URI is moved")
+        if ";" in (uri.user or ""):
+            raise CannotCarryError("the old user holds ';', which alias_db may not be asked with")
+        return {key.lower() for key in user_at_host(uri)}
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give user and host as they were sent, in lower case."""
+        if uri.scheme != "sip" or uri.user is None or ";" in uri.user:
+            raise NotAskedError("a known miss: the lookup is not made for sips:, without a user, or for one with ';'")
+        return f"{uri.user}@{uri.host}".lower()
+
+    def besides(self, old: SipUri) -> str:
+        """Name the same user at the same host."""
+        place = printable(f"{old.user}@{old.host}", 200)
+        return f"calls to {place} at any other port and by any other transport, and to users that differ in case alone"
+
+    def lines(self) -> Lines:
+        """Give the lookup."""
+        call = 'if ($ru =~ "^sip:[^;@]+@" && alias_db_lookup("redirectd_aliases")) { $du = $null; }\n'
+        return Lines(call, "", _OLD_LINES, None)
+
+    def _value(self, new: SipUri) -> str:
+        text = write_uri(new, KAMAILIO, limit=_MAX)
+        if new.scheme != "sip" or new.user is None:
+            raise CannotCarryError("alias_db writes sip:user@host only")
+        return text
+
+    def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the table in key order."""
-        found = project(routes, "user", self._match, _keys, _value)
         rows = ((*_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
         content = _TABLE.write(rows)
         return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
@@ -66,23 +114,12 @@ class KamailioAliasDb:
         return ()
 
 
-def _keys(uri: SipUri) -> Collection[str]:
-    return {key.lower() for key in user_at_host(uri)}
-
-
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
     for number, values in _TABLE.read(content):
         if any("@" in value for value in values):
             raise TargetError(f"line {number}: a user or domain holds an @")
         alias_user, alias_domain, user, domain = values
         yield number, f"{alias_user}@{alias_domain}".lower(), f"sip:{user}@{domain}"
-
-
-def _value(uri: SipUri) -> str:
-    text = write_uri(uri, KAMAILIO, limit=_MAX)
-    if uri.scheme != "sip" or uri.user is None:
-        raise CannotCarryError("alias_db writes sip:user@host only")
-    return text
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -10,15 +10,16 @@ input, and ``$`` is kept out of it and of the keys, because dp_translate() would
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
-from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
     CannotCarryError,
     Command,
+    Lines,
     Question,
     Rendered,
     Reply,
@@ -31,9 +32,18 @@ from redirectd.plan.target import (
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
 from redirectd.targets.kamailio_htable import SENTINEL
-from redirectd.targets.kamailio_key import exact_keys, is_exact, user_at_host
-from redirectd.targets.project import project, still_meant
+from redirectd.targets.kamailio_key import (
+    KEY_ROUTES,
+    OLD_LINES,
+    asked_key,
+    asks_for_lines,
+    exact_keys,
+    is_exact,
+    user_at_host,
+)
+from redirectd.targets.project import Projection
 from redirectd.targets.uritext import KAMAILIO, Alphabet, write_uri
+from redirectd.targets.user_moves import UserMoves
 
 _COLUMNS = (
     dbtext.Column("id", "int", "auto"),
@@ -51,18 +61,18 @@ _ATTRS = "redirectd"
 _ALPHABET = Alphabet(KAMAILIO.user - {"$"}, KAMAILIO.params - {"$"})
 
 
-class KamailioDialplan:
+class KamailioDialplan(UserMoves):
     """Writes the rules of one dialplan id, `dpid`."""
 
     kind: ClassVar[str] = "kamailio-dialplan"
     mtime_step: ClassVar[bool] = True
+    OLD_ROW = re.compile(rb"^(?:[^:\n]*:){4}sip\\:[^:\n]*+:", re.MULTILINE)
 
     def __init__(self, *, match: str = "request-uri", dpid: int = 1, legacy_keys: bool = True) -> None:
+        super().__init__(match, legacy_keys=legacy_keys)
         if not 1 <= dpid < 2**31:
             raise ValueError(f"dpid {dpid} is no dialplan id")
-        self._match = match
         self._dpid = dpid
-        self._legacy_keys = legacy_keys
         same: dict[str, str | int] = {
             "dpid": dpid,
             "pr": 1,
@@ -73,27 +83,36 @@ class KamailioDialplan:
         }
         self._rules = dbtext.Table(_COLUMNS, same)
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give the route key; CannotCarryError for one with a variable."""
+        return _without_variable(exact_keys(uri))
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give the key that the operator's routes make."""
+        return asked_key(uri, text)
+
+    def lines(self) -> Lines:
+        """Give the lookup and the routes that make the key."""
+        call = (
+            f"$var(rd_uri) = {'$ou' if self.match == 'incoming' else '$ru'};\nroute(REDIRECTD_KEY);\n"
+            f'if (dp_translate("{self._dpid}", "$var(rd_key)/$var(new)")) {{ $ru = $var(new); $du = $null; }}\n'
+        )
+        return Lines(call, KEY_ROUTES, OLD_LINES, asks_for_lines())
+
+    def _value(self, new: SipUri) -> str:
+        return write_uri(new, _ALPHABET)
+
+    def _old_keys(self, uri: SipUri) -> Collection[str]:
+        return _without_variable([f"sip:{key}" for key in user_at_host(uri)])
+
+    def _is_old(self, key: str) -> bool:
+        return not is_exact(key)
+
+    def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
-        return self.render_over(routes, base, None)
-
-    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
-        """Write the table, and with it the old rules of the installed one that their remaps still mean."""
-        found = project(routes, "user", self._match, _keys, _value)
-        old = self._old_rules(installed)
-        kept = still_meant(old, routes, self._match, _old_keys, _value) if old else {}
-        entries = dict(sorted((found.entries | kept).items())) if kept else found.entries
-        token = token_of(entries)
-        content = self._rules.write(chain([(SENTINEL, token)], entries.items()))
-        return Rendered(content, entries, found.refused, found.conflicts, token, found.carried)
-
-    def _old_rules(self, installed: bytes | None) -> Mapping[str, str]:
-        if not self._legacy_keys or installed is None:
-            return {}
-        try:
-            return {key: value for key, value in self.parse(installed).items() if not is_exact(key)}
-        except TargetError:
-            return {}  # somebody changed the file, and the plan says so
+        token = token_of(found.entries)
+        content = self._rules.write(chain([(SENTINEL, token)], found.entries.items()))
+        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""
@@ -119,18 +138,6 @@ class KamailioDialplan:
         return [
             Question(Command("dialplan.translate", (self._dpid, key)), _judge(key, wanted)) for key, wanted in asked
         ]
-
-
-def _value(uri: SipUri) -> str:
-    return write_uri(uri, _ALPHABET)
-
-
-def _keys(uri: SipUri) -> Collection[str]:
-    return _without_variable(exact_keys(uri))
-
-
-def _old_keys(uri: SipUri) -> Collection[str]:
-    return _without_variable([f"sip:{key}" for key in user_at_host(uri)])
 
 
 def _without_variable(keys: Collection[str]) -> Collection[str]:

@@ -12,11 +12,11 @@ with such a line is refused here, and `dispatcher.list` is compared whole after 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import ClassVar
 
-from redirectd.plan.route import Route
+from redirectd.plan.route import Route, RouteKind
 from redirectd.plan.target import (
     NOTHING,
     Command,
@@ -24,13 +24,15 @@ from redirectd.plan.target import (
     Rendered,
     Reply,
     ServerFault,
+    TargetAnswer,
     TargetError,
     token_of,
 )
 from redirectd.sip.text import printable
+from redirectd.sip.uri import SipUri
 from redirectd.targets import answers
 from redirectd.targets.dispatcher_list import destinations, sip_uri
-from redirectd.targets.gateways import GatewaySpan, project_gateways, refusals, rewrite
+from redirectd.targets.gateways import GatewaySpan, also_moved, gateway_answers, project_gateways, refusals, rewrite
 
 _LIST = Command("dispatcher.list")
 _MAX_NAME = 400
@@ -42,6 +44,10 @@ class KamailioDispatcher:
 
     kind: ClassVar[str] = "kamailio-dispatcher"
     mtime_step: ClassVar[bool] = False
+    moves: ClassVar[RouteKind] = "gateway"
+    WIDTH: ClassVar[str] = ""
+    width = ""
+    match = "request-uri"
 
     def __init__(self, *, base: str | PurePath = "the operator's base list") -> None:
         name = printable(str(base), _MAX_NAME).encode("ascii", "backslashreplace")[:_MAX_LINE_NAME].decode()
@@ -63,6 +69,24 @@ class KamailioDispatcher:
         left_out = {each.id for each in refused}
         carried = [number for number in found.carried if number not in left_out]
         return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
+
+    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
+        """As `render`: nothing of the installed list stays but by a move."""
+        return self.render(routes, base)
+
+    def answers(
+        self, routes: Sequence[Route], base: bytes | None, installed: bytes | None, texts: Sequence[str]
+    ) -> Sequence[TargetAnswer]:
+        """Say where the list sends what it sent to the gateways `texts`."""
+        return gateway_answers(self.render(routes, base), routes, texts)
+
+    def also_moves(self, old: SipUri) -> str:
+        """Name the gateway's users and other spellings."""
+        return also_moved(old)
+
+    def brought(self, routes: Sequence[Route], changed: Collection[str]) -> Iterator[Route]:
+        """Give the gateway moves, where anything changes."""
+        return (route for route in routes if changed and route.kind == self.moves)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a list as Kamailio does: ``set/position`` to ``URI flags priority attrs``."""

@@ -16,14 +16,14 @@ times the memory; the file is written all the same, since a restart of Kamailio 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
-from redirectd.plan.route import Route
 from redirectd.plan.target import (
     NOTHING,
     Command,
+    Lines,
     Question,
     Rendered,
     Reply,
@@ -35,9 +35,19 @@ from redirectd.plan.target import (
 )
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
-from redirectd.targets.kamailio_key import exact_keys, is_exact, uri_of, user_at_host
-from redirectd.targets.project import project, still_meant
+from redirectd.targets.kamailio_key import (
+    KEY_ROUTES,
+    OLD_LINES,
+    asked_key,
+    asks_for_lines,
+    exact_keys,
+    is_exact,
+    uri_of,
+    user_at_host,
+)
+from redirectd.targets.project import Projection
 from redirectd.targets.uritext import KAMAILIO, write_uri
+from redirectd.targets.user_moves import UserMoves
 
 SENTINEL = "__gen__"
 """Key of the row that names the content. It has no ``@``, so no URI can have it."""
@@ -61,48 +71,55 @@ MAX_LIVE = 10_000
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
-_OLD_ROW = re.compile(rb"^[0-9]+:(?!__gen__:|sips?\\:)", re.MULTILINE)
-
-
-class KamailioHtable:
+class KamailioHtable(UserMoves):
     """Writes one db_text table; `table` names the htable in kamailio.cfg, `live` how many changes need no reload."""
 
     kind: ClassVar[str] = "kamailio-htable"
     mtime_step: ClassVar[bool] = True
+    OLD_ROW = re.compile(rb"^[0-9]+:(?!__gen__:|sips?\\:)", re.MULTILINE)
 
     def __init__(
         self, *, match: str = "request-uri", table: str = "redir", live: int = 0, legacy_keys: bool = True
     ) -> None:
+        super().__init__(match, legacy_keys=legacy_keys)
         if not _NAME.fullmatch(table):
             raise ValueError(f"table {table!r} is no name of an htable")
         if not 0 <= live <= MAX_LIVE:
             raise ValueError(f"live = {live} is not from 0 to {MAX_LIVE}")
-        self._match = match
         self._table = table
         self._live = live
-        self._legacy_keys = legacy_keys
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give the route key."""
+        return exact_keys(uri)
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give the key that the operator's routes make."""
+        return asked_key(uri, text)
+
+    def lines(self) -> Lines:
+        """Give the lookup and the routes that make the key."""
+        found = f"$sht({self._table}=>$var(rd_key))"
+        call = (
+            f"$var(rd_uri) = {'$ou' if self.match == 'incoming' else '$ru'};\nroute(REDIRECTD_KEY);\n"
+            f"if ({found} != $null) {{ $ru = {found}; $du = $null; }}\n"
+        )
+        return Lines(call, KEY_ROUTES, OLD_LINES, asks_for_lines())
+
+    def _value(self, new: SipUri) -> str:
+        return write_uri(new, KAMAILIO)
+
+    def _old_keys(self, uri: SipUri) -> Collection[str]:
+        return user_at_host(uri)
+
+    def _is_old(self, key: str) -> bool:
+        return not is_exact(key)
+
+    def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
-        return self.render_over(routes, base, None)
-
-    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
-        """Write the table, and with it the old rows of the installed one that their remaps still mean."""
-        found = project(routes, "user", self._match, exact_keys, _value)
-        old = self._old_rows(installed)
-        kept = still_meant(old, routes, self._match, user_at_host, _value) if old else {}
-        entries = dict(sorted((found.entries | kept).items())) if kept else found.entries
-        token = token_of(entries)
-        content = _TABLE.write(chain([(SENTINEL, token)], entries.items()))
-        return Rendered(content, entries, found.refused, found.conflicts, token, found.carried)
-
-    def _old_rows(self, installed: bytes | None) -> Mapping[str, str]:
-        if not self._legacy_keys or installed is None or not _OLD_ROW.search(installed):
-            return {}
-        try:
-            return {key: value for key, value in self.parse(installed).items() if not is_exact(key)}
-        except TargetError:
-            return {}  # somebody changed the file, and the plan says so
+        token = token_of(found.entries)
+        content = _TABLE.write(chain([(SENTINEL, token)], found.entries.items()))
+        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""
@@ -162,10 +179,6 @@ class KamailioHtable:
                     return None
                 return f"htable {self._table} holds {held} entries instead of {wanted}"
         return f"Kamailio has no htable {self._table}"
-
-
-def _value(uri: SipUri) -> str:
-    return write_uri(uri, KAMAILIO)
 
 
 def _judge(key: str, wanted: str | None) -> Callable[[Reply | ServerFault], str | None]:

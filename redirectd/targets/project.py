@@ -65,7 +65,7 @@ class _View:
 
     def keys(self, route: Route) -> tuple[Collection[str], str | None]:
         """Give the keys a route claims, and why one of them can't be written."""
-        asked = route.incoming if self.match == "incoming" else (route.old,)
+        asked = asked_uris(route, self.match)
         if not asked:
             return (), 'match = "incoming" needs the URI this proxy was asked for, and no log told it'
         keys: Collection[str] = ()
@@ -97,6 +97,11 @@ class _View:
         except CannotCarryError:
             pass  # nobody can ask for it by a key
         return None
+
+
+def asked_uris(route: Route, match: str) -> Sequence[SipUri]:
+    """Give the URIs that the server has in hand when it looks the route up (R5)."""
+    return route.incoming if match == "incoming" else (route.old,)
 
 
 def project(

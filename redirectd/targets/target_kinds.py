@@ -38,6 +38,11 @@ class _Kind:
 
 
 _LEGACY = _Option("keep rows of earlier versions, by user@host, that are in service (default true)", bool)
+_LEGACY_USER = _Option("keep rows of earlier versions, by plain user, that are in service (default true)", bool)
+_USER = _Option(
+    '"user": allows entries that move their user at every host, port and transport; without it, no new ones', str
+)
+_USER_AT_HOST = _Option('"user@host": allows entries that move every port and transport; without it, no new ones', str)
 
 _KINDS: dict[str, _Kind] = {
     "kamailio-dispatcher": _Kind(
@@ -58,12 +63,14 @@ _KINDS: dict[str, _Kind] = {
         KamailioDialplan,
         {"dpid": _Option("dialplan id of the rules (default 1)", int), "legacy_keys": _LEGACY},
     ),
-    "kamailio-alias_db": _Kind(KamailioAliasDb, {}),
+    "kamailio-alias_db": _Kind(KamailioAliasDb, {"width": _USER_AT_HOST}),
     "asterisk-dialplan": _Kind(
         AsteriskDialplan,
         {
             "prefix": _Option("beginning of the contexts' names (default redirectd-map)", str),
             "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
+            "width": _USER,
+            "legacy_keys": _LEGACY_USER,
         },
     ),
     "asterisk-astdb": _Kind(
@@ -71,11 +78,19 @@ _KINDS: dict[str, _Kind] = {
         {
             "family": _Option("AstDB family of the entries (default redirectd)", str),
             "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
+            "width": _USER,
+            "legacy_keys": _LEGACY_USER,
         },
     ),
     "asterisk-pjsip-aor": _Kind(
         AsteriskPjsipAor,
-        {"base": _Option("path of your own file of type=aor sections, from which this file is made", str)},
+        {
+            "base": _Option("path of your own file of type=aor sections, from which this file is made", str),
+            "width": _Option(
+                '"gateway": an entry may move all users of an address however it is spelt; without it no new ones',
+                str,
+            ),
+        },
         takes_match=False,
         needs_base=True,
     ),
@@ -84,6 +99,7 @@ _KINDS: dict[str, _Kind] = {
         {
             "base": _Option("path of your Jinja2 template", str),
             "entry": _Option("regular expression with the groups old and new, for one entry of the result", str),
+            "width": _USER_AT_HOST,
             "escape": _Option(f"how old and new are escaped in it: {', '.join(ESCAPES)} (default none)", str),
         },
         needs_base=True,
@@ -103,6 +119,11 @@ def accepted_options(kind: str) -> Mapping[str, str]:
     return MappingProxyType({name: option.meaning for name, option in _KINDS[kind].options.items()})
 
 
+def width_of(kind: str) -> str:
+    """Give the `width` that a kind takes, empty for one that matches on whole route keys; KeyError for no kind."""
+    return str(getattr(_KINDS[kind].build, "WIDTH", ""))
+
+
 def needs_base(kind: str) -> bool:
     """Say if a kind is rendered from a base file of the operator, which `render` then has to be given."""
     return _KINDS[kind].needs_base
@@ -119,8 +140,9 @@ def build(kind: str, options: TargetOptions) -> Target:
         first = faults[0]
         raise ConfigError(first.where, first.why, first.what_to_do, faults)
     match = {"match": options.match} if known.takes_match else {}
+    width = {"width": ""} if "width" in known.options else {}  # what is not written allows nothing
     try:
-        return known.build(**match, **options.extra)
+        return known.build(**{**match, **width, **options.extra})
     except ValueError as error:
         raise ConfigError(where, str(error), "correct that key") from None
 

@@ -11,16 +11,18 @@ Templates run in Jinja2's sandbox, without files, includes or Python: only text 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from redirectd.plan.route import Route
-from redirectd.plan.target import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
+from redirectd.plan.target import NOTHING, CannotCarryError, Command, Question, Rendered, TargetError, gather, token_of
+from redirectd.sip.text import printable
+from redirectd.sip.uri import SipUri
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_key import user_at_host
-from redirectd.targets.project import project
+from redirectd.targets.project import Projection
 from redirectd.targets.uritext import KAMAILIO, write_uri
+from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 try:
     from jinja2 import StrictUndefined, TemplateError
@@ -44,16 +46,23 @@ class _Shown:
     new: str
 
 
-class Template:
+class Template(UserMoves):
     """Renders the operator's template; `entry` and `escape` say how the result is read back."""
 
     kind: ClassVar[str] = "template"
     mtime_step: ClassVar[bool] = False
+    WIDTH = "user@host"
 
     def __init__(
-        self, *, match: str = "request-uri", base: object = None, entry: str = "", escape: str = "none"
+        self,
+        *,
+        match: str = "request-uri",
+        base: object = None,
+        entry: str = "",
+        escape: str = "none",
+        width: str = WIDTH,
     ) -> None:
-        self._match = match
+        super().__init__(match, width=width)
         del base  # its path is the configuration's business, its bytes come to `render`
         if escape not in ESCAPES:
             raise ValueError(f"escape {escape!r} is none of {', '.join(ESCAPES)}")
@@ -64,11 +73,29 @@ class Template:
         self._environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
         self._environment.filters.update({name: escape for name, (escape, _) in ESCAPES.items()})
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give user and host, in the canonical spelling and in the one seen."""
+        if uri.scheme != "sip":
+            raise CannotCarryError("a template can't tell sips: from sip:, so that no sips: URI is moved")
+        return user_at_host(uri)
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give user and host as they were sent: how the server looks them up is the operator's business."""
+        if uri.scheme != "sip" or uri.user is None:
+            raise NotAskedError("a known miss: no sips: URI and none without a user is in the file")
+        return f"{uri.user}@{uri.host.lower()}"
+
+    def besides(self, old: SipUri) -> str:
+        """Name the same user at the same host."""
+        return f"calls to {printable(f'{old.user}@{old.host}', 200)} at any other port and by any other transport"
+
+    def _value(self, new: SipUri) -> str:
+        return write_uri(new, KAMAILIO)
+
+    def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Render the template `base`; TargetError where it fails or its result is not read back as it was meant."""
         if base is None:
             raise TargetError("there is no template")
-        found = project(routes, "user", self._match, user_at_host, lambda uri: write_uri(uri, KAMAILIO))
         token = token_of(found.entries)
         content = self._text(base, found.entries, token).encode("utf-8")
         if len(content) > MAX_SIZE:

@@ -46,7 +46,8 @@ def test_a_hand_edit_is_left_alone(cli: Cli, name: str) -> None:
     kind = KINDS.get(name, Kind())
     if kind.base:
         (cli.folder / "base").write_text(kind.base)
-    keys = kind.keys + ('base = "base"\n' if kind.base else "")
+    width = target_kinds.width_of(name)
+    keys = kind.keys + ('base = "base"\n' if kind.base else "") + (f'width = "{width}"\n' if width else "")
     cli.configure(f'[[target]]\nname = "t"\nkind = "{name}"\npath = "generated"\nreload = "none"\n{keys}')
     first, second = kind.moves
     approve(cli, *first)

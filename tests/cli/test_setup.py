@@ -169,7 +169,7 @@ def test_snippet_asterisk(cli: Cli) -> None:
     cli.configure('[[target]]\nname = "t"\nkind = "asterisk-dialplan"\npath = "/srv/a.conf"\nprefix = "moved"\n')
     out = cli("snippet", "asterisk").out
     assert "debug=yes" in out
-    assert "Set(LOCAL(ctx)=moved-${md5:0:2})" in out
+    assert "DIALPLAN_EXISTS(moved-${md5:0:2},${md5},1)" in out
     assert "#tryinclude /srv/a.conf" in out
 
 

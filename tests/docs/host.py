@@ -58,6 +58,7 @@ reload = "none"
 [[target]]
 name = "asterisk"
 kind = "asterisk-dialplan"
+width = "user"
 path = "/etc/asterisk/redirectd/extensions_redirectd.conf"
 hosts = ["127.0.31.1:6003"]
 reload = "none"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from redirectd.plan.target import LookedUp
+from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.kamailio_alias_db import KamailioAliasDb
+from redirectd.targets.kamailio_dialplan import KamailioDialplan
+from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.docs.page import ROOT, blocks, commands
 from tests.peers.conftest import Answer, StartAsterisk
 from tests.peers.lab.asterisk import Setup
@@ -103,6 +109,23 @@ def _told(address: str, port: int, uri: str) -> str | None:
         except TimeoutError:
             return None
     return next(line.partition(": ")[2] for line in answer.split("\r\n") if line.startswith("X-Moved"))
+
+
+@pytest.mark.parametrize(
+    ("mark", "target"),
+    [
+        ("kamailio-htable-route", KamailioHtable()),
+        ("kamailio-dialplan-route", KamailioDialplan()),
+        ("kamailio-alias_db-route", KamailioAliasDb()),
+        ("asterisk-dialplan", AsteriskDialplan()),
+    ],
+)
+def test_the_page_prints_the_lines_of_the_target(mark: str, target: LookedUp) -> None:
+    """R41: the lookup of the page is the one that the target itself prints."""
+    lines = target.lines()
+    assert lines.call.partition("\n")[2] in re.sub(r"   # .*", "", part(mark))
+    shown = part("kamailio-key-route") if mark.startswith("kamailio") else part(mark)
+    assert lines.beside in shown
 
 
 @pytest.mark.peer("kamailio")

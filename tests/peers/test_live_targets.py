@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from redirectd.targets.asterisk_name import digest_of
 from tests.peers.conftest import StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Asterisk, Setup
 from tests.peers.lab.kamailio import Script
@@ -32,7 +33,7 @@ def _astdb(operator: Operator, server: Asterisk, *others: str) -> None:
     secret = operator.folder / "ami.secret"
     secret.write_text(AMI_SECRET)
     operator.configure(
-        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\npath = "{operator.folder}/astdb.txt"\n'
+        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
         f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\nserver = "pbx"\n',
         *others,
     )
@@ -45,7 +46,7 @@ def _held(server: Asterisk, family: str = "redirectd") -> dict[str, str]:
 
 
 def _moves(*users: str) -> dict[str, str]:
-    return {user: f"sip:{user}@new.test" for user in users}
+    return {digest_of(user): f"sip:{user}@new.test" for user in users}
 
 
 @pytest.mark.peer("asterisk")
@@ -57,9 +58,9 @@ def test_a_broken_off_load_is_mended_by_the_next(operator: Operator, start_aster
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
     assert _held(server) == _moves("alice", "bob", "bob-x")
     server.rx("database put redirectd redirectd:generation -")  # what stands there while a load is under way
-    server.rx("database put redirectd alice sip:wrong@new.test")
+    server.rx(f"database put redirectd {digest_of('alice')} sip:wrong@new.test")
     server.rx("database put redirectd stray sip:stray@new.test")
-    server.rx("database del redirectd bob")
+    server.rx(f"database del redirectd {digest_of('bob')}")
     for family in ("REDIRECTD", "redirectdx"):
         server.rx(f"database put {family} kept yes")
     _approve(operator, "carol")
@@ -101,7 +102,7 @@ def test_a_database_that_was_emptied_is_filled_without_a_change(
 
     assert (result["targets"][0]["outcome"], list(result["lost"])) == ("verified", ["astdb"])
     assert _held(server) == _moves("alice", "bob")
-    server.rx("database put redirectd alice sip:wrong@new.test")
+    server.rx(f"database put redirectd {digest_of('alice')} sip:wrong@new.test")
     assert operator.json("apply", "--verify")["targets"][0]["outcome"] == "verified"
     assert _held(server) == _moves("alice", "bob")
 
@@ -111,7 +112,8 @@ def test_what_was_put_is_taken_out_when_another_target_fails(operator: Operator,
     """A dialplan that nobody includes fails its proof: AstDB is as it was, at the first apply and at a later one."""
     server = start_asterisk(Setup(""))
     failing = (
-        f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\npath = "{operator.folder}/not_included.conf"\n'
+        f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\nwidth = "user"\n'
+        f'path = "{operator.folder}/not_included.conf"\n'
         f'reload = "asterisk -C {server.config_file} -rx"\nserver = "pbx"\n'
     )
     _astdb(operator, server, failing)

@@ -33,9 +33,9 @@ class Careless(AsteriskDialplan):
 
     line = b"[unclosed\n"
 
-    def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
+    def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
         """Write the file with the line in it."""
-        rendered = super().render(routes, base)
+        rendered = super().render_over(routes, base, installed)
         head, mark, tail = rendered.content.partition(b"[redirectd-map]")
         return Rendered(head + self.line + mark + tail, rendered.entries, token=rendered.token)
 

@@ -153,7 +153,7 @@ def test_a_moved_user_is_rerouted_by_asterisk(
         secret.write_text(AMI_SECRET)
         spec = f"ami://{AMI_USER}@{server.address}:{server.ami_port}"
     operator.configure(
-        f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\npath = "{server.dialplan_file}"\n'
+        f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "{server.dialplan_file}"\n'
         f'reload = "{spec}"\n' + (f'password_file = "{secret}"\n' if control == "ami" else "")
     )
     place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}")
@@ -187,7 +187,7 @@ def test_a_moved_user_is_rerouted_through_astdb(
     secret = operator.folder / "ami.secret"
     secret.write_text(AMI_SECRET)
     operator.configure(
-        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\npath = "{operator.folder}/astdb.txt"\n'
+        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
         f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
     )
     place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}")

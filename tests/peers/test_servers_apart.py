@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from redirectd.targets.asterisk_name import digest_of
 from tests.peers.conftest import StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup
 from tests.peers.lab.kamailio import Script
@@ -32,7 +33,7 @@ def test_a_value_that_asterisk_cuts(operator: Operator, start_asterisk: StartAst
     secret = operator.folder / "ami.secret"
     secret.write_text(AMI_SECRET, encoding="ascii")
     operator.configure(
-        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\npath = "{operator.folder}/astdb.txt"\n'
+        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
         f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
     )
     long = "sip:" + "x" * 270 + "@new.test"
@@ -49,7 +50,7 @@ def test_a_value_that_asterisk_cuts(operator: Operator, start_asterisk: StartAst
     assert "sip:cat@new.test" in held
     if target["refused"]:  # 22 gives the whole value
         assert [one["id"] for one in target["refused"]] == [2]
-        assert "/redirectd/bob " not in held
+        assert f"/redirectd/{digest_of('bob')} " not in held
     assert (target["outcome"], operator.json("apply")["generation"]) == ("verified", None)
 
 

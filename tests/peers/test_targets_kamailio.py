@@ -15,7 +15,7 @@ import pytest
 from redirectd.apply.control import open_channel, prove
 from redirectd.apply.control.channel import Channel, RetryLater
 from redirectd.plan.route import Route
-from redirectd.plan.target import Command, Rendered, Target
+from redirectd.plan.target import Command, LookedUp, Rendered, Target
 from redirectd.sip.compare import equal
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
@@ -32,16 +32,15 @@ from tests.peers.lab.process import wait_until
 
 pytestmark = pytest.mark.peer("kamailio")
 
+
 # The operator's lookup of targets.md, and an answer that tells what it made of the Request-URI.
-TELL = """
-    $var(rd_uri) = $ru;
-    route(REDIRECTD_KEY);
-    if ($sht(redir=>$var(rd_key)) != $null) {
-        $ru = $sht(redir=>$var(rd_key));
-        append_to_reply("X-Moved: $ru\\r\\n");
-    }
-    sl_send_reply("200", "Told"); exit;
-"""
+def told_by(target: LookedUp) -> str:
+    """Give a script that looks up by the target's own lines, and answers what it made of the Request-URI."""
+    call = target.lines().call.replace("$du = $null;", '$du = $null; append_to_reply("X-Moved: $ru\\r\\n");')
+    return f'{call}    sl_send_reply("200", "Told"); exit;\n'
+
+
+TELL = told_by(KamailioHtable())
 
 
 def _route(number: int, old: str, new: str, kind: str = "user") -> Route:
@@ -142,22 +141,13 @@ DIALPLAN = """loadmodule "dialplan.so"
 modparam("dialplan", "db_url", "text://FOLDER/dbtext")
 modparam("dialplan", "table_name", "moved")"""
 
-TELL_DIALPLAN = """
-    $var(rd_uri) = $ru;
-    route(REDIRECTD_KEY);
-    if (dp_translate("1", "$var(rd_key)/$var(new)")) { append_to_reply("X-Moved: $var(new)\\r\\n"); }
-    sl_send_reply("200", "Told"); exit;
-"""
+TELL_DIALPLAN = told_by(KamailioDialplan())
 
 ALIAS_DB = """loadmodule "alias_db.so"
 modparam("alias_db", "db_url", "text://FOLDER/dbtext")
 modparam("alias_db", "use_domain", 1)"""
 
-TELL_ALIAS_DB = """
-    $rd = $(rd{s.tolower});
-    if (alias_db_lookup("moved")) { append_to_reply("X-Moved: $ru\\r\\n"); }
-    sl_send_reply("200", "Told"); exit;
-"""
+TELL_ALIAS_DB = told_by(KamailioAliasDb()).replace("redirectd_aliases", "moved")
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ ASTERISK_TARGET = """
 [[target]]
 name = "trunk"
 kind = "asterisk-dialplan"
+width = "user"
 path = "/etc/asterisk/redirectd/extensions_redirectd.conf"
 reload = "{reload}"
 """

@@ -76,11 +76,11 @@ def test_r34_a_cycle_that_only_hosts_break_is_held(make: Callable[..., Target]) 
     )
     rendered = make().render(table.routes, None)
     assert (dict(rendered.entries), [found.ids for found in rendered.conflicts]) == (
-        {"ann": "sip:bob@two.test"},
+        {"user=ann": "sip:bob@two.test"},
         [(2,)],
     )
     one = make(hosts=["one.test"]).render(table.routes, None)
-    assert (dict(one.entries), one.conflicts) == ({"ann": "sip:bob@two.test", "bob": "sip:ann@two.test"}, ())
+    assert (dict(one.entries), one.conflicts) == ({"user=ann": "sip:bob@two.test", "user=bob": "sip:ann@two.test"}, ())
 
 
 @pytest.mark.parametrize(("make", "base"), GATEWAYS.values(), ids=GATEWAYS.keys())

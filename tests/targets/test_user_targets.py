@@ -144,7 +144,7 @@ def test_incoming_uris_are_the_keys_where_the_operator_looks_up_first(make: Call
         ],
         None,
     )
-    assert [key.removeprefix("sip:").partition("@")[0] for key in rendered.entries] == ["9111"]
+    assert [key.removeprefix("sip:").removeprefix("user=").partition("@")[0] for key in rendered.entries] == ["9111"]
     assert [(found.ids, "sip:w@gw2" in found.reason) for found in rendered.conflicts] == [((2,), False), ((4,), True)]
     assert [(refusal.id, "no log told" in refusal.reason) for refusal in rendered.refused] == [(3, True)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from redirectd.apply.control import open_channel
 from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
 from redirectd.cli.checks.readable import check_readable
 from redirectd.cli.checks.serving_check import check_serving
 from redirectd.config.database_url import database_url
@@ -38,6 +39,8 @@ def check_targets(config: Config) -> Iterator[Finding]:
     states = _states(config)
     for spec in specs:
         yield from _check_files(spec, states.get(spec.name))
+        yield from check_width(spec)
+        yield from check_configuration(spec)
     yield from _check_prefixes(config)
     for control in dict.fromkeys(spec.control for spec in specs if spec.control != NO_RELOAD):
         yield from _check_server(control, [spec for spec in specs if spec.control == control], secrets)
@@ -158,5 +161,6 @@ def _check_server(control: str, specs: Sequence[TargetSpec], secrets: Mapping[st
             yield good(f"reload of {names}, {channel.describe()}", channel.probe())
             for spec in specs:
                 yield from check_serving(channel, spec)
+                yield from check_lines(channel, spec)
     except RedirectdError as error:
         yield Finding(f"reload of {names}, {error.where}", Level.FAULT, error.why, error.what_to_do)

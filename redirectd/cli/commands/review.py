@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options
 from redirectd.cli.output import say, tell
+
+if TYPE_CHECKING:
+    from redirectd.store.remap import Remap
 
 
 @click.command("review")
@@ -24,6 +28,7 @@ def review_command(app: App, filters: Filters) -> None:
     c or 1 to 9 choose a Contact, n notes, e shows all evidence, u undoes, f filters, b decides on all that the filter
     passes, q quits. Where standard input is no terminal, each line's first character is the key.
     """
+    from redirectd.cli.outlook import wider_lines, wider_of
     from redirectd.cli.reviewing.desk import Desk
     from redirectd.cli.reviewing.keys import keys_of
     from redirectd.cli.reviewing.screen import screen_of
@@ -37,7 +42,11 @@ def review_command(app: App, filters: Filters) -> None:
     if sys.stdin.isatty():  # started with SIGINT ignored, as a background job is, Python would leave it so
         signal.signal(signal.SIGINT, signal.default_int_handler)
     screen = screen_of(keys_of(sys.stdin, write), write, sys.stdout)
-    desk = Desk.of(app.database, app.config.rules(), app.actor, app.now, screen, filters)
+
+    def besides(remap: Remap) -> list[str]:
+        return wider_lines(wider_of(app.config, [remap]))
+
+    desk = Desk.of(app.database, app.config.rules(), app.actor, app.now, screen, filters, besides)
     publish_targets(app.config, app.database)
     try:
         sit(desk)

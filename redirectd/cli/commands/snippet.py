@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from redirectd.config.model import Config
     from redirectd.config.target_sections import TargetSection
+    from redirectd.plan.target import Lines
 
 
 @click.command("snippet")
@@ -26,11 +27,47 @@ def snippet_command(app: App, server: str) -> None:
     Paths and names are those of the configured targets, or the usual ones where there are none.
     """
     text = (resources.files("redirectd.cli") / "snippets" / _FILES[server]).read_text(encoding="utf-8")
-    for mark, value in _values(app.config).items():
+    first, others = _lines(app.config, server)
+    marks = {"CALL": _indented(first.call, server), "BESIDE": first.beside.rstrip("\n"), **_values(app.config)}
+    for mark, value in marks.items():
         text = text.replace(f"@{mark}@", value)
+    comment = {"kamailio": "#", "asterisk": ";"}[server]
+    for name, lines in others.items():
+        text += (
+            f'\n{comment} ---- Target "{name}", looked up in the same place ----\n\n{_indented(lines.call, server)}\n'
+        )
+        if lines.beside and lines.beside != first.beside:
+            text += f"\n{lines.beside}"
     say(text.rstrip("\n"))
 
 
+def _lines(config: Config, server: str) -> tuple[Lines, Mapping[str, Lines]]:
+    """The lookup of the server's usual kind of target, and those of its other targets by name."""
+    from redirectd.config.specs import target_specs
+    from redirectd.plan.target import LookedUp, TargetOptions
+    from redirectd.targets.target_kinds import build
+
+    usual = _USUAL[server]
+    found = [
+        spec
+        for spec in target_specs(config)
+        if spec.kind.startswith(f"{server}-") and isinstance(spec.target, LookedUp)
+    ]
+    first = next((spec for spec in found if spec.kind == usual), None)
+    target = first.target if first else build(usual, TargetOptions(usual))
+    assert isinstance(target, LookedUp)
+    others = {
+        spec.name: spec.target.lines() for spec in found if spec is not first and isinstance(spec.target, LookedUp)
+    }
+    return target.lines(), others
+
+
+def _indented(call: str, server: str) -> str:
+    begin = {"kamailio": "  ", "asterisk": "; "}[server]
+    return "\n".join(f"{begin}{line}" for line in call.rstrip("\n").split("\n"))
+
+
+_USUAL = {"kamailio": "kamailio-htable", "asterisk": "asterisk-dialplan"}
 _FILES = {"kamailio": "kamailio.cfg", "asterisk": "asterisk.conf"}
 
 
@@ -45,7 +82,6 @@ def _values(config: Config) -> Mapping[str, str]:
         "TABLE": _option(htable, "table", "redir"),
         "DISPATCHER": str(config.resolve(dispatcher.path)) if dispatcher else "/etc/kamailio/dispatcher.list",
         "EXTENSIONS": str(config.resolve(dialplan.path)) if dialplan else "extensions_redirectd.conf",
-        "PREFIX": _option(dialplan, "prefix", "redirectd-map"),
     }
 
 

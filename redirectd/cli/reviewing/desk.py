@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -16,6 +16,7 @@ from redirectd.review.case import Case, open_case
 from redirectd.review.decision import Decision, DecisionStep
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
+from redirectd.store.remap import Remap
 
 WHY = "why (Enter: no reason):"
 
@@ -51,6 +52,9 @@ class Desk:
     clock: Callable[[], datetime]
     screen: Screen
     queue: Queue
+    besides: Callable[[Remap], Sequence[str]] = lambda _: ()
+    """What the targets' entries for a remap would move besides its old URI, in words (R41)."""
+
     counts: Counter[str] = field(default_factory=Counter)
     deeds: list[Deed] = field(default_factory=list)
 
@@ -63,14 +67,16 @@ class Desk:
         clock: Callable[[], datetime],
         screen: Screen,
         filters: Filters,
+        besides: Callable[[Remap], Sequence[str]] = lambda _: (),
     ) -> Desk:
         """A desk with nothing done yet."""
-        return cls(database, policy, actor, clock, screen, Queue(database, policy, clock, filters))
+        return cls(database, policy, actor, clock, screen, Queue(database, policy, clock, filters), besides)
 
     def case(self, number: int, contact: int | None) -> Case:
         """A remap as it stands now. Raises UsageError where it is gone."""
         with self.database.read() as connection:
-            return open_case(connection, number, self.policy, now=self.clock(), contact=contact)
+            case = open_case(connection, number, self.policy, now=self.clock(), contact=contact)
+        return replace(case, touches=[*case.touches, *self.besides(case.remap)])
 
     def decision(self, reason: str, *, contact: int | None = None, force: bool = False) -> Decision:
         """A decision of this person, now."""

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from redirectd.targets.asterisk_astdb import AsteriskAstdb
+from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from tests.peers.lab.loopback import free_port
 from tests.peers.lab.process import Child, LabError, has_programs, run, wait_until
 
@@ -13,33 +15,16 @@ AMI_USER = "redirectd"
 AMI_SECRET = "of-the-laboratory"  # good on a loopback port of one test only
 
 # The operator's static part (targets.md): REDIRECTD_USER, Gosub(redirectd-lookup,s,1), the answer is in GOSUB_RETVAL.
-LOOK_UP = """
-[redirectd-lookup]
-exten => s,1,GotoIf($[${FIELDQTY(REDIRECTD_USER,:)} != 1]?none)
- same => n,Set(LOCAL(user)=${FILTER(-+0-9A-Za-z.~_*#,${REDIRECTD_USER})})
- same => n,Set(LOCAL(md5)=${MD5(${REDIRECTD_USER})})
- same => n,GotoIf($["${MD5(${user})}" != "${md5}"]?none)
- same => n,Set(LOCAL(ctx)=redirectd-map-${md5:0:2})
- same => n,GotoIf(${DIALPLAN_EXISTS(${ctx},${user},1)}?${ctx},${user},1)
- same => n(none),Return()
-"""
-
+LOOK_UP = f"\n{AsteriskDialplan().lines().beside}"
 
 # The same for AstDB.
-LOOK_UP_ASTDB = """
-[redirectd-lookup]
-exten => s,1,GotoIf($[${FIELDQTY(REDIRECTD_USER,:)} != 1]?none)
- same => n,Set(LOCAL(user)=${FILTER(-+0-9A-Za-z.~_*#,${REDIRECTD_USER})})
- same => n,GotoIf($["${MD5(${user})}" != "${MD5(${REDIRECTD_USER})}"]?none)
- same => n,Return(${DB(redirectd/${user})})
- same => n(none),Return()
-"""
+LOOK_UP_ASTDB = f"\n{AsteriskAstdb().lines().beside}"
 
 
 def dial_plan(gateway: tuple[str, int], *, context: str = "from-caller") -> str:
     """Return an operator's dialplan: look the extension up, dial the new URI if there is one, else *gateway*.
 
-    A name that the filter changes is not looked up, so a caller cannot name another context or another user.
+    A name is looked up by its MD5, so a caller cannot name another context or another user.
     """
     return f"""
 [{context}]

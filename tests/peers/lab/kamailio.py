@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.peers.lab.loopback import free_port
 from tests.peers.lab.process import Child, LabError, has_programs, wait_until
 from tests.peers.lab.rsyslog import Rsyslog
@@ -40,27 +41,16 @@ onsend_route { xlog("L_NOTICE", "sent to $sndto(proto):$sndto(ip):$sndto(port):\
 """
 
 # The routes of `redirectd snippet kamailio` that make a request's key, as they are printed.
-KEY_ROUTES = (
-    (Path(__file__).parents[3] / "redirectd/cli/snippets/kamailio.cfg")
-    .read_text()
-    .partition("#!define REDIRECTD_EXACT_KEYS")[2]
-    .partition("# ---- 3.")[0]
-)
+KEY_ROUTES = KamailioHtable().lines().beside
 
 # The operator's lookup (targets.md) for `match = "request-uri"`: right before t_relay().
-LOOK_UP_USER = """
-    $var(rd_uri) = $ru;
-    route(REDIRECTD_KEY);
-    if ($sht(redir=>$var(rd_key)) != $null) { $ru = $sht(redir=>$var(rd_key)); $du = $null; }
-"""
+LOOK_UP_USER = KamailioHtable().lines().call
 
 # The same for `match = "incoming"`: before a gateway is chosen, and past that choice on a hit, since choosing would put
 # the gateway's host over the new one. Outside dialogs only (R10): the Request-URI of a BYE is a remote target.
-LOOK_UP_INCOMING_USER = """
-    $var(rd_uri) = $ou;
-    route(REDIRECTD_KEY);
-    if ($sht(redir=>$var(rd_key)) != $null) { $ru = $sht(redir=>$var(rd_key)); $du = $null; route(RELAY); }
-"""
+LOOK_UP_INCOMING_USER = (
+    KamailioHtable(match="incoming").lines().call.replace("$du = $null;", "$du = $null; route(RELAY);")
+)
 
 
 _RECORD_301 = re.compile(rb"REDIRECTD v=[12] ev=301")
