@@ -52,6 +52,27 @@ def test_a_move_that_was_answered_at_its_old_place_is_marked(known: Cli, tmp_pat
         terminal.press("q")
 
 
+WIDE = """
+[[target]]
+name = "dialplan"
+kind = "asterisk-dialplan"
+path = "extensions_redirectd.conf"
+width = "user"
+reload = "none"
+"""
+
+
+def test_a_target_is_asked_as_its_server_looks_up(known: Cli) -> None:
+    """R41: where a server knows a number alone, the calls to it elsewhere that were answered are shown."""
+    known.configure(TARGET + WIDE)
+    found = known("simulate", "--pending", "--json", known.corpus / LOG).json
+    exact = [move for move in found["moves"] if move["target"] == "users"]
+    wide = [move for move in found["moves"] if move["target"] == "dialplan"]
+    assert [move["uri"] for move in exact] == [MOVED]
+    assert {move["uri"] for move in wide if move["answered_at_old_place"]} >= {"sip:alice@127.0.31.1:6001"}
+    assert found["answered_at_old_place"] == sum(move["answered_at_old_place"] for move in wide) > 0
+
+
 def test_what_is_installed_and_would_go_is_named(known: Cli) -> None:
     """A revoked remap is still installed: the plan no longer moves its requests."""
     number = known("list", "--json", "--domain", "127.0.31.1").json["remaps"][0]["id"]
