@@ -67,7 +67,7 @@ def learn(service: Service, log: Path) -> list[dict[str, Any]]:
     redirectd(service, "db", "upgrade")
     redirectd(service, "ingest", str(log))
     pending = redirectd(service, "pending")["remaps"]
-    return [one for one in pending if not one["flags"] and one["kind"] == "user"]
+    return [one for one in pending if set(one["flags"]) <= {"unkeyed"} and one["kind"] == "user"]
 
 
 def listening(document: dict[str, Any]) -> bool:
@@ -88,7 +88,7 @@ def test_r35_one_decision_reaches_every_node(tmp_path: Path, postgresql_url: str
     with one, two:
         for service in (one, two):
             service.until_status(listening, "it listens")
-        redirectd(one, "approve", str(remap["id"]), str(kept["id"]))
+        redirectd(one, "approve", str(remap["id"]), str(kept["id"]), "--reason", "test")
         until(lambda: all(file.exists() and user in file.read_text() for file in files), "both have it")
         first = until(lambda: _whole(generations(two)), "both generations are told")
         redirectd(two, "revoke", str(remap["id"]))
@@ -120,7 +120,12 @@ def test_what_was_decided_while_a_node_was_deaf_is_applied(tmp_path: Path, postg
                 kept.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
             until(lambda: one.records("not_listening"), "it is told")
             with database.begin() as kept:
-                decide.approve(kept, remap["id"], Decision(actor="eva", at=datetime.now(UTC)), load(one.config).rules())
+                decide.approve(
+                    kept,
+                    remap["id"],
+                    Decision(actor="eva", at=datetime.now(UTC), reason="test"),
+                    load(one.config).rules(),
+                )
         until((one.folder / "moved.txt").exists, "it is applied")
         one.until_status(listening, "it listens again")
         assert len(one.records("not_listening")) == 1

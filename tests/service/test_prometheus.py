@@ -117,7 +117,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[P
         until(lambda: server.query("redirectd_info"), "the first scrape")
         service.log.write_bytes(LOST + (corpus / "kamailio/snippet-all-cases.log").read_bytes())
         service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it reads")
-        plain = [remap["id"] for remap in redirectd(service, "pending", "--json")["remaps"] if not remap["flags"]]
+        plain = [
+            remap["id"]
+            for remap in redirectd(service, "pending", "--json")["remaps"]
+            if set(remap["flags"]) <= {"unkeyed"}
+        ]
         for count, number in enumerate(plain[:2], start=1):
             redirectd(service, "approve", str(number), "--reason", "test")
             redirectd(service, "apply", "--json")

@@ -54,12 +54,12 @@ def test_r36_stale_is_shown_by_status_pending_and_metrics_and_routes_on(tmp_path
     with service:
         service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it reads")
         assert metric() == "redirectd_remaps_stale 0.0"
-        chosen = next(one for one in asked("pending")["remaps"] if not one["flags"])
+        chosen = next(one for one in asked("pending")["remaps"] if set(one["flags"]) <= {"unkeyed"})
         redirectd(service, "approve", str(chosen["id"]), "--reason", "test")
         service.until_status(lambda status: status["stale"] == 1, "the status tells it")
         until(lambda: metric() == "redirectd_remaps_stale 1.0", "the metrics tell it")
         assert "past their review date: 1" in redirectd(service, "status")
         assert "stale" in redirectd(service, "pending")
-        assert asked("list", "--state", "approved")["remaps"][0]["flags"] == ["stale"]
+        assert asked("list", "--state", "approved")["remaps"][0]["flags"] == ["stale", "unkeyed"]
         assert asked("plan")["targets"][0]["create"] == 1
         assert service.stop() == 0

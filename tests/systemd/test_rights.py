@@ -84,7 +84,7 @@ def test_writes_only_where_the_drop_in_lets_it(machine: Machine, corpus: Path) -
     start(machine)
     machine.until(lambda: sightings(machine) > 0, "the log is read")
     pending = json.loads(machine.run("redirectd", "pending", "--json", user="redirectd").stdout)["remaps"]
-    chosen = next(remap for remap in pending if not remap["flags"] and remap["kind"] == "user")
+    chosen = next(remap for remap in pending if set(remap["flags"]) <= {"unkeyed"} and remap["kind"] == "user")
     machine.run("redirectd", "approve", str(chosen["id"]), "--reason", "test", user="redirectd")
     machine.until(lambda: machine.path(granted).exists(), "the schedule applied")
     owner = machine.run("stat", "-c", "%U:%G", granted).stdout.strip()
