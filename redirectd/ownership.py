@@ -29,7 +29,7 @@ def make(file: Path, mode: int) -> None:
     try:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except OSError:
-        return  # whoever opens it next tells why
+        return  # whoever opens it next reports why
     try:
         os.fchown(fd, *owner)
     finally:

@@ -140,7 +140,7 @@ class Applier:
         For None each unit that the last apply has changed returns to its files before that.
 
         Raises:
-            RefusedError: another apply is at work. UsageError: there is no such generation, or no target of it is
+            RefusedError: another apply is at work. UsageError: no such generation exists, or no target of it is
             configured any more.
         """
         with self._locked(request):

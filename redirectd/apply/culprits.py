@@ -76,7 +76,7 @@ class CulpritSearch:
         return [each for each in found if each[1] not in self.left_out.get(each[0], {})]
 
     def _halved(self, result: ApplyResult) -> ApplyResult | None:
-        """Find what makes the server refuse whole files; None where it is no single entry."""
+        """Find what makes the server refuse whole files; None where it is not a single entry."""
         suspects = [
             (target, number, why)
             for target, why in result.doubts.files.items()

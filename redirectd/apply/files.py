@@ -28,7 +28,7 @@ class Files:
     def read(self, path: str) -> bytes | None:
         """Read a whole regular file; None where there is none. Raises OSError for anything else."""
         try:
-            # Not to hang on a FIFO that stands in the file's place.
+            # Not to hang on a FIFO in the file's place.
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None

@@ -84,7 +84,7 @@ class Installer:
             self._write(place.staged, place, content, spec, old)
 
     def back_up(self, place: FilePlace, expected: bytes | None) -> str | None:
-        """Give the old file a second name and return it; None where there is no old file.
+        """Give the old file a second name and return it; None if there isn't an old file.
 
         `expected` is what the plan saw: a file that was changed since is not overwritten.
         """

@@ -80,7 +80,7 @@ class ApplyJournal:
         For None, those that the last apply installed, each of whose units returns to the one before.
 
         Raises:
-            UsageError: there is no such generation, or it was not installed.
+            UsageError: no such generation exists, or it was not installed.
         """
         with self._database.read() as connection:
             last = standing_number(connection, self.node) if number is None else number
@@ -110,7 +110,7 @@ class ApplyJournal:
             return number, {name: file.content for name, file in files.items() if name in targets}
 
     def adopt(self, states: Iterable[TargetState]) -> None:
-        """Write states that no generation stands behind."""
+        """Write states that do not belong to a generation."""
         with self._database.begin() as connection:
             put_target_states(connection, self.node, states)
 

@@ -22,7 +22,7 @@ def apply_lock(
 ) -> Iterator[None]:
     """Hold the lock; the kernel frees it when the process ends, however it ends.
 
-    `holder` is told to whoever waits longer than `wait` seconds for it.
+    `holder` is shown to whoever waits longer than `wait` seconds for it.
 
     Raises:
         RefusedError: somebody else held it all that time; says who.

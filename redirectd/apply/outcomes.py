@@ -1,4 +1,4 @@
-"""From a unit's verdict to what is written down and told."""
+"""From a unit's verdict to what is recorded and reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What an earlier apply left: decide from the files themselves how far it came, and what is to be done.
 
 The record of an apply is written before its first file is swapped, and closed after the last proof. So an open
-record and the files' hashes tell all: each file is the old one or the new one, whole.
+record and the files' hashes show everything: each file is the old one or the new one, whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telling Kamailio and Asterisk to read their files again, and asking them what they read."""
+"""Making Kamailio and Asterisk read their files again, and asking them what they read."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Servers:
         they reload is read when the server starts with it.
 
         Raises:
-            ServerDown: nobody is there; nothing was told to anyone.
+            ServerDown: nobody is there; no command was sent to anyone.
             AnswerError: the server refused.
             PeerError: no answer came in time; the server may have read the files all the same.
         """
@@ -80,7 +80,7 @@ class Servers:
             try:
                 channel.probe()
             except AnswerError:
-                pass  # it won't tell its version, but it is there
+                pass  # it won't give its version, but it is there
             except PeerError as error:
                 raise ServerDown(error) from error
             self._space(control)
@@ -106,7 +106,7 @@ class Servers:
             with closing(self._open_channel(control, timeout=timeout)) as channel:
                 return judged(channel, question)
         except PeerError:
-            return None  # whether it is there, and what it reads then, the reload will tell
+            return None  # the reload will show whether it is there, and what it reads then
 
     def doubts(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
         """Give what the server's answers disprove, or why it can't be asked."""

@@ -237,7 +237,7 @@ class Transaction:
     def _not_swapped(
         self, result: ApplyResult, items: Sequence[Item], number: int, at: Item, error: InstallError
     ) -> ApplyResult:
-        """Put back the files that were swapped before one that could not be; no server was told of any."""
+        """Put back the files that were swapped before one that could not be; no server was notified of any."""
         now = self._clock()
         put_back(items, self._installer, int(now.timestamp()))
         files = {item.name: FileOutcome(GenerationOutcome.ROLLED_BACK, WITH_THE_OTHERS) for item in items}

@@ -1,4 +1,4 @@
-"""An answer with the request it answers, however a log told it."""
+"""An answer with the request it answers, in whatever form a log has them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Answer:
     """One answer as the rules take it.
 
     `request_uri` is the URI that was answered (R5), None where the request was not found (R7); `incoming_uri` the one
-    this proxy had been asked for. `contacts` and `expires` are raw header values. `fork` tells branches of one
-    transaction apart ('' where not told). `seen_at` is aware UTC, None where the log has no time; `waited_ms` is the
+    this proxy had been asked for. `contacts` and `expires` are raw header values. `fork` distinguishes the branches
+    of one transaction ('' where not logged). `seen_at` is aware UTC, None where the log has no time; `waited_ms` is the
     time from the request to it, None where the log does not date both. `position` is the offset in the source.
     `faults` are what the writer cut or could not read; `text` is the evidence as logged.
     """
@@ -72,20 +72,20 @@ class Answer:
 
     @property
     def call_key(self) -> str:
-        """Names the call; all tellings of one answer share it."""
+        """Names the call; all sightings of one answer share it."""
         return self._key("call", _call_key)
 
     @property
     def event_key(self) -> str:
         """Names the answered transaction: equal for retransmissions and for other loggers' copies (R8).
 
-        A weak telling has neither branch nor a sure CSeq: its call alone names it.
+        A weak sighting has neither branch nor a sure CSeq: its call alone names it.
         """
         return self._key("event", _event_key)
 
     @property
     def move_key(self) -> str:
-        """Names the transaction together with the URI that was answered; the event key alone where that is not told.
+        """Names the transaction together with the URI that was answered; the event key alone where that is not logged.
 
         Two proxies in a row that share a database know one call by the same Call-ID, CSeq and branch index, and yet
         each was answered for a URI of its own (R5).
@@ -99,7 +99,7 @@ class Answer:
 
     @property
     def peer_text(self) -> str:
-        """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't tell."""
+        """The peer as it is stored and shown: `udp:192.0.2.1:5060`, `unknown` where the log doesn't say."""
         return self._key("peer", _peer_text)
 
     def _key(self, name: str, make: Callable[[Answer], str]) -> str:
@@ -151,11 +151,11 @@ def _place(uri_text: str) -> str:
 
 
 def fork_of(branch: str | None) -> str:
-    """What tells the branches of one transaction apart: Kamailio's branch index, else the whole branch.
+    """What distinguishes the branches of one transaction: Kamailio's branch index, else the whole branch.
 
     Kamailio's tm writes `z9hG4bK<hash>.<random>.<index>`, the index in hexadecimal with the lowest digit first; its
-    one-line record has the index alone, so the index is what both tellings share. A foreign branch of that shape
-    does no harm: Call-ID and CSeq stand beside it.
+    one-line record has the index alone, so the index is what both sightings share. A foreign branch of that
+    shape does no harm: Call-ID and CSeq are compared as well.
     """
     if not branch:
         return ""
@@ -171,7 +171,7 @@ _HEX = frozenset("0123456789abcdef")
 def from_record(
     record: Record, *, position: int, seen_at: datetime | None, text: str, asked_at: datetime | None = None
 ) -> Answer:
-    """The answer told by a self-contained line; `asked_at` is the request's time, where the line has it."""
+    """The answer in a self-contained line; `asked_at` is the request's time, where the line has it."""
     if not record.enough:
         rank = WEAK
     elif record.request_uri is None:
@@ -218,7 +218,7 @@ def from_messages(
     text: str,
     asked_at: datetime | None = None,
 ) -> Answer:
-    """The answer told by a response and, where it was found, its request (R6) with the time it is logged at."""
+    """The answer in a response and, where it was found, its request (R6) with the time it is logged at."""
     via, cseq = response.top_via, response.cseq
     cut = _contacts_cut(frame, response)
     rank = UNPAIRED if request is None else CUT if cut else WHOLE

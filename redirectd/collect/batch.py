@@ -36,7 +36,7 @@ class SessionProgress(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """One stretch of one source. `verdicts` are by event key, the best telling of each (R8).
+    """One stretch of one source. `verdicts` are by event key, the best sighting of each (R8).
 
     `counted_progress` are 183s of which no record was asked for. `retracted` are the move keys of answers that turned
     out to be relayed copies after they had been read (R8). `proven`: the source showed its first proven record (R39).
@@ -70,11 +70,11 @@ class Batch:
 
 
 def better(known: Answer, other: Answer) -> Answer | None:
-    """What two tellings of one answer make together; None where the other adds nothing.
+    """What two sightings of one answer make together; None where the other adds nothing.
 
     A line that knows the request but lost the Contacts, and a dump that has the Contacts but not the request,
     are the whole answer together. A line alone knows the incoming URI (R5), a message alone Expires and Reason
-    (R18, R23). An authentic telling takes nothing from one that is not (R39).
+    (R18, R23). An authentic sighting takes nothing from one that is not (R39).
     """
     if max(known.standing, other.standing) > WHOLE and _is_authentic(known) is not _is_authentic(other):
         return other if other.standing > known.standing else None
@@ -91,7 +91,7 @@ def _is_authentic(answer: Answer) -> bool:
 
 
 def _joined(line: Answer, message: Answer) -> Answer:
-    """A line's and a message's telling in one: the request of that which knows it, the Contacts of the whole one."""
+    """A line and a message joined: the request of the one that knows it, the Contacts of the whole one."""
     if message.request_uri is not None or line.request_uri is None:
         joined = replace(message, incoming_uri=line.incoming_uri, peer=message.peer or line.peer)
         source = line
@@ -117,7 +117,7 @@ def _joined(line: Answer, message: Answer) -> Answer:
 
 
 def both(one: SessionProgress, other: SessionProgress) -> SessionProgress:
-    """What a line and a message tell of one 183 together: the line knows the request, the message the SDP (R3)."""
+    """What a line and a message show of one 183 together: the line knows the request, the message the SDP (R3)."""
     return SessionProgress(
         request_uri=one.request_uri or other.request_uri,
         call_id=one.call_id,

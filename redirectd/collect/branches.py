@@ -1,4 +1,4 @@
-"""What branches stand in the last stretch of a log, so that a log full of unpaired 301s is not searched for each."""
+"""Which branches occur in the last stretch of a log, so that a log full of unpaired 301s is not searched for each."""
 
 from __future__ import annotations
 

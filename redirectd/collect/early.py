@@ -1,4 +1,4 @@
-"""183s, counted or told of one by one, most of them by a short way: they are many and decide nothing (R3)."""
+"""183s, counted or reported one by one, most of them by a short way: they are many and decide nothing (R3)."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class EarlyMedia:
         self._relays = relays
         self._branches = branches
         self._counting = counting
-        self._told: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, told by a message
+        self._told: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, seen in a message
         self._times: dict[str, datetime | None] = {}  # that were read in this stretch
 
     def begin(self) -> None:
-        """A new stretch: what was told before it is given away."""
+        """A new stretch: what was reported before it has been handed on."""
         self._told.clear()
         self._times.clear()
 
     def waits_for_message(self, key: str) -> bool:
-        """Whether only a line has told of a 183 in this stretch: a message adds its SDP."""
+        """Whether only a line has reported a 183 in this stretch: a message adds its SDP."""
         return self._is_told(key, by_message=False)
 
     def _is_told(self, key: str, *, by_message: bool) -> bool:
@@ -75,7 +75,7 @@ class EarlyMedia:
     def take_glimpse(
         self, batch: Batch, log: Log, block: Block, glimpse: Glimpse, dialect: Dialect, now: datetime
     ) -> bool:
-        """Takes one that was told at a glance; false where it needs the ordinary way."""
+        """Takes one that was recognized at a glance; false where it needs the ordinary way."""
         by_message = glimpse.message >= 0
         key = self._key(glimpse.identity, by_record=not by_message)
         if key is None:

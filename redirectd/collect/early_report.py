@@ -78,7 +78,7 @@ class Step:
 class EarlyCall:
     """One INVITE transaction with a 183, as far as the log shows it.
 
-    `peer` is who answered 183, or to whom this host sent it (`sent`); `caller` is the other end where a capture shows
+    `peer` is who answered 183, or who this host sent it to (`sent`); `caller` is the other end where a capture shows
     it, '' where it is this host. `offered` and `answered` are media lines, None
     where the log does not show that message. `progress` counts each 183 once (R3), `with_sdp` those of them with SDP.
     """

@@ -80,7 +80,7 @@ class Explanation:
             self._counts[literal] += len(places)
         for at in block.unframed:
             if orphan(block.window, at) is not None:
-                continue  # it is quarantined, and told as such
+                continue  # it is quarantined, and reported as such
             status = 183 if b"183" in block.window[at : at + 24] else 301
             self.found(
                 Observation(
@@ -180,7 +180,7 @@ class Explanation:
         return group
 
     def _replace(self, key: str, reason: str = "another line tells more of the same answer") -> None:
-        """What was told of an answer is overtaken: it stays in view as a copy."""
+        """What was reported of an answer is superseded: it stays in view as a copy."""
         group, entry = self._current.pop(key, (None, None))
         if group is None:
             return
@@ -220,7 +220,7 @@ class Explanation:
         }
 
     def _request(self, finding: Observation) -> Entry | None:
-        """Where the request stands: in the same line, at an offset, or in an older file."""
+        """Where the request is: in the same line, at an offset, or in an older file."""
         answer = finding.answer
         if answer is None or answer.request_uri is None:
             return None

@@ -100,7 +100,7 @@ class LogReader:
 
     @property
     def held(self) -> int:
-        """Bytes from there on that were looked at and wait for more, since what stands there may go on."""
+        """Bytes from there on that were looked at and wait for more, since their text may go on."""
         return self._scanner.seen - self._scanner.offset
 
     @property
@@ -256,14 +256,14 @@ class LogReader:
         return parse_stamp(stamp, self.reading.zone, self._clock().replace(minute=0, second=0, microsecond=0))
 
     def _adds(self, batch: Batch, answer: Answer) -> bool:
-        """Whether a message can add to what only a line has told so far in this stretch."""
+        """Whether a message can add to what only a line has reported so far in this stretch."""
         if answer.status == 183:
             return self._early.waits_for_message(answer.event_key)
         known = batch.verdicts.get(answer.event_key)
         return known is not None and known.answer.response is None
 
     def _retract(self, batch: Batch, copy: Copy) -> None:
-        """Takes back a relayed copy that stood before the received one (R8)."""
+        """Takes back a relayed copy that came before the received one (R8)."""
         self._tell.taken_back(copy.event_key)
         self._seen.remember(copy.event_key, None)
         batch.verdicts.pop(copy.event_key, None)

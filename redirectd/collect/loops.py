@@ -14,7 +14,7 @@ MAX_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class SeenMove:
-    """Calls that were told that `old` has moved to `new`; the keys say which URIs are the same place."""
+    """Calls that got the answer that `old` has moved to `new`; the keys say which URIs are the same place."""
 
     old_key: str
     old: str

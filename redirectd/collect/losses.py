@@ -25,7 +25,7 @@ _LONGEST_HEAD, _LINE = 1024, 96
 
 
 def told_losses(log: Log, block: Block) -> Iterator[tuple[str, int]]:
-    """Kind and number of what was lost, by each line of a block that tells of it."""
+    """Kind and number of what was lost, for each line of a block that reports a loss."""
     for literal, places in block.counted.items():
         for at in places:
             start = line_at(block.window, at, _LONGEST_HEAD).start

@@ -1,4 +1,4 @@
-"""What becomes of each place that looks like a 301 or a 183, told to whoever watches the reading."""
+"""What becomes of each place that looks like a 301 or a 183, reported to whoever watches the reading."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Observation:
     """One place: its offset in the log, the rule that decided and why.
 
     `answer` is None where none could be read. `asked_at` is the offset of the request, `paired` whether one was found
-    as a message of its own: it can stand in a rotated file before.
+    as a message of its own: it can be in an earlier rotated file.
     """
 
     position: int
@@ -66,7 +66,7 @@ class Observer(Protocol):
         ...
 
     def taken_back(self, event_key: str) -> None:
-        """What was told of this answer does not hold: it was the relayed copy of the next one (R8)."""
+        """What was reported of this answer does not hold: it was the relayed copy of the next one (R8)."""
         ...
 
 
@@ -90,7 +90,7 @@ class Spot:
         return asked + own if len(asked) + len(own) <= MAX_QUARANTINE else own
 
     def status(self) -> int | None:
-        """301 or 183 by its text, 301 for a record; None where it is no answer at all."""
+        """301 or 183 by its text, 301 for a record; None where it is not an answer at all."""
         if not isinstance(self.told, Frame):
             return 301
         match = _STATUS.search(self.told.payload)
@@ -98,7 +98,7 @@ class Spot:
 
 
 class Teller:
-    """Tells an observer what the reader does with each place; without one it does nothing."""
+    """Reports to an observer what the reader does with each place; without one it does nothing."""
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
@@ -135,7 +135,7 @@ class Teller:
             return
         status = spot.status() if answer is None else answer.status
         if status is None:
-            return  # the searched text stood in a message by chance
+            return  # the searched text was in a message by chance
         self._observer.found(
             Observation(
                 position=spot.position,

@@ -28,7 +28,7 @@ def orphan(window: Window, at: int) -> Unreadable | None:
 
 
 def _in_prefixed_lines(window: Window, at: int) -> bool:
-    """Whether headers follow behind as much text as stands before the status line (`docker compose logs`, CRI)."""
+    """Whether headers follow with as much text before them as the status line has (`docker compose logs`, CRI)."""
     lead = at - (window.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1)
     following = window.find(b"\n", at, at + _KEPT) + 1
     return following > 0 and _HEADER.match(window, following + lead) is not None

@@ -38,7 +38,7 @@ _SURE_BRANCH = 12
 class Asked:
     """A request as it was found: its frame, the window that this lies in, and its offset in the log.
 
-    `position` is None where the request stands in a rotated file before the answer's.
+    `position` is None where the request is in a rotated file before the answer's.
     """
 
     request: Request
@@ -53,7 +53,7 @@ class Asked:
 
     @property
     def record(self) -> bytes:
-        """The request as it stands in the log."""
+        """The request as it is in the log."""
         return bytes(self.window[self.frame.start : self.frame.end])
 
 
@@ -62,7 +62,7 @@ def find_request(
 ) -> Asked | None:
     """The request that `response` answers, or None where the bounded stretch does not hold it (R7).
 
-    `branches` remembers what stands in that stretch, for logs in which many requests are not to be found.
+    `branches` remembers what is in that stretch, for logs in which many requests are not to be found.
     """
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
@@ -86,7 +86,7 @@ def find_request(
 
 
 def _of_one_fork(found: Sequence[Asked], answer: Frame) -> Asked | None:
-    """R9: the forks of a call share Call-ID and CSeq; without a branch, only whom each was sent to tells them apart."""
+    """R9: the forks of a call share Call-ID and CSeq; without a branch, only their destinations distinguish them."""
     if len({one.request.uri_text for one in found}) > 1:
         found = [one for one in found if _place(one.frame) == _place(answer)]
         if len({one.request.uri_text for one in found}) > 1:
@@ -102,7 +102,7 @@ def _place(frame: Frame) -> tuple[str, int | None] | None:
 
 
 def glimpsing_calls(dialect: Dialect) -> GlimpsingCalls | None:
-    """The dialect, if it can tell a request at a glance."""
+    """The dialect, if it can recognize a request at a glance."""
     return cast("GlimpsingCalls", dialect) if _glimpses_calls(type(dialect)) else None
 
 
@@ -112,7 +112,7 @@ def _glimpses_calls(kind: type) -> bool:
 
 
 def needle_of(branch: bytes, call_id: bytes, dialect: Dialect) -> bytes:
-    """What a request is looked for by, as it stands in the log."""
+    """What a request is looked for by, as it is written in the log."""
     return dialect.spell(branch if len(branch) >= _SURE_BRANCH else call_id)
 
 
@@ -143,9 +143,9 @@ _Place = tuple[Window, int | None, int]
 
 
 def places(log: Log, block: Block, spot: tuple[int, int], needle: bytes, branches: Branches) -> Iterator[_Place]:
-    """Where the needle stands: backwards from the response at `spot`, nearest first, then ahead of it in the block.
+    """Where the needle occurs: backwards from the response at `spot`, nearest first, then ahead of it in the block.
 
-    Writers of several threads can log a request behind its answer, hence the look ahead.
+    Writers of several threads can log a request after its answer, hence the look ahead.
     """
     window = block.window
     start, end = spot

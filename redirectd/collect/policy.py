@@ -35,7 +35,7 @@ class AutoApprove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Whom to believe and what to hold (R20, R22, R26 to R29, R36).
+    """Which peers to trust and what to hold (R20, R22, R26 to R29, R36).
 
     Domains are in lower case without a trailing dot; `*.example.net` covers every name under it, but not
     itself. 301s from `never_learn_from` are no moves (R43). `gateways` are `host` or `host:port` (IPv6 in

@@ -1,4 +1,4 @@
-"""R3: what one 183 Session Progress tells; it is logged and does nothing else."""
+"""R3: what one 183 Session Progress says; it is logged and does nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def session_progress(answer: Answer) -> SessionProgress:
 def plain_progress(
     identity: Identity, heard: Heard, request_uri: str | None, seen_at: datetime | None
 ) -> SessionProgress:
-    """The same of one that was told by a short way."""
+    """The same of one that was read by a short way."""
     require = to_text(heard.require).lower() if heard.require else ""
     return _progress(request_uri, to_text(identity.call_id), heard.peer, seen_at, heard.sdp, require)
 

@@ -17,7 +17,7 @@ class Reading:
     """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s.
 
     `accept_unkeyed` believes records without a proof also where the source has shown proven ones: for archives (R39).
-    `counted` are the byte strings that stand for losses (see `hints.loss_literals`).
+    `counted` are the byte strings that mark losses (see `hints.loss_literals`).
     """
 
     source: str

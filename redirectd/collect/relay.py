@@ -21,7 +21,7 @@ End = tuple[str, int | None]
 class Copy:
     """One copy of an answer to `transaction`. `vias` name its way back, top first; `move_key` is what it counts as.
 
-    `sender` and `receiver` are told where a log has both ends of its way and no direction. A relayed copy is not
+    `sender` and `receiver` are set where a log has both ends of its way and no direction. A relayed copy is not
     `counted`; the next hop's is known by it where the Vias are hidden.
     """
 
@@ -38,7 +38,7 @@ class Relays:
     """Knows an answer that it has met on another hop of its way.
 
     The Vias of a relayed copy are those of the received one without the first. Where a host hides them (topos), the
-    sender of the relayed copy is the receiver of the other, in logs that tell both ends and no direction.
+    sender of the relayed copy is the receiver of the other, in logs that have both ends and no direction.
     """
 
     def __init__(self) -> None:
@@ -65,11 +65,11 @@ class Relays:
                 known.move_key = move_key
 
     def overtakes(self, copy: Copy) -> bool:
-        """Whether there are counted copies that turn out to be relayed ones of this, though they stood before it."""
+        """Whether there are counted copies that turn out to be relayed ones of this, though they came before it."""
         return any(_is_late(one, copy) for one in self._of(copy))
 
     def overtaken(self, copy: Copy) -> list[Copy]:
-        """Those copies; each is told once."""
+        """Those copies; each is reported once."""
         late = [one for one in self._of(copy) if _is_late(one, copy)]
         for one in late:
             one.counted = False

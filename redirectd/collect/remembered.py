@@ -23,7 +23,7 @@ class Remembered:
         self._unconfirmed: list[tuple[int, int | None]] = []
 
     def rank(self, key: str) -> int | None:
-        """How much the best telling of an answer proved, None for one that is not known."""
+        """How much the best sighting of an answer proved, None for one that is not known."""
         return self._rank(hash(key))
 
     def remember(self, key: str, rank: int | None) -> None:

@@ -23,7 +23,7 @@ METHODS = frozenset({"INVITE", "MESSAGE", "SUBSCRIBE", "OPTIONS"})
 class RequestFate:
     """One request: `uri` as asked, `status` of its final answer, `waited_ms` until then; None where not known.
 
-    `received` says that this host was asked, and not that it asked another one; None where the log does not tell.
+    `received` says that this host was asked, and not that it asked another one; None where the log does not say.
     """
 
     uri: str
@@ -36,7 +36,7 @@ class RequestFate:
 
 
 class RequestFates:
-    """Reads them out of a log's messages. What was passed over is counted, so that the coverage can be told."""
+    """Reads them out of a log's messages. What was passed over is counted, so that the coverage can be reported."""
 
     def __init__(self, not_before: datetime | None = None) -> None:
         """`not_before` leaves out what is older; a request without a time is taken."""

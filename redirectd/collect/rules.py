@@ -22,7 +22,7 @@ KINDS = {"INVITE": "user", "MESSAGE": "user", "SUBSCRIBE": "user", "OPTIONS": "g
 
 
 def judge(answer: Answer, policy: Policy) -> Verdict | None:
-    """What follows from one answer; None for one that is no permanent move (R1) or can't be one (ACK, CANCEL)."""
+    """What follows from one answer; None for one that isn't a permanent move (R1) or can't be one (ACK, CANCEL)."""
     if answer.status != 301 or answer.method in {"ACK", "CANCEL"}:
         return None
     if answer.rank == WEAK and answer.request_uri is None:
@@ -134,7 +134,7 @@ def _hold_ending(answer: Answer, targets: Targets, flags: dict[str, str]) -> Non
 
 
 def _incoming(answer: Answer) -> str | None:
-    """The incoming URI where it was told and is a SIP URI."""
+    """The incoming URI where it was logged and is a SIP URI."""
     if not answer.incoming_uri:
         return None
     try:

@@ -43,7 +43,7 @@ class LoggedMessage:
 
 
 class TransactionName(NamedTuple):
-    """What names a transaction in one log (17.1.3): Call-ID, CSeq and the branch, or what stands for it."""
+    """What names a transaction in one log (17.1.3): Call-ID, CSeq and the branch, or its substitute."""
 
     call_id: str
     cseq: int

@@ -223,7 +223,7 @@ def number_in(uri: SipUri) -> str | None:
 
 
 def _lifetime(contact: Contact, answer: Answer) -> tuple[int | None, str | None]:
-    """R18: seconds (None: no end told) and a fault; the Contact's own `expires` beats the header."""
+    """R18: seconds (None: no end given) and a fault; the Contact's own `expires` beats the header."""
     if contact.has_param("expires"):
         return contact.expires, contact.expires_fault
     if answer.expires is None:

@@ -54,7 +54,7 @@ class Learnt:
         object.__setattr__(self, "old_hash", digest(self.kind, self.old_key))
 
     def deadline(self, now: datetime) -> datetime | None:
-        """When it ends by itself (R18); `now` stands in where the log has no time."""
+        """When it ends by itself (R18); `now` is used where the log has no time."""
         if self.lifetime is None:
             return None
         return (self.answer.seen_at or now) + timedelta(seconds=self.lifetime)
@@ -69,7 +69,7 @@ class Learnt:
 class Refused:
     """An answer that makes no remap: the rule that says so, and why in words for a person.
 
-    `unparsed` tells that it looked like a permanent move and could not be read: it is kept whole, with its request, as
+    `unparsed` says that it looked like a permanent move and could not be read: it is kept whole, with its request, as
     `content`, the bytes of the log.
     """
 

@@ -207,7 +207,7 @@ class Daemon:
         self._silent = silent
 
     def _follow_clock(self, known_offset: float) -> float:
-        """Next times were reckoned with the clock as it was: one set back by an hour would stop all jobs so long."""
+        """Next times were computed by the old clock: one set back by an hour would stop all jobs for that long."""
         offset = time.time() - time.monotonic()
         if abs(offset - known_offset) > _CLOCK_STEP_SECONDS:
             _log.warning("clock_set", by_seconds=round(offset - known_offset, 1))

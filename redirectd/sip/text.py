@@ -26,8 +26,8 @@ def to_text(raw: bytes) -> str:
 def to_bytes(text: str) -> bytes:
     """Undo `to_text`.
 
-    Surrogates that `to_text` never makes (a JSON log can hold ``\\ud800``) become U+FFFD: there is no
-    byte behind them, and this function must not raise on hostile text.
+    Surrogates that `to_text` never makes (a JSON log can hold ``\\ud800``) become U+FFFD: they have
+    no byte behind them, and this function must not raise on hostile text.
     """
     try:
         return text.encode("utf-8", "surrogateescape")

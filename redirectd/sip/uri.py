@@ -23,7 +23,7 @@ _USER = re.compile(f"[{UNRESERVED}%&=+$,;?/]++")
 _PASSWORD = re.compile(f"[{UNRESERVED}%&=+$,]*+")
 _PARAM = re.compile(rf"[{UNRESERVED}%\[\]/:&+$]++")
 _HEADER = re.compile(rf"[{UNRESERVED}%\[\]/?:+$]*+")
-_TRANSPORT = re.compile(r"[A-Za-z0-9\-.!*_+'~]++")  # a token, of what may stand in a URI, unescaped
+_TRANSPORT = re.compile(r"[A-Za-z0-9\-.!*_+'~]++")  # a token, of what a URI may contain unescaped
 _DIGITS = re.compile(r"[0-9]{1,5}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
 _GLOBAL_NUMBER = re.compile(r"\+[0-9\-.()]++")
@@ -184,7 +184,7 @@ def parse_uri(text: str) -> Uri:
 
 
 def _parse_sip(scheme: str, rest: str) -> SipUri:
-    # "@" stands raw nowhere in the grammar but behind the userinfo, so the only one is the separator.
+    # The grammar allows a raw "@" only after the userinfo, so the only one is the separator.
     userinfo, at, after = rest.partition("@")
     user, password = _parse_userinfo(userinfo) if at else (None, None)
     address, mark, headers = (after if at else rest).partition("?")

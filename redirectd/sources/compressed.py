@@ -1,4 +1,4 @@
-"""Compressed logs as streams of bounded blocks: gz, xz, bz2 and zstd, told by their first bytes and not by a name.
+"""Compressed logs as streams of bounded blocks: gz, xz, bz2 and zstd, recognized by their first bytes, not by name.
 
 gz goes through igzip where `isal` is installed; zstd needs `zstandard`, or Python 3.14.
 """
@@ -198,7 +198,7 @@ class Unpack:
     """Call it for the next block of text, `b''` at the end.
 
     Several members in a row are one text, zero padding after one is skipped, as gzip(1) and xz(1) do (RFC 1952, 2.2).
-    Damage ends the text early: what could be read is given, up to `STEP` bytes before it, then `lost` is told once.
+    Damage ends the text early: what could be read is given, up to `STEP` bytes before it, then `lost` is reported once.
     So is what redirectd can't unpack at all, and a bomb.
     """
 

@@ -87,7 +87,7 @@ class PlainLog(_Descriptor):
 
 
 class StreamLog(_Descriptor, SpoolLog):
-    """A pipe or a compressed file as a rolling `Log`; what is compressed is told by its first bytes and unpacked.
+    """A pipe or a compressed file as a rolling `Log`; compression is detected by the first bytes and unpacked.
 
     What can't be unpacked is empty, and a loss.
     """
@@ -109,7 +109,7 @@ OpenLog = PlainLog | StreamLog
 def open_log(path: str | Path) -> OpenLog:
     """Open `path` (`-` is standard input) for one reading; a pipe or a compressed file becomes a rolling window.
 
-    Raises `SourceError` where it can't be opened, is no file, or is compressed in a way that can't be unpacked.
+    Raises `SourceError` where it can't be opened, isn't a file, or is compressed in a way that can't be unpacked.
     """
     if str(path) == "-":
         log = adopt(os.dup(sys.stdin.fileno()), "standard input")
@@ -124,7 +124,7 @@ def open_log(path: str | Path) -> OpenLog:
 
 
 def open_fd(name: str) -> int:
-    """A descriptor to read `name` with, at once; raises `SourceError` where it can't be had or `name` is no file.
+    """A descriptor to read `name` with, at once; raises `SourceError` where `name` can't be opened or isn't a file.
 
     What is open already under such a name, as `/dev/stdin` or a shell's `<(...)`, may be a pipe.
     """
@@ -167,7 +167,7 @@ def instead_of(kind: str) -> str:
 
 
 def kind_of(mode: int) -> str:
-    """What a path is that is no regular file; '' for one that is."""
+    """What a path is if it isn't a regular file; '' if it is one."""
     kinds = {
         stat.S_IFREG: "",
         stat.S_IFDIR: "a directory",
@@ -210,7 +210,7 @@ def _open_older(path: str) -> Log | None:
 
 
 def _read_some(fd: int, size: int) -> bytes:
-    """At least `size` bytes where there are so many: pipes give what they have."""
+    """At least `size` bytes if that many exist: pipes give what they have."""
     data = b""
     while len(data) < size and (more := os.read(fd, _RAW)):
         data += more

@@ -21,9 +21,9 @@ _KEPT = 8  # files before the current one that a position names
 
 
 class FollowedFile:
-    """Tells what to read next of the log at `path`; it has no thread and waits for nothing.
+    """Gives what to read next of the log at `path`; it has no thread and waits for nothing.
 
-    Turn by turn: `poll` gives a `Segment` or None; read it; ask `position` how that stands; commit it with what
+    Turn by turn: `poll` gives a `Segment` or None; read it; ask `position` how far that got; commit it with what
     was found; confirm with `advance`. Without `advance` the same segment comes again.
 
     With `position` None the file is read from its start (files rotated before the first look are not), or with
@@ -40,11 +40,11 @@ class FollowedFile:
         self._shelf = Shelf(self.path)
         self._from_end = from_end
         self._begun = False
-        self._nothing: PlainLog | None = None  # stands for a log that is not there yet
+        self._nothing: PlainLog | None = None  # in place of a log that does not exist yet
         self._looked = False
         self._is_new = position is None
         self._stored = position
-        self._expected: FileMark | None = None  # what must stand at the start of the file that is taken next
+        self._expected: FileMark | None = None  # what the file that is taken next must begin with
         self._current: OpenFile | None = None
         self._mark: FileMark | None = None  # confirmed, in the current file
         self._seen: FileMark | None = None  # as far as the current file was looked at
@@ -91,7 +91,7 @@ class FollowedFile:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """Losses found and not confirmed yet; they wait here where no file is left to tell them with."""
+        """Losses found and not confirmed yet; they wait here where no file is left to report them with."""
         return tuple(self._gaps)
 
     def unread(self) -> int:
@@ -105,11 +105,11 @@ class FollowedFile:
         here = end - self._mark.offset if end >= self._mark.offset else end
         try:
             return here + self._shelf.newer(self._current)
-        except OSError:  # `trouble` tells it
+        except OSError:  # `trouble` reports it
             return here
 
     def turned_away(self) -> Mapping[str, int]:
-        """Nothing: all that stands in a log is taken in."""
+        """Nothing: everything in a log is taken in."""
         return {}
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class FollowedFile:
         return LogSegment(self._current.log, self._mark.offset, end, final, tuple(self._gaps))
 
     def _of_nothing(self) -> LogSegment:
-        """An empty segment whose position tells the files that were there at the first look from those to come."""
+        """An empty segment whose position separates the files that existed at the first look from those to come."""
         if self._nothing is None:
             self._nothing = PlainLog(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), str(self.path))
         return LogSegment(self._nothing, 0, 0, final=False)

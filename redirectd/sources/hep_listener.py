@@ -53,7 +53,7 @@ class HepListener:
 
     The log it gives holds each behind its length (four bytes, big-endian), as Kamailio's capture files do, without
     the password and with the payload inflated. A thread receives, so that a database that is slow costs queue
-    and not datagrams; what the queue can't hold is dropped, counted and told as a `Gap`.
+    and not datagrams; what the queue can't hold is dropped, counted and reported as a `Gap`.
 
     `fileno` is readable while something waits. Raises `SourceError` where it can't listen.
     """
@@ -129,7 +129,7 @@ class HepListener:
         return LogSegment(self._log, self._confirmed, self._log.end(), final=False, gaps=gaps)
 
     def position(self, segment: LogSegment, offset: int) -> HepPosition | None:
-        """Where the reader stands."""
+        """How far the reader has got."""
         return HepPosition(offset) if segment.log is self._log else None
 
     def advance(self, position: HepPosition) -> None:
@@ -147,7 +147,7 @@ class HepListener:
         return self._log.end() - self._confirmed + self._queued
 
     def turned_away(self) -> Mapping[str, int]:
-        """Datagrams by why they were not taken in; those dropped are told as a gap of so many bytes, too."""
+        """Datagrams by why they were not taken in; dropped ones are also reported as a gap of their size in bytes."""
         counts = {"refused": self.refused, "malformed": self.malformed, "dropped": self.dropped}
         return counts | {"overrun": self.overrun}
 
@@ -190,7 +190,7 @@ class HepListener:
         try:
             while self._turn():
                 pass
-        except Exception as error:  # noqa: BLE001 - told by the next poll, in the reader's thread
+        except Exception as error:  # noqa: BLE001 - reported by the next poll, in the reader's thread
             self._ended = repr(error)
             self._tell()
 

@@ -13,7 +13,7 @@ _PASSWORD, _PAYLOAD, _ZIPPED = 14, 15, 16
 def cleaned(datagram: bytes) -> bytes | None:
     """`datagram` without its password (chunk 14), and with a compressed payload (16) inflated into chunk 15.
 
-    None for what is no whole HEPv3 datagram, or does not inflate into one.
+    None for what is not a whole HEPv3 datagram, or does not inflate into one.
     """
     if not datagram.startswith(MAGIC) or told_length(datagram) != len(datagram):
         return None
@@ -59,7 +59,7 @@ class HepStream:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The datagrams that are whole by now; raises `ValueError` where no datagram begins, for there is no way on."""
+        """The datagrams that are whole by now; raises `ValueError` where no datagram begins, since it can't resync."""
         self._held += data
         found = []
         while len(self._held) >= SMALLEST:

@@ -67,9 +67,9 @@ class Journald:
     """The entries that fit `matches` (as journalctl takes them, `_SYSTEMD_UNIT=kamailio.service`), a line each.
 
     `options` go to journalctl first (`--namespace=`, `--directory=`). It first reads to the end without `-f`, since
-    `-f` means the present boot only (systemd 250 and later) and would pass over what stands before it; then it follows.
+    `-f` means the present boot only (systemd 250 and later) and would skip earlier entries; then it follows.
     The place is entered with `--cursor` and its own entry must come first: a cursor that the journal does not hold
-    silently leads elsewhere. Then the kept time is used, and a `Gap` tells it.
+    silently leads elsewhere. Then the kept time is used, and a `Gap` reports it.
 
     `fileno` can be waited for; it changes, and is -1 while no child runs: look once a second then.
     """

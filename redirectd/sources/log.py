@@ -34,5 +34,5 @@ class Log(Protocol):
         ...
 
     def previous(self) -> Log | None:
-        """The rotated file before this one, to pair a 301 whose request stands there; kept once opened."""
+        """The rotated file before this one, to pair a 301 whose request is in it; kept once opened."""
         ...

@@ -23,7 +23,7 @@ _PROVES = 256  # bytes of an equal head that prove the same file; logs begin wit
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file where it stood when it was looked for."""
+    """A file as it was found when it was looked for."""
 
     path: Path
     device: int
@@ -99,7 +99,7 @@ class OpenFile:
         return (place.device, place.inode) == (self.place.device, self.place.inode)
 
     def has_more(self, offset: int) -> bool:
-        """Whether anything stands at `offset`."""
+        """Whether there is anything at `offset`."""
         return bool(self.log.read(offset, 1)) if self.packed else self.log.end() > offset
 
     def head(self, size: int = HEAD) -> bytes:
@@ -107,13 +107,13 @@ class OpenFile:
         return self._head[:size] if self.packed else self.log.read(0, size)
 
     def mark(self, offset: int) -> FileMark:
-        """What stands at `offset`, to find it again."""
+        """What is at `offset`, to find it again."""
         size = min(offset, TAIL)
         head, tail = self.head(), self.log.read(offset - size, size)
         return FileMark(self.place.device, self.place.inode, offset, len(head), digest(head), len(tail), digest(tail))
 
     def is_empty(self) -> bool:
-        """Whether there is no text in it; a compressed one that is damaged at once is not empty, but lost."""
+        """Whether it has no text; a compressed one that is damaged at once is not empty, but lost."""
         return not self.head(1) and not self.log.losses
 
     def begins_as(self, mark: FileMark) -> bool:

@@ -1,4 +1,4 @@
-"""Where reading stopped, told so that the place is found again in a rotated, copied or regrown file."""
+"""Where reading stopped, in a form that finds the place again in a rotated, copied or regrown file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def digest(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileMark:
-    """A place in one file, known by what stands there and not by the file's name.
+    """A place in one file, identified by its content, not by the file's name.
 
     The inode alone proves nothing (it is reused, and kept by a truncation), nor does the size (a truncated log
     may have grown past it). So the first up to 1,024 bytes are hashed, and the up to 256 just before `offset`.
@@ -43,7 +43,7 @@ NOWHERE = FileMark(device=0, inode=0, offset=0, head_size=0, head_hash="", tail_
 class Position:
     """The `Mark` up to which all is committed, and the marks of the files before it, the newest first.
 
-    `before` tells files that were read from those that were not, after any number of rotations.
+    `before` separates files that were read from those that were not, after any number of rotations.
     """
 
     mark: FileMark

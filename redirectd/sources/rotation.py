@@ -1,4 +1,4 @@
-"""Which rotated files stand beside a log, in the order they were written."""
+"""Which rotated files lie beside a log, in the order they were written."""
 
 from __future__ import annotations
 

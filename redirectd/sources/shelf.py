@@ -36,7 +36,7 @@ class Shelf:
         return live_place(self.path)
 
     def open(self, place: Place) -> OpenFile:
-        """Open `place`; `FileNotFoundError` where something else stands there by now."""
+        """Open `place`; `FileNotFoundError` where something else has taken its place."""
         return OpenFile(place, self._older)
 
     def find(self, mark: FileMark) -> OpenFile | None:
@@ -130,7 +130,7 @@ class Shelf:
         return tuple(marks)
 
     def _older(self, file: OpenFile) -> Log | None:
-        """The log before `file`, for a request that stands there; found by what the files are, not by their names."""
+        """The log before `file`, for a request that is in it; found by what the files are, not by their names."""
         for _ in range(_TRIES):
             try:
                 rotated = rotated_places(self.path)

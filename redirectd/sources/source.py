@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Bytes that were lost before they could be read: `at_least` so many, 0 where it is only possible."""
+    """Bytes lost before they could be read: `at_least` gives the minimum, 0 where a loss is only possible."""
 
     path: str
     why: str
@@ -26,8 +26,8 @@ class LogSegment:
     """What to read next: `log` from `start` on, to its end.
 
     `end` is how far it reached when looked at (None for a compressed file: read to the end). `final` says that nothing
-    will follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are told again until a
-    position behind them is confirmed, and belong into the same transaction.
+    will follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are repeated until a
+    position after them is confirmed, and belong in the same transaction.
     """
 
     log: Log
@@ -76,7 +76,7 @@ class Source(Protocol[P]):
         ...
 
     def turned_away(self) -> Mapping[str, int]:
-        """What came and was not taken in since it was opened, by kind; what is told as a `Gap` is not in it."""
+        """What came and was not taken in since it was opened, by kind; what is reported as a `Gap` is not in it."""
         ...
 
     def close(self) -> None:

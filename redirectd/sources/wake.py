@@ -57,7 +57,7 @@ class Wake:
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; False where nothing happened in that time.
 
-        Returns at once after it began to watch a file: what came before that nobody told.
+        Returns at once after it began to watch a file: nobody reported what came before that.
         """
         fresh, blind = self._watch()
         if fresh:
@@ -87,7 +87,7 @@ class Wake:
             try:
                 watch = self._inotify.add_watch(path, _IN_FILE)
             except FileNotFoundError:
-                continue  # its folder tells when it comes
+                continue  # its folder reports when it appears
             except OSError:
                 blind = True
                 continue

@@ -1,4 +1,4 @@
-"""Adding sightings to remaps that are there: a few statements for a whole batch, however many remaps it tells of."""
+"""Adding sightings to existing remaps: a few statements for a whole batch, however many remaps it reports."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _RENEWED_WITH_FACTS = _RENEWED.values(facts=bindparam("shown"))
 
 @dataclass(frozen=True, slots=True)
 class Tellings:
-    """What a batch tells of a remap that is there: its answers, of which the `believed` ones say more than a count.
+    """What a batch reports of an existing remap: its answers, of which the `believed` ones say more than a count.
 
     Where an authentic sighting is behind the remap, or is among them, those are the authentic ones (R39).
     """
@@ -112,7 +112,7 @@ def see_again(connection: Connection, told: Sequence[Tellings], now: datetime) -
 
 
 def times(ones: Iterable[Learnt | Refused], now: datetime) -> tuple[datetime, datetime]:
-    """When the first and the last of these were seen; `now` stands in for what has no time."""
+    """When the first and the last of these were seen; `now` is used for what has no time."""
     found = [one.answer.seen_at or now for one in ones]
     return (found[0], found[0]) if len(found) == 1 else (min(found), max(found))
 
@@ -188,7 +188,7 @@ def as_json(texts: Mapping[str, str]) -> str:
 
 
 def _put_back(connection: Connection, last_seen: dict[int, datetime], now: datetime) -> None:
-    """Remaps that were superseded or have expired wait for review again when they are told anew (R18, R30)."""
+    """Remaps that were superseded or have expired wait for review again when they are reported anew (R18, R30)."""
     if not last_seen:
         return
     take_turn(connection, audit.TURN)

@@ -47,10 +47,10 @@ _TOLD = 7
 
 
 def approved(connection: Connection, *, now: datetime) -> list[Approved]:
-    """The approved user and gateway remaps whose time has not run out (R18), in no order: sorting here costs memory.
+    """The approved user and gateway remaps that have not expired (R18), in no order: sorting here costs memory.
 
-    An incoming URI that stood for its old URI alone when that was approved does so still, whatever was found of it
-    since: what is live stays live (R44).
+    An incoming URI that meant only its old URI when that was approved still does, whatever was found of it since:
+    what is live stays live (R44).
     """
     query = select(remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri, remap.c.decided_at).where(
         remap.c.state == State.APPROVED,
@@ -89,7 +89,7 @@ def short_hash(uri: str) -> str:
 
 
 def _asked_alone(connection: Connection, numbers: Iterable[int]) -> dict[int, frozenset[str]]:
-    """The incoming URIs, by their short hashes, that stood for one old URI alone at its last approval."""
+    """The incoming URIs, by their short hashes, that meant only one old URI at its last approval."""
     found: dict[int, frozenset[str]] = {}
     for part in chunks(sorted(numbers)):
         query = select(audit.c.remap_id, audit.c.detail).where(audit.c.remap_id.in_(part), audit.c.action == "approve")

@@ -39,7 +39,7 @@ class AuditEntry:
 
 
 def append(connection: Connection, entry: AuditEntry) -> None:
-    """Adds an entry within the caller's transaction: what it tells of and the telling are committed together."""
+    """Adds an entry within the caller's transaction: the change and its entry are committed together."""
     append_all(connection, [entry])
 
 
@@ -51,7 +51,7 @@ def append_all(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     newest = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
     last, previous = (newest.id, newest.hash) if newest else (0, BEGINNING)
     if (head := written(connection)) is not None:
-        last = max(last, head[0])  # where entries were cut off, a gap tells of it for ever
+        last = max(last, head[0])  # where entries were cut off, a gap shows it for ever
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, last + 1):
         detail = json.dumps(dict(entry.detail), sort_keys=True)
@@ -86,9 +86,9 @@ def written(connection: Connection) -> tuple[int, str] | None:
 
 
 def broken_at(connection: Connection) -> int | None:
-    """The id of the first entry that was changed, or stands where one was removed; None for a whole chain.
+    """The id of the first entry that was changed or comes where one was removed; None for a whole chain.
 
-    Entries cut off at the very end leave a whole, shorter chain: `redirectd.store.tampering` tells of those.
+    Entries cut off at the very end leave a whole, shorter chain: `redirectd.store.tampering` finds those.
     """
     previous, expected = BEGINNING, 1
     for row in connection.execute(select(audit).order_by(audit.c.id)):

@@ -83,7 +83,7 @@ def _fresh(
     doubted: Doubted,
     result: Recorded,
 ) -> dict[str, Verdict]:
-    """The verdicts not counted yet, by move key; a better telling of a counted answer takes the lesser one's place."""
+    """The verdicts not counted yet, by move key; a better sighting of a counted answer replaces the lesser one."""
     calls = counting.of_calls(connection, {one.answer.call_key for one in verdicts.values()})
     packs = packed.counted(connection, verdicts.values(), known_before)
     fresh: dict[str, Verdict] = {}

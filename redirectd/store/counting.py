@@ -1,4 +1,4 @@
-"""Which answers have been counted, and under what: each one once, by its best telling (R8)."""
+"""Which answers have been counted, and under what: each one once, by its best sighting (R8)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def of_calls(connection: Connection, call_keys: Iterable[str]) -> dict[str, list
 
 
 def covers(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `event`
-    """Whether what was counted for a call says as much as this telling of an answer of the same call."""
+    """Whether what was counted for a call says as much as this sighting of an answer of the same call."""
     if answer.rank == WEAK:
         return True
     if answer.request_uri is None:
@@ -49,7 +49,7 @@ def covers(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `event`
 
 
 def is_beaten(row: Any, answer: Answer) -> bool:  # noqa: ANN401 - a row of `event`
-    """Whether the telling is a better one of the same answer: it takes the row's place."""
+    """Whether the sighting is a better one of the same answer: it takes the row's place."""
     return row.key in {answer.move_key, answer.event_key, answer.call_key}
 
 

@@ -1,4 +1,4 @@
-"""Opening the database: SQLite, PostgreSQL or MariaDB, each told to keep what it has confirmed."""
+"""Opening the database: SQLite, PostgreSQL or MariaDB, each set to keep what it has confirmed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Database:
         return Path(name) if self.backend == "sqlite" and name and name != ":memory:" else None
 
     def file_bytes(self) -> int:
-        """What an SQLite database takes on the disk, its write-ahead log included; 0 where there is no file."""
+        """What an SQLite database takes on the disk, its write-ahead log included; 0 if it has no file."""
         if (file := self.file) is None:
             return 0
         parts = (file, file.with_name(file.name + "-wal"))

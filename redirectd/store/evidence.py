@@ -1,4 +1,4 @@
-"""Evidence is sampled: the first tellings of a remap and the newest, so that a storm costs few rows."""
+"""Evidence is sampled: the first sightings of a remap and the newest, so that a storm costs few rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT_LAST = 15
 
 
 def method_text(answer: Answer) -> str:
-    """The method as it is stored: a line can tell any text for it."""
+    """The method as it is stored: a line can have any text for it."""
     return _method_text(answer.method)
 
 
@@ -39,7 +39,7 @@ def sample(
     ids: Mapping[str, int],
     now: datetime,
 ) -> None:
-    """Keeps the first five and the newest fifteen tellings of each remap; `known` and `ids` are by identity."""
+    """Keeps the first five and the newest fifteen sightings of each remap; `known` and `ids` are by identity."""
     groups: dict[int, list[Learnt]] = defaultdict(list)
     for one in learnt:
         groups[ids[one.identity]].append(one)
@@ -58,7 +58,7 @@ def sample(
 
 
 def _kept(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
-    """How many tellings of each remap there are."""
+    """How many sightings of each remap are stored."""
     kept: dict[int, int] = {}
     for part in chunks(numbers):
         query = select(evidence.c.remap_id, func.count()).where(evidence.c.remap_id.in_(part))
@@ -68,7 +68,7 @@ def _kept(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
 
 
 def _drop(connection: Connection, excess: Mapping[int, int]) -> None:
-    """Removes so many tellings of each remap, the oldest behind the first five."""
+    """Removes the number of sightings given for each remap, the oldest after the first five."""
     place = func.row_number().over(partition_by=evidence.c.remap_id, order_by=evidence.c.id).label("place")
     stale: list[int] = []
     for part in chunks(excess):

@@ -1,4 +1,4 @@
-"""Generations: what was installed when, by whom, with the files themselves."""
+"""Generations: what was installed, when and who did it, with the files themselves."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def of_one_apply(connection: Connection, number: int) -> list[int]:
 
 
 def files_at(connection: Connection, node: str, number: int) -> dict[str, GenerationFile]:
-    """Give every target's file as it stood after generation `number`: a generation stores what it changed."""
+    """Give every target's file as it was after generation `number`: a generation stores what it changed."""
     newest = (
         select(generation_file.c.target, func.max(generation_file.c.number).label("number"))
         .join(generation, generation.c.number == generation_file.c.number)

@@ -1,7 +1,7 @@
 """The proof in the field: since when a remap routes on a node, and what its old URI has still been answered since.
 
 A remap in service is looked up before a call goes out, so that nobody asks its old URI any more. Each further 301 of
-that URI (to whatever target) tells that a call went past the lookup.
+that URI (to whatever target) shows that a call bypassed the lookup.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Service:
 class Saved:
     """What the remaps that work save together: 301s a day, and the time that their callers waited for each.
 
-    `milliseconds_a_call` is over the calls whose log told it; None where none did.
+    `milliseconds_a_call` is over the calls whose log has it; None where none has.
     """
 
     remaps: int
@@ -122,14 +122,14 @@ def _add(connection: Connection, row: Any, count: int, last: datetime) -> None: 
 
 
 def take_back(connection: Connection, node: str, remap_id: int, seen_at: datetime) -> None:
-    """Takes one counted 301 back that turned out to be a copy, or was told better since."""
+    """Takes one counted 301 back that turned out to be a copy, or was reported better since."""
     old_hash = select(remap.c.old_hash).where(remap.c.id == remap_id).scalar_subquery()
     place = (in_service.c.node == node) & (in_service.c.old_hash == old_hash) & (in_service.c.since < seen_at)
     connection.execute(update(in_service).where(place, in_service.c.calls > 0).values(calls=in_service.c.calls - 1))
 
 
 def note_waits(connection: Connection, learnt: Iterable[tuple[int, Learnt]]) -> None:
-    """Adds how long callers waited between the request and its 301, where both times are told."""
+    """Adds how long callers waited between the request and its 301, where both times are logged."""
     sums: dict[int, dict[str, int]] = {}
     for number, one in learnt:
         if one.answer.waited_ms is not None:
@@ -151,7 +151,7 @@ def services(connection: Connection, numbers: Iterable[int]) -> dict[int, list[S
 
 
 def wait_of(connection: Connection, number: int) -> float | None:
-    """The mean milliseconds between request and 301; None where no log told both times."""
+    """The mean milliseconds between request and 301; None where no log has both times."""
     query = select(remap_wait.c.milliseconds, remap_wait.c.calls).where(remap_wait.c.remap_id == number)
     row = connection.execute(query).one_or_none()
     return None if row is None else row.milliseconds / row.calls

@@ -1,4 +1,4 @@
-"""The remaps that a batch tells of, as the database has them before: read once, with what the next steps ask for."""
+"""The remaps that a batch reports, as the database has them before: read once, with what the next steps ask for."""
 
 from __future__ import annotations
 

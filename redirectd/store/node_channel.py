@@ -8,7 +8,7 @@ CHANNEL = "redirectd_routing"
 
 
 def tell_nodes(connection: Connection) -> None:
-    """Tells all nodes, when the caller's transaction commits, that what is approved has changed.
+    """Notifies all nodes, when the caller's transaction commits, that what is approved has changed.
 
     PostgreSQL alone can; nodes on another database find out by their schedule.
     """

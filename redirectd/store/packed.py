@@ -2,8 +2,8 @@
 
 A redirect loop gives thousands of answers in seconds. The first thousand of a remap within an hour have rows of their
 own in `event`; of those beyond, only the key is kept, 16 bytes. So the same log read again counts nothing twice. What
-is given up for them: such an answer is not taken back when it turns out to be a relayed copy, and a lesser telling of
-it from another source counts by itself. Past `MOST` keys the oldest are forgotten.
+is given up for them: such an answer is not taken back when it turns out to be a relayed copy, and a lesser sighting
+of it from another source counts by itself. Past `MOST` keys the oldest are forgotten.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def pack(
     ids: Mapping[str, int],
     now: datetime,
 ) -> set[str]:
-    """Packs the keys of what exceeds `OWN_ROWS`; gives them. Lesser tellings keep their rows: a better one may come."""
+    """Packs the keys of what exceeds `OWN_ROWS`; gives them. Lesser sightings keep their rows: a better may come."""
     packed: set[str] = set()
     for identity in _busy(fresh, known):
         number = ids[identity]

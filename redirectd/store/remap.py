@@ -11,7 +11,7 @@ from redirectd.dialects.frame import Authenticity
 
 
 class State(StrEnum):
-    """Where a remap stands."""
+    """The state of a remap."""
 
     PENDING = "pending"
     APPROVED = "approved"

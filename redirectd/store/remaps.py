@@ -43,7 +43,7 @@ class RemapFilter:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One telling of a remap: where it stands, what was said, in safe text."""
+    """One sighting of a remap: where it is logged, what was said, in safe text."""
 
     seen_at: datetime
     source: str
@@ -106,7 +106,7 @@ def leading_to(kind: str, new_uri: str | None) -> dict[str, str | None]:
 
 
 def get(connection: Connection, number: int) -> Remap | None:
-    """One remap, None where there is none of that id."""
+    """One remap, None if no remap has that id."""
     found = _complete(connection, connection.execute(select(remap).where(remap.c.id == number)).all())
     return found[0] if found else None
 
@@ -134,7 +134,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def evidence_of(connection: Connection, number: int) -> list[Evidence]:
-    """The kept tellings of a remap, oldest first."""
+    """The kept sightings of a remap, oldest first."""
     columns = [evidence.c[name] for name in Evidence.__slots__]
     rows = connection.execute(select(*columns).where(evidence.c.remap_id == number).order_by(evidence.c.id))
     return [Evidence(*row) for row in rows]
@@ -202,7 +202,7 @@ def _siblings(connection: Connection, old_hashes: Iterable[str]) -> Mapping[str,
 def _flapping(siblings: Mapping[str, list[Any]]) -> dict[int, str]:
     """R32: ids of remaps of one old key whose targets alternate: one was seen again after another had begun.
 
-    Each group is in the order of beginning: many logs know whole seconds alone, where the ids tell which came first.
+    Each group is in the order of beginning: many logs have whole seconds only, where the ids show which came first.
     What no authentic sighting speaks for holds none that one speaks for (R39).
     """
     found: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""The revision of a database's tables, told without loading the migrations: alembic takes longer than most commands."""
+"""The revision of a database's tables, without loading the migrations: alembic takes longer than most commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def newest() -> str:
 
 
 def is_newest(database: Database) -> bool:
-    """Whether the database needs no migration. False where it can't tell; whoever migrates finds out why."""
+    """Whether the database needs no migration. False where it can't be determined; whoever migrates finds out why."""
     try:
         with database.read() as connection:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()

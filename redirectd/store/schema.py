@@ -38,7 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401 - SQLAlchemy's own signature
-        """MariaDB keeps whole seconds unless told otherwise."""
+        """MariaDB keeps whole seconds unless asked for more."""
         if dialect.name in {"mysql", "mariadb"}:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime())
@@ -150,7 +150,7 @@ remap_wait = Table(
     "remap_wait",
     metadata,
     Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
-    Column("calls", BigInteger, nullable=False),  # those whose log told the times of request and answer
+    Column("calls", BigInteger, nullable=False),  # those whose log has the times of request and answer
     Column("milliseconds", BigInteger, nullable=False),  # their sum
 )
 
@@ -159,11 +159,11 @@ in_service = Table(
     metadata,
     Column("node", String(64), primary_key=True),
     Column("remap_id", BigId, ForeignKey("remap.id", ondelete="CASCADE"), primary_key=True),
-    Column("old_hash", String(32), nullable=False),  # the remap's: a 301 to any target tells that nobody looked up
+    Column("old_hash", String(32), nullable=False),  # the remap's: a 301 to any target shows that nobody looked up
     Column("generation", BigId, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("calls_a_day", Double, nullable=False),  # 301s a day while there were any before
-    Column("calls", BigInteger, nullable=False, index=True),  # 301s since, told by this node's logs
+    Column("calls", BigInteger, nullable=False, index=True),  # 301s since, reported by this node's logs
     Column("last_seen", UtcDateTime),
     Index("in_service_old_hash", "node", "old_hash"),
 )
@@ -187,8 +187,8 @@ event = Table(
     "event",
     metadata,
     Column("key", String(32), primary_key=True),  # hash of one answered transaction and the URI answered (R5, R8)
-    Column("event_key", String(32), nullable=False),  # hash of the transaction alone: what an unpaired telling has
-    Column("call_key", String(32), nullable=False, index=True),  # hash of its Call-ID: what a weak telling has
+    Column("event_key", String(32), nullable=False),  # hash of the transaction alone: what an unpaired sighting has
+    Column("call_key", String(32), nullable=False, index=True),  # hash of its Call-ID: what a weak sighting has
     Column("remap_id", BigId),
     Column("refusal_id", BigId),
     Column("rank", Integer, nullable=False),  # its standing (`collect.answer`): a better sighting replaces it

@@ -1,4 +1,4 @@
-"""What was changed past redirectd: the audit's chain, its end, and remaps that it tells otherwise of (R35).
+"""What was changed bypassing redirectd: the audit's chain, its end, and remaps that it contradicts (R35).
 
 Whoever may write to the database can hide a change by making the audit anew from there on: against that helps only
 the hash of an older entry, kept elsewhere.
@@ -66,7 +66,7 @@ def _remaps(connection: Connection) -> Iterator[tuple[int, str]]:
 
 
 def _unlike(row: Row[Any], was: Mapping[str, object] | None) -> str | None:
-    """What of an approved remap is not as it was approved; older entries do not tell of kind and lifetime."""
+    """What of an approved remap is not as it was approved; older entries do not have kind and lifetime."""
     if was is None:
         return None
     if (was.get("old_uri"), was.get("new_uri"), was.get("kind", row.kind)) != (row.old_uri, row.new_uri, row.kind):

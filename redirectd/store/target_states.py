@@ -40,8 +40,8 @@ class TargetState:
     `sha256` is of the file that redirectd installed last (empty: never), by generation `number`. While `phase` is
     set, that file may not be in place or not in service yet: `old_sha256` is of the file before it
     (empty: there was none), of which `backup` is a copy (None: there was none), and the `previous` values
-    are those to go back to. Where an unproven file of an earlier generation stood in between, waiting for its
-    server, `waiting_sha256` is its hash. `attempts` and `next_try` space the retries.
+    are those to go back to. Where an unproven file of an earlier generation was in place in between, waiting for
+    its server, `waiting_sha256` is its hash. `attempts` and `next_try` space the retries.
     """
 
     target: str

@@ -147,7 +147,7 @@ class _Reader:
 
 
 def as_struct(members: list[tuple[str, Reply]]) -> Reply:
-    """Make the value that JSON would have for these members: a list of records where a name stands twice."""
+    """Make the value that JSON would have for these members: a list of records where a name occurs twice."""
     struct = dict(members)
     if len(struct) == len(members):
         return struct

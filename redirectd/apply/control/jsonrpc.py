@@ -25,7 +25,7 @@ def encode(command: Command, number: int, reply_name: str | None = None) -> byte
 
 
 def decode(where: str, command: Command, number: int, data: bytes) -> Reply:
-    """Read an answer; AnswerError or RetryLater for an error, PeerError for what is no answer to this question."""
+    """Read an answer; AnswerError or RetryLater for an error, PeerError for what does not answer this question."""
     try:
         answer = json.loads(data.decode("utf-8", "replace"), strict=False)
     except ValueError:

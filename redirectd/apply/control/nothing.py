@@ -1,4 +1,4 @@
-"""No channel (``none``): the file is written and parsed back, and no server is told or asked."""
+"""No channel (``none``): the file is written and parsed back, and no server is notified or asked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from redirectd.plan.target import Command
 
 
 class NoChannel:
-    """Stands where `reload` is ``none``; can't be asked anything."""
+    """The channel where `reload` is ``none``; can't be asked anything."""
 
     def ask(self, command: Command) -> NoReturn:
         """Raise PeerError: there is nobody to ask."""
         raise PeerError(f"reload = none, {command.name}", "there is no server to ask", "set `reload` to a channel")
 
     def describe(self) -> str:
-        """Say that nobody is told."""
+        """Say that nobody is notified."""
         return "no server is told or asked"
 
     def probe(self) -> str:

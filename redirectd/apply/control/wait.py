@@ -84,7 +84,7 @@ class SocketStream:
 
     @property
     def is_closed(self) -> bool:
-        """Say if the server closed the connection meanwhile; over TLS only the next question tells."""
+        """Say if the server closed the connection meanwhile; over TLS only the next question shows it."""
         try:
             self.sock.settimeout(0)
             return self.sock.recv(1, socket.MSG_PEEK) == b""
