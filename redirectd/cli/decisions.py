@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from redirectd.review.decision import Decision
 
 MOST_LINES = 50
-"""Remaps that are told one by one."""
+"""Remaps that are listed one by one."""
 
 MOST_WHOLE = 5
-"""Refusals that are told with what to do; the others on one line each."""
+"""Refusals that are shown with what to do; the others on one line each."""
 
 _FROM = {
     "approve": ("pending",),

@@ -114,7 +114,7 @@ class Filters:
         after_id: int = 0,
         limit: int | None = None,
     ) -> list[Remap]:
-        """The remaps that pass, with their holds as the policy stands now. Raises UsageError for a wrong duration."""
+        """The remaps that pass, with their holds under the current policy. Raises UsageError for a wrong duration."""
         from redirectd.review.page import matching, page
 
         query = self.query(states, now)

@@ -1,4 +1,4 @@
-"""A text ladder: who sent which message to whom, from top to bottom, in as many columns as the terminal has.
+"""A text ladder: each message from its sender to its receiver, top to bottom, in as many columns as the terminal has.
 
 Labels can be the text of callers and carriers: all of it is made harmless here.
 """

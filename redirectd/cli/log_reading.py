@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redirectd.sources.log import Log
 
 HEAD = 1 << 20
-"""Bytes at a log's start from which its dialect is told."""
+"""Bytes at a log's start from which its dialect is detected."""
 
 
 def reading_of(

@@ -94,7 +94,7 @@ class LazyGroup(CommandGroup):
 @click.option(
     "--config",
     metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),  # told by what reads it, as all other faults
+    type=click.Path(path_type=Path, readable=False),  # reported by what reads it, as all other faults
     help="The configuration file. Default: /etc/redirectd/redirectd.toml, then ./redirectd.toml, then built-in "
     "defaults (SQLite in /var/lib/redirectd, no sources, no targets, nobody trusted).",
 )

@@ -1,6 +1,6 @@
 """Reference pages, man pages and completions, all made from the commands' own help and the configuration's model.
 
-``python -m redirectd.cli.manual FOLDER`` (``make docs``) writes them; a test compares them with what stands there.
+``python -m redirectd.cli.manual FOLDER`` (``make docs``) writes them; a test compares them with what is there.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _commands() -> str:
 
 
 def _roff(text: str) -> str:
-    """Text as roff takes it: nothing in it is a request, and what stands in backticks is bold."""
+    """Text as roff takes it: nothing in it is a request, and what is in backticks is bold."""
     safe = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     safe = re.sub(r"`([^`]+)`", r"\\fB\1\\fR", safe)
     return re.sub(r"(?m)^\.", r"\\&.", safe)

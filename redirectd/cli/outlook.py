@@ -19,7 +19,7 @@ SHOWN = 5
 
 
 def next_plan(app: App) -> Plan | RedirectdError:
-    """The plan as `redirectd plan` would make it now, or why there can't be one; a decision stands all the same."""
+    """The plan as `redirectd plan` would make it now, or why there can't be one; a decision is kept all the same."""
     from redirectd.service.applying import plan_of
 
     try:

@@ -59,7 +59,7 @@ def make_copies(own: Path = DEFAULT, kamailio: Path = KAMAILIO_COPY) -> list[str
 
 
 def _create(file: Path, text: bytes, group: str) -> str:
-    """Creates the file, readable for root and the group alone; for root alone where there is no such group."""
+    """Creates the file, readable for root and the group alone; for root alone where the group does not exist."""
     try:
         gid = grp.getgrnam(group).gr_gid
     except KeyError:

@@ -117,7 +117,7 @@ def _two_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 def show_one(
     remap: Remap, evidence: Sequence[Evidence], entries: Sequence[AuditEntry], effects: Sequence[str], now: datetime
 ) -> None:
-    """One remap with everything known about it; `effects` tell what it does where it is in service."""
+    """One remap with everything known about it; `effects` say what it does where it is in service."""
     lines: list[tuple[str, str]] = [
         ("old", printable(remap.old_uri)),
         ("new", new_text(remap)),
@@ -156,7 +156,7 @@ def show_one(
 
 
 def _show_contacts(remap: Remap) -> None:
-    """Those that are not the new URI as it stands."""
+    """The Contacts, unless the only one is the new URI unchanged."""
     if len(remap.contacts) > 1 or any(one.dropped for one in remap.contacts):
         for index, contact in enumerate(remap.contacts, 1):
             dropped = f"  (dropped: {printable(contact.dropped)})" if contact.dropped else ""
@@ -164,7 +164,7 @@ def _show_contacts(remap: Remap) -> None:
 
 
 def evidence_json(one: Evidence) -> dict[str, Any]:
-    """One telling, as `show --json` gives it."""
+    """One sighting, as `show --json` gives it."""
     return {
         "seen_at": rfc3339(one.seen_at),
         "source": printable(one.source),

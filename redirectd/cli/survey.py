@@ -14,7 +14,7 @@ _ASTERISK_LOGS = ("var/log/asterisk/full", "var/log/asterisk/full.log")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Each path is None where there is no such thing. `can_own` tells if the system's folders are ours to write.
+    """Each path is None where it does not exist. `can_own` says whether the system's folders are ours to write.
 
     `groups` are the system's groups.
     """

@@ -46,7 +46,7 @@ def _sqlite_url(url: URL, config: Config) -> str:
     path = config.resolve(Path(url.database))
     try:
         return url.set(database=str(path)).render_as_string()
-    except UnicodeEncodeError as error:  # bytes of the folder's name that are no UTF-8, or a locale that has none
+    except UnicodeEncodeError as error:  # bytes of the folder's name that are not UTF-8, or a locale that has none
         raise ConfigError(
             "database.url",
             f"the path {printable(str(path))} can't be told as UTF-8",

@@ -1,4 +1,4 @@
-"""`[policy]`: whom to believe and what a person must look at."""
+"""`[policy]`: which peers are trusted and what needs review."""
 
 from __future__ import annotations
 

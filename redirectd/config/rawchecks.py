@@ -73,7 +73,7 @@ def _twice(
 def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[ConfigFault]:
     kind = source.get("kind", "file")
     if kind not in {"file", "journal", "hep"}:
-        return  # told as a fault of that key
+        return  # reported as a fault of that key
     need = _NEEDED_BY_KIND.get(str(kind))
     if need is not None and need not in source:
         yield ConfigFault(
@@ -99,7 +99,7 @@ def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Confi
 
     kind = target.get("kind")
     if not isinstance(kind, str):
-        return  # told as a fault of that key
+        return  # reported as a fault of that key
     try:
         options = target_kinds.accepted_options(kind)
     except KeyError:

@@ -169,7 +169,7 @@ def make_plan(
 def plan_contents(
     specs: Sequence[TargetSpec], installed: Mapping[str, Installed], contents: Mapping[str, bytes]
 ) -> Plan:
-    """Plan to install given files, those of an earlier generation; no limit holds for what stood before.
+    """Plan to install given files, those of an earlier generation; no limit applies to what was installed before.
 
     Targets without a content are left out. A content that its target can't read any more is planned as
     it is: the check before the installation refuses it.

@@ -57,7 +57,7 @@ def target_json(target: TargetPlan) -> dict[str, object]:
 
 
 def to_markdown(plan: Plan) -> str:
-    """Give the plan as Markdown; what came from the network stands in code fences and spans that it can't close."""
+    """Give the plan as Markdown; what came from the network is in code fences and spans that it can't close."""
     lines = [f"# Plan {plan.checksum[:SHORT_CHECKSUM]}", "", f"Checksum: `{plan.checksum}`", ""]
     lines += ["| target | kind | create | update | delete | unchanged | refused |", "|---|---|--:|--:|--:|--:|--:|"]
     for target in plan.targets:

@@ -16,7 +16,7 @@ RouteKind = Literal["user", "gateway"]
 class Approved:
     """One approved remap as the plan takes it.
 
-    `incoming` are the URIs this proxy was asked for when `old` was answered 301 (R5); empty where no log told.
+    `incoming` are the URIs this proxy was asked for when `old` was answered 301 (R5); empty where no log shows them.
     `also_asked` are other old URIs that it asked for one of these, and that were answered 301, too.
     `new` is the approved Contact with `method` and headers already dropped (R16).
     `approved_at` orders approvals that contradict each other (R44); None is before all others.

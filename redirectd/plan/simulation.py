@@ -18,7 +18,7 @@ from redirectd.sip.text import printable
 from redirectd.sip.uri import MAX_URI, SipUri, UriError, parse_uri
 
 MAX_ROWS = 1_000
-"""Different moves that are told apart; of more, only the totals."""
+"""Different moves that are counted separately; of more, only the totals."""
 
 AT_ONCE = 5_000
 """Requests that are held until the targets are asked for their URIs: each question costs a target all its moves."""
@@ -177,7 +177,7 @@ class Simulation:
 def by_route_key(
     table: EffectiveTable, *, incoming: bool = False
 ) -> Callable[[Sequence[str]], Sequence[SimulatedMove | None]]:
-    """What `redirectd lookup` says: a user's remap by the whole route key, else a gateway's where there is no user.
+    """What `redirectd lookup` says: a user's remap by the whole route key, else a gateway's where the URI has no user.
 
     With `incoming`, by the URIs that this host was asked for.
     """
@@ -198,7 +198,7 @@ def by_route_key(
 
 
 def _asked_uris(route: Route) -> tuple[SipUri, ...]:
-    """The incoming URIs that stand for the old one alone (R5)."""
+    """The incoming URIs that belong to the old one alone (R5)."""
     return () if route.incoming_forked or route.also_asked else route.incoming
 
 

@@ -106,7 +106,7 @@ class Target(Protocol):
         ...
 
     def reload(self) -> Sequence[Command]:
-        """The commands that make the server read the file again; empty where nothing is to be told."""
+        """The commands that make the server read the file again; empty where the server needs none."""
         ...
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
@@ -258,7 +258,7 @@ class Preflighted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
-    """What every target is told by its configuration, `[[target]]`; `extra` holds the kind's own keys."""
+    """What every target takes from its configuration, `[[target]]`; `extra` holds the kind's own keys."""
 
     name: str
     match: str = "request-uri"
@@ -280,7 +280,7 @@ def gather(rows: Iterable[tuple[int, str, str]], like: Mapping[str, str], what: 
     """Make the entries of rows that were read: each a line's number, a key and what it gives.
 
     Texts that `like` has, too, are shared with it, keys as long as they come in its order: a second copy of a million
-    entries would take 150 MB. Raises TargetError where `what`, the name of a key, stands there twice.
+    entries would take 150 MB. Raises TargetError where `what`, the name of a key, appears twice.
     """
     found: dict[str, str] = {}
     known_keys = iter(like)

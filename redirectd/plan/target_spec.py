@@ -58,7 +58,7 @@ class Installed:
     """What is there now for one target.
 
     `content` is the generated file's bytes (None: no file), `base` the operator's; `last_sha256` is of
-    what redirectd installed last, `pending_reload` says that the server wasn't told of it yet. `fault` says why a
+    what redirectd installed last, `pending_reload` says that the server hasn't loaded it yet. `fault` says why a
     file can't be read.
     """
 

@@ -2,7 +2,7 @@
 
 Not `difflib` alone: its time is quadratic where many lines differ, and these files have up to a million.
 What is equal is passed over as bytes. Where lines differ, a window of lines that grows until it holds lines which
-stand once on both sides is paired by those, and only the short gaps between them are left to `difflib`.
+appear once on both sides is paired by those, and only the short gaps between them are left to `difflib`.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _first_of_run(old: _Lines, new: _Lines, gap: _Block) -> tuple[int, int]:
 
 
 def _unique_pairs(old: Sequence[bytes], new: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Pair the lines that stand once on both sides."""
+    """Pair the lines that appear once on both sides."""
     old_counts, new_counts = Counter(old), Counter(new)
     places = {line: y for y, line in enumerate(new) if new_counts[line] == 1}
     return _longest_rising(

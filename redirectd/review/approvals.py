@@ -161,7 +161,7 @@ class _Asked:
         self._put(found)
 
     def detail(self, found: Remap, replaced: Iterable[Remap]) -> Mapping[str, object]:
-        """What the audit keeps: the incoming URIs, where they stand for this old URI alone."""
+        """What the audit keeps: the incoming URIs, where they belong to this old URI alone."""
         others = set(self._others.get(found.id, ())) - {one.old_uri for one in replaced}
         if others or found.incoming_forked or not 0 < len(found.incoming) <= MOST_ALONE:
             return {}

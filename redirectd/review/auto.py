@@ -44,8 +44,8 @@ class Telling:
 def objection(remap: Remap, tellings: Iterable[Telling], rivals: Iterable[Remap], rule: AutoApprove) -> str | None:
     """Why the rule does not approve `remap`; None where all of it holds.
 
-    `remap` carries its holds as the policy stands now, `rivals` are the other remaps of its old URI. Only what the
-    rule's own peers told counts, for the number of calls and for the age alike.
+    `remap` carries its holds under the current policy, `rivals` are the other remaps of its old URI. Only what the
+    rule's own peers reported counts, for the number of calls and for the age alike.
     """
     if remap.state is not State.PENDING or remap.kind not in {"user", "gateway"}:
         return f"it is {remap.state} and of kind {remap.kind}"
@@ -60,7 +60,7 @@ def objection(remap: Remap, tellings: Iterable[Telling], rivals: Iterable[Remap]
 
 def _evidence_objection(remap: Remap, tellings: Sequence[Telling], rule: AutoApprove) -> str | None:
     counted = [one for one in tellings if _is_named(one.peer, rule)]
-    # A better telling of a call takes the lesser one's place in the remap's own count alone, hence the bound.
+    # A better sighting of a call replaces the lesser one in the remap's own count only, hence the bound.
     calls = min(sum(one.calls for one in counted), remap.calls)
     if not counted or calls < rule.min_calls:
         return f"{calls} calls from the rule's peers, {rule.min_calls} are needed"

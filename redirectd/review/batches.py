@@ -19,8 +19,8 @@ def decide_in_batches(
 ) -> Iterator[DecisionOutcome]:
     """Decides as `decide_all` does, and gives what each batch came to once it is committed.
 
-    Whoever stops asking stops the work; what was given stands. Raises StoreError, and RedirectdError where somebody
-    decided at the same moment: the batch it happens in is taken back.
+    Whoever stops iterating stops the work; batches already yielded stay decided. Raises StoreError, and RedirectdError
+    where somebody decided at the same moment: the batch it happens in is taken back.
     """
     for part in chunks(dict.fromkeys(numbers), BATCH):
         with database.begin() as connection:

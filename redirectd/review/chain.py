@@ -87,7 +87,7 @@ def inward(connection: Connection, kind: RouteKind, end: SipUri, *, now: datetim
 def alongside(connection: Connection, kind: RouteKind, old: SipUri, *, now: datetime) -> list[Approved]:
     """Approved remaps of the same old user and host with another port, transport or scheme. The first few by id.
 
-    A target that matches on user and host alone can't tell them apart.
+    A target that matches on user and host alone can't distinguish them.
     """
     goal = matching_key(kind, old)
     query = select(remap).where(

@@ -106,7 +106,7 @@ def _missing(number: int) -> UsageError:
 
 
 def refuse_state(found: Remap, action: str) -> None:
-    """Raises RedirectdError where there is no such step from the state a remap is in."""
+    """Raises RedirectdError where the remap's state does not allow this step."""
     allowed, _ = TRANSITIONS[action]
     if found.state not in allowed:
         ways = {name for name, (states, _) in TRANSITIONS.items() if found.state in states} - {"supersede", "expire"}

@@ -1,4 +1,4 @@
-"""Remaps as rows of CSV or JSON and back: pure text, every fault told by its row."""
+"""Remaps as rows of CSV or JSON and back: pure text, every fault reported by its row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RowFault:
 def write(documents: Iterable[Mapping[str, Any]], form: Format) -> Iterator[str]:
     """The text of a whole file, in pieces; ASCII in JSON, and no cell that a spreadsheet would take for a formula.
 
-    A document is `as_document` of a remap; what else it holds stands in JSON, and in CSV where `SHOWN` names it.
+    A document is `as_document` of a remap; what else it holds goes into JSON, and into CSV where `SHOWN` names it.
     """
     if form == "json":
         yield '{"remaps": ['
@@ -66,7 +66,7 @@ def _cell(name: str, value: object) -> str:
 
 
 def read(text: str, form: Format) -> Iterator[tuple[int, Portable | RowFault]]:
-    """Every row with its number: what it says, or what is wrong with it. A text that is no such file is one fault."""
+    """Every row with its number: what it says, or what is wrong with it. A text in no such format is one fault."""
     for row, document in _json_rows(text) if form == "json" else _csv_rows(text):
         if isinstance(document, RowFault):
             yield row, document

@@ -30,11 +30,11 @@ MOST_PAIRED = 64
 """Answers a block whose request is looked for: figures, not evidence, so a storm of 404s may count too low."""
 
 MOST_UNPAIRED = 8
-"""Answers a block without their request: where so many lack it, the log has no requests, and each search is long."""
+"""Answers a block without their request: where this many lack it, the log has no requests, and each search is long."""
 
 SLACK = 256
 """Bytes behind the collector's offset that are looked at: it leaves the last few for a mark that their end may cut,
-and no record is so short that it could stand in them alone and be found again after a restart."""
+and no record is so short that it could lie in them alone and be found again after a restart."""
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Follower:
     """
 
     def __init__(self, reading: Reading, database: Database, watch: Watch, *, clock: Callable[[], datetime]) -> None:
-        """`clock` gives the time by which the log's dates without a year are told; `watch` serves all sources."""
+        """`clock` gives the time that completes the log's dates without a year; `watch` serves all sources."""
         self._reading = reading
         self._database = database
         self._watch = watch

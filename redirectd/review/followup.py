@@ -23,7 +23,7 @@ from redirectd.store.turns import take_turn
 from redirectd.store.upsert import chunks
 
 FOLLOWED = {404: "not found", 410: "gone", 604: "does not exist anywhere"}
-"""Final answers that say that a URI is no address (21.4.5, 21.4.11, 21.6.3); busy or unavailable says nothing."""
+"""Final answers that say that a URI is not an address (21.4.5, 21.4.11, 21.6.3); busy or unavailable says nothing."""
 
 MOST_CALLS = 1_000
 """Calls that are counted of one target and answer. A number that is gone may be dialled for ever, and nobody decides
@@ -78,7 +78,7 @@ def failing(connection: Connection, numbers: Iterable[int] | None = None) -> dic
 
 
 def _dead(connection: Connection, numbers: Sequence[int] | None) -> dict[int, list[Figure]]:
-    """The figures of 404, 410 and 604 since the decision that stands."""
+    """The figures of 404, 410 and 604 since the decision in force."""
     query = select(followup).join(remap, remap.c.id == followup.c.remap_id)
     query = query.where(
         remap.c.state == State.APPROVED,

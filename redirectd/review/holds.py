@@ -40,7 +40,7 @@ def needs(remap: Remap) -> tuple[str, ...]:
 
 
 def with_holds(remap: Remap, policy: Policy) -> Remap:
-    """The remap with all its flags as the policy stands now."""
+    """The remap with all its flags under the current policy."""
     flags = {name: reason for name, reason in remap.flags.items() if name not in _OF_TARGET}
     peers, methods = remap.believed_peers or remap.peers, remap.believed_methods or remap.methods
     if not any(is_trusted(peer, policy) for peer in peers):
@@ -69,7 +69,7 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
 
 
 def is_suspicious(old_uri: str, new_uris: Iterable[str], policy: Policy) -> bool:
-    """Whether `with_holds` would hold it as suspicious (R27), told by its URIs alone."""
+    """Whether `with_holds` would hold it as suspicious (R27), judged by its URIs alone."""
     old = parse_uri(old_uri)
     assert isinstance(old, SipUri)
     for text in new_uris:

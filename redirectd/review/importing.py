@@ -64,7 +64,7 @@ def run_import(
     dry_run: bool = False,
     skip_faults: bool = False,
 ) -> tuple[Imported, bool]:
-    """Imports rows in one transaction, and says if it stands: a dry run never does, one with faults only if skipped.
+    """Imports rows in one transaction, and says if it is kept: a dry run never is, one with faults only if skipped.
 
     A dry run does all of it and takes it back: what it says is what the import would come to.
     """
@@ -177,7 +177,7 @@ def _kind(one: Portable) -> str:
 
 
 def _learn(one: Portable, decision: Decision, policy: Policy) -> Learnt:
-    """The row as if a peer had told it, judged by the collector's rules."""
+    """The row as if a peer had reported it, judged by the collector's rules."""
     method = _METHODS.get(one.kind)
     if method is None:
         raise _fault(f"kind {printable(one.kind, 40)} is none of {', '.join(_METHODS)}")

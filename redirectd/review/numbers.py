@@ -25,7 +25,7 @@ class _Number(NamedTuple):
 
 
 def number_hold(old: SipUri, new: SipUri, policy: Policy) -> str | None:
-    """Why the new number is suspicious, or None; also None where the new user part is no phone number."""
+    """Why the new number is suspicious, or None; also None where the new user part is not a phone number."""
     digits = _digits(new)
     if digits is None:
         return None

@@ -59,7 +59,7 @@ class Page:
 
 
 def page(connection: Connection, query: Query, policy: Policy, *, after: int = 0, limit: int = 50) -> Page:
-    """The next `limit` remaps behind id `after`, with their holds as the policy stands now."""
+    """The next `limit` remaps after id `after`, with their holds under the current policy."""
     found: list[Remap] = []
     for one in matching(connection, query, policy, after=after, chunk=limit + 1):
         if len(found) == limit:
@@ -102,7 +102,7 @@ def _part(connection: Connection, wanted: RemapFilter, policy: Policy, query: Qu
     if query.flag not in _BY_URIS:
         part = find(connection, wanted)
         return part, part[-1].id if part else 0, len(part) == wanted.limit
-    # No condition of a query tells it all, so the URIs alone are looked at, and few remaps are read whole.
+    # No query condition covers all of it, so only the URIs are looked at, and few remaps are read whole.
     rows = uris_of(connection, wanted)
     suspicious = suspects(rows, policy)
     if query.flag == "suspicious":
@@ -181,7 +181,7 @@ _OF_FLAG: Mapping[str, Sequence[ColumnElement[bool]]] = {
 
 
 def _trusted(connection: Connection, policy: Policy) -> list[ColumnElement[bool]]:
-    """That a trusted peer has told it (R26)."""
+    """That a trusted peer has reported it (R26)."""
     peers = connection.scalars(select(remap_peer.c.peer).distinct())
     trusted = [peer for peer in peers if is_trusted(peer, policy)]
     if len(trusted) > CHUNK:  # databases bound the number of parameters

@@ -29,8 +29,8 @@ PART = 500
 
 
 def rules(policy: Policy) -> str:
-    """Names the policy and the programs that tell a suspicious remap: whether an address is private, and what a number
-    costs, are known by Python and by `phonenumberslite`."""
+    """Names the policy and the programs that detect a suspicious remap: whether an address is private, and what a
+    number costs, are known by Python and by `phonenumberslite`."""
     # Sets have another order in each process. No hold depends on the rule of automatic approval.
     told = [getattr(policy, field.name) for field in fields(policy) if field.name != "auto_approve"]
     words = [repr(sorted(value)) if isinstance(value, frozenset) else repr(value) for value in told]
@@ -81,7 +81,7 @@ def screen(database: Database, policy: Policy, *, anew: bool = False) -> int:
             for one in found
         }
         with database.begin() as connection:
-            take_turn(connection, "collect")  # a collector may take a remap away that has lost its only telling
+            take_turn(connection, "collect")  # a collector may remove a remap that has lost its only sighting
             there = connection.scalars(select(remap.c.id).where(remap.c.id.in_(seen))).all()
             connection.execute(delete(screening).where(screening.c.remap_id.in_(seen)))
             if there:

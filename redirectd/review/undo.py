@@ -1,4 +1,4 @@
-"""Taking back a reviewer's last step, as steps of the same state machine: the audit tells of both (R35)."""
+"""Taking back a reviewer's last step, as steps of the same state machine: the audit records both (R35)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def do_reject(connection: Connection, number: int, decision: Decision) -> tuple[
 
 
 def do_revoke(connection: Connection, number: int, decision: Decision) -> tuple[Remap, DecisionStep]:
-    """Takes an approval back, and gives what makes it stand again."""
+    """Takes an approval back, and gives what restores it."""
     return _do(connection, "revoke", number, decision)
 
 
@@ -173,7 +173,7 @@ def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Rema
 
 
 def _approve_again(connection: Connection, was: Remap, by: Decision, policy: Policy) -> None:
-    """What a person had approved stands again as it stood, with its dates."""
+    """Restores what a person had approved as it was, with its dates."""
     reopen(connection, was.id, by)
     choice = next((place for place, one in enumerate(was.contacts, 1) if one.uri == was.new_uri), None)
     approve(connection, was.id, replace(by, force=True, contact=choice), policy)

@@ -35,7 +35,7 @@ class Followed:
     """One final answer to an INVITE whose Request-URI may be an approved target.
 
     `target` is the hash by which remaps of that URI are found, `key` names the call, the target and the status: two
-    proxies in a row that ask for one URI, a retransmission and another logger's copy tell of one call.
+    proxies in a row that ask for one URI, a retransmission and another logger's copy are one call.
     """
 
     key: str
@@ -116,7 +116,7 @@ def _short(name: str) -> int:
 
 def record(connection: Connection, answers: Iterable[Followed]) -> None:
     """Counts answers in the caller's transaction, which also holds the position, each call once for all nodes."""
-    take_turn(connection, "collect")  # two nodes may tell of one call at the same time
+    take_turn(connection, "collect")  # two nodes may report one call at the same time
     fresh = _not_counted(connection, {one.key: one for one in answers})
     targets = _targets(connection, {one.target for one in fresh.values()})
     told: dict[tuple[int, int], list[Followed]] = defaultdict(list)
@@ -157,7 +157,7 @@ def _count(connection: Connection, number: int, status: int, times: Sequence[dat
     place = (followup.c.remap_id == number) & (followup.c.status == status)
     known = connection.execute(select(followup.c.calls, followup.c.first_seen).where(place)).one_or_none()
     if known is None or (since is not None and known.first_seen <= since):
-        # What was told before the decision that stands now belongs to an earlier one.
+        # What was reported before the decision now in force belongs to an earlier one.
         connection.execute(delete(followup).where(place))
         row = {"remap_id": number, "status": status, "calls": min(MOST_CALLS, len(times))}
         connection.execute(insert(followup).values(**row, first_seen=min(times), last_seen=max(times)))

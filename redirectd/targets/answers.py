@@ -1,8 +1,8 @@
 """Reading Kamailio's RPC replies, whose shape depends on the way they came.
 
 JSON writes a list of records as ``[{"SET": {...}}, {"SET": {...}}]``. binrpc and kamcmd have no lists and
-repeat the name within a structure; `redirectd.apply.control` turns that into the same list where a name stands
-more than once, and into a plain ``{"SET": {...}}`` where it stands once. kamcmd has texts only, no numbers.
+repeat the name within a structure; `redirectd.apply.control` turns that into the same list where a name appears
+more than once, and into a plain ``{"SET": {...}}`` where it appears once. kamcmd has texts only, no numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from redirectd.plan.target import Reply
 
 
 def field(value: Reply, name: str) -> Reply:
-    """Give a structure's field; None where it is missing or `value` is no structure."""
+    """Give a structure's field; None where it is missing or `value` is not a structure."""
     return value.get(name) if isinstance(value, Mapping) else None
 
 
@@ -25,7 +25,7 @@ def structs(value: Reply) -> Iterator[Mapping[str, Reply]]:
 
 
 def records(value: Reply, name: str) -> Iterator[Reply]:
-    """Give what stands under `name` in each structure of a list, or in the only one."""
+    """Give what is under `name` in each structure of a list, or in the only one."""
     for item in structs(value):
         if name in item:
             yield item[name]

@@ -138,7 +138,7 @@ class AsteriskAstdb(UserMoves):
         return self._get(SENTINEL, token)
 
     def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command]:
-        """Put and delete what changed; no token stands meanwhile.
+        """Put and delete what changed; no token is present meanwhile.
 
         Deleting what isn't there is an error, and somebody may have deleted it by hand: so it is put first, and empty,
         which to the operator's lookup is nothing.

@@ -141,7 +141,7 @@ class AsteriskDialplan(UserMoves):
         return f"{self._prefix}-{extension[:2]}", extension
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
-        """Read the contexts as Asterisk does; each extension must stand in its own context and name its user."""
+        """Read the contexts as Asterisk does; each extension must be in its own context and name its user."""
         tokens: list[str] = []
         entries = gather(self._rows(content, tokens), like, "the extension")
         if tokens != [token_of(entries)]:
@@ -168,7 +168,7 @@ class AsteriskDialplan(UserMoves):
         return (Command("dialplan reload"),)
 
     def preflight(self, path: str, rendered: Rendered) -> Question:
-        """Have Asterisk read the file: the sentinel stands last."""
+        """Have Asterisk read the file: the sentinel comes last."""
         return reads(path, self._prefix, "exten", [f"{SENTINEL},1,Return({rendered.token})"])
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:

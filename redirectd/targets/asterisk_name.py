@@ -4,7 +4,7 @@ Asterisk knows a number, not a URI: an entry moves every call to its user for wh
 kind's `width`. Within that the name is exact: dashes, case and every character a SIP user can hold count. Not asked for
 are sips: calls, names with ``:`` (functions of Asterisk take what follows for a substring) and what Asterisk would cut.
 
-Rows of earlier versions stand under the plain name, by an allow-list, spread by the MD5 of the name without any guard.
+Rows of earlier versions are under the plain name, by an allow-list, spread by the MD5 of the name without any guard.
 """
 
 from __future__ import annotations

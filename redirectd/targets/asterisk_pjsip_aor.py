@@ -2,7 +2,7 @@
 
 The file is the operator's base with nothing changed but the address in those contacts that a gateway move is about
 (see `redirectd.targets.gateways`); everything else stays byte for byte. The base holds whole sections of
-``type = aor`` and nothing else, one contact a line, without templates and includes: a section that stands in two
+``type = aor`` and nothing else, one contact a line, without templates and includes: a section that appears in two
 files makes Asterisk refuse pjsip.conf as a whole, a comma makes two contacts, and an invalid contact keeps the old
 value without a word.
 """

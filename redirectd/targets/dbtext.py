@@ -73,7 +73,7 @@ class Table:
             yield number, list(map(_meaning, usual.groups())) if usual else self._unusual(number, line)
 
     def _unusual(self, number: int, line: str) -> list[str]:
-        """Read a row the long way, which tells what is wrong with it."""
+        """Read a row the long way, which finds what is wrong with it."""
         values: list[str] = []
         for column, value in zip(self._columns, _row(number, line, self._columns), strict=True):
             if column.name in self._same:

@@ -100,7 +100,7 @@ def _destination(line: int, piece: bytes, offset: int, length: int) -> Destinati
 
 
 def _number(piece: bytes, at: int) -> tuple[int, int]:
-    # A word that is no number is left for what comes next: Kamailio takes it for the attrs.
+    # A word that is not a number is left for what comes next: Kamailio takes it for the attrs.
     at = _skip(_SPACE, piece, at)
     end = _skip(_DIGITS, piece, at)
     return int(piece[at:end][:20] or b"0"), end

@@ -44,7 +44,7 @@ def gateway_of(uri: SipUri) -> str:
 
 
 def project_gateways(routes: Sequence[Route]) -> Projection:
-    """Give the new address of each gateway; there is no `incoming`, since nobody asks for a gateway but us."""
+    """Give the new address of each gateway, without `incoming`, since nobody asks for a gateway but us."""
     return project(routes, "gateway", "request-uri", lambda uri: (gateway_of(checked(uri)),), _address)
 
 

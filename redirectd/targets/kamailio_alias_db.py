@@ -9,7 +9,7 @@ db_text compares strings without case, so ``Bob`` and ``bob`` of one host are on
 lower case, and where the two moved to different places neither is (R24).
 
 There is nothing to reload: the module asks its database for each request, and db_text reads a table again when its
-mtime, in whole seconds, is later. There is no way to ask Kamailio either, so the parse-back is all the proof there is.
+mtime, in whole seconds, is later. Kamailio can't be asked either, so the parse-back is the only proof.
 """
 
 from __future__ import annotations

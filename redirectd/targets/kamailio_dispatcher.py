@@ -3,7 +3,7 @@
 The file is the operator's base list with nothing changed but the address in the URI of those destinations that a
 gateway move is about: comments, order, sets, flags, priorities, attrs, blanks and line ends stay byte for byte.
 
-Which destinations those are is told by `redirectd.targets.gateways`.
+`redirectd.targets.gateways` says which destinations those are.
 
 Kamailio skips a destination that it can't use and still says Ok, and wipes all sets for an empty file; so a base
 with such a line is refused here, and `dispatcher.list` is compared whole after a reload.

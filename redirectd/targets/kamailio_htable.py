@@ -139,7 +139,7 @@ class KamailioHtable(UserMoves):
         return self._get(SENTINEL, token)
 
     def load(self, entries: Mapping[str, str], changed: Sequence[str]) -> Sequence[Command] | None:
-        """Put and delete up to `live` changed keys; no token stands meanwhile.
+        """Put and delete up to `live` changed keys; no token is present meanwhile.
 
         Deleting what isn't there is an error, and somebody may have deleted it by hand: so it is put first, as the old
         URI itself, by which a call goes where it will go without the entry.

@@ -114,7 +114,7 @@ def is_exact(key: str) -> bool:
 
 
 def uri_of(key: str) -> str:
-    """Give the URI that a key stands for, an old key's too."""
+    """Give the URI that a key represents, an old key's too."""
     found = _EXACT.fullmatch(key)
     if not found:
         return key if key.startswith("sip:") else f"sip:{key}"

@@ -1,4 +1,4 @@
-"""csv and json: all routes as data, for what reads files of its own; nothing is told to any server."""
+"""csv and json: all routes as data, for what reads files of its own; no server is notified."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Listing(ABC):
         return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
-        """Read the pairs back; TargetError where the file is not of this form or an old URI stands there twice."""
+        """Read the pairs back; TargetError where the file is not of this form or an old URI appears twice."""
         try:
             rows = ((number, old, new) for number, (old, new) in enumerate(self._read(content.decode("ascii")), 1))
             return gather(rows, like, "an old URI")

@@ -53,7 +53,7 @@ class _View:
         return (route for route in self.routes if self.kind is None or route.kind == self.kind)
 
     def doubt(self, route: Route) -> str | None:
-        """Say why the URI a request came with does not stand for the one that moved, where it is the key (R5)."""
+        """Say why the URI a request came with does not represent the one that moved, where it is the key (R5)."""
         if self.match != "incoming":
             return None
         if route.incoming_forked:
@@ -186,7 +186,7 @@ def still_meant(
 def _steps(view: _View, entries: Mapping[str, str]) -> dict[str, str]:
     """Give, by key, the other key whose turn comes next: where a new URI is itself looked up here.
 
-    Remaps that differ in their ports alone are no chain, but they are one for a server that matches without ports.
+    Remaps that differ in their ports alone are not a chain, but they are one for a server that matches without ports.
     A key that gives itself is none of them: the same user at another port or host has moved for good (R17), and to
     look that up once more changes nothing.
     """

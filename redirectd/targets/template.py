@@ -112,7 +112,7 @@ class Template(UserMoves):
             raise TargetError(f"the template fails: {error}") from None
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
-        """Read the entries back by `entry`; TargetError where one stands there twice."""
+        """Read the entries back by `entry`; TargetError where one appears twice."""
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError:

@@ -3,8 +3,8 @@
 A target says how its server finds an entry: `keys` writes, `asked` is what the printed `lines` make of a Request-URI,
 and `also_moves` names what has the same key and is not the old URI. Everything else here follows from these.
 
-Two kinds of installed rows are kept and never made any more. Rows of earlier versions, under keys that told fewer URIs
-apart, stay for as long as their remap is approved and unchanged, since lines pasted then find no others. And a target
+Two kinds of installed rows are kept and never made any more. Rows of earlier versions, under keys that separated fewer
+URIs, stay for as long as their remap is approved and unchanged, since lines pasted then find no others. And a target
 whose configuration does not name its `width` keeps what it has in service, and takes nothing new.
 """
 

@@ -49,7 +49,7 @@ def _table_rows(rows: int) -> str:
 
 
 def _approved_users(config: Config) -> int:
-    """How many; 0 where the database can't say, since its own check tells why."""
+    """How many; 0 where the database can't say, since its own check reports why."""
     try:
         database = Database(database_url(config))
     except RedirectdError:

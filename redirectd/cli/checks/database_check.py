@@ -31,7 +31,7 @@ LOCK_SECONDS = 3.0
 """How long the write lock of SQLite is waited for."""
 
 SHOWN = 5
-"""Traces of tampering that are told one by one."""
+"""Traces of tampering that are listed one by one."""
 
 SHOWN_IDS = 20
 UNKEYED_MEND = (
@@ -84,7 +84,7 @@ def _not_there(shown: str, file: Path) -> Finding:
 
 
 def _check_rights(database: Database) -> Iterator[Finding]:
-    """A file that can be read and not written to would be told only when something is to be stored."""
+    """A file that can be read but not written to would fail only when something is to be stored."""
     file = database.file
     if file is not None and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK | os.X_OK)):
         why = f"this user may not write to it or to its folder {file.parent}"

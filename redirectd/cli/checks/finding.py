@@ -27,7 +27,7 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to mend."""
+        """Whether there is nothing to fix."""
         return self.level is Level.OK
 
 

@@ -1,4 +1,4 @@
-"""The policy and the service: settings that are no error and still surprise."""
+"""The policy and the service: settings that are valid and still surprise."""
 
 from __future__ import annotations
 

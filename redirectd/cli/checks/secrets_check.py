@@ -46,7 +46,7 @@ def _has_password(url: str) -> bool:
 
 
 def _check_closed(where: str, file: Path) -> Iterator[Finding]:
-    """A file that others may read or change; one that can't be looked at is told by whoever needs it."""
+    """A file that others may read or change; one that can't be looked at is reported by whatever needs it."""
     try:
         mode = file.stat().st_mode
     except OSError:
@@ -69,7 +69,7 @@ def check_record_keys(config: Config, kamailio: Path) -> Iterator[Finding]:
         yield from _check_key(f"record key {file}", file, "redirectd")
     has_copy = os.path.lexists(kamailio)
     if not kamailio.parent.is_dir() or not (own or has_copy):
-        return  # a host without Kamailio, or records without proofs: what is in the logs tells (`sources_check`)
+        return  # a host without Kamailio, or records without proofs: the logs show it (`sources_check`)
     if not has_copy:
         why = "Kamailio has no key: its records carry no proof, and what is known only from them is held as unkeyed"
         yield Finding(f"record key {kamailio}", Level.WARNING, why, _MAKE)

@@ -1,4 +1,4 @@
-"""Whether a server routes by the file in place: nobody may have told its configuration to load that."""
+"""Whether a server routes by the file in place: its configuration may not load it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MEND = (
 
 
 def check_serving(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
-    """Asks the server for what stands in the file; says nothing of a file that holds nothing or can't be read.
+    """Asks the server for what is in the file; says nothing of a file that holds nothing or can't be read.
 
     The questions are those after a reload, which only read.
     """
     try:
         entries, why = understood(spec.target, Path(spec.path).read_bytes())
     except OSError:
-        return  # its own check tells it
+        return  # its own check reports it
     questions = () if why or not entries else spec.target.questions(Rendered(b"", entries, token=token_of(entries)), ())
     where = f"target {spec.name}, in service"
     for question in questions[:ASKED]:

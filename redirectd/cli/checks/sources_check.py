@@ -92,7 +92,7 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
 
 
 def _check_proof(place: str, tail: bytes) -> Iterator[Finding]:
-    """R39: whether Kamailio's newest record carries a proof; what a caller's Call-ID holds is no worse than a hint."""
+    """R39: whether Kamailio's newest record carries a proof; text in a caller's Call-ID gives a false hint at worst."""
     newest = tail.rfind(b"REDIRECTD v=")
     if tail.startswith(b"REDIRECTD v=1 ", newest):
         why = "Kamailio writes records without a proof (v=1): what is known only from them is held as unkeyed"
@@ -150,7 +150,7 @@ def _check_journal(where: str) -> Finding:
 
 
 def _check_clock(where: str, source: SourceSection) -> Iterator[Finding]:
-    """A zone that is not told matters where a log has neither year nor zone (R37); only worth saying on such a host."""
+    """A missing zone matters where a log has neither year nor zone (R37); only worth saying on such a host."""
     if source.kind == "file" and not source.timezone and os.environ.get("TZ"):
         yield Finding(
             f"{where}, timezone",

@@ -47,7 +47,7 @@ def check_targets(config: Config) -> Iterator[Finding]:
 
 
 def _states(config: Config) -> Mapping[str, TargetState]:
-    """What redirectd installed last, by target; nothing where the database can't say, since its own check tells why."""
+    """What redirectd installed last, by target; nothing where the database can't say, as its own check reports why."""
     try:
         database = Database(database_url(config))
     except RedirectdError:

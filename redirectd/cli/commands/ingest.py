@@ -108,7 +108,7 @@ def _replay(app: App, *, as_json: bool) -> None:
 
 
 def _refuse_unreadable(files: tuple[str, ...]) -> None:
-    """Told before the first is read: what that one counts could not be reported any more."""
+    """Reported before the first is read: what that one counts could not be reported any more."""
     from redirectd.sources.file import refuse_unreadable
 
     for file in files:

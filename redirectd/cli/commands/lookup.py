@@ -61,7 +61,7 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
 
 
 def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: Filters) -> tuple[list[str], bool]:
-    """The URIs that are meant, as they were written, and whether one name stands for one URI."""
+    """The URIs that are meant, as they were written, and whether one name gave one URI."""
     from redirectd.cli.named import named, of_user, sip_uri
     from redirectd.cli.selection import is_id
     from redirectd.store.remaps import get

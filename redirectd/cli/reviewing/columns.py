@@ -15,11 +15,11 @@ HEAD, TAIL = 60, 30
 """Characters that are shown of either end of a part of a URI that is longer than both."""
 
 _MOVES_OTHERS = frozenset({"R", "AL", "AN"})
-"""Bidirectional classes of letters that a terminal may show in another order than they stand in (UAX 9)."""
+"""Bidirectional classes of letters that a terminal may show in another order than they are written in (UAX 9)."""
 
 
 def shown(text: str, limit: int = 2000) -> str:
-    """Text from the network as a card shows it: what reorders or stands on top of other characters is shown by number.
+    """Text from the network as a card shows it: what reorders or overlays other characters is shown by number.
 
     `printable` does so with controls; letters written from right to left and combining marks are its equals here,
     since a person decides by what a URI looks like.
@@ -78,7 +78,7 @@ def cut(text: str, room: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """Colours, or none: what they say stands in the text too."""
+    """Colours, or none: what they say is in the text too."""
 
     is_on: bool = False
 

@@ -21,7 +21,7 @@ from redirectd.store.remap import Remap
 WHY = "why (Enter: no reason):"
 
 NOTED = "noted"
-"""The word of notes, which are no decisions: they are not counted."""
+"""The word of notes, which are not decisions and not counted."""
 
 
 class Turn(Enum):
@@ -44,7 +44,7 @@ class Deed:
 
 @dataclass(slots=True)
 class Desk:
-    """`clock` gives aware times; `counts` says how many decisions of each kind stand."""
+    """`clock` gives aware times; `counts` says how many decisions of each kind are in effect."""
 
     database: Database
     policy: Policy
@@ -73,7 +73,7 @@ class Desk:
         return cls(database, policy, actor, clock, screen, Queue(database, policy, clock, filters), besides)
 
     def case(self, number: int, contact: int | None) -> Case:
-        """A remap as it stands now. Raises UsageError where it is gone."""
+        """A remap as it is now. Raises UsageError where it is gone."""
         with self.database.read() as connection:
             case = open_case(connection, number, self.policy, now=self.clock(), contact=contact)
         return replace(case, touches=[*case.touches, *self.besides(case.remap)])

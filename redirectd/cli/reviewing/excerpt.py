@@ -1,4 +1,4 @@
-"""The evidence on a card: the newest telling as far as there is room, the lines that say the move first."""
+"""The evidence on a card: the newest sighting as far as there is room, the lines that say the move first."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MARGIN = "    | "
 
 
 def telling(one: Evidence, width: int) -> list[str]:
-    """One telling with all its log lines, wrapped."""
+    """One sighting with all its log lines, wrapped."""
     return [*_head(one, width), *(line for part in _parts(one, width) for line in part)]
 
 
 def excerpt(case: Case, width: int, room: int | None) -> list[str]:
-    """The newest telling in at most `room` lines, and how much more there is; all tellings for None."""
+    """The newest sighting in at most `room` lines, and how much more there is; all sightings for None."""
     if not case.evidence:
         return told("log", "no telling is kept", width)
     if room is None:

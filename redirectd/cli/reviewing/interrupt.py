@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of within one: what the database has taken must also be told and be taken back."""
+"""Ctrl-C between two steps instead of within one: what the database has taken must also be reported and be undoable."""
 
 from __future__ import annotations
 

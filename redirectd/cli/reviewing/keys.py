@@ -111,7 +111,7 @@ class TerminalKeys:
 
 
 class LineKeys:
-    """Input that is no terminal: the first character of each line is the key, empty lines are none."""
+    """Input that is not a terminal: the first character of each line is the key, empty lines are none."""
 
     is_terminal = False
 

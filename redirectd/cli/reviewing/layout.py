@@ -32,7 +32,7 @@ def more(count: int) -> str:
 
 
 def fitted(sections: Sequence[LineGroup], room: int | None) -> list[str]:
-    """The lines of all sections, at most `room` where their least lines allow it; each cut is told in its place."""
+    """The lines of all sections, at most `room` where their least lines allow it; each cut is marked in its place."""
     if room is not None:
         for section in sorted(sections, key=lambda one: one.rank):
             excess = sum(len(one.lines) for one in sections) - room

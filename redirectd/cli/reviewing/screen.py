@@ -18,7 +18,7 @@ NARROWEST, WIDEST, LOWEST = 40, 120, 12
 
 @dataclass(slots=True)
 class Screen:
-    """`say` prints text as it is. `size` gives columns and rows; None is no terminal, where nothing is paged."""
+    """`say` prints text as it is. `size` gives columns and rows; None means not a terminal, where nothing is paged."""
 
     keys: Keys
     say: Callable[[str], None]

@@ -28,11 +28,11 @@ MAX_NODES = 3
 """Nodes whose last simulation is shown."""
 
 USUAL_ROWS = 24
-"""Rows that a card is made for where the output is no terminal."""
+"""Rows that a card is made for where the output is not a terminal."""
 
 
 def sit(desk: Desk) -> None:
-    """Until nothing is left or the person quits. What was decided stands, whatever ends it."""
+    """Until nothing is left or the person quits. What was decided is kept, whatever ends it."""
     total = desk.queue.begin()
     if not total:
         _say_nothing(desk)
@@ -164,7 +164,7 @@ def _act(desk: Desk, key: str, case: Case, contact: int | None) -> Turn:
 
 
 def _overtaken(desk: Desk, case: Case, contact: int | None) -> Turn | None:
-    """What to do if the remap is no longer what the person sees; None if it is."""
+    """What to do if the remap differs from what the person sees; None if it does not."""
     now = desk.case(case.remap.id, contact)
     if now.remap.state is not case.remap.state:
         by = f"{printable(now.remap.decided_by)} has" if now.remap.decided_by else "somebody has"
