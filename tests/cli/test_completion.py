@@ -45,7 +45,7 @@ CASES: tuple[tuple[str, set[str], set[str]], ...] = (
     ("redirectd apply --target ", {"users", "exported"}, set()),
     ("redirectd pending --flag un", {"unproven", "untrusted", "unkeyed"}, {"none", "ambiguous"}),
     ("redirectd ingest --dialect asterisk-", {"asterisk-pjsip", "asterisk-json"}, {"sngrep"}),
-    ("redirectd rollback ", {"1", "2"}, {"3"}),
+    ("redirectd rollback ", {"1", "2", "3", "4"}, {"5"}),
     ("redirectd list --state re", {"rejected", "revoked"}, {"pending"}),
     ("redirectd list --ki", {"--kind"}, {"--flag"}),
     ("redirectd ingest full", {"full.log", "full.old"}, {"redirectd.toml"}),
@@ -67,7 +67,13 @@ def folder() -> Iterator[Path]:
         program = place / "bin/redirectd"
         program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m redirectd "$@"\n')
         program.chmod(0o755)
-        for args in (["ingest", "full.log"], ["approve", "1"], ["apply"], ["approve", "5"], ["apply"]):
+        for args in (
+            ["ingest", "full.log"],
+            ["approve", "1", "--reason", "x"],
+            ["apply"],
+            ["approve", "4", "--reason", "x"],
+            ["apply"],
+        ):
             assert on_screen(place, *args).code == 0
         yield place
 
