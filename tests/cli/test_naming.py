@@ -88,13 +88,13 @@ def crowd(cli: Cli) -> Cli:
 
 def test_many_are_counted_and_each_refusal_is_told(crowd: Cli) -> None:
     """Six hundred approvals are one line, and each of the six that are held is named with its reason."""
-    result = crowd("approve", "--kind", "user", code=3)
+    result = crowd("approve", "--kind", "user", "--reason", "asked", code=3)
     assert "600 remaps are approved" in result.out
     assert len(result.out.splitlines()) < 10
     for number in range(601, 607):
         assert f"remap {number}" in result.err or f" {number}: suspicious" in result.err
     assert "6 were refused" in result.err
-    again = crowd("approve", "--kind", "user", "--json", code=3).json
+    again = crowd("approve", "--kind", "user", "--reason", "asked", "--json", code=3).json
     assert (again["remaps"], len(again["errors"])) == ([], 6)
     assert "600 remaps are revoked" in crowd("revoke", "--domain", "127.0.0.2").out
 
