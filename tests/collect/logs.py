@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha512
 from ipaddress import ip_network
@@ -16,6 +16,7 @@ from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Dialect
+from redirectd.dialects.registry import with_keys
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
 POLICY = Policy(trusted_peers=(ip_network("192.0.2.0/24"),))
@@ -187,10 +188,13 @@ def reading(policy: Policy = POLICY, dialects: Sequence[Dialect] = registry.ALL)
     return Reading("test", dialects, UTC, policy)
 
 
-def read(data: bytes, policy: Policy = POLICY, *, older: bytes | None = None) -> Found:
-    """Reads a whole log through scanner, pairing and rules."""
+def read(data: bytes, policy: Policy = POLICY, *, older: bytes | None = None, keys: Sequence[bytes] = ()) -> Found:
+    """Reads a whole log through scanner, pairing and rules; `keys` prove its records."""
     log = MemoryLog(data, MemoryLog(older) if older is not None else None)
-    reader = LogReader(log, reading(policy), clock=lambda: NOW)
+    how = reading(policy)
+    if keys:
+        how = replace(how, dialects=with_keys(how.dialects, tuple(keys)))
+    reader = LogReader(log, how, clock=lambda: NOW)
     batch = Batch("test")
     while reader.read(batch, final=True):
         pass

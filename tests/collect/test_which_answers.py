@@ -10,6 +10,7 @@ from redirectd.collect.answer import Answer
 from redirectd.collect.rules import judge
 from redirectd.collect.verdict import Learnt
 from tests.collect.logs import POLICY, call, read, received, record, request, response, sent
+from tests.dialects.test_proof import KEY
 
 NEW = "<sip:new@place.test>"
 MOVED: dict[str, tuple[list[str], set[str]]] = {"sip:old@gw.test": (["sip:new@place.test"], set())}
@@ -43,7 +44,7 @@ def test_r1_the_rules_themselves_refuse_other_statuses(status: int) -> None:
 def test_r1_a_301_makes_a_remap() -> None:
     """R1: a 301 makes one, from a dump as from a record."""
     assert read(call(response("301 Moved Permanently", NEW))).remaps == MOVED
-    assert read(record(NEW)).remaps == MOVED
+    assert read(record(NEW, key=KEY), keys=[KEY]).remaps == MOVED
 
 
 @pytest.mark.parametrize(

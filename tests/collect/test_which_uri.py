@@ -7,6 +7,7 @@ import pytest
 from redirectd.collect.answer import fork_of
 from redirectd.collect.verdict import Learnt
 from tests.collect.logs import MemoryLog, call, read, received, record, request, response, sent
+from tests.dialects.test_proof import KEY
 
 NEW = "<sip:new@place.test>"
 OTHER = "z9hG4bKPjbbbbbbbb"
@@ -43,8 +44,8 @@ def test_r5_a_dump_does_not_lose_the_incoming_uri(order: str) -> None:
     """R5: where both stand in the log, the record's incoming URI and the dump's Expires are kept together."""
     branch = "z9hG4bKcydzigwkX.5ab.0"
     dump = call(response("301 Moved", NEW, branch=branch, extra=["Expires: 600"]), request(branch=branch))
-    line = record(NEW)
-    (learnt,) = read(line + dump if order == "record first" else dump + line).learnt
+    line = record(NEW, key=KEY)
+    (learnt,) = read(line + dump if order == "record first" else dump + line, keys=[KEY]).learnt
     assert (learnt.incoming, learnt.lifetime) == ("sip:dialled@lab.test", 600)
 
 
@@ -186,12 +187,12 @@ def test_r8_what_this_host_sends_is_not_a_sighting() -> None:
 def test_r8_a_cut_record_and_an_unpaired_dump_make_one_whole() -> None:
     """R8: a record whose Contact was cut and a dump without its request are a whole answer together."""
     long = "<sip:new@place.test;x=" + "y" * 2000 + ">"
-    line = record(NEW, long)
+    line = record(NEW, long, key=KEY)
     dump = received(response("301 Moved", NEW, branch="z9hG4bK1.2.0"))
-    cut = read(line).remaps["sip:old@gw.test"][1]
+    cut = read(line, keys=[KEY]).remaps["sip:old@gw.test"][1]
     assert cut == {"malformed"}
     for log in (line + dump, dump + line):
-        assert read(log).remaps == {"sip:old@gw.test": (["sip:new@place.test"], set())}
+        assert read(log, keys=[KEY]).remaps == {"sip:old@gw.test": (["sip:new@place.test"], set())}
 
 
 def test_r7_a_record_whose_uri_is_cut_off_tells_no_old_uri() -> None:
