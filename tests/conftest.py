@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -19,3 +21,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def corpus() -> Path:
     """The folder of real logs, with `expected.json` beside them."""
     return Path(__file__).parent / "corpus"
+
+
+@pytest.fixture(autouse=True)
+def logging_anew() -> Iterator[None]:
+    """A command run within the process logs to a stream that ends with its test: the next one must not inherit it."""
+    yield
+    structlog.reset_defaults()

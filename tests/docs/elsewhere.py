@@ -9,7 +9,6 @@ ELSEWHERE: dict[str, str] = {
     r"make (demo|test)$": "what runs these tests; CI runs both on a clean clone",
     r"systemctl |journalctl |systemd-creds |systemd-run ": "needs a running systemd: tests/systemd boots one",
     r"install -D -m 644 |ln -s /opt/redirectd": "needs the package's files: tests/systemd installs them",
-    r"systemd-sysusers |systemd-tmpfiles ": "makes users and folders: tests/systemd and tests/packaging run them",
     r"install -d -o ": "needs root and the servers' own users: tests/systemd grants the rights",
     r"install -m 0600 /dev/stdin ": "asks the operator to type a secret: test_administrator types one",
     r"kamailio -c ": "needs Kamailio: tests/peers checks and starts the same lines on a real one",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP_ASTDB, Setup, dial_plan
 from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, to_dispatcher_set
@@ -246,7 +247,7 @@ def test_the_record_tells_all_that_the_rules_need(
     done = operator.try_run("ingest", proxy.tells())
 
     [remap] = operator.pending()
-    assert list(remap["flags"]) == ["expiring"]
+    assert list(remap["flags"]) == ["expiring", "unkeyed"]
     assert "number changed" in operator.run("show", str(remap["id"]))
     [progress] = [json.loads(line) for line in done.stderr.splitlines() if "session_progress" in line]
     assert (progress["sdp"], progress["reliable"], progress["media"][0]["codecs"]) == (True, True, ["PCMU"])
@@ -281,18 +282,25 @@ def test_a_301_within_a_dialog_is_not_learnt_from(
 
 @pytest.mark.peer("kamailio")
 def test_a_target_that_answers_404_after_the_approval_is_failing(
-    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+    operator: Operator,
+    start_kamailio: StartKamailio,
+    answering_side: Answer,
+    loopback_address: str,
+    short_folder: Path,
 ) -> None:
     """The snippet's line also tells of a 404 at the new address: the service flags the remap with its figures."""
     new = answering_side([Reply(404, "Not Found")])
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
+    make_copies(own, copy)
+    copy.chmod(0o644)
     operator.configure()
-    record = operator.record_snippet()
+    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
     proxy = start_kamailio(
         to_dispatcher_set(1, extra=record, before_relay=LOOK_UP_USER), dispatcher=f"1 sip:{old.address}:{old.port}\n"
     )
     source = '[daemon]\nsocket = "status.sock"\n'
-    source += f'[[source]]\nname = "proxy"\npath = "{proxy.log_file}"\n'
+    source += f'[[source]]\nname = "proxy"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n'
     operator.configure(source, HTABLE.format(path=proxy.htable_file, match="request-uri", socket=proxy.rpc_socket))
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
     operator.run("ingest", proxy.tells())

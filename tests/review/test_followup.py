@@ -245,7 +245,7 @@ def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
     world.approve(several.id, contact=1)
     gateway = world.told("sip:x.example", "sip:Y.example:5070", method="OPTIONS")
     first = world.approve(world.told("sip:d@x.example", "sip:d@y.example").id)
-    second = world.approve(world.told("sip:d@x.example", "sip:e@y.example").id)
+    second = world.approve(world.told("sip:d@x.example", "sip:e@y.example").id, replace=first.id)
     world.told("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and told again
     assert world.get(first.id).state is State.PENDING
     row = Portable(old_uri="sip:f@x.example", new_uri="sip:f@y.example", contacts=(RemapTarget("sip:f@y.example"),))

@@ -105,9 +105,19 @@ class World:
         with self.database.read() as connection:
             return find(connection, RemapFilter(states=states))
 
-    def approve(self, number: int, *, at: datetime = NOW, contact: int | None = None, force: bool = False) -> Remap:
+    def approve(
+        self,
+        number: int,
+        *,
+        at: datetime = NOW,
+        contact: int | None = None,
+        force: bool = False,
+        replace: int | None = None,
+    ) -> Remap:
         """A person approves it."""
-        by = Decision(actor="alice", at=at, reason="known" if force else "", contact=contact, force=force)
+        replaced = frozenset() if replace is None else frozenset({replace})
+        reason = "known" if force else ""
+        by = Decision(actor="alice", at=at, reason=reason, contact=contact, force=force, replace=replaced)
         with self.database.begin() as connection:
             return decide.approve(connection, number, by, self.policy)
 

@@ -246,7 +246,7 @@ def test_status_shows_a_refused_reload_while_the_file_is_broken(folder: Path, br
         assert len(shown["configuration_faults"]) == (2 if "limits" in breakage else 1)
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert "a newer configuration was refused" in told
-        assert "fault in the configuration file" in told
+        assert "fix it, then 'systemctl reload redirectd'" in told
         service.stop()
     down = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (down.returncode, down.stdout) == (2, ""), "nobody answers, and where the database is nobody knows"
