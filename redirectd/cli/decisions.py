@@ -13,7 +13,7 @@ import click
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.filters import Filters, filter_options
 from redirectd.cli.options import ids_of
-from redirectd.cli.output import emit_json, error_json, json_option, note, say, show_error, tell
+from redirectd.cli.output import emit_json, error_json, json_option, note, say, say_wrapped, show_error
 from redirectd.cli.selection import chosen, is_id
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
@@ -200,7 +200,7 @@ def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
     _tell_errors(told.errors)
     if not as_json and plan is not None:
         for line in (*wider_lines(moved), *outlook_lines(plan, told.done)):
-            tell(line, indent="    ")
+            say_wrapped(line, indent="    ")
 
 
 def _document(app: App, told: _Told) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _tell_done(app: App, action: str, told: _Told) -> None:
         with app.database.read() as connection:
             done = {remap.id: remap for remap in of_ids(connection, told.done)}
         for remap in (done[number] for number in told.done if number in done):
-            tell(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
+            say_wrapped(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
 
 
 def _tell_errors(errors: list[tuple[str, RedirectdError]]) -> None:

@@ -38,8 +38,8 @@ def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str
     for target in plan.targets:
         changes = target.shown_changes
         counts = [(len(changes.create), "new"), (len(changes.update), "changed"), (len(changes.delete), "removed")]
-        told = ", ".join(f"{count} {word}" for count, word in counts if count) or "no change"
-        lines.append(f"next plan, {target.name}: {told}")
+        shown = ", ".join(f"{count} {word}" for count, word in counts if count) or "no change"
+        lines.append(f"next plan, {target.name}: {shown}")
     left_out = [
         f'  remap {one.id} cannot be written to target "{target.name}": {printable(one.reason, 200)}'
         for target in plan.targets
@@ -74,7 +74,7 @@ def wider_of(config: Config, found: Sequence[Remap]) -> list[tuple[str, int, str
     from redirectd.plan.target import Answering
     from redirectd.store.uris import stored_uri
 
-    told = []
+    also_moved = []
     for spec in target_specs(config):
         target = spec.target
         if not isinstance(target, Answering):
@@ -82,13 +82,13 @@ def wider_of(config: Config, found: Sequence[Remap]) -> list[tuple[str, int, str
         for remap in found:
             asked = remap.incoming[:1] if target.match == "incoming" else (remap.old_uri,)
             whats = [target.also_moves(stored_uri(uri)) for uri in asked] if remap.kind == target.moves else []
-            told += [(spec.name, remap.id, what) for what in whats if what]
-    return told
+            also_moved += [(spec.name, remap.id, what) for what in whats if what]
+    return also_moved
 
 
-def wider_lines(told: Sequence[tuple[str, int, str]]) -> list[str]:
+def wider_lines(also_moved: Sequence[tuple[str, int, str]]) -> list[str]:
     """The same as lines."""
-    return [f"{name}: the entry of remap {number} also moves {printable(what)}" for name, number, what in told]
+    return [f"{name}: the entry of remap {number} also moves {printable(what)}" for name, number, what in also_moved]
 
 
 def outlook_json(plan: Plan | RedirectdError) -> dict[str, Any]:

@@ -96,10 +96,10 @@ def say(text: str = "") -> None:
 
 def note(text: str) -> None:
     """Prints a sentence to standard error."""
-    tell(text, err=True)
+    say_wrapped(text, err=True)
 
 
-def tell(text: str, *, indent: str = "  ", err: bool = False) -> None:
+def say_wrapped(text: str, *, indent: str = "  ", err: bool = False) -> None:
     """Prints a sentence; on a terminal it is wrapped between words, its further lines behind `indent`."""
     from redirectd.cli.table import flowed
 
@@ -179,4 +179,4 @@ def show_error(error: RedirectdError) -> None:
         lead = "" if len(faults) > 1 else "redirectd: "
         note(f"{lead}{printable(fault.where).removeprefix('redirectd ')}")
         for title, text in (("why:       ", fault.why), ("what to do:", fault.what_to_do)):
-            tell(f"  {title} {_with_local_times(printable(text))}", indent=" " * 14, err=True)
+            say_wrapped(f"  {title} {_with_local_times(printable(text))}", indent=" " * 14, err=True)

@@ -43,7 +43,7 @@ PATIENCE = 4 << 20
 """Bytes of other consoles for which an unfinished message waits for its rest."""
 
 HEAD = 64 << 10
-"""Bytes of a beginning that tell how a log is wrapped."""
+"""Bytes of a beginning that show how a log is wrapped."""
 
 _MARKS_DROPPED = 4096
 _LOOKALIKES = (b"SIP/2.0 301", b"REDIRECTD v=")

@@ -27,7 +27,7 @@ MAX_BRANCHES = 64
 """Branches of one INVITE for which a PRACK is looked at: it has no branch of theirs."""
 
 MAX_PEERS = 1_000
-"""Peers that are told apart."""
+"""Peers that are listed separately."""
 
 MAX_EXAMPLES = 3
 """Calls that are kept of each peer and finding."""

@@ -202,7 +202,7 @@ class LogReader:
                 self._quarantine(batch, spot, str(error))
             return
         if not isinstance(message, Response) or message.status not in {301, 183}:
-            self._tell.told(spot, PlaceOutcome.IGNORED, "R2", "it stands within another message")
+            self._tell.told(spot, PlaceOutcome.IGNORED, "R2", "it is within another message")
             return
         if frame.cut:
             batch.lose(CUT_SHORT)

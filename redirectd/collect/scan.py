@@ -64,7 +64,7 @@ class Scanner:
         self.offset = offset
         self.seen = offset
         self.waits = False
-        """Whether what stands at `offset` is a record that may go on behind the log's present end."""
+        """Whether what is at `offset` is a record that may go on behind the log's present end."""
         self._dialects = [one for one in dialects if one.literals and not isinstance(one, SipText)]
         self._fallback = next((one for one in dialects if isinstance(one, SipText)), None)
         self._places = Places(literals, counted)

@@ -142,7 +142,7 @@ class Glimpse(NamedTuple):
     """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3).
 
     `message` is where its message begins; a record has none (-1), and the branch's index for a branch.
-    `match` is what told it, for a dialect that tells more of it: good until the window changes. `proven`: by its MAC.
+    `match` is what showed it, for a dialect that reads more of it: good until the window changes. `proven`: by its MAC.
     """
 
     start: int

@@ -207,7 +207,7 @@ def _read(
         in_dialog=_text(fields, b"tt") is not None,
         expires=_text(fields, b"ex"),
         reasons=tuple(filter(None, [_text(fields, b"rsn")])),
-        enough=b"br" in fields or is_whole,  # cut before its branch, it can't be told from others of its call
+        enough=b"br" in fields or is_whole,  # cut before its branch, it can't be distinguished from others of its call
         authenticity=authenticity,
         logged_stamp=entry.stamp if fields.get(b"v") == b"2" else "",
         forged=forged,

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.arrow import read_arrow
-from redirectd.dialects.frame import Authenticity, Dialect, Frame, Framed
+from redirectd.dialects.frame import Authenticity, Dialect, Frame
 from redirectd.dialects.hep import HepFile
-from redirectd.dialects.window import Window
+from redirectd.dialects.unsearched import Unsearched
 
 _LONGEST = 131_072
 """Bytes of a message as printed; what is longer is cut there."""
@@ -25,20 +25,11 @@ class CapturedNgrep(HepFile):
     authenticity: ClassVar[Authenticity] = Authenticity.UNPROVEN
 
 
-class NgrepWrapped:
+class NgrepWrapped(Unsearched):
     """A head line with an arrow, then lines indented by two blanks, then an empty line."""
 
     name: ClassVar[str] = "ngrep-wrapped"
     captured: ClassVar[Dialect] = CapturedNgrep()
-    literals: ClassVar[tuple[bytes, ...]] = ()
-
-    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
-        """Always None: a status line may be wrapped, so that no search finds it."""
-        return None
-
-    def spell(self, text: bytes) -> bytes:
-        """See `Dialect.spell`: nothing is searched for."""
-        return text
 
     def recognises(self, head: bytes) -> bool:
         """See `StreamDialect.recognises`."""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.extent import find_message
-from redirectd.dialects.frame import Dialect, Frame, Framed, Peer
+from redirectd.dialects.frame import Dialect, Frame, Peer
 from redirectd.dialects.hep import HepFile
 from redirectd.dialects.packets import UDP, PacketReader, TransportSegment, ip_packet
 from redirectd.dialects.pcapfile import Packet, is_capture, packets
 from redirectd.dialects.tcp import Streams
-from redirectd.dialects.window import Window
+from redirectd.dialects.unsearched import Unsearched
 
 
 class CapturedPcap(HepFile):
@@ -20,20 +20,11 @@ class CapturedPcap(HepFile):
     name: ClassVar[str] = "pcap"
 
 
-class Pcap:
+class Pcap(Unsearched):
     """Read from its beginning only. Who captured it is not told: direction unknown, peer the sender."""
 
     name: ClassVar[str] = "pcap"
     captured: ClassVar[Dialect] = CapturedPcap()
-    literals: ClassVar[tuple[bytes, ...]] = ()
-
-    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
-        """Always None: a packet can't be found from a position inside it."""
-        return None
-
-    def spell(self, text: bytes) -> bytes:
-        """See `Dialect.spell`: nothing is escaped here."""
-        return text
 
     def recognises(self, head: bytes) -> bool:
         """See `StreamDialect.recognises`."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.extent import measure
-from redirectd.dialects.frame import Authenticity, Dialect, Frame, Framed, Peer
+from redirectd.dialects.frame import Authenticity, Dialect, Frame, Peer
 from redirectd.dialects.hep import HepFile
-from redirectd.dialects.window import Window
+from redirectd.dialects.unsearched import Unsearched
 
 LONGEST_ROW = 262_144
 """Bytes of a row; what is longer is cut there."""
@@ -39,20 +39,11 @@ class CapturedSiptraceRows(HepFile):
     authenticity: ClassVar[Authenticity] = Authenticity.UNPROVEN
 
 
-class Siptrace:
+class Siptrace(Unsearched):
     """A line a row, fields between colons, and what a field holds of them escaped."""
 
     name: ClassVar[str] = "siptrace"
     captured: ClassVar[Dialect] = CapturedSiptrace()
-    literals: ClassVar[tuple[bytes, ...]] = ()
-
-    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
-        """Always None: the columns stand in the first line."""
-        return None
-
-    def spell(self, text: bytes) -> bytes:
-        """See `Dialect.spell`: nothing is searched for."""
-        return text
 
     def recognises(self, head: bytes) -> bool:
         """See `StreamDialect.recognises`."""
@@ -70,20 +61,11 @@ class Siptrace:
                 yield _frame(row, at, at + len(line), self.name)
 
 
-class SiptraceRows:
+class SiptraceRows(Unsearched):
     """`*** 1. row ***` and `name: value` lines; a message ends where its Content-Length says, or before a name."""
 
     name: ClassVar[str] = "siptrace-rows"
     captured: ClassVar[Dialect] = CapturedSiptraceRows()
-    literals: ClassVar[tuple[bytes, ...]] = ()
-
-    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
-        """Always None: see `Siptrace`."""
-        return None
-
-    def spell(self, text: bytes) -> bytes:
-        """See `Dialect.spell`: nothing is searched for."""
-        return text
 
     def recognises(self, head: bytes) -> bool:
         """See `StreamDialect.recognises`."""
@@ -122,9 +104,9 @@ class SiptraceRows:
 
 def _message_end(text: bytes, begin: int) -> int:
     """Where the message that begins at `begin` ends: as it says itself if a column follows there, else before one."""
-    told = measure(text, begin).end
-    if told is not None and told <= len(text) and _BEHIND_MESSAGE.match(text, told):
-        return told
+    end_said = measure(text, begin).end
+    if end_said is not None and end_said <= len(text) and _BEHIND_MESSAGE.match(text, end_said):
+        return end_said
     behind = _BEHIND_MESSAGE.search(text, begin)
     return behind.start() if behind else len(text)
 
@@ -141,9 +123,9 @@ def _row_end(held: bytearray, at: int, *, final: bool) -> int:
     low = head.end()
     message = _MESSAGE.search(held, low, limit)
     if message is not None:
-        told = measure(held, message.end(), limit).end
-        if told is not None and told < limit and _BEHIND_MESSAGE.match(held, told):
-            low = told
+        end_said = measure(held, message.end(), limit).end
+        if end_said is not None and end_said < limit and _BEHIND_MESSAGE.match(held, end_said):
+            low = end_said
     found = _ROW.search(held, low, limit)
     if found is not None:
         return found.start()
@@ -171,7 +153,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _frame(row: dict[str, bytes], start: int, end: int, dialect: str) -> Frame:
     message = row["msg"]
-    told = measure(message, 0).end
+    end_said = measure(message, 0).end
     return Frame(
         start=start,
         end=end,
@@ -180,7 +162,7 @@ def _frame(row: dict[str, bytes], start: int, end: int, dialect: str) -> Frame:
         peer=_peer(row.get("fromip", b"")),
         local=_peer(row.get("toip", b"")),
         stamp=_epoch(row.get("time_stamp", b"").strip(), row.get("time_us", b"").strip()),
-        cut=told is not None and told > len(message),
+        cut=end_said is not None and end_said > len(message),
     )
 
 

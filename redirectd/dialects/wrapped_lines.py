@@ -14,7 +14,7 @@ from redirectd.dialects.envelope import undo_json
 from redirectd.sip.text import to_bytes
 
 SAMPLE_LINES = 200
-"""Lines of a log's beginning that are looked at to tell its wrapper."""
+"""Lines of a log's beginning that show its wrapper."""
 
 
 class Piece(NamedTuple):

@@ -84,54 +84,54 @@ def _after(connection: Connection, kind: RouteKind, candidate: Approved, now: da
 
 def _simulated(connection: Connection, number: int) -> list[str]:
     """What the last simulation of each node made of the remap."""
-    told = []
+    lines = []
     for document in simulations.last(connection):
         rows = [row for row in document["moves"] if row["id"] == number]
         requests, answered = (sum(row[name] for row in rows) for name in ("requests", "answered_at_old_place"))
         if requests:
             sign = f"{answered} of them answered with success at the old place" if answered else "none answered there"
-            told.append(f"simulated {document['at'][:10]}: it would move {requests} requests, {sign}")
-    return told
+            lines.append(f"simulated {document['at'][:10]}: it would move {requests} requests, {sign}")
+    return lines
 
 
 def _siblings(connection: Connection, remap: Remap) -> list[str]:
     """The other remaps of the old URI."""
-    told = []
+    lines = []
     for other in remaps.by_old_key(connection, remap.old_key):
         if other.id == remap.id or other.kind != remap.kind:
             continue
         to = other.new_uri or f"one of {len(other.contacts)} Contacts"
         if other.state is State.APPROVED:
-            told.append(
+            lines.append(
                 f"it contradicts remap {other.id}, approved to {to}: approve it in that one's place, or reject it"
             )
         else:
-            told.append(f"remap {other.id} ({other.state}) moves the same URI to {to}")
-    return told
+            lines.append(f"remap {other.id} ({other.state}) moves the same URI to {to}")
+    return lines
 
 
 def _neighbours(
     connection: Connection, kind: RouteKind, candidate: Approved, after: Lookup, now: datetime
 ) -> list[str]:
-    told = []
+    lines = []
     if after.result is None:
-        told.append(f"approving it is refused or has no effect: {after.reason}")
+        lines.append(f"approving it is refused or has no effect: {after.reason}")
     elif len(after.hops) > 1:
         hops = ", ".join(str(hop.id) for hop in after.hops[1:])
-        told.append(f"the chain goes on by remap {hops} to {after.result} (R33)")
+        lines.append(f"the chain goes on by remap {hops} to {after.result} (R33)")
     behind = [one for one in inward(connection, kind, candidate.old, now=now) if one.id != candidate.id]
     if behind:
         ids = ", ".join(str(one.id) for one in behind)
-        told.append(f"remaps that lead here would go on to its new URI: {ids}")
-    told += [
+        lines.append(f"remaps that lead here would go on to its new URI: {ids}")
+    lines += [
         f"remap {one.id} (pending) says that its new URI has moved on, to {one.new_uri or 'a choice of Contacts'}"
         for one in remaps.by_old_key(connection, str(matching_key(kind, candidate.new)))
         if one.kind == kind and one.state is State.PENDING and one.id != candidate.id
     ]
-    told += [
+    lines += [
         f"remap {near.id}, approved to {near.new}, has the same old user and host with another port or transport: "
-        "a target that can't tell them apart keeps the one that was approved first"
+        "a target that can't distinguish them keeps the one that was approved first"
         for near in alongside(connection, kind, candidate.old, now=now)
         if not equal(near.new, candidate.new)
     ]
-    return told
+    return lines

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_MAGIC = 16
-"""Bytes of a file's beginning that tell how it is compressed."""
+"""Bytes of a file's beginning that show how it is compressed."""
 
 STEP = 64 << 10
 """Text unpacked at once, and so the most that damage can cost of the text before it."""
@@ -32,7 +32,7 @@ BOMB_TEXT, BOMB_RATIO = 1 << 30, 2_000
 """From so much text on, a file that unpacks to more than so many times its size is no log."""
 
 _ZSTD_SLICE = 256
-"""Bytes given to `zstandard` at once: its output has no bound of its own, and four bytes can stand for 128 KiB."""
+"""Bytes given to `zstandard` at once: its output has no bound of its own, and four bytes can inflate to 128 KiB."""
 
 
 class _Codec(Protocol):

@@ -34,19 +34,14 @@ from redirectd.targets.asterisk_name import (
     LOOKUP,
     NAME,
     WIDTH,
-    also_moved,
-    asked_name,
     dialled,
     digest_of,
     is_old_extension,
     lines_of,
-    name_of,
-    old_extension,
 )
-from redirectd.targets.hosts import read_hosts, speaks_for
+from redirectd.targets.dialled_names import DialledNames
 from redirectd.targets.lines import text_lines, write_lines
 from redirectd.targets.project import Projection
-from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 SENTINEL = "redirectd:generation"
 """Key whose value names the content; no user part has a colon in it."""
@@ -60,12 +55,11 @@ _LINE = re.compile(r"(redirectd:generation|(?:user=)?[A-Za-z0-9+*#.~_%\-]{1,240}
 _HEAD = "# What redirectd has put into AstDB; edits are lost."
 
 
-class AsteriskAstdb(UserMoves):
+class AsteriskAstdb(DialledNames):
     """Keeps a family of AstDB. `hosts` are the old hosts it speaks for (all if empty)."""
 
     kind: ClassVar[str] = "asterisk-astdb"
     mtime_step: ClassVar[bool] = False
-    WIDTH = WIDTH
     OLD_ROW = re.compile(rb"^(?!user=|redirectd:generation |# What)[^\n]", re.MULTILINE)
 
     def __init__(
@@ -77,27 +71,12 @@ class AsteriskAstdb(UserMoves):
         width: str = WIDTH,
         legacy_keys: bool = True,
     ) -> None:
-        super().__init__(match, width=width, legacy_keys=legacy_keys)
+        super().__init__(match, hosts, width=width, legacy_keys=legacy_keys)
         if not _FAMILY.fullmatch(family):
             raise ValueError(f"family {family!r} is no name of up to 40 letters, digits, - and _")
         self._family = family
-        self._hosts = read_hosts(hosts)
         # One entry of ``database show``: ``/redirectd/4930111          : sip:+4930222@192.0.2.2``, padded by blanks.
         self._shown = re.compile(rf"^/{re.escape(family)}/(\S+?) *: (\S*) *\r?$", re.MULTILINE)
-
-    def keys(self, uri: SipUri) -> Collection[str]:
-        """Give the user as Asterisk hears it dialled."""
-        return (name_of(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
-
-    def asked(self, uri: SipUri, text: str) -> str:
-        """Give the dialled name."""
-        if self._hosts and not speaks_for(self._hosts, uri):
-            raise NotAskedError("its host is none of the target's hosts")
-        return asked_name(uri)
-
-    def besides(self, old: SipUri) -> str:
-        """Name the same user elsewhere."""
-        return also_moved(old)
 
     def lines(self) -> Lines:
         """Give the context that looks up, and its call."""
@@ -107,12 +86,6 @@ class AsteriskAstdb(UserMoves):
 
     def _value(self, new: SipUri) -> str:
         return dialled(new, MAX_VALUE)
-
-    def _old_keys(self, uri: SipUri) -> Collection[str]:
-        return (old_extension(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
-
-    def _is_old(self, key: str) -> bool:
-        return not key.startswith(EXACT)
 
     def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the entries in the order of their users, the token last."""

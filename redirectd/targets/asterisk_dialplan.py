@@ -33,22 +33,17 @@ from redirectd.targets.asterisk_name import (
     LOOKUP,
     NAME,
     WIDTH,
-    also_moved,
-    asked_name,
     dialled,
     digest_of,
     is_old_extension,
     lines_of,
-    name_of,
-    old_extension,
     shard,
 )
+from redirectd.targets.dialled_names import DialledNames
 from redirectd.targets.extensions_conf import read_returns
 from redirectd.targets.getconfig import reads
-from redirectd.targets.hosts import read_hosts, speaks_for
 from redirectd.targets.lines import write_lines
 from redirectd.targets.project import Projection
-from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 SENTINEL = "generation"
 """Extension whose answer names the content, in the context without a shard."""
@@ -59,12 +54,11 @@ USUAL_PREFIX = "redirectd-map"
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,39}")
 
 
-class AsteriskDialplan(UserMoves):
+class AsteriskDialplan(DialledNames):
     """Writes the sharded contexts. `prefix` names them; `hosts` are the old hosts it speaks for (all if empty)."""
 
     kind: ClassVar[str] = "asterisk-dialplan"
     mtime_step: ClassVar[bool] = False
-    WIDTH = WIDTH
     OLD_ROW = re.compile(rb"^exten => (?![0-9a-f]{32},|generation,)", re.MULTILINE)
 
     def __init__(
@@ -76,25 +70,10 @@ class AsteriskDialplan(UserMoves):
         width: str = WIDTH,
         legacy_keys: bool = True,
     ) -> None:
-        super().__init__(match, width=width, legacy_keys=legacy_keys)
+        super().__init__(match, hosts, width=width, legacy_keys=legacy_keys)
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(f"prefix {prefix!r} is no context name of up to 40 letters, digits, - and _")
         self._prefix = prefix
-        self._hosts = read_hosts(hosts)
-
-    def keys(self, uri: SipUri) -> Collection[str]:
-        """Give the user as Asterisk hears it dialled."""
-        return (name_of(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
-
-    def asked(self, uri: SipUri, text: str) -> str:
-        """Give the dialled name."""
-        if self._hosts and not speaks_for(self._hosts, uri):
-            raise NotAskedError("its host is none of the target's hosts")
-        return asked_name(uri)
-
-    def besides(self, old: SipUri) -> str:
-        """Name the same user elsewhere."""
-        return also_moved(old)
 
     def lines(self) -> Lines:
         """Give the context that looks up, and its call."""
@@ -108,12 +87,6 @@ class AsteriskDialplan(UserMoves):
 
     def _value(self, new: SipUri) -> str:
         return dialled(new)
-
-    def _old_keys(self, uri: SipUri) -> Collection[str]:
-        return (old_extension(uri),) if not self._hosts or speaks_for(self._hosts, uri) else ()
-
-    def _is_old(self, key: str) -> bool:
-        return not key.startswith(EXACT)
 
     def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the contexts in order of their digits, extensions in order within, the token last."""

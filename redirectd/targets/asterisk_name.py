@@ -71,7 +71,7 @@ def name_of(uri: SipUri) -> str:
     if user is None:
         raise CannotCarryError("the old URI has no user, and an extension is a user")
     if uri.scheme != "sip":
-        raise CannotCarryError("Asterisk can't tell sips: from sip: where it looks up, so that no sips: URI is moved")
+        raise CannotCarryError("Asterisk looks sips: and sip: up alike, so that no sips: URI is moved")
     name = unescape_percent(user)
     if ":" in name:
         raise CannotCarryError("the old user holds ':', which the functions of Asterisk would read")

@@ -68,7 +68,7 @@ class KamailioAliasDb(UserMoves):
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give user and host, in lower case; CannotCarryError for what the lines don't ask for."""
         if uri.scheme != "sip":
-            raise CannotCarryError("alias_db can't tell sips: from sip:, so that no sips: URI is moved")
+            raise CannotCarryError("alias_db can't distinguish sips: from sip:, so that no sips: URI is moved")
         if ";" in (uri.user or ""):
             raise CannotCarryError("the old user holds ';', which alias_db may not be asked with")
         return {key.lower() for key in user_at_host(uri)}

@@ -76,7 +76,7 @@ class Template(UserMoves):
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give user and host, in the canonical spelling and in the one seen."""
         if uri.scheme != "sip":
-            raise CannotCarryError("a template can't tell sips: from sip:, so that no sips: URI is moved")
+            raise CannotCarryError("a template can't distinguish sips: from sip:, so that no sips: URI is moved")
         return user_at_host(uri)
 
     def asked(self, uri: SipUri, text: str) -> str:

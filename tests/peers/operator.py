@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
+
 BASICS = """
 [database]
 url = "sqlite:///{folder}/redirectd.db"
@@ -51,6 +53,13 @@ class Operator:
         """What waits for review."""
         remaps: list[dict[str, Any]] = self.json("pending")["remaps"]
         return remaps
+
+    def keyed_record_snippet(self, folder: Path) -> tuple[str, Path]:
+        """The same with a new key that Kamailio reads from `folder`, and redirectd's copy for `record_keys`."""
+        own, copy = folder / "record.key", folder / "redirectd-key.cfg"
+        make_copies(own, copy)
+        copy.chmod(0o644)
+        return self.record_snippet().replace(str(KAMAILIO_COPY), str(copy)), own
 
     def record_snippet(self) -> str:
         """The part of `redirectd snippet kamailio` that logs the one-line record, as an operator pastes it."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.config.recordkeys import read_key
@@ -42,11 +41,8 @@ def test_a_forged_record_in_a_call_id_moves_nothing(
     short_folder: Path,
 ) -> None:
     """R39: with Debian's log_prefix the true record of each entry is proven, and forged ones are only counted."""
-    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
-    make_copies(own, copy)
-    copy.chmod(0o644)
     operator.configure()
-    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
+    record, own = operator.keyed_record_snippet(short_folder)
     record += '\nlog_prefix="{$mt $hdr(CSeq) $ci} "\n'
     old = answering_side(moved_to("<sip:new03@203.0.113.9:5070>"))
     proxy = start_kamailio(to_dispatcher_set(1, extra=record), dispatcher=f"1 sip:{old.address}:{old.port}\n")
@@ -90,11 +86,8 @@ def test_twelve_forged_404s_do_not_suspend_an_approved_remap(
     short_folder: Path,
 ) -> None:
     """R39: calls whose Call-ID holds `ev=404` of an approved target, printed by log_prefix, make nothing fail."""
-    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
-    make_copies(own, copy)
-    copy.chmod(0o644)
     operator.configure()
-    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
+    record, own = operator.keyed_record_snippet(short_folder)
     record += '\nlog_prefix="{$mt $hdr(CSeq) $ci} "\n'
     old = answering_side(moved_to("<sip:new03@127.0.0.9:5070>"))
     proxy = start_kamailio(to_dispatcher_set(1, extra=record), dispatcher=f"1 sip:{old.address}:{old.port}\n")

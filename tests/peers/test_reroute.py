@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP_ASTDB, Setup, dial_plan
 from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, to_dispatcher_set
@@ -291,11 +290,8 @@ def test_a_target_that_answers_404_after_the_approval_is_failing(
     """The snippet's line also tells of a 404 at the new address: the service flags the remap with its figures."""
     new = answering_side([Reply(404, "Not Found")])
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
-    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
-    make_copies(own, copy)
-    copy.chmod(0o644)
     operator.configure()
-    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
+    record, own = operator.keyed_record_snippet(short_folder)
     proxy = start_kamailio(
         to_dispatcher_set(1, extra=record, before_relay=LOOK_UP_USER), dispatcher=f"1 sip:{old.address}:{old.port}\n"
     )

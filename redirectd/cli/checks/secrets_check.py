@@ -107,8 +107,8 @@ def _check_copy(where: str, file: Path, own: list[Path]) -> Iterator[Finding]:
         yield Finding(where, Level.FAULT, "it does not hold a key of 64 hex digits", f"move it away; then {_MAKE}")
     elif key not in {read_key(one) for one in own}:
         why = f"its key is none of {', '.join(map(str, own))}: Kamailio's records count as forged"
-        mend = f"move {file} away, as root: redirectd init, then restart Kamailio"
-        yield Finding(where, Level.FAULT, why, mend)
+        fix = f"move {file} away, as root: redirectd init, then restart Kamailio"
+        yield Finding(where, Level.FAULT, why, fix)
     else:
         rights = list(_check_rights(where, file, "kamailio"))
         yield from rights or [good(where, "Kamailio's key is one of redirectd's")]
@@ -121,14 +121,14 @@ def _check_rights(where: str, file: Path, group: str) -> Iterator[Finding]:
         folder = file.parent.stat()
     except OSError:
         return
-    mend = f"chown root:{group} {file} && chmod 0640 {file}"
+    fix = f"chown root:{group} {file} && chmod 0640 {file}"
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         who = _user(status.st_uid) if status.st_uid else "its group or every user"
-        yield Finding(where, Level.FAULT, f"{who} may change it, and with it forge records", mend)
+        yield Finding(where, Level.FAULT, f"{who} may change it, and with it forge records", fix)
     elif status.st_mode & stat.S_IROTH:
-        yield Finding(where, Level.FAULT, "every user of this host may read it, and with it forge records", mend)
+        yield Finding(where, Level.FAULT, "every user of this host may read it, and with it forge records", fix)
     elif status.st_mode & stat.S_IRGRP and _group(status.st_gid) not in {group, "root"}:
-        yield Finding(where, Level.WARNING, f"the group {_group(status.st_gid)} may read it", mend)
+        yield Finding(where, Level.WARNING, f"the group {_group(status.st_gid)} may read it", fix)
     elif folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         why = f"every user of this host may replace it: {file.parent} has mode {folder.st_mode & 0o7777:04o}"
         yield Finding(where, Level.FAULT, why, f"chmod o-w {file.parent}")

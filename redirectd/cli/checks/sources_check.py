@@ -96,12 +96,12 @@ def _check_proof(place: str, tail: bytes) -> Iterator[Finding]:
     newest = tail.rfind(b"REDIRECTD v=")
     if tail.startswith(b"REDIRECTD v=1 ", newest):
         why = "Kamailio writes records without a proof (v=1): what is known only from them is held as unkeyed"
-        mend = "replace what was pasted into kamailio.cfg by what 'redirectd snippet kamailio' prints, then restart it"
-        yield Finding(f"{place}, records", Level.WARNING, why, mend)
+        fix = "replace what was pasted into kamailio.cfg by what 'redirectd snippet kamailio' prints, then restart it"
+        yield Finding(f"{place}, records", Level.WARNING, why, fix)
     elif newest >= 0 and b" mac=none " in tail[newest : newest + 16_384].partition(b"\n")[0]:
         why = "Kamailio has no key for its records (mac=none): what is known only from them is held as unkeyed"
-        mend = "as root: redirectd init; see that kamailio.cfg has the import_file line of 'redirectd snippet kamailio'"
-        yield Finding(f"{place}, records", Level.WARNING, why, mend)
+        fix = "as root: redirectd init; see that kamailio.cfg has the import_file line of 'redirectd snippet kamailio'"
+        yield Finding(f"{place}, records", Level.WARNING, why, fix)
 
 
 def _check_listen(where: str, listen: str, status_socket: Path) -> Finding:
@@ -118,10 +118,10 @@ def _check_listen(where: str, listen: str, status_socket: Path) -> Finding:
     except OSError as error:
         if error.errno == errno.EADDRINUSE and running:
             return good(where, f"{listen} is in use, UDP and TCP, and 'redirectd run' is running")
-        mend = "see which program has it with 'ss -lunpt', or name another port, in the capture agents too"
+        fix = "see which program has it with 'ss -lunpt', or name another port, in the capture agents too"
         if error.errno != errno.EADDRINUSE:
-            mend = "name an address of this host and a port that this user may listen on"
-        return Finding(f"{where}, listen", Level.FAULT, f"{listen} can't be listened on: {error.strerror}", mend)
+            fix = "name an address of this host and a port that this user may listen on"
+        return Finding(f"{where}, listen", Level.FAULT, f"{listen} can't be listened on: {error.strerror}", fix)
     return good(where, f"{listen} is free, UDP and TCP, for 'redirectd run'")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, say, tell
+from redirectd.cli.output import emit_json, json_option, say, say_wrapped
 from redirectd.errors import ConfigError
 from redirectd.sip.text import printable
 
@@ -69,9 +69,9 @@ def _json(finding: Finding) -> dict[str, object]:
 
 def _show(findings: list[Finding]) -> None:
     for finding in findings:
-        tell(f"{finding.level.value:<8} {printable(finding.where)}: {printable(finding.why)}", indent=" " * 9)
+        say_wrapped(f"{finding.level.value:<8} {printable(finding.where)}: {printable(finding.why)}", indent=" " * 9)
         if finding.what_to_do:
-            tell(f"{'':<8} what to do: {printable(finding.what_to_do)}", indent=" " * 21)
+            say_wrapped(f"{'':<8} what to do: {printable(finding.what_to_do)}", indent=" " * 21)
     bad = sum(finding.level.value == "fault" for finding in findings)
     warned = sum(finding.level.value == "warning" for finding in findings)
     counted = (_counted(warned, "warning"), _counted(bad, "error"))

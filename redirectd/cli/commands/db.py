@@ -8,7 +8,7 @@ import click
 
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.command_group import CommandGroup
-from redirectd.cli.output import emit_json, json_option, say, tell
+from redirectd.cli.output import emit_json, json_option, say, say_wrapped
 
 
 @click.group("db", cls=CommandGroup)
@@ -81,5 +81,5 @@ def prune_command(app: App, *, as_json: bool) -> None:
     if as_json:
         emit_json({**counts, "freed_bytes": freed})
         return
-    tell("dropped: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    say_wrapped("dropped: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     say(f"freed {freed:,} bytes")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, note, tell
+from redirectd.cli.output import emit_json, json_option, note, say_wrapped
 from redirectd.errors import SourceError, UsageError
 from redirectd.sip.text import printable
 
@@ -139,11 +139,13 @@ def _show(result: Imported, file: str, *, stands: bool, dry_run: bool) -> None:
     faulty = f"{len(result.faults)} faulty" if result.faults else "none faulty"
     counts = f"{result.new} new, {result.known} known, {result.approved} approved"
     if stands:
-        tell(f"{counts}, {faulty}" if result.faults else counts)
+        say_wrapped(f"{counts}, {faulty}" if result.faults else counts)
     elif dry_run:
-        tell(f"{_rows(result)}, {faulty}: it would be {counts}; nothing was imported (--dry-run)")
+        say_wrapped(f"{_rows(result)}, {faulty}: it would be {counts}; nothing was imported (--dry-run)")
     else:
-        tell(f"{_rows(result)}, {faulty}: nothing was imported; fix them, or import the others with --skip-faults")
+        say_wrapped(
+            f"{_rows(result)}, {faulty}: nothing was imported; fix them, or import the others with --skip-faults"
+        )
 
 
 def _rows(result: Imported) -> str:

@@ -35,7 +35,7 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
     """Show what routing does with URIs, hop by hop, once the approved remaps are applied.
 
     Below it, what the server of each configured target does with the URI as it is written: another spelling can be
-    looked up under another key. An id, and a filter, stand for the old URIs of remaps, a number (+4930123456) or a bare
+    looked up under another key. An id, and a filter, name the old URIs of remaps, a number (+4930123456) or a bare
     user (alice) for those of all remaps of that user; a URI need not be of any. --json gives one object for one URI,
     else a list of them under the key lookups.
     """

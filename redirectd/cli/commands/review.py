@@ -11,7 +11,7 @@ import click
 
 from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.output import say, tell
+from redirectd.cli.output import say, say_wrapped
 
 if TYPE_CHECKING:
     from redirectd.store.remap import Remap
@@ -64,4 +64,4 @@ def _end(app: App, counts: Mapping[str, int]) -> None:
         from redirectd.cli.outlook import next_plan, outlook_lines
 
         for line in outlook_lines(next_plan(app), ()):
-            tell(line, indent="    ")
+            say_wrapped(line, indent="    ")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from redirectd.cli.app import App, pass_app, reading
-from redirectd.cli.output import emit_json, exact_time, json_option, say, table, tell, wide_option, zone
+from redirectd.cli.output import emit_json, exact_time, json_option, say, say_wrapped, table, wide_option, zone
 from redirectd.cli.pager import paged
 from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
@@ -64,7 +64,7 @@ def show_document(document: dict[str, Any]) -> None:
 
     most = None if is_wide() else MOST_ROWS
     for line in (*_service(document), *_stored(document)):
-        tell(line)
+        say_wrapped(line)
     _show_sources(document["sources"], most)
     _show_nodes(document, most)
     _show_problems(document, most)
@@ -141,9 +141,9 @@ def _show_problems(document: dict[str, Any], most: int | None) -> None:
     found = problems(document)
     say()
     for one in found[:most]:
-        tell(one.text)
+        say_wrapped(one.text)
         if one.what_to_do:
-            tell(f"  what to do: {one.what_to_do}", indent=" " * 14)
+            say_wrapped(f"  what to do: {one.what_to_do}", indent=" " * 14)
     _show_rest(len(found) - len(found[:most]), "problems")
     if not found:
         say("nothing is wrong")
@@ -157,13 +157,13 @@ def _show_rest(count: int, what: str) -> None:
 def _show_losses(document: dict[str, Any]) -> None:
     for one in document["losses"]:
         where = f"source {printable(one['source'])} on {one['node']}, last {exact_time(one['last_at'])}"
-        tell(f"{one['count']:>9,}  {printable(one['kind'])}, {where}", indent=" " * 11)
+        say_wrapped(f"{one['count']:>9,}  {printable(one['kind'])}, {where}", indent=" " * 11)
     if document["quarantine"]:
         again = "retry after an upgrade: redirectd ingest --quarantine"
-        tell(f"{document['quarantine']:>9,}  unreadable 301s in quarantine ({again})", indent=" " * 11)
+        say_wrapped(f"{document['quarantine']:>9,}  unreadable 301s in quarantine ({again})", indent=" " * 11)
     for one in document.get("quarantine_newest", ()):
         where = f"{printable(one['source'])} at byte {one['position']:,}"
-        tell(f"{'':>9}  {where}: {printable(one['why'])}", indent=" " * 13)
+        say_wrapped(f"{'':>9}  {where}: {printable(one['why'])}", indent=" " * 13)
         say(f"{'':>9}  | {one['text'][:100]}")
     if document["losses"] or document["quarantine"]:
         say(f"times: {zone()}")
