@@ -7,9 +7,10 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from redirectd.cli.ladder import ASCII, Arrow, Pen, ladder, pen_of, width_of
-from redirectd.cli.output import rfc3339, say
+from redirectd.cli.output import exact_time, say, zone
 from redirectd.collect.early_report import EXPLAINED, EarlyCall, EarlyReport, PeerEarly
 from redirectd.sip.text import printable
+from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,7 +126,7 @@ def _say_wrapped(text: str, width: int) -> None:
 
 
 def _show_example(title: str, call: EarlyCall, width: int, pen: Pen) -> None:
-    when = f", {call.seen_at:%Y-%m-%d %H:%M:%S} UTC" if call.seen_at else ""
+    when = f", {exact_time(call.seen_at)} {zone()}" if call.seen_at else ""
     say()
     _say_wrapped(f"{title}: Call-ID {printable(call.name.call_id, 200)}{when}", width)
     for line in _ladder(call, width, pen):

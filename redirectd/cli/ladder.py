@@ -12,6 +12,7 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from redirectd.cli.output import exact_time, zone
 from redirectd.cli.reviewing.columns import chopped, cut, shown, wrapped
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State
@@ -133,7 +134,7 @@ def moved_ladder(remap: Remap, evidence: Sequence[Evidence], width: int = 80, pe
     if not evidence:
         return ["no excerpt of this remap is stored: there is nothing to draw"]
     newest = evidence[-1]
-    where = f"{newest.seen_at:%Y-%m-%d %H:%M:%S} UTC, {newest.source} at byte {newest.position:,}, {newest.dialect}"
+    where = f"{exact_time(newest.seen_at)} {zone()}, {newest.source} at byte {newest.position:,}, {newest.dialect}"
     contacts = [f"Contact: {one.raw or one.uri}" for one in remap.contacts[:MAX_CONTACTS]]
     if len(remap.contacts) > MAX_CONTACTS:
         contacts.append(f"... {len(remap.contacts) - MAX_CONTACTS:,} more Contacts")

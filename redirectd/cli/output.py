@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import click
 from redirectd.cli.pager import write
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.sip.text import printable
+from redirectd.times import rfc3339
 
 CELL = 500
 """Characters of a table's cell, a URI among them; what is longer ends in dots, and `show` and JSON have it whole."""
@@ -59,11 +60,6 @@ def emit_json(document: Mapping[str, Any]) -> None:
 
 def _plain(value: object) -> str:
     return rfc3339(value) if isinstance(value, datetime) else str(value)
-
-
-def rfc3339(when: datetime) -> str:
-    """An aware time as RFC 3339 in UTC."""
-    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def short_time(when: datetime | None) -> str:
@@ -148,7 +144,8 @@ def shown_line(line: str) -> str:
     return "\t".join(printable(part) for part in line.split("\t"))
 
 
-def _with_local_times(text: str) -> str:
+def with_local_times(text: str) -> str:
+    """A sentence for people, its times in RFC 3339 as local ones with their zone."""
     return _UTC_TIME.sub(lambda found: f"{exact_time(found[0])} ({zone()})", text)
 
 
@@ -179,4 +176,4 @@ def show_error(error: RedirectdError) -> None:
         lead = "" if len(faults) > 1 else "redirectd: "
         note(f"{lead}{printable(fault.where).removeprefix('redirectd ')}")
         for title, text in (("why:       ", fault.why), ("what to do:", fault.what_to_do)):
-            say_wrapped(f"  {title} {_with_local_times(printable(text))}", indent=" " * 14, err=True)
+            say_wrapped(f"  {title} {with_local_times(printable(text))}", indent=" " * 14, err=True)

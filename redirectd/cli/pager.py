@@ -33,7 +33,7 @@ class _Page:
         """Takes text; what comes after the person has left the pager goes nowhere."""
         if self._pager is None:
             self._held.append(text)
-            self._room -= sum(1 + max(0, len(line) - 1) // self._columns for line in text.splitlines())
+            self._room -= _rows(text, self._columns)
             if self._room >= 0:
                 return
             text = "".join(self._held)
@@ -63,7 +63,40 @@ class _Page:
             signal.signal(signal.SIGINT, before)
 
 
-_page: _Page | None = None
+class _Kept:
+    """Text that is kept instead of printed."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Keeps text."""
+        self.parts.append(text)
+
+
+_page: _Page | _Kept | None = None
+
+
+def kept(show: Callable[[], None]) -> str:
+    """What `show` prints for people, kept instead of printed."""
+    global _page  # noqa: PLW0603 - one process has one terminal
+    before, keeper = _page, _Kept()
+    _page = keeper
+    try:
+        show()
+    finally:
+        _page = before
+    return "".join(keeper.parts)
+
+
+def fits(text: str) -> bool:
+    """Whether a text leaves a line of the screen free, as a prompt needs."""
+    columns, rows = shutil.get_terminal_size()
+    return _rows(text, columns) < rows
+
+
+def _rows(text: str, columns: int) -> int:
+    return sum(1 + max(0, len(line) - 1) // columns for line in text.splitlines())
 
 
 def write(text: str, *, err: bool = False) -> None:

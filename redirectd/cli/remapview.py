@@ -15,17 +15,18 @@ from redirectd.cli.output import (
     heading,
     is_wide,
     note,
-    rfc3339,
     say,
     short_time,
     table,
     terminal_width,
+    with_local_times,
     zone,
 )
 from redirectd.cli.table import GAP, flowed
 from redirectd.review.flags import LOOKS
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
+from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from redirectd.store.audit import AuditEntry
@@ -140,9 +141,9 @@ def show_one(
             say(f"  {name:<9} {text}")
     _show_contacts(remap)
     for text in effects:
-        say(f"  routed    {printable(text)}")
+        say(f"  routed    {with_local_times(printable(text))}")
     for name, reason in sorted(remap.flags.items()):
-        say(f"  {'look' if name in LOOKS else 'held':<9} {name}: {printable(reason)}")
+        say(f"  {'look' if name in LOOKS else 'held':<9} {name}: {with_local_times(printable(reason))}")
     for name, text in sorted(remap.facts.items()):
         say(f"  fact      {name}: {printable(text)}")
     for entry in entries:

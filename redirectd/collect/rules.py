@@ -16,6 +16,7 @@ from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, UriError, parse_uri
+from redirectd.times import rfc3339
 
 KINDS = {"INVITE": "user", "MESSAGE": "user", "SUBSCRIBE": "user", "OPTIONS": "gateway", "REGISTER": "registrar"}
 """R12: what a 301 to each method says has moved."""
@@ -129,7 +130,7 @@ def _hold_ending(answer: Answer, targets: Targets, flags: dict[str, str]) -> Non
     elif targets.lifetime is not None:
         until = ""
         if answer.seen_at is not None:
-            until = f", until {answer.seen_at + timedelta(seconds=targets.lifetime):%Y-%m-%d %H:%M:%S} UTC"
+            until = f", until {rfc3339(answer.seen_at + timedelta(seconds=targets.lifetime), timespec='seconds')}"
         flags["expiring"] = f"the move is said to last {targets.lifetime} s{until}"
 
 

@@ -26,6 +26,7 @@ from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.schema import remap_incoming
 from redirectd.store.upsert import chunks
+from redirectd.times import rfc3339
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
 
@@ -236,7 +237,7 @@ def _refuse_held(found: Remap, decision: Decision) -> None:
     if found.expires_at is not None and found.expires_at <= decision.at:
         raise RefusedError(
             f"remap {found.id}",
-            f"its lifetime ended on {found.expires_at:%Y-%m-%d %H:%M:%S} UTC (R18)",
+            f"its lifetime ended on {rfc3339(found.expires_at, timespec='seconds')} (R18)",
             f"reject it, or wait for a newer 301: redirectd reject {found.id}",
         )
     needed = needs(found)

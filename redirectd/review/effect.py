@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from redirectd.store.in_service import Service
+from redirectd.times import rfc3339
 
 USUAL_REASONS = (
     "the lookup is missing from the server's own configuration ('redirectd snippet' prints it), the target's `match` "
@@ -17,7 +19,7 @@ def ineffective_reason(services: Sequence[Service]) -> str | None:
     """Why a remap is flagged: how often its old URI was answered 301 since it went live; None where it never was."""
     told = [
         f"its old URI was answered 301 {_times(one.calls)} on {one.node} since generation {one.generation} went live "
-        f"at {one.since:%Y-%m-%d %H:%M:%S} UTC, last at {one.last_seen:%Y-%m-%d %H:%M:%S}"
+        f"at {_time(one.since)}, last at {_time(one.last_seen)}"
         for one in services
         if one.calls and one.last_seen is not None
     ]
@@ -26,12 +28,16 @@ def ineffective_reason(services: Sequence[Service]) -> str | None:
 
 def effect(service: Service, wait_ms: float | None) -> str:
     """What became of the 301s of one remap on one node."""
-    since = f"since {service.since:%Y-%m-%d %H:%M:%S} UTC on {service.node} (generation {service.generation})"
+    since = f"since {_time(service.since)} on {service.node} (generation {service.generation})"
     before = f"{service.calls_a_day:.3g} redirected calls a day before"
     if service.calls:
         return f"{since}: {before}, {service.calls} after"
     saved = "" if wait_ms is None else f"; callers no longer wait {wait_ms:.0f} ms for each"
     return f"{since}: {before}, none after{saved}"
+
+
+def _time(when: datetime) -> str:
+    return rfc3339(when, timespec="seconds")
 
 
 def _times(calls: int) -> str:

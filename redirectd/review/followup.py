@@ -21,6 +21,7 @@ from redirectd.store.remap import State
 from redirectd.store.schema import followup, remap
 from redirectd.store.turns import take_turn
 from redirectd.store.upsert import chunks
+from redirectd.times import rfc3339
 
 FOLLOWED = {404: "not found", 410: "gone", 604: "does not exist anywhere"}
 """Final answers that say that a URI is not an address (21.4.5, 21.4.11, 21.6.3); busy or unavailable says nothing."""
@@ -43,7 +44,7 @@ class Figure:
         calls = "one call" if self.calls == 1 else f"{self.calls} calls"
         if self.status in FOLLOWED and self.calls >= MOST_CALLS:
             calls += " or more"
-        return f"{self.status} in {calls}, last {self.last_seen:%Y-%m-%d %H:%M} UTC"
+        return f"{self.status} in {calls}, last {rfc3339(self.last_seen, timespec='seconds')}"
 
 
 @dataclass(frozen=True, slots=True)

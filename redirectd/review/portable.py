@@ -10,6 +10,7 @@ from typing import Any
 from redirectd.review.flags import DERIVED_FLAGS
 from redirectd.sip.text import printable
 from redirectd.store.remap import Remap, RemapTarget, State
+from redirectd.times import rfc3339
 
 COLUMNS = (
     "state",
@@ -198,7 +199,7 @@ def _time(value: Any) -> datetime:  # noqa: ANN401 - JSON
 
 
 def _time_text(when: datetime | None) -> str | None:
-    return None if when is None else when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if when is None else rfc3339(when)
 
 
 def _contacts(value: Any) -> tuple[RemapTarget, ...]:  # noqa: ANN401 - JSON

@@ -15,6 +15,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from redirectd.sip.text import printable
+from redirectd.times import rfc3339
 
 LEVELS = ("debug", "info", "warning", "error")
 _LONGEST_VALUE = 2000
@@ -61,7 +62,7 @@ def info_lines(event: str, **bound: str) -> Lines:
     first = {name: printable(value, _LONGEST_VALUE) for name, value in bound.items()}
 
     def line(fields: dict[str, Any]) -> None:
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        now = rfc3339(datetime.now(UTC))
         write(encoder.dumps({**first, **fields, "event": event, "level": "info", "timestamp": now}))
 
     return line
@@ -113,7 +114,7 @@ class EnduringStream:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             # Not by way of the logger: it may hold the lock of this very stream while it writes.
-            now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            now = rfc3339(datetime.now(UTC))
             lost = {"records": dropped, "event": "log_records_dropped", "level": "warning", "timestamp": now}
             self.write(json.dumps(lost) + "\n")
         return len(text)

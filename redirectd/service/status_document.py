@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from redirectd.errors import ConfigError, RedirectdError, StoreError
@@ -12,6 +12,7 @@ from redirectd.service.schedule import JobRecord
 from redirectd.service.source_threads import ReaderReport
 from redirectd.store.database import Database
 from redirectd.store.revision import is_newest
+from redirectd.times import rfc3339
 
 _NOT_KNOWN: Document = {
     "remaps": None,
@@ -107,7 +108,7 @@ def job_part(records: Mapping[str, JobRecord]) -> list[Document]:
 def shown(value: Any) -> Any:  # noqa: ANN401 - any part of a JSON document
     """The document as JSON can hold it: times in RFC 3339, UTC."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     if isinstance(value, dict):
         return {key: shown(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -148,3 +148,14 @@ def test_r39_records_without_a_proof_ask_for_the_upgrade(cli: Cli) -> None:
     asked = [one for one in found if "snippet kamailio" in one["what_to_do"] and one["level"] == "warning"]
     assert len(asked) == 2
     assert any(str(first["id"]) in one["why"] for one in asked)
+
+
+def test_a_database_that_others_may_read_is_warned_of(cli: Cli) -> None:
+    """An SQLite file of mode 0644, as older versions or a copy made it, holds who called whom."""
+    cli.ingest("kamailio/snippet-all-cases.log")
+    database = cli.folder / "redirectd.db"
+    database.chmod(0o644)
+    (why,) = (one for one in warnings(cli, "redirectd.db") if "every user" in one)
+    assert "mode 0644" in why
+    database.chmod(0o640)
+    assert not any("every user" in one for one in warnings(cli, "redirectd.db"))

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import sys
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pexpect
 import pytest
@@ -57,6 +59,15 @@ def test_remaps_in_two_lines(filled: Cli) -> None:
     assert lines[place] == " 6  user     sip:c10@gw10.carrier.test;user=phone"
     assert lines[place + 1].startswith("    -> sip:new10@127.0.0.1:20001  1 call  2026-11-22 ")
     assert lines[place + 1].endswith("  expiring")
+
+
+def test_times_within_reasons_are_local(filled: Cli) -> None:
+    """A hold's reason has its times in the local zone, which it names; JSON keeps UTC."""
+    (utc,) = re.findall(r"until (\S+Z)", filled("show", "6", "--json").json["reasons"]["expiring"])
+    local = datetime.fromisoformat(utc).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f"until {local:%Y-%m-%d %H:%M:%S} (Asia/Tokyo)" in " ".join(
+        on_terminal(filled, "show", "6", TZ="Asia/Tokyo", NO_COLOR="1").split()
+    )
 
 
 def test_remaps_in_one_line(filled: Cli) -> None:

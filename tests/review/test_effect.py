@@ -67,8 +67,8 @@ def test_a_remap_whose_old_uri_is_still_answered_301_is_ineffective(world: World
         (flagged,) = with_attention(connection, [world.get(routed.id)], now=NOW + timedelta(hours=4))
         assert in_service.count_ineffective(connection) == (1, 2)
     assert flagged.flags[INEFFECTIVE].startswith(
-        "its old URI was answered 301 2 times on test since generation 7 went live at 2026-03-01 13:00:00 UTC, "
-        "last at 2026-03-01 15:00:00: usually the lookup is missing"
+        "its old URI was answered 301 2 times on test since generation 7 went live at 2026-03-01T13:00:00Z, "
+        "last at 2026-03-01T15:00:00Z: usually the lookup is missing"
     )
     assert "`match`" in flagged.flags[INEFFECTIVE]
 
@@ -128,7 +128,7 @@ def test_a_remap_that_works_shows_what_it_saves(world: World, routed: Remap) -> 
         assert in_service.wait_of(connection, routed.id) == 150
         assert in_service.saved(connection) == Saved(1, 3.0, 150.0)
         assert effect(found, 150) == (
-            "since 2026-03-01 13:00:00 UTC on test (generation 7): 3 redirected calls a day before, none after; "
+            "since 2026-03-01T13:00:00Z on test (generation 7): 3 redirected calls a day before, none after; "
             "callers no longer wait 150 ms for each"
         )
     answered(world, 2)

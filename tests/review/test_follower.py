@@ -228,7 +228,7 @@ def test_the_commands_show_it_first_with_its_figures(followed: Followed, tmp_pat
         command = [sys.executable, "-m", "redirectd", "--config", str(config), *arguments, "--json"]
         return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
 
-    reason = "its target has answered 404 in 2 calls, last 2026-11-22 16:31 UTC"
+    reason = "its target has answered 404 in 2 calls, last 2026-11-22T16:31:00Z"
     first = shown("pending")["remaps"][0]
     assert (first["state"], first["reasons"]["failing"]) == ("approved", reason)
     assert shown("list", "--flag", "failing")["remaps"][0]["id"] == first["id"]

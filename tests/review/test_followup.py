@@ -59,8 +59,8 @@ def test_a_target_that_answers_404_is_failing_with_its_figures(world: World, app
     """404, 410 and 604 of an approved target are counted apart, with the last time of each."""
     answered(world, (404, NEW, 1), (404, NEW, 2), (604, f"{NEW};user=phone", 3))
     assert reasons(world) == {
-        approved.id: "its target has answered 404 in 2 calls, last 2026-03-01 14:00 UTC; "
-        "604 in one call, last 2026-03-01 15:00 UTC"
+        approved.id: "its target has answered 404 in 2 calls, last 2026-03-01T14:00:00Z; "
+        "604 in one call, last 2026-03-01T15:00:00Z"
     }
     assert world.get(approved.id).state is State.APPROVED
 
@@ -99,7 +99,7 @@ def test_calls_are_counted_up_to_a_bound(world: World, approved: Remap) -> None:
     assert f"404 in {MOST_CALLS - 1} calls, " in reasons(world)[approved.id]
     answered(world, *calls[MOST_CALLS - 1 :])
     answered(world, (404, NEW, 8))
-    assert reasons(world)[approved.id].endswith(f"404 in {MOST_CALLS} calls or more, last 2026-03-01 20:00 UTC")
+    assert reasons(world)[approved.id].endswith(f"404 in {MOST_CALLS} calls or more, last 2026-03-01T20:00:00Z")
     with world.database.read() as connection:
         assert connection.scalars(select(func.count()).select_from(followed_call)).one() == len(calls)
 
@@ -138,7 +138,7 @@ def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world
     """301 again: the remap that it made is named; once approved the chain is flattened (R33) and nothing fails."""
     onward = world.told(NEW, "sip:alice@third.example", calls=2, first=1, last=2)
     assert reasons(world) == {
-        approved.id: f"its target has answered 301 in 2 calls, last 2026-03-01 14:00 UTC (see remap {onward.id})"
+        approved.id: f"its target has answered 301 in 2 calls, last 2026-03-01T14:00:00Z (see remap {onward.id})"
     }
     world.approve(onward.id)
     assert reasons(world) == {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, select
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.secrets_check import check_closed
 from redirectd.config.database_url import database_url
 from redirectd.config.model import DEFAULT_URL, Config
 from redirectd.dialects.frame import Authenticity
@@ -56,6 +57,8 @@ def check_database(config: Config) -> Iterator[Finding]:
     try:
         yield from _look(database)
         yield from _check_rights(database)
+        if database.file is not None:
+            yield from check_closed(f"database {database.shown}", database.file, "who called whom")
         yield from _check_lock(database)
         yield from check_apply_lock(lock_path(config, database))
     except RedirectdError as error:

@@ -23,9 +23,9 @@ _MAKE = "as root: redirectd init"
 def check_secrets(config: Config) -> Iterator[Finding]:
     """Looks at each configured secret file, at the configuration that holds a password, and at the record keys."""
     for name, file in _password_files(config):
-        yield from _check_closed(f"{name}, {file}", file)
+        yield from check_closed(f"{name}, {file}", file)
     if config.file is not None and _has_password(config.database.url):
-        yield from _check_closed(f"database.url, {config.file}", config.file)
+        yield from check_closed(f"database.url, {config.file}", config.file)
     yield from check_record_keys(config, KAMAILIO_COPY)
 
 
@@ -45,7 +45,7 @@ def _has_password(url: str) -> bool:
     return parsed.password is not None or any("password" in name for name in parsed.query)
 
 
-def _check_closed(where: str, file: Path) -> Iterator[Finding]:
+def check_closed(where: str, file: Path, holds: str = "a secret") -> Iterator[Finding]:
     """A file that others may read or change; one that can't be looked at is reported by whatever needs it."""
     try:
         mode = file.stat().st_mode
@@ -56,7 +56,7 @@ def _check_closed(where: str, file: Path) -> Iterator[Finding]:
             where,
             Level.WARNING,
             f"every user of this host may {'read' if mode & stat.S_IROTH else 'change'} it (mode {mode & 0o777:04o}), "
-            "and it holds a secret",
+            f"and it holds {holds}",
             f"chmod o= {file}",
         )
 

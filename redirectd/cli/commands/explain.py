@@ -13,8 +13,9 @@ import click
 
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.options import dialect_option
-from redirectd.cli.output import emit_json, json_option, rfc3339, say
+from redirectd.cli.output import emit_json, json_option, say
 from redirectd.sip.text import printable
+from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from redirectd.collect.console_streams import ConsoleTraffic

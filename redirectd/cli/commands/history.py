@@ -15,7 +15,6 @@ from redirectd.cli.output import (
     is_wide,
     json_option,
     note,
-    rfc3339,
     say,
     table,
     wide_option,
@@ -24,6 +23,7 @@ from redirectd.cli.output import (
 from redirectd.cli.pager import paged
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
+from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from redirectd.store.generations import Generation, GenerationFile

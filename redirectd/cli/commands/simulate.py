@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import emit_json, json_option, rfc3339, say, short_time, zone
+from redirectd.cli.output import emit_json, json_option, say, short_time, zone
 from redirectd.errors import UsageError
+from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from redirectd.collect.request_fates import RequestFate, RequestFates

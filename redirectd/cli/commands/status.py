@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.output import emit_json, exact_time, json_option, say, say_wrapped, table, wide_option, zone
-from redirectd.cli.pager import paged
+from redirectd.cli.pager import fits, kept, paged, write
 from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
 
 MOST_ROWS = 5
-"""Sources, nodes and problems that are shown; with --wide all are."""
+"""Sources, nodes and problems that are shown where not all fit the screen; with --wide all are."""
 
 
 @click.command("status")
@@ -59,10 +60,18 @@ def status_command(app: App, *, losses: bool, healthy: bool, as_json: bool) -> N
 
 
 def show_document(document: dict[str, Any]) -> None:
-    """Prints the document for people."""
+    """Prints the document for people: with fewer rows of each kind, as few as it takes to fit the screen."""
     from redirectd.cli.output import is_wide
 
-    most = None if is_wide() else MOST_ROWS
+    text = kept(lambda: _show(document, None))
+    for most in range(MOST_ROWS, 0, -1):
+        if is_wide() or fits(text):
+            break
+        text = kept(partial(_show, document, most))
+    write(text)
+
+
+def _show(document: dict[str, Any], most: int | None) -> None:
     for line in (*_service(document), *_stored(document)):
         say_wrapped(line)
     _show_sources(document["sources"], most)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
-from redirectd.cli.output import short_time, zone
+from redirectd.cli.output import short_time, with_local_times, zone
 from redirectd.cli.reviewing.columns import Ink, chopped, elided, shown
 from redirectd.cli.reviewing.excerpt import excerpt
 from redirectd.cli.reviewing.layout import LABEL, LineGroup, fitted, told
@@ -121,7 +121,7 @@ def _seen(remap: Remap, width: int) -> Iterator[str]:
 def _held(remap: Remap, width: int, ink: Ink) -> Iterator[str]:
     for name, reason in sorted(remap.flags.items()):
         label = "look" if name in LOOKS else "held"
-        yield from map(ink.warn, told(label, f"{name}: {reason}", width))
+        yield from map(ink.warn, told(label, f"{name}: {with_local_times(reason)}", width))
 
 
 def _decided(entries: Sequence[AuditEntry], width: int) -> Iterator[str]:
