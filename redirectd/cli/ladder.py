@@ -13,7 +13,7 @@ from typing import TextIO
 from rich.cells import cell_len, set_cell_size
 
 from redirectd.cli.output import exact_time, zone
-from redirectd.cli.reviewing.columns import chopped, cut, shown, wrapped
+from redirectd.cli.reviewing.layout import chopped, cut, shown, wrapped
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import Evidence

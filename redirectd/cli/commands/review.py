@@ -29,10 +29,10 @@ def review_command(app: App, filters: Filters) -> None:
     passes, q quits. Where standard input is no terminal, each line's first character is the key.
     """
     from redirectd.cli.outlook import wider_lines, wider_of
-    from redirectd.cli.reviewing.desk import Desk
     from redirectd.cli.reviewing.keys import keys_of
+    from redirectd.cli.reviewing.loop import sit
     from redirectd.cli.reviewing.screen import screen_of
-    from redirectd.cli.reviewing.sitting import sit
+    from redirectd.cli.reviewing.session import ReviewSession
     from redirectd.service.applying import publish_targets
 
     def write(text: str) -> None:
@@ -46,14 +46,14 @@ def review_command(app: App, filters: Filters) -> None:
     def besides(remap: Remap) -> list[str]:
         return wider_lines(wider_of(app.config, [remap]))
 
-    desk = Desk.of(app.database, app.config.rules(), app.actor, app.now, screen, filters, besides)
+    session = ReviewSession.of(app.database, app.config.rules(), app.actor, app.now, screen, filters, besides)
     publish_targets(app.config, app.database)
     try:
-        sit(desk)
+        sit(session)
     except KeyboardInterrupt:
         say()
     finally:
-        _end(app, desk.counts)
+        _end(app, session.counts)
 
 
 def _end(app: App, counts: Mapping[str, int]) -> None:

@@ -1,1 +1,1 @@
-"""The review on the terminal: cards, keys, and the sitting that joins them."""
+"""The review on the terminal: cards, keys, and the session that joins them."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
 from redirectd.cli.output import short_time, with_local_times, zone
-from redirectd.cli.reviewing.columns import Ink, chopped, elided, shown
-from redirectd.cli.reviewing.excerpt import excerpt
-from redirectd.cli.reviewing.layout import LABEL, LineGroup, fitted, told
+from redirectd.cli.reviewing.layout import LABEL, Ink, LineGroup, chopped, cut, elided, fitted, labelled, shown
 from redirectd.plan.hops import Lookup
 from redirectd.review.case import Case
 from redirectd.review.flags import LOOKS
@@ -19,6 +18,7 @@ from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri, params_text, parse_uri
 from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State
+from redirectd.store.remaps import Evidence
 
 MOST_PEERS = 6
 LEAST_LOG = 3
@@ -75,11 +75,11 @@ def card(case: Case, width: int = 80, room: int | None = None, ink: Ink | None =
         LineGroup(news, least=5, rank=4),
         LineGroup(list(_seen(remap, width)), least=3, rank=3),
         LineGroup(list(_held(remap, width, pen)), least=4, rank=6),
-        LineGroup([line for fact in remap.facts.items() for line in told("fact", ": ".join(fact), width)], 1, 2),
-        LineGroup(told("note", remap.note, width), least=1, rank=3),
-        LineGroup(told("today", _routing(case.today, remap.old_uri, whole=whole), width), least=2, rank=5),
-        LineGroup(told("after", _routing(case.after, remap.old_uri, whole=whole), width), least=2, rank=5),
-        LineGroup([line for text in case.touches for line in told("touches", text, width)], least=2, rank=4),
+        LineGroup([line for fact in remap.facts.items() for line in labelled("fact", ": ".join(fact), width)], 1, 2),
+        LineGroup(labelled("note", remap.note, width), least=1, rank=3),
+        LineGroup(labelled("today", _routing(case.today, remap.old_uri, whole=whole), width), least=2, rank=5),
+        LineGroup(labelled("after", _routing(case.after, remap.old_uri, whole=whole), width), least=2, rank=5),
+        LineGroup([line for text in case.touches for line in labelled("touches", text, width)], least=2, rank=4),
         LineGroup(list(_decided(case.entries if whole else case.entries[-3:], width)), least=1, rank=1),
     ]
     taken = sum(len(section.lines) for section in sections)
@@ -100,34 +100,34 @@ def _uris(remap: Remap, width: int, ink: Ink, *, whole: bool) -> tuple[list[str]
         others += marked(label, pieces(new, old), width, ink, whole=whole)
     for one in remap.contacts:
         if one.dropped:
-            others += told("dropped", f"{one.dropped} of {elided(one.uri)} (R16)", width)
+            others += labelled("dropped", f"{one.dropped} of {elided(one.uri)} (R16)", width)
     return first, others
 
 
 def _seen(remap: Remap, width: int) -> Iterator[str]:
     span = f"{remap.calls}, first {short_time(remap.first_seen)}, last {short_time(remap.last_seen)} {zone()}"
-    yield from told("calls", span, width)
+    yield from labelled("calls", span, width)
     peers = [f"{peer} ({count})" for peer, count in sorted(remap.peer_calls.items())]
     more = [f"and {len(peers) - MOST_PEERS} more"] if len(peers) > MOST_PEERS else []
-    yield from told("peers", ", ".join(peers[:MOST_PEERS] + more), width)
-    yield from told("methods", ", ".join(remap.methods), width)
+    yield from labelled("peers", ", ".join(peers[:MOST_PEERS] + more), width)
+    yield from labelled("methods", ", ".join(remap.methods), width)
     if remap.incoming:
         forked = " (forked: no target that matches on it takes this remap)" if remap.incoming_forked else ""
-        yield from told("incoming", f"{', '.join(map(elided, remap.incoming[:MOST_PEERS]))}{forked}", width)
+        yield from labelled("incoming", f"{', '.join(map(elided, remap.incoming[:MOST_PEERS]))}{forked}", width)
     if remap.expires_at:
-        yield from told("ends", short_time(remap.expires_at), width)
+        yield from labelled("ends", short_time(remap.expires_at), width)
 
 
 def _held(remap: Remap, width: int, ink: Ink) -> Iterator[str]:
     for name, reason in sorted(remap.flags.items()):
         label = "look" if name in LOOKS else "held"
-        yield from map(ink.warn, told(label, f"{name}: {with_local_times(reason)}", width))
+        yield from map(ink.warn, labelled(label, f"{name}: {with_local_times(reason)}", width))
 
 
 def _decided(entries: Sequence[AuditEntry], width: int) -> Iterator[str]:
     for entry in entries:
         reason = f": {entry.reason}" if entry.reason else ""
-        yield from told("decided", f"{short_time(entry.at)} {entry.actor}: {entry.action}{reason}", width)
+        yield from labelled("decided", f"{short_time(entry.at)} {entry.actor}: {entry.action}{reason}", width)
 
 
 def _routing(answer: Lookup | None, old_uri: str, *, whole: bool) -> str:
@@ -154,13 +154,83 @@ def proposal_lines(number: int, one: Proposal, others: Sequence[Remap], width: i
     """A proposal with what it covers and what it does not; `others` are the first of its exceptions."""
     head = f"{one.users} of {one.total} users ({one.percent:.0f} %) moved so; one gateway move would cover them"
     lines = [ink.title(f"proposal {number}"), *marked("old", pieces(one.old, one.new), width, ink, whole=False)]
-    lines += [*marked("new", pieces(one.new, one.old), width, ink, whole=False), *told("covers", head, width)]
+    lines += [*marked("new", pieces(one.new, one.old), width, ink, whole=False), *labelled("covers", head, width)]
     if not one.exceptions:
-        return [*lines, *told("except", "no user", width)]
+        return [*lines, *labelled("except", "no user", width)]
     for remap in others:
         state = "" if remap.state is State.PENDING else f" ({remap.state})"
         new = elided(shown(remap.new_uri, WHOLE)) if remap.new_uri else f"{len(remap.contacts)} Contacts"
         old = elided(shown(remap.old_uri, WHOLE))
-        lines += told("except", f"remap {remap.id}{state}: {old} to {new}", width)
+        lines += labelled("except", f"remap {remap.id}{state}: {old} to {new}", width)
     rest = len(one.exceptions) - len(others)
-    return lines + (told("", f"and {rest:,} more", width) if rest else [])
+    return lines + (labelled("", f"and {rest:,} more", width) if rest else [])
+
+
+LONGEST = 16384
+"""Characters of a log line that are shown."""
+
+_TELLS = re.compile(r"(?i)^(?:SIP/2\.0 |contact[ \t]*:|m[ \t]*:|reason[ \t]*:|expires[ \t]*:)")
+"""Lines of a response that say the move, whatever the others say."""
+
+_MARGIN = "    | "
+
+
+def telling(one: Evidence, width: int) -> list[str]:
+    """One sighting with all its log lines, wrapped."""
+    return [*_head(one, width), *(line for part in _parts(one, width) for line in part)]
+
+
+def excerpt(case: Case, width: int, room: int | None) -> list[str]:
+    """The newest sighting in at most `room` lines, and how much more there is; all sightings for None."""
+    if not case.evidence:
+        return labelled("log", "no excerpt stored", width)
+    if room is None:
+        return [line for one in case.evidence for line in telling(one, width)]
+    newest = case.evidence[-1]
+    others = len(case.evidence) - 1
+    tellings = _counted(others, "older telling") if others else ""
+    lines = telling(newest, width)
+    if len(lines) + bool(others) <= room:
+        return [*lines, _rest(width, tellings)] if others else lines
+    head, parts = _head(newest, width), _parts(newest, width)
+    kept = _chosen(parts, room - len(head) - 1)
+    left = sum(map(len, parts)) - sum(len(parts[place]) for place in kept)
+    if not kept:  # one long line: what of it there is room for
+        shown_part = parts[0][: max(1, room - len(head) - 1)]
+        left -= len(shown_part)
+        return [*head, *shown_part, _rest(width, _counted(left, "line"), tellings)]
+    return [
+        *head,
+        *(line for place in sorted(kept) for line in parts[place]),
+        _rest(width, _counted(left, "line"), tellings),
+    ]
+
+
+def _chosen(parts: list[list[str]], room: int) -> list[int]:
+    """The places of the log lines that are shown: those that say the move, then from the first on."""
+    order = sorted(range(len(parts)), key=lambda place: not _TELLS.match(parts[place][0][len(_MARGIN) :]))
+    kept = []
+    for place in order:
+        if len(parts[place]) <= room:
+            kept.append(place)
+            room -= len(parts[place])
+    return kept
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _rest(width: int, *what: str) -> str:
+    return cut(f"  {'':<{LABEL}}... and {' and '.join(filter(None, what))} more: e", width)
+
+
+def _head(one: Evidence, width: int) -> list[str]:
+    where = f"{short_time(one.seen_at)} {one.source} at byte {one.position:,}, {one.dialect}"
+    return [cut(line, width) for line in labelled("log", where, width)]
+
+
+def _parts(one: Evidence, width: int) -> list[list[str]]:
+    """Each log line, wrapped to the width."""
+    lines = [shown(line, LONGEST) for line in one.text.rstrip().splitlines()]
+    return [[f"{_MARGIN}{part}" for part in chopped(line, width - len(_MARGIN)) or [""]] for line in lines]

@@ -23,7 +23,7 @@ _SIGNALS = (signal.SIGWINCH, signal.SIGCONT)
 
 
 class Keys(Protocol):
-    """Where a sitting gets its keys from."""
+    """Where a review gets its keys from."""
 
     is_terminal: bool
 

@@ -1,4 +1,4 @@
-"""The screen of a sitting: its size at this moment, lines that fit it, pages, questions and progress."""
+"""The screen of a review: its size at this moment, lines that fit it, pages, questions and progress."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TextIO
 
 from rich.cells import cell_len
 
-from redirectd.cli.reviewing.columns import Ink, shown, wrapped
 from redirectd.cli.reviewing.keys import QUIT, REDRAW, Keys
+from redirectd.cli.reviewing.layout import Ink, shown, wrapped
 from redirectd.errors import RedirectdError
 
 NARROWEST, WIDEST, LOWEST = 40, 120, 12

@@ -1,22 +1,23 @@
-"""What the keys of a sitting work on: the database, the screen, what waits, and what was done so far."""
+"""What the keys of a review work on: the database, the screen, what waits, and what was done so far."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
 
 from redirectd.cli.filters import Filters
-from redirectd.cli.reviewing.queue import Queue
 from redirectd.cli.reviewing.screen import Screen
 from redirectd.collect.policy import Policy
+from redirectd.review.attention import attention
 from redirectd.review.case import Case, open_case
 from redirectd.review.decision import Decision, DecisionStep
+from redirectd.review.page import ids, passing
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
-from redirectd.store.remap import Remap
+from redirectd.store.remap import Remap, State
 
 WHY = "why (Enter: no reason):"
 
@@ -25,7 +26,7 @@ NOTED = "noted"
 
 
 class Turn(Enum):
-    """How a sitting goes on after a key: with the next remap, the card anew, another key, or not at all."""
+    """How a review goes on after a key: with the next remap, the card anew, another key, or not at all."""
 
     NEXT = auto()
     CARD = auto()
@@ -43,7 +44,7 @@ class Deed:
 
 
 @dataclass(slots=True)
-class Desk:
+class ReviewSession:
     """`clock` gives aware times; `counts` says how many decisions of each kind are in effect."""
 
     database: Database
@@ -68,8 +69,8 @@ class Desk:
         screen: Screen,
         filters: Filters,
         besides: Callable[[Remap], Sequence[str]] = lambda _: (),
-    ) -> Desk:
-        """A desk with nothing done yet."""
+    ) -> ReviewSession:
+        """A session with nothing done yet."""
         return cls(database, policy, actor, clock, screen, Queue(database, policy, clock, filters), besides)
 
     def case(self, number: int, contact: int | None) -> Case:
@@ -92,3 +93,48 @@ class Desk:
         """Says something, and how it goes on."""
         self.screen.line(text)
         return turn
+
+
+@dataclass(slots=True)
+class Queue:
+    """The ids that wait, in the order in which they are shown. `clock` gives aware times."""
+
+    database: Database
+    policy: Policy
+    clock: Callable[[], datetime]
+    filters: Filters = field(default_factory=Filters)
+    _waiting: list[int] = field(default_factory=list)
+
+    def pending(self) -> list[int]:
+        """What is pending and passes the filter now. Raises UsageError for a wrong duration."""
+        with self.database.read() as connection:
+            return ids(connection, self.filters.query([State.PENDING], self.clock()), self.policy)
+
+    def begin(self) -> int:
+        """Reads what waits now, from the first on; gives how much it is."""
+        now = self.clock()
+        approved = self.filters.query([State.APPROVED], now)
+        with self.database.read() as connection:
+            first = attention(connection, now=now)
+            if not self.filters.is_empty:
+                first = passing(connection, approved, self.policy, first)
+        self._waiting = [*first, *self.pending()]
+        return len(self._waiting)
+
+    def next(self) -> int | None:
+        """Takes the next id out; None at the end."""
+        return self._waiting.pop(0) if self._waiting else None
+
+    def put_back(self, numbers: Iterable[int]) -> None:
+        """Shows these next, in their order."""
+        back = list(dict.fromkeys(numbers))
+        self.drop(back)
+        self._waiting[:0] = back
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Shows these no more."""
+        gone = set(numbers)
+        self._waiting = [one for one in self._waiting if one not in gone]
+
+    def __len__(self) -> int:
+        return len(self._waiting)

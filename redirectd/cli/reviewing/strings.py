@@ -1,4 +1,4 @@
-"""What a sitting says, and the filter as a person types it."""
+"""What a review says, and the filter as a person types it."""
 
 from __future__ import annotations
 
