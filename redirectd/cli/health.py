@@ -31,7 +31,13 @@ class Problem(NamedTuple):
 
 def problems(document: Document) -> list[Problem]:
     """All there are, the worst first."""
-    found = [*_of_service(document), *_of_sources(document), *_of_database(document), *_of_routing(document)]
+    found = [
+        *_of_service(document),
+        *_of_sources(document),
+        *_of_formats(document),
+        *_of_database(document),
+        *_of_routing(document),
+    ]
     return sorted([*found, *_of_remaps(document)], key=lambda one: -one.health)
 
 
@@ -74,6 +80,18 @@ def _of_sources(document: Document) -> Iterator[Problem]:
             level = Health.WARNING if one["state"] in {"starting", "reading"} else Health.CRITICAL
             yield Problem(
                 level, f"source {_safe(one['name'])} is {one['state']}: {_safe(one['error'])}", one["what_to_do"] or ""
+            )
+
+
+def _of_formats(document: Document) -> Iterator[Problem]:
+    """R38: a source that is read as one family while another's entries come."""
+    for one in document["sources"]:
+        if other := one.get("other_family"):
+            yield Problem(
+                Health.WARNING,
+                f"source {_safe(one['name'])} is read as {_safe(one['family'] or 'configured')}, and its log now holds "
+                f"entries of {_safe(other)}, which are not read",
+                f'if that program writes it now: dialect = "{_safe(other)}" in its [[source]]',
             )
 
 

@@ -38,26 +38,29 @@ def reading_of(
     """
     source = _source_of(log.name, config)
     wanted = dialect or (source.dialect if source else "auto")
+    family, dialects = _dialects(log, wanted)
     return Reading(
         source=(source.name if source else log.name)[-255:],
-        dialects=registry.with_keys(_dialects(log, wanted), keys_of(source, config)),
+        dialects=registry.with_keys(dialects, keys_of(source, config)),
         zone=zone_of(source.timezone if source else ""),
         policy=config.rules(),
         session_progress=session_progress or (source.session_progress if source else "each"),
         accept_unkeyed=accept_unkeyed,
+        family=family,
     )
 
 
-def _dialects(log: Log, wanted: str) -> Sequence[Dialect]:
-    """Those that read the log; raises UsageError for a name that there is none of, or that does not fit."""
-    named = None if wanted == "auto" else registry.by_name(wanted)
+def _dialects(log: Log, wanted: str) -> tuple[str, Sequence[Dialect]]:
+    """The log's family, and the dialects that read it; raises UsageError for a name that is not one or does not fit."""
     if isinstance(log, CapturedLog):
-        return (log.dialect,)  # what the file is can be seen, whatever was named
-    if named is None:
-        return registry.detect(log.read(log.start, HEAD))
-    if not named.literals:
+        registry.chosen(wanted)
+        return "", (log.dialect,)  # what the file is can be seen, whatever was named
+    head = log.read(log.start, HEAD)
+    family = registry.envelope_of(head) if wanted == "auto" else wanted
+    dialects = registry.chosen(family, head) if family else registry.of_family("", head)
+    if not any(one.literals for one in dialects):
         raise UsageError("--dialect", f"{log.name} is not a {wanted} file", "leave --dialect out")
-    return (named,)
+    return family if family in registry.ENVELOPES else "", dialects
 
 
 def reading_by_name(name: str, config: Config) -> Reading:

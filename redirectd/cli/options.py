@@ -41,10 +41,10 @@ def target_names(context: click.Context) -> list[str]:
 
 
 def dialect_names() -> list[str]:
-    """`auto` and the names of all dialects."""
-    from redirectd.dialects.registry import ALL
+    """`auto`, and the names of all families, wrappers and dialects."""
+    from redirectd.dialects.registry import choices
 
-    return ["auto", *sorted(dialect.name for dialect in ALL)]
+    return list(choices())
 
 
 class _Named(click.Option):

@@ -58,6 +58,20 @@ def _readable_by(server: str, host: Host) -> dict[str, object]:
     return {"group": server} if server in host.groups else {}
 
 
+def _family(log: Path) -> str:
+    """The log's family as its first entries show it, so that nothing that is written later decides; else `auto`."""
+    from redirectd.dialects.family import SAMPLE
+    from redirectd.dialects.registry import envelope_of
+    from redirectd.errors import RedirectdError
+    from redirectd.sources.file import open_log
+
+    try:
+        with open_log(log) as opened:
+            return envelope_of(opened.read(opened.start, SAMPLE)) or "auto"
+    except RedirectdError:
+        return "auto"
+
+
 def _first(root: Path, names: tuple[str, ...]) -> Path | None:
     return next((root / name for name in names if (root / name).exists()), None)
 
@@ -68,11 +82,11 @@ def values(host: Host) -> dict[str, object]:
     targets: list[dict[str, object]] = []
     if host.kamailio_folder:
         log = host.kamailio_log or Path("/var/log/kamailio.log")
-        sources.append({"name": "kamailio", "kind": "file", "path": str(log), "dialect": "auto"})
+        sources.append({"name": "kamailio", "kind": "file", "path": str(log), "dialect": _family(log)})
         targets += _kamailio_targets(host, host.kamailio_folder)
     if host.asterisk_folder:
         log = host.asterisk_log or Path("/var/log/asterisk/full")
-        sources.append({"name": "asterisk", "kind": "file", "path": str(log), "dialect": "auto"})
+        sources.append({"name": "asterisk", "kind": "file", "path": str(log), "dialect": _family(log)})
         targets.append(
             {
                 "name": "asterisk",

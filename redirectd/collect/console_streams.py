@@ -19,8 +19,10 @@ from redirectd.collect.observer import Observation, Observer
 from redirectd.collect.reading import Reading
 from redirectd.collect.scan import Block
 from redirectd.collect.traffic import LoggedMessage, Traffic
-from redirectd.dialects.registry import detect
-from redirectd.dialects.wrapped_lines import Piece, Wrapper, wrapper_of
+from redirectd.dialects.family import family_of
+from redirectd.dialects.registry import of_family
+from redirectd.dialects.wrapped_lines import Piece, Wrapper, wrapper_named, wrapper_of
+from redirectd.sip.text import to_text
 from redirectd.sources.log import Log
 from redirectd.sources.spool import SpoolLog
 
@@ -38,6 +40,9 @@ LONGEST_PART = 1 << 20
 
 MOST_STREAMS = 64
 """Consoles read side by side; for one more, the one that has been silent longest ends."""
+
+MOST_DECISIONS = 256
+"""Consoles of a log whose families are kept."""
 
 PATIENCE = 4 << 20
 """Bytes of other consoles for which an unfinished message waits for its rest."""
@@ -96,10 +101,12 @@ def shows_wrapper(log: Log) -> bool:
     return b"\n" in log.read(log.start, HEAD)
 
 
-def is_wrapped(log: Log) -> bool:
-    """Whether the log's beginning shows lines of a wrapper."""
+def wrapper_in(log: Log, reading: Reading) -> Wrapper | None:
+    """What wraps the log: as decided for its source, else as its beginning shows."""
+    if reading.family or [one.name for one in reading.dialects] == ["kamailio-journal"]:
+        return wrapper_named(reading.family)
     head = log.read(log.start, HEAD)
-    return wrapper_of(head if log.start == 0 else head[head.find(b"\n") + 1 :]) is not None
+    return wrapper_of(head if log.start == 0 else head[head.find(b"\n") + 1 :])
 
 
 def reader_of(
@@ -113,9 +120,8 @@ def reader_of(
     followed: bool = False,
 ) -> Reads:
     """The reader that the log's beginning asks for. `followed`: other files of the source come after this one."""
-    head = log.read(log.start, HEAD)
-    wrapper = wrapper_of(head if log.start == 0 else head[head.find(b"\n") + 1 :])
-    if wrapper is None or [one.name for one in reading.dialects] == ["kamailio-journal"]:
+    wrapper = wrapper_in(log, reading)
+    if wrapper is None:
         return LogReader(log, reading, clock=clock, offset=offset, observer=observer, proven=proven)
 
     def new(console: Console, own: Reading) -> LogReader:
@@ -128,8 +134,10 @@ def reader_of(
 class Console:
     """One program's console: its text, where each piece of it is in the wrapped log, and its reader."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, program: str) -> None:
+        """`name` is the log's, `program` what its family is kept under."""
         self.name = name
+        self.program = program
         self.reader: LogReader | None = None
         self._part = b""
         self._part_at = 0
@@ -367,7 +375,8 @@ class ConsoleStreams:
                 _, silent = self._consoles.popitem(last=False)
                 silent.flush()
                 self._read_out(silent, batch, final=True)
-            console = self._consoles[stream] = Console(self.log.name)
+            program = to_text(stream.partition(b"\0")[0])[:255]
+            console = self._consoles[stream] = Console(self.log.name, program)
         self._consoles.move_to_end(stream)
         return console
 
@@ -377,7 +386,10 @@ class ConsoleStreams:
             if len(own.dialects) > 1:
                 head = console.log.read(0, HEAD)
                 fit = {one.name: one for one in own.dialects}
-                likely = tuple(fit[one.name] for one in detect(head) if one.name in fit)
+                family = own.consoles.get(console.program) or family_of(head)
+                if family and len(own.consoles) < MOST_DECISIONS:
+                    own.consoles[console.program] = family
+                likely = tuple(fit[one.name] for one in of_family(family, head) if one.name in fit)
                 own = replace(own, dialects=likely or own.dialects)
             console.reader = self._new(console, own)
         return console.reader
@@ -430,6 +442,6 @@ class ConsoleTraffic:
 
 def traffic_of(log: Log, reading: Reading, clock: Callable[[], datetime]) -> Traffic | ConsoleTraffic:
     """All messages of a log, or of the consoles in it."""
-    if not is_wrapped(log):
+    if wrapper_in(log, reading) is None:
         return Traffic(log, reading, clock)
     return ConsoleTraffic(reader_of(log, reading, clock=clock), clock)

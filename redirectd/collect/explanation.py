@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redirectd.collect.answer import WEAK
 from redirectd.collect.batch import Batch
-from redirectd.collect.console_streams import ConsoleTraffic, is_wrapped, reader_of
+from redirectd.collect.console_streams import ConsoleTraffic, reader_of, wrapper_in
 from redirectd.collect.linecount import LineCount, LineFinder
 from redirectd.collect.loops import SeenMove, Way, ways
 from redirectd.collect.observer import Observation, PlaceOutcome
@@ -241,7 +241,7 @@ def explain_log(
 
     A stream cannot be read a second time. Batches are dropped: nothing is stored.
     """
-    lines = LineFinder(log) if is_wrapped(log) else LineCount(log)
+    lines = LineFinder(log) if wrapper_in(log, reading) else LineCount(log)
     explanation = Explanation(lines if with_lines else None, held)
     reader = reader_of(log, replace(reading, counted=literals()), clock=clock, observer=explanation)
     messages = ConsoleTraffic(reader, clock)

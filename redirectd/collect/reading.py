@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Literal
 
@@ -17,7 +17,8 @@ class Reading:
     """How to read one source: its name, the dialects in question, the zone of its dates, what to do with 183s.
 
     `accept_unkeyed` believes records without a proof also where the source has shown proven ones: for archives (R39).
-    `counted` are the byte strings that mark losses (see `hints.loss_literals`).
+    `family` is the log's family or wrapper where that is decided (R38), and `consoles` the family of each console in
+    it that has one: the reader adds to it. `counted` are the byte strings that mark losses (see `hints.loss_literals`).
     """
 
     source: str
@@ -27,3 +28,5 @@ class Reading:
     session_progress: Literal["each", "count"] = "each"
     accept_unkeyed: bool = False
     counted: tuple[bytes, ...] = hints.loss_literals()
+    family: str = ""
+    consoles: dict[str, str] = field(default_factory=dict)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from redirectd.collect.places import Places
-from redirectd.dialects.frame import Dialect, Frame, Glimpse, Glimpsing, Incomplete, Record, Unreadable
+from redirectd.dialects.family import is_foreign
+from redirectd.dialects.frame import Authenticity, Dialect, Frame, Glimpse, Glimpsing, Incomplete, Record, Unreadable
 from redirectd.dialects.sip_text import SipText
 from redirectd.dialects.window import REACH, Window
 from redirectd.sources.log import Log
@@ -130,7 +131,9 @@ class Scanner:
         dialect = self._glimpsing.get(self._dialects[0].name) if self._dialects else None
         if dialect is not None and window.startswith(dialect.glimpsed, at):
             glimpse = dialect.glimpse(window, at)
-            return None if glimpse is None else (glimpse, self._dialects[0])
+            if glimpse is None or (not glimpse.proven and is_foreign(dialect.name, window, glimpse.start)):
+                return None
+            return glimpse, self._dialects[0]
         return None
 
     def _prefer(self, dialect: Dialect) -> None:
@@ -148,6 +151,8 @@ class Scanner:
             framed = dialect.frame(window, at, final=final)
             if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
                 framed = dialect.frame(window, at, final=True)  # larger than a whole block: take what there is
+            if framed is not None and not _is_proven(framed) and is_foreign(dialect.name, window, framed.start):
+                continue
             if isinstance(framed, Incomplete):
                 waiting = waiting or framed
             elif framed is not None and waiting is not None and waiting.start < framed.start:
@@ -167,3 +172,8 @@ class Scanner:
         if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
             framed = self._fallback.frame(window, at, final=True)
         return framed if framed is None or isinstance(framed, Incomplete) else (framed, self._fallback)
+
+
+def _is_proven(framed: Told | Incomplete) -> bool:
+    """Whether its proof shows who wrote it, whatever the log's tag says (R39)."""
+    return isinstance(framed, Record) and framed.authenticity is Authenticity.PROVEN

@@ -27,8 +27,10 @@ class SourceSection(Section):
     )
     dialect: str = Field(
         default="auto",
-        description="How the log writes SIP down; `auto` finds out from the content. `redirectd explain FILE` shows "
-        "what was found.",
+        description="What writes the log: `asterisk`, `kamailio`, `syslog` or `json` (of several programs, by program "
+        "tag), `docker json-file` and so on, or one dialect. `auto` decides by the log's first entries, once: `status` "
+        "and `check` show it, and it is kept until another value is set here. `redirectd explain FILE` shows what "
+        "was found.",
     )
     timezone: Zone = Field(
         default="",

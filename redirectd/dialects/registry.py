@@ -10,7 +10,7 @@ from redirectd.dialects.asterisk_console import AsteriskConsole
 from redirectd.dialects.asterisk_json import AsteriskJson
 from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
 from redirectd.dialects.asterisk_syslog import AsteriskSyslog
-from redirectd.dialects.family import family_of
+from redirectd.dialects.family import FAMILIES, SAMPLE, family_of
 from redirectd.dialects.frame import Dialect, StreamDialect
 from redirectd.dialects.hep import HepFile
 from redirectd.dialects.kamailio_acc import KamailioAcc
@@ -27,6 +27,7 @@ from redirectd.dialects.sip_text import SipText
 from redirectd.dialects.sipdump import Sipdump
 from redirectd.dialects.siptrace import Siptrace, SiptraceRows
 from redirectd.dialects.sngrep import Sngrep
+from redirectd.dialects.wrapped_lines import WRAPPERS, wrapper_of
 from redirectd.errors import UsageError
 
 _PROBES = 16
@@ -54,6 +55,9 @@ ALL: tuple[Dialect, ...] = (
     NgrepWrapped(),
     SipText(),
 )
+ENVELOPES = (*FAMILIES, *(one.name for one in WRAPPERS))
+"""What a source can be pinned to: its family of writers, or what wraps their consoles."""
+_ALL_NAMES = frozenset(one.name for one in ALL)
 STREAMS: tuple[StreamDialect, ...] = (Pcap(), HepFile(), Siptrace(), SiptraceRows(), NgrepWrapped())
 
 
@@ -62,23 +66,46 @@ def by_name(name: str) -> Dialect:
     for dialect in ALL:
         if dialect.name == name:
             return dialect
-    names = ", ".join(sorted(dialect.name for dialect in ALL))
-    raise UsageError("--dialect", f"no dialect is called {name!r}", f"use auto or one of: {names}")
+    raise UsageError("--dialect", f"no dialect is called {name!r}", f"use one of: {', '.join(choices())}")
+
+
+def envelope_of(head: bytes) -> str:
+    """What wraps a log that begins so, or the family that wrote it (`family_of`); "" where neither is sure (R38)."""
+    wrapper = wrapper_of(head[:SAMPLE])
+    return wrapper.name if wrapper is not None else family_of(head[:SAMPLE])
 
 
 def detect(head: bytes) -> tuple[Dialect, ...]:
-    """The dialects of the family that `head` shows, all where it shows none, the most frequent one in front (R38).
+    """The dialects of the family that a log shows that begins with `head`, all where it shows none (R38)."""
+    return of_family(envelope_of(head), head)
 
+
+def of_family(family: str, head: bytes = b"") -> tuple[Dialect, ...]:
+    """The dialects of a family, those that frame most of the answers in `head` first.
+
+    All for "" and for what is wrapped: each console in it has a family of its own.
     An author's own text is left out where a long `head` holds none: it proves nothing, and looking for it costs.
     """
-    family = family_of(head)
     likely = [
         one
         for one in ALL
-        if (family is None or one.name in family) and (not isinstance(one, KamailioOwnText) or worth_searching(head))
+        if one.name in FAMILIES.get(family, _ALL_NAMES)
+        and (not isinstance(one, KamailioOwnText) or worth_searching(head))
     ]
     hits = {dialect.name: _recognised(dialect, head) for dialect in likely}
     return tuple(sorted(likely, key=lambda dialect: (isinstance(dialect, SipText), -hits[dialect.name])))
+
+
+def chosen(name: str, head: bytes = b"") -> tuple[Dialect, ...]:
+    """The dialects called `auto`, a family or a dialect, as in `--dialect`; `UsageError` for other names."""
+    if name == "auto":
+        return detect(head)
+    return of_family(name, head) if name in ENVELOPES else (by_name(name),)
+
+
+def choices() -> tuple[str, ...]:
+    """All names that `chosen` takes."""
+    return ("auto", *sorted({*ENVELOPES, *(dialect.name for dialect in ALL)}))
 
 
 def with_keys(dialects: Sequence[Dialect], keys: Sequence[bytes]) -> tuple[Dialect, ...]:

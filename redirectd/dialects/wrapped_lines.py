@@ -345,3 +345,8 @@ def wrapper_of(head: bytes) -> Wrapper | None:
     """The wrapper of a log that begins with `head`, which may end within a line; None for one that has none."""
     lines = head[: head.rfind(b"\n") + 1].split(b"\n", SAMPLE_LINES)[:-1]
     return next((one() for one in WRAPPERS if lines and one().recognises(lines)), None)
+
+
+def wrapper_named(name: str) -> Wrapper | None:
+    """The wrapper of that name; None for what wraps nothing."""
+    return next((one() for one in WRAPPERS if one.name == name), None)

@@ -84,8 +84,11 @@ class Follower:
         self._reached = 0  # what the collector had dealt with at the last call
         self._found: list[Followed] = []
 
-    def refresh(self) -> None:
+    def refresh(self, reading: Reading) -> None:
         """Looks for new decisions where that is due. Raises StoreError."""
+        if reading is not self._reading:
+            self._reading, self._literals = reading, literals(reading.dialects, FOLLOWED)
+            self._scanner = None
         self._watch.refresh(self._database)
 
     def read(self, segment: LogSegment, offset: int) -> bool:

@@ -15,6 +15,7 @@ from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.console_streams import Reads, reader_of, shows_wrapper
 from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
+from redirectd.service.pinned import Pinned, without_decision
 from redirectd.sources.hep_listener import HepListener
 from redirectd.sources.source import Gap, LogSegment, Source, Stored
 from redirectd.store import positions, proven
@@ -43,8 +44,8 @@ class CollectStep:
 class Companion(Protocol):
     """What else learns from the same bytes, and stores it with them (see `redirectd.review.follower`)."""
 
-    def refresh(self) -> None:
-        """Before a turn: looks at what it needs to know. Raises StoreError."""
+    def refresh(self, reading: Reading) -> None:
+        """Before a turn: looks at what it needs to know, and takes how the source is read. Raises StoreError."""
         ...
 
     def read(self, segment: LogSegment, offset: int) -> bool:
@@ -77,19 +78,22 @@ class Collector:
         clock: Callable[[], datetime],
         on_progress: Callable[[SessionProgress], None],
         companion: Companion | None = None,
+        decided: Callable[[str, bytes], Reading] | None = None,
     ) -> None:
         """Goes on where the database says that this source was read to. Raises StoreError.
 
-        `open_source` makes the source from its stored position, None for one never read.
+        `open_source` makes the source from its stored position, None for one never read. `reading` is how it is read
+        until its family is decided, for which `decided` then gives it; see `Pinned`.
         """
-        self._reading = reading
+        self._name = reading.source
         self._database = database
         self._node = node
         self._clock = clock
         self._on_progress = on_progress
         self._companion = companion
         stored = self._stored()
-        self.source: Source[Any] = open_source(stored)
+        self._pinned = Pinned(reading, decided, stored)
+        self.source: Source[Any] = open_source(without_decision(stored))
         self._is_new = stored is None
         self._saved = stored  # the position that the database has, as far as we know
         self._epoch = database.epoch
@@ -123,9 +127,9 @@ class Collector:
         if self._is_new:
             self._begin(segment)
         reader = self._at(segment)
-        batch = Batch(self._reading.source)
+        batch = Batch(self._name)
         if self._companion is not None:
-            self._companion.refresh()
+            self._companion.refresh(self._pinned.reading)
         turned_away = dict(self.source.turned_away())
         batch.losses = self._lost(segment, turned_away)
         self._held = 0
@@ -154,6 +158,10 @@ class Collector:
         """What keeps the source from being read now."""
         return self.source.trouble
 
+    def pinned(self) -> Pinned:
+        """Which family of writers it is read as."""
+        return self._pinned
+
     def lag_bytes(self) -> int:
         """Bytes that are there and were not looked at yet: none where all is read, though a record may still go on."""
         return max(0, self.source.unread() - self._held)
@@ -180,8 +188,9 @@ class Collector:
 
     def _save(self, position: Stored) -> None:
         with self._transaction() as connection:
-            positions.save(connection, self._node, self._reading.source, position.to_dict(), self._clock())
-        self._saved = position.to_dict()
+            kept = self._pinned.with_position(position.to_dict())
+            positions.save(connection, self._node, self._name, kept, self._clock())
+        self._saved = kept
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -193,7 +202,7 @@ class Collector:
 
     def _stored(self) -> dict[str, Any] | None:
         with self._database.read() as connection:
-            return positions.load(connection, self._node, self._reading.source)
+            return positions.load(connection, self._node, self._name)
 
     def _see_same_state(self) -> None:
         """After the database was away: a backup that was put back, or a replica that lagged, knows less than we read.
@@ -207,7 +216,7 @@ class Collector:
         if stored != self._saved and self._database.epoch == epoch and not isinstance(self.source, HepListener):
             self._owed = None
             raise StoreChangedError(
-                f"source {self._reading.source}",
+                f"source {self._name}",
                 "the database stands elsewhere than it was left; reading goes on from where it says",
                 "nothing, if a backup was put back or the server was lost in a commit",
             )
@@ -221,12 +230,20 @@ class Collector:
         return {kind: count for kind, count in lost.items() if count}
 
     def _at(self, segment: LogSegment) -> Reads:
+        if self._pinned.look(segment.log, segment.start):
+            self._reader = None
+            self._saved_at = -POSITION_SECONDS  # the decision is kept with the next position
         if self._reader is None or not self._is_told:
             self._is_told = shows_wrapper(segment.log)
             with self._database.read() as connection:
-                is_proven = proven.is_proven(connection, self._node, self._reading.source)
+                is_proven = proven.is_proven(connection, self._node, self._name)
             self._reader = reader_of(
-                segment.log, self._reading, clock=self._clock, offset=segment.start, proven=is_proven, followed=True
+                segment.log,
+                self._pinned.reading,
+                clock=self._clock,
+                offset=segment.start,
+                proven=is_proven,
+                followed=True,
             )
         elif self._reader.log is not segment.log or self._reader.offset != segment.start:
             self._reader.follow(segment.log, segment.start)
@@ -252,9 +269,10 @@ class Collector:
                 sightings = record(connection, batch, node=self._node, now=now).sightings
                 if has_more and companion is not None:
                     companion.store(connection)
-                positions.save(connection, self._node, self._reading.source, position.to_dict(), now)
+                kept = self._pinned.with_position(position.to_dict())
+                positions.save(connection, self._node, self._name, kept, now)
             self._saved_at = monotonic()
-            self._saved = position.to_dict()
+            self._saved = kept
             self._owed = None
             for kind, count in batch.losses.items():
                 self._losses[kind] = self._losses.get(kind, 0) + count

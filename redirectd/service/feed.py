@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from redirectd.config.recordkeys import keys_of
 from redirectd.config.source_sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
-from redirectd.errors import RedirectdError, SourceError
+from redirectd.errors import RedirectdError
 from redirectd.review.follower import Follower
 from redirectd.review.watch import Watch
 from redirectd.service.collector import Collector, CollectStep
 from redirectd.service.log_records import info_lines
+from redirectd.service.pinned import Pinned
 from redirectd.service.source_threads import Feed
 from redirectd.sip.text import printable
-from redirectd.sources.file import open_log
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener
 from redirectd.sources.journald import Journald, JournalPosition
@@ -33,8 +33,8 @@ from redirectd.sources.source import Source
 from redirectd.sources.wake import Wake
 from redirectd.store.database import Database
 
-HEAD = 1 << 20
-"""Bytes at a log's start from which its dialect is told."""
+_FIXED = {"hep": "hep", "journal": "journal"}
+"""The family of what is no file."""
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 """Who may send HEP where the configuration names nobody."""
@@ -52,7 +52,8 @@ class SourceFeed:
     def __init__(self, source: SourceSection, config: Config, database: Database, watch: Watch) -> None:
         """Raises StoreError without a database, SourceError for an address that can't be listened on."""
         path = config.resolve(source.path) if source.path is not None else None
-        reading = _reading(source, path, config)
+        is_auto = source.kind == "file" and source.dialect == "auto"
+        reading = _reading(source, config, _FIXED.get(source.kind, "") if source.dialect == "auto" else source.dialect)
         self._collector = Collector(
             lambda stored: _open_source(source, path, stored),
             reading,
@@ -61,6 +62,7 @@ class SourceFeed:
             clock=_now,
             on_progress=SessionProgressLog(source.name) if source.session_progress == "each" else _count_only,
             companion=Follower(reading, database, watch, clock=_now),
+            decided=partial(_reading, source, config) if is_auto else None,
         )
         self._wake = Wake([path] if path is not None else [])
 
@@ -98,6 +100,10 @@ class SourceFeed:
         """What was lost, by kind."""
         return self._collector.losses()
 
+    def pinned(self) -> Pinned:
+        """Which family of writers it is read as."""
+        return self._collector.pinned()
+
     def close(self) -> None:
         """Commits the position where that is owed and lets go of everything. Raises StoreError."""
         try:
@@ -128,22 +134,16 @@ def _open_source(source: SourceSection, path: Path | None, stored: Mapping[str, 
     return HepListener(source.name, address.strip("[]"), int(port), allowed=tuple(source.allowed_senders) or LOOPBACK)
 
 
-def _reading(source: SourceSection, path: Path | None, config: Config) -> Reading:
-    head = b""
-    if path is not None:
-        with suppress(SourceError), open_log(path) as log:  # a log that is not there yet: all dialects are tried
-            head = log.read(log.start, HEAD)
-    dialect = source.dialect
-    if dialect == "auto" and source.kind == "hep":
-        dialect = "hep"
+def _reading(source: SourceSection, config: Config, chosen: str, head: bytes = b"") -> Reading:
+    """How a source is read whose family or dialect is `chosen`; "": nothing is decided, all dialects are tried."""
+    dialects = registry.chosen(chosen, head) if chosen else registry.of_family("")
     return Reading(
         source=source.name,
-        dialects=registry.with_keys(
-            registry.detect(head) if dialect == "auto" else (registry.by_name(dialect),), keys_of(source, config)
-        ),
+        dialects=registry.with_keys(dialects, keys_of(source, config)),
         zone=zone_of(source.timezone),
         policy=config.rules(),
         session_progress=source.session_progress,
+        family=chosen if chosen in registry.ENVELOPES else "",
     )
 
 

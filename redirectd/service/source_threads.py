@@ -18,6 +18,7 @@ from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.service.backpressure import Backoff, Outage
 from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
 from redirectd.service.collector import CollectStep
+from redirectd.service.pinned import Pinned
 from redirectd.service.watchdog import Heartbeats
 
 _log = structlog.get_logger("redirectd.reader")
@@ -56,6 +57,10 @@ class Feed(Protocol):
         """What was lost since it was opened, by kind."""
         ...
 
+    def pinned(self) -> Pinned:
+        """Which family of writers it is read as."""
+        ...
+
     def close(self) -> None:
         """Lets go of files and sockets."""
         ...
@@ -87,6 +92,9 @@ class ReaderReport:
     session_progress: int = 0
     lag_bytes: int | None = None
     losses: Mapping[str, int] = field(default_factory=dict)
+    family: str = ""
+    consoles: Mapping[str, str] = field(default_factory=dict)
+    conflict: str = ""
     last_read: datetime | None = None
     last_sighting: datetime | None = None
     longest_pump_seconds: float = 0.0
@@ -213,7 +221,7 @@ class SourceThread:
         lag = feed.lag_bytes()
         if (progress := self._catch_up.note(lag, pumped.read, time.monotonic())) is not None:
             _log.info("catching_up", source=self.name, **asdict(progress))
-        trouble = feed.trouble()
+        trouble, pinned = feed.trouble(), feed.pinned()
         self._tell_trouble(trouble)
         self._update(
             state=ReaderState.WAITING if trouble else ReaderState.READING,
@@ -224,6 +232,9 @@ class SourceThread:
             session_progress=known.session_progress + pumped.session_progress,
             lag_bytes=lag,
             losses=dict(feed.losses()),
+            family=pinned.family,
+            consoles=dict(pinned.reading.consoles),
+            conflict=self._tell_conflict(pinned),
             last_read=now,
             last_sighting=now if pumped.sightings else known.last_sighting,
             longest_pump_seconds=max(seconds, known.longest_pump_seconds),
@@ -242,6 +253,18 @@ class SourceThread:
                 why=trouble.why,
                 what_to_do=trouble.what_to_do,
             )
+
+    def _tell_conflict(self, pinned: Pinned) -> str:
+        """One record when a log is found to hold another family's entries (R38); their name."""
+        if pinned.conflict and pinned.conflict != self.report().conflict:
+            _log.warning(
+                "other_format",
+                source=self.name,
+                read_as=pinned.family,
+                holds=pinned.conflict,
+                what_to_do=f'if that program writes it now: dialect = "{pinned.conflict}" in its [[source]]',
+            )
+        return pinned.conflict
 
     def _blocked(self, error: StoreError) -> None:
         if self._outage.failed(time.monotonic()):

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from redirectd.cli.commands.demo import GENERATED
 from redirectd.cli.survey import Host, look_around, values
 from redirectd.config.load import parse
 from redirectd.config.reference import template
+from redirectd.store import positions
+from redirectd.store.database import Database
 from redirectd.targets import target_kinds
 from tests.cli.conftest import Cli
 
@@ -114,6 +117,52 @@ def test_init_finds_kamailio_and_asterisk(tmp_path: Path) -> None:
     assert dispatcher.path != dispatcher.base
     groups = {target.kind: target.group for target in config.target}
     assert groups == {"kamailio-htable": "kamailio", "kamailio-dispatcher": "kamailio", "asterisk-dialplan": None}
+
+
+def test_init_writes_the_family_of_the_logs(tmp_path: Path, corpus: Path) -> None:
+    """R38: what a log's first entries show is configured, so that nothing that comes later decides; else `auto`."""
+    for folder in ("etc/kamailio", "etc/asterisk", "var/log/asterisk", "var/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "var/log/kamailio.log").write_bytes((corpus / "kamailio/xlog-syslog.log").read_bytes())
+    (tmp_path / "var/log/asterisk/full").write_bytes((corpus / "asterisk/ast22-pjsip.full.log").read_bytes())
+    config = parse(template(values(look_around(tmp_path))), tmp_path / "redirectd.toml")
+    assert [source.dialect for source in config.source] == ["syslog", "asterisk"]
+    (tmp_path / "var/log/kamailio.log").write_bytes(b"")
+    config = parse(template(values(look_around(tmp_path))), tmp_path / "redirectd.toml")
+    assert [source.dialect for source in config.source] == ["auto", "asterisk"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "level", "why"),
+    [
+        ("auto", "ok", "read as asterisk (as it begins now)"),
+        ("asterisk-pjsip", "ok", "read as asterisk-pjsip (configured)"),
+        ("kamailio", "warning", "begins with entries of asterisk, which are not read"),
+    ],
+)
+def test_check_shows_the_family(cli: Cli, dialect: str, level: str, why: str) -> None:
+    """R38: what a source is read as, by whose decision, and a log that does not fit it."""
+    log = cli.corpus / "asterisk/ast22-pjsip.full.log"
+    cli.configure(f'[[source]]\nname = "a"\npath = "{log}"\ndialect = "{dialect}"\n')
+    [found] = [one for one in cli("check", "--json").json["findings"] if one["where"] == "source a, dialect"]
+    assert found["level"] == level
+    assert why in found["why"]
+
+
+def test_check_shows_the_decision_of_the_service(cli: Cli) -> None:
+    """R38: the decision that is kept with the source's position is the one that is shown and compared."""
+    log = cli.corpus / "asterisk/ast22-pjsip.full.log"
+    cli.configure(f'[[source]]\nname = "a"\npath = "{log}"\n')
+    cli("db", "upgrade")
+    database = Database(f"sqlite:///{cli.folder / 'redirectd.db'}")
+    node = cli("status", "--json").json["daemon"]["node"]
+    with database.begin() as connection:
+        positions.save(connection, node, "a", {"family": "kamailio"}, datetime(2026, 11, 30, tzinfo=UTC))
+    database.close()
+    [found] = [one for one in cli("check", "--json").json["findings"] if one["where"] == "source a, dialect"]
+    assert found["level"] == "warning"
+    assert "read as kamailio (decided when it was read first)" in found["why"]
+    assert 'dialect = "asterisk"' in found["what_to_do"]
 
 
 def test_init_on_a_bare_host() -> None:

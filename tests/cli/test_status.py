@@ -55,6 +55,11 @@ WAITING = {
     [
         (WELL, Health.OK, "service running, 1 sources, 3 pending"),
         (changed(stale=4, quarantine=2), Health.OK, "service running, 1 sources, 3 pending"),
+        (
+            changed(sources=[SOURCE | {"family": "asterisk", "other_family": "kamailio"}]),
+            Health.WARNING,
+            "source kamailio is read as asterisk, and its log now holds entries of kamailio, which are not read",
+        ),
         (changed(daemon={"running": False}), Health.CRITICAL, "the service is not running on this host"),
         (changed(daemon={"silent": ["reader kamailio"]}), Health.CRITICAL, "no progress: reader kamailio"),
         (

@@ -8,14 +8,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from threading import Event
 
+from redirectd.collect.policy import Policy
+from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreError
 from redirectd.service.collector import CollectStep
 from redirectd.service.daemon import Daemon
 from redirectd.service.from_config import Site
 from redirectd.service.log_records import configure
+from redirectd.service.pinned import Pinned
 from redirectd.service.source_threads import Feed, ReaderSpec
 
 
@@ -55,6 +59,10 @@ class RiggedFeed:
     def losses(self) -> Mapping[str, int]:
         """None."""
         return {}
+
+    def pinned(self) -> Pinned:
+        """Nothing is decided."""
+        return Pinned(Reading("rigged", (), UTC, Policy()), None, None)
 
     def close(self) -> None:
         """Nothing to let go of."""

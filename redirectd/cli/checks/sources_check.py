@@ -9,14 +9,21 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.policy_check import everybody
+from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.source_sections import SourceSection
 from redirectd.dialects import registry
+from redirectd.dialects.family import FAMILIES, SAMPLE
 from redirectd.errors import RedirectdError
 from redirectd.service.control import ask
-from redirectd.sources.file import open_fd
+from redirectd.service.pinned import family_in
+from redirectd.sources.file import open_fd, open_log
+from redirectd.store import positions
+from redirectd.store.database import Database
 
 TAIL = 4 << 20
 """Bytes at a log's end in which something of SIP is looked for."""
@@ -33,15 +40,17 @@ def check_sources(config: Config) -> Iterator[Finding]:
         yield Finding(
             "[[source]]", Level.WARNING, "no source is configured", "add one, or read logs with 'ingest FILE'"
         )
+    pinned = _pinned(config)
     for source in config.source:
         where = f"source {source.name}"
         if source.dialect != "auto":
             try:
-                registry.by_name(source.dialect)
+                registry.chosen(source.dialect)
             except RedirectdError as error:
                 yield Finding(f"{where}, dialect", Level.FAULT, error.why, error.what_to_do)
         if source.kind == "file" and source.path is not None:
             yield from _check_file(where, config.resolve(source.path))
+            yield from _check_family(where, config.resolve(source.path), source.dialect, pinned.get(source.name, ""))
         elif source.kind == "journal":
             yield _check_journal(where)
         elif source.listen is not None:
@@ -89,6 +98,51 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
             "there is no SIP message in its last part",
             "let the server log them: see 'redirectd snippet kamailio' and 'redirectd snippet asterisk'",
         )
+
+
+def _check_family(where: str, path: Path, dialect: str, pinned: str) -> Iterator[Finding]:
+    """R38: what the file is read as, by whose decision, and whether it begins as that."""
+    try:
+        with open_log(path) as log:
+            seen = registry.envelope_of(log.read(log.start, SAMPLE))
+    except RedirectdError:
+        return  # it is said already
+    place, read_as = f"{where}, dialect", (pinned if dialect == "auto" else dialect) or seen
+    if seen in FAMILIES and not _reads(read_as, seen):
+        by = "decided when it was read first" if dialect == "auto" else "configured"
+        why = f"the log is read as {read_as} ({by}), and begins with entries of {seen}, which are not read"
+        yield Finding(place, Level.WARNING, why, f'if that program writes it now: dialect = "{seen}"')
+    elif read_as:
+        by = "configured" if dialect != "auto" else "decided" if pinned else "as it begins now"
+        yield good(place, f"read as {read_as} ({by})")
+    elif log.losses == []:
+        why = "auto: its first entries show no format, so all are tried"
+        yield Finding(place, Level.OK, why, "'redirectd explain' shows what is found; dialect = \"...\" decides")
+
+
+def _reads(read_as: str, seen: str) -> bool:
+    """Whether entries of the family `seen` are read by a source that is pinned to `read_as`."""
+    if read_as in FAMILIES:
+        return read_as == seen
+    return read_as in registry.ENVELOPES or read_as in FAMILIES[seen]
+
+
+def _pinned(config: Config) -> dict[str, str]:
+    """The stored decisions by source; none where the database can't say, since its own check reports why."""
+    try:
+        database = Database(database_url(config))
+    except RedirectdError:
+        return {}
+    try:
+        if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
+            return {}
+        with database.read() as connection:
+            stored = {one.name: positions.load(connection, config.node, one.name) for one in config.source}
+        return {name: family_in(value) for name, value in stored.items()}
+    except (RedirectdError, SQLAlchemyError):
+        return {}
+    finally:
+        database.close()
 
 
 def _check_proof(place: str, tail: bytes) -> Iterator[Finding]:

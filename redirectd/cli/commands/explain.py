@@ -100,6 +100,8 @@ def explain_command(
     document = {
         "file": file,
         "bytes": explanation.bytes_read,
+        "family": reading.family or None,
+        "consoles": dict(reading.consoles),
         "dialects": [one.name for one in reading.dialects],
         "summary": explanation.summary(),
         "messages": _messages(explanation.counts),
@@ -194,6 +196,7 @@ def _show(document: dict[str, Any], *, is_filtered: bool) -> None:
         say(f"{more:,} more like this: {text}")
     dialects = document["dialects"]
     tried = ", ".join(dialects) if len(dialects) <= _NAMED else f"all {len(dialects)}"
+    say(f"format: {_format(document)}")
     say(f"{document['bytes']:,} bytes; dialects tried: {tried}")
     for name, text in _SUMMARY.items():
         if document["summary"][name] or name == "sightings":
@@ -210,6 +213,12 @@ def _show(document: dict[str, Any], *, is_filtered: bool) -> None:
         say(f"this log does not show: {hint['says']} ({hint['count']:,} places)")
         say(f"    what to do  {hint['setting']}")
     _show_end(document, is_filtered=is_filtered)
+
+
+def _format(document: dict[str, Any]) -> str:
+    """The family that the log was read as, with those of the consoles in it."""
+    consoles = ", ".join(sorted({printable(one) for one in document["consoles"].values()}))
+    return (document["family"] or "not sure") + (f" ({consoles})" if consoles else "")
 
 
 def _show_messages(messages: dict[str, Any]) -> None:

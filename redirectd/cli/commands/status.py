@@ -117,6 +117,7 @@ def _show_sources(sources: Sequence[dict[str, Any]], most: int | None) -> None:
         [
             one["name"],
             one["state"],
+            _format(one),
             "" if one["lag_bytes"] is None else f"{one['lag_bytes']:,}",
             f"{one['sightings']:,}",
             f"{one['session_progress']:,}",
@@ -125,8 +126,18 @@ def _show_sources(sources: Sequence[dict[str, Any]], most: int | None) -> None:
         for one in chosen
     ]
     say()
-    table(["source", "state", "lag (bytes)", "301s", "183s", "last read"], rows, right=["lag (bytes)", "301s", "183s"])
+    table(
+        ["source", "state", "format", "lag (bytes)", "301s", "183s", "last read"],
+        rows,
+        right=["lag (bytes)", "301s", "183s"],
+    )
     _show_rest(len(sources) - len(chosen), "sources")
+
+
+def _format(source: dict[str, Any]) -> str:
+    """What the source is read as, with the families of the consoles in it."""
+    consoles = ", ".join(sorted({printable(one, 20) for one in (source.get("consoles") or {}).values()}))
+    return (source.get("family") or "not sure yet") + (f" ({consoles})" if consoles else "")
 
 
 def _show_nodes(document: dict[str, Any], most: int | None) -> None:
