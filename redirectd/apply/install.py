@@ -60,7 +60,7 @@ class Installer:
             directory = self._files.look(place.directory)
             status = self._files.look(place.path)
         if directory is None or not stat.S_ISDIR(directory.st_mode):
-            raise InstallError(path, "its directory does not exist", f"make {place.directory} or mend the path")
+            raise InstallError(path, "its directory does not exist", f"make {place.directory} or fix the path")
         if directory.st_mode & stat.S_IWOTH and not directory.st_mode & stat.S_ISVTX:
             raise InstallError(
                 path,
@@ -68,7 +68,7 @@ class Installer:
                 f"chmod o-w {place.directory}",
             )
         if status is not None and not stat.S_ISREG(status.st_mode):
-            raise InstallError(path, "it is not a regular file", "move it away or mend the path")
+            raise InstallError(path, "it is not a regular file", "move it away or fix the path")
         return place
 
     def read(self, path: str) -> bytes | None:
@@ -196,7 +196,7 @@ def _owner(spec: TargetSpec, place: FilePlace) -> tuple[int, int]:
         uid = uid if spec.owner is None else pwd.getpwnam(spec.owner).pw_uid
         gid = gid if spec.group is None else grp.getgrnam(spec.group).gr_gid
     except KeyError as error:
-        raise InstallError(spec.path, f"{error.args[0]}", "mend owner or group of the target") from error
+        raise InstallError(spec.path, f"{error.args[0]}", "fix owner or group of the target") from error
     return uid, gid
 
 
@@ -221,4 +221,4 @@ def _remedy(number: int | None) -> str:
         return (
             "run redirectd as the file's owner, or give its user the right to write to the directory and own the file"
         )
-    return "mend that and apply again; the old file is still in place"
+    return "fix that and apply again; the old file is still in place"

@@ -36,7 +36,7 @@ _FROM = {
     "reopen": ("rejected", "revoked", "superseded", "expired"),
 }
 """States whose ids the shell is offered."""
-_yes = click.option("--yes", is_flag=True, help="Don't ask back how many remaps a filter finds.")
+_yes = click.option("--yes", is_flag=True, help="Don't ask to confirm the number of remaps a filter finds.")
 _reason = click.option("--reason", default="", help="Why; it is kept in the audit.")
 
 
@@ -124,7 +124,7 @@ def _numbers(app: App, action: str, names: list[str], told: _Told) -> list[int]:
 def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
     """The remap of an old URI that the action can be done to."""
     from redirectd.cli.named import named
-    from redirectd.store.states import TRANSITIONS
+    from redirectd.store.states import TRANSITIONS, past
 
     found = named(connection, what, app.config.rules())
     fitting = [remap for remap in found if remap.state in TRANSITIONS[action][0]]
@@ -133,7 +133,7 @@ def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
     shown = printable(what, 200)
     if not fitting:
         states = ", ".join(f"{remap.id} is {remap.state.value}" for remap in found)
-        raise UsageError(shown, f"none of its remaps can be taken for '{action}': {states}", "name another")
+        raise UsageError(shown, f"none of its remaps can be {past(action)}: {states}", "name another")
     listed = " or ".join(f"redirectd {action} {remap.id}" for remap in fitting)
     raise UsageError(shown, "it has several remaps to choose from", f"name one by its id: {listed}")
 

@@ -179,7 +179,7 @@ class Explanation:
             self._groups[key] = group
         return group
 
-    def _replace(self, key: str, reason: str = "another line tells more of the same answer") -> None:
+    def _replace(self, key: str, reason: str = "another line says more of the same answer") -> None:
         """What was reported of an answer is superseded: it stays in view as a copy."""
         group, entry = self._current.pop(key, (None, None))
         if group is None:
@@ -225,7 +225,7 @@ class Explanation:
         if answer is None or answer.request_uri is None:
             return None
         at = finding.asked_at if finding.paired else answer.position
-        by = "Via branch, CSeq and Call-ID" if finding.paired else "a line that tells request and answer"
+        by = "Via branch, CSeq and Call-ID" if finding.paired else "a line that gives request and answer"
         return {"position": at, "line": self._lines.at(at) if self._lines else None, "by": by, "rule": "R6"}
 
 
@@ -263,8 +263,8 @@ _DUMPS = {"kamailio-dump", "kamailio-stderr", "kamailio-json", "kamailio-journal
 _UNPAIRED = "answers whose request does not stand within 8 MiB before them: the URI that moved is unknown (R7)"
 _LOG_REQUESTS = {
     "unpaired": "log the requests that are sent, not only the answers: the one-line record of `redirectd snippet "
-    "kamailio` tells both, and so does Asterisk's pjsip logger",
-    "unpaired-dump": "Kamailio: log the one-line record that `redirectd snippet kamailio` prints, which tells both; or "
+    "kamailio` logs both, and so does Asterisk's pjsip logger",
+    "unpaired-dump": "Kamailio: log the one-line record that `redirectd snippet kamailio` prints, which gives both; or "
     "dump the requests too, in onsend_route as $snd(buf): $mb is the message as it was received, also there, without "
     "the Via and the Request-URI that were sent",
 }

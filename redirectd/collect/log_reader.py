@@ -295,7 +295,7 @@ class LogReader:
                 return
             answer = improved
         if answer.rank == WEAK and self._seen.rank(f"call {answer.call_key}"):
-            self._tell.told(spot, PlaceOutcome.COPY, "R8", "another line tells more of the same call", answer)
+            self._tell.told(spot, PlaceOutcome.COPY, "R8", "another line says more of the same call", answer)
             return
         verdict = judge(answer, self.reading.policy)
         if verdict is None:

@@ -119,7 +119,7 @@ def _choose(
             flags["ambiguous"] += f"; {len(distinct) - len(routable)} of them can't be routed: {refusal[1]}"
     alive = [item for item in routable if _lifetime(item[1], answer)[0] != 0]
     if not alive:
-        return _refuse(answer, "R18", "its lifetime is zero: the move is over as soon as it is told")
+        return _refuse(answer, "R18", "its lifetime is zero: the move is over as soon as it is announced")
     alive.sort(key=lambda item: -item[1].q)
     for uri, _, _ in alive:
         flags |= target_holds(uri, old)

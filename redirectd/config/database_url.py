@@ -49,7 +49,7 @@ def _sqlite_url(url: URL, config: Config) -> str:
     except UnicodeEncodeError as error:  # bytes of the folder's name that are not UTF-8, or a locale that has none
         raise ConfigError(
             "database.url",
-            f"the path {printable(str(path))} can't be told as UTF-8",
+            f"the path {printable(str(path))} can't be written as UTF-8",
             "set database.url to a path in UTF-8, and LC_ALL to a locale such as C.UTF-8",
         ) from error
 

@@ -70,7 +70,7 @@ def _syntax_error(error: tomllib.TOMLDecodeError, file: Path) -> ConfigError:
     return ConfigError(
         f"{file}:{line}" if line else str(file),
         f"this is no TOML: {why}",
-        "mend that line; texts stand in quotes, tables in [brackets], repeated tables in [[double brackets]]",
+        "fix that line; texts are in quotes, tables in [brackets], repeated tables in [[double brackets]]",
     )
 
 
@@ -84,7 +84,7 @@ def _config_error(faults: list[ConfigFault], text: str, file: Path) -> ConfigErr
     errors = tuple(error for _, error in placed)
     if len(errors) == 1:
         return ConfigError(errors[0].where, errors[0].why, errors[0].what_to_do, errors)
-    return ConfigError(str(file), f"{len(errors)} faults", "mend each of them", errors)
+    return ConfigError(str(file), f"{len(errors)} faults", "fix each of them", errors)
 
 
 def _field_faults(error: ValidationError) -> Iterator[ConfigFault]:
@@ -99,7 +99,7 @@ def _words(kind: str, message: str, place: Place, context: dict[str, Any]) -> tu
     if kind == "extra_forbidden":
         return "there is no such key", misspelt(name, _keys_at(place[:-1]))
     if kind == "missing":
-        return "this key is needed, and it is not there", _advice(place)
+        return "missing required key", _advice(place)
     if kind == "value_error":
         return str(context["error"]), _advice(place)
     if kind == "model_type":

@@ -59,8 +59,8 @@ class LimitsSection(Section):
     first_creates: int = Field(
         default=20,
         ge=0,
-        description="So many entries may always be added to a table that has some, whatever their percentage; a table "
-        "that is empty is held by max_changes alone.",
+        description="This many additions are always allowed, whatever the percentage; an empty table is limited by "
+        "max_changes only.",
     )
 
     def as_limits(self) -> Limits:
@@ -90,7 +90,8 @@ class ScheduleSection(Section):
         examples=[["Mon-Fri 08:00-18:00"]],
     )
     jitter: Duration = Field(
-        default=parse_duration("0s"), description="Up to so much later at random, so that many nodes don't act as one."
+        default=parse_duration("0s"),
+        description="Start up to this much later, at random, so that many nodes don't act at once.",
     )
 
 
@@ -109,7 +110,7 @@ class DaemonSection(Section):
         default=None, description="Serve Prometheus metrics on this address and port.", examples=["127.0.0.1:9301"]
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least grave log record that is written to standard error."
+        default="info", description="Minimum level of the log records on standard error."
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="`auto` is `console` on a terminal and `json` otherwise."
@@ -120,12 +121,12 @@ class RetentionSection(Section):
     """What `redirectd db prune` and the service drop. Remaps, decisions and the audit are never dropped."""
 
     evidence: Duration = Field(
-        default=parse_duration("365d"), description="Keep log excerpts behind sightings so long."
+        default=parse_duration("365d"), description="How long log excerpts of sightings are kept."
     )
     quarantine: Duration = Field(
-        default=parse_duration("90d"), description="Keep what looked like a 301 and could not be read so long."
+        default=parse_duration("90d"), description="How long unreadable 301s are kept in quarantine."
     )
-    generations: int = Field(default=50, ge=2, description="Keep so many installed generations to roll back to.")
+    generations: int = Field(default=50, ge=2, description="Number of installed generations kept to roll back to.")
 
 
 class Config(Section):
@@ -138,7 +139,7 @@ class Config(Section):
     )
     database: DatabaseSection = Field(default_factory=DatabaseSection, description="Where everything is kept.")
     source: list[SourceSection] = Field(default_factory=list, description="What is read.")
-    policy: PolicySection = Field(default_factory=PolicySection, description="Whom to believe.")
+    policy: PolicySection = Field(default_factory=PolicySection, description="Trusted peers and holds.")
     limits: LimitsSection = Field(default_factory=LimitsSection, description="How much may change at once.")
     schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="When to apply.")
     target: list[TargetSection] = Field(default_factory=list, description="What is written.")

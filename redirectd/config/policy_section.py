@@ -15,10 +15,8 @@ class AutoApproveSection(Section):
     peers: list[Net] = Field(
         min_length=1, description="Only 301s from these addresses and networks count.", examples=[["192.0.2.10"]]
     )
-    min_calls: int = Field(ge=1, description="At least so many distinct calls must have seen it.", examples=[5])
-    min_age: Duration = Field(
-        description="At least so much time between the first and the last sighting.", examples=["2d"]
-    )
+    min_calls: int = Field(ge=1, description="Minimum number of distinct calls.", examples=[5])
+    min_age: Duration = Field(description="Minimum time between the first and the last sighting.", examples=["2d"])
     allowed_domains: list[Domain] = Field(
         min_length=1,
         description="The new URI's host must be one of these; `*.example.net` takes every name under it.",
@@ -27,11 +25,11 @@ class AutoApproveSection(Section):
 
 
 class PolicySection(Section):
-    """Whom to believe, and what is held for a person to look at."""
+    """Trusted peers, and what is held for a person to decide."""
 
     trusted_peers: list[Net] = Field(
         default_factory=list,
-        description="Addresses and networks whose 301s are believed; a remap seen from others only is `untrusted`.",
+        description="Addresses and networks whose 301s are trusted; a remap seen from others only is `untrusted`.",
         examples=[["192.0.2.0/24"]],
     )
     never_learn_from: list[Net] = Field(
@@ -90,7 +88,7 @@ class PolicySection(Section):
     )
     revalidate_after: Duration | None = Field(
         default=None,
-        description="Show an approved remap as stale so long after its approval; it keeps routing.",
+        description="Show an approved remap as stale this long after its approval; it keeps routing.",
         examples=["365d"],
     )
     suspend_failing_after: int | None = Field(
@@ -102,10 +100,13 @@ class PolicySection(Section):
         examples=[10],
     )
     propose_users: int = Field(
-        default=5, ge=2, description="Propose one gateway move where so many users of a host moved to one other host."
+        default=5, ge=2, description="Propose one gateway move where this many users of a host moved to one other host."
     )
     propose_percent: float = Field(
-        default=80, gt=50, le=100, description="Propose it only where they are so many percent of the host's users."
+        default=80,
+        gt=50,
+        le=100,
+        description="Propose it only where they are at least this percentage of the host's users.",
     )
     auto_approve: AutoApproveSection | None = Field(
         default=None, description="Approval without a person. Absent: a person approves everything."

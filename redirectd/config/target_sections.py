@@ -64,7 +64,7 @@ class TargetSection(Section):
     )
     reload: Annotated[str, BeforeValidator(_reload)] = Field(
         default="none",
-        description=f"How the server is told and asked: {RELOADS}. `none` writes and parses back only.",
+        description=f"How the server is reloaded and queried: {RELOADS}. `none` writes and parses back only.",
         examples=["jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"],
     )
     server: Label | None = Field(

@@ -1,1 +1,1 @@
-"""How logs write SIP down: one file a dialect, all pure."""
+"""Log formats: one file a dialect, all pure."""

@@ -286,7 +286,7 @@ def gather(rows: Iterable[tuple[int, str, str]], like: Mapping[str, str], what: 
     known_keys = iter(like)
     for number, key, value in rows:
         if key in found:
-            raise TargetError(f"line {number}: {what} stands there twice")
+            raise TargetError(f"line {number}: duplicate {what}")
         known = like.get(key)
         if known is None:
             found[key] = value

@@ -14,7 +14,7 @@ from redirectd.review.decision import Decision, DecisionOutcome, DecisionStep
 from redirectd.store import audit, remaps
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
-from redirectd.store.states import TRANSITIONS, Transition, move_all, reopening
+from redirectd.store.states import TRANSITIONS, Transition, move_all, past, reopening
 from redirectd.store.turns import take_turn
 
 
@@ -47,13 +47,13 @@ def reopen(connection: Connection, number: int, decision: Decision) -> Remap:
 
 
 def expire(connection: Connection, *, now: datetime) -> list[int]:
-    """Ends the approved remaps whose lifetime has run out (R18); gives their ids."""
+    """Ends the approved remaps that have expired (R18); gives their ids."""
     query = select(table.c.id).where(table.c.state == State.APPROVED, table.c.expires_at <= now)
     if connection.execute(query.limit(1)).first() is None:
         return []  # nearly always: no turn is taken for it
     take_turn(connection, audit.TURN)
     numbers = [int(row.id) for row in connection.execute(query.order_by(table.c.id))]
-    decide_all(connection, "expire", numbers, Decision(actor="redirectd", at=now, reason="its lifetime has run out"))
+    decide_all(connection, "expire", numbers, Decision(actor="redirectd", at=now, reason="expired"))
     return numbers
 
 
@@ -112,7 +112,7 @@ def refuse_state(found: Remap, action: str) -> None:
         ways = {name for name, (states, _) in TRANSITIONS.items() if found.state in states} - {"supersede", "expire"}
         raise RedirectdError(
             f"remap {found.id}",
-            f"it is {found.state}, and only {' or '.join(sorted(allowed))} remaps can be taken for '{action}'",
+            f"it is {found.state}; only {' and '.join(sorted(allowed))} remaps can be {past(action)}",
             f"what can be done with it: {', '.join(f'redirectd {name} {found.id}' for name in sorted(ways))}",
         )
 

@@ -206,7 +206,7 @@ def _learn(one: Portable, decision: Decision, policy: Policy) -> Learnt:
 
 
 def _fault(why: str) -> RedirectdError:
-    return RedirectdError("row", why, "mend the row, or take it out")
+    return RedirectdError("row", why, "fix the row, or take it out")
 
 
 def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Decision) -> int:

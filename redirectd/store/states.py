@@ -29,6 +29,12 @@ TRANSITIONS: Mapping[str, tuple[frozenset[State], State]] = {
 }
 """For each action, the states it starts from and the state it ends in. There is no other way."""
 
+
+def past(action: str) -> str:
+    """The past participle of an action, as in "can be approved"."""
+    return f"{action.removesuffix('e')}ed"
+
+
 BIRTHS: Mapping[str, frozenset[State]] = {
     "learn": frozenset({State.PENDING}),
     "import": frozenset(State) - {State.APPROVED},

@@ -116,7 +116,7 @@ class KamailioDialplan(UserMoves):
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""
-        entries = gather(self._read(content), like, "a URI")
+        entries = gather(self._read(content), like, "URI")
         token = entries.pop(SENTINEL, None)
         if token != token_of(entries) and (entries or token is not None):  # an operator's new table has no row at all
             raise TargetError(f"the rule for {SENTINEL} does not name this content")

@@ -124,7 +124,7 @@ class KamailioHtable(UserMoves):
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""
         rows = ((number, key, value) for number, (key, value) in _TABLE.read(content))
-        entries = gather(rows, like, "a key")
+        entries = gather(rows, like, "key")
         token = entries.pop(SENTINEL, None)
         if token != token_of(entries) and (entries or token is not None):  # an operator's new table has no row at all
             raise TargetError(f"the row {SENTINEL} does not name this content")

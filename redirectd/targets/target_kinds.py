@@ -55,7 +55,7 @@ _KINDS: dict[str, _Kind] = {
         KamailioHtable,
         {
             "table": _Option("name of the htable in kamailio.cfg (default redir)", str),
-            "live": _Option("up to so many changes are put in one by one, without a reload (default 0)", int),
+            "live": _Option("up to this many changes are put in one by one, without a reload (default 0)", int),
             "legacy_keys": _LEGACY,
         },
     ),

@@ -57,7 +57,7 @@ class Terminal:
 
     def page(self) -> bool:
         """Waits for the end of a page; whether there is another one."""
-        more: bool = self.child.expect_exact([b"-- Enter: back", b"; Enter: on, q: back"]) == 1
+        more: bool = self.child.expect_exact([b"-- Enter: back", b" (Enter: next page, q: back)"]) == 1
         self._take()
         return more
 

@@ -155,7 +155,7 @@ def test_help_and_everything_are_paged(filled: Cli) -> None:
         assert "b  decide on all that the filter passes" in terminal.until("-- Enter: back")
         assert "remap 1, user" in terminal.step("\n")
         terminal.press("e")
-        terminal.until("lines; Enter: on, q: back")
+        terminal.until("lines (Enter: next page, q: back)")
         terminal.step("q", "-- remap 1, user")
         tellings = len(filled("show", "1", "--json").json["evidence"])
         terminal.press("e")

@@ -99,7 +99,7 @@ def test_what_is_cut_can_be_seen_whole(odd: Cli) -> None:
         terminal.step("s", "-- remap 3, ")
         terminal.step("s", "-- remap 4, ", "more lines: e")
         terminal.press("c")
-        while terminal.child.expect_exact([b"Enter: on", b"Contact 1 to 40 (Enter: none):"]) == 0:
+        while terminal.child.expect_exact([b"Enter: next page", b"Contact 1 to 40 (Enter: none):"]) == 0:
             terminal.press("\n")
         assert "sip:m39@h39.example" in terminal.step("40\n", "-- remap 4, ")
 

@@ -92,7 +92,7 @@ def test_r41_old_rows_stay_while_their_remap_does_and_none_comes_in() -> None:
         (HEAD + b"0:a@b:0:0::0\n", "line 2: key_value is empty"),
         (HEAD + b"0:a@b:1:0:x:0\n", "line 2: key_type is not 0"),
         (HEAD + b"0:a@b:0:0:x:60\n", "line 2: expires is not 0"),
-        (HEAD + b"0:a@b:0:0:x:0\n0:a@b:0:0:y:0\n", "line 3: a key stands there twice"),
+        (HEAD + b"0:a@b:0:0:x:0\n0:a@b:0:0:y:0\n", "line 3: duplicate key"),
         (HEAD + b"99999999999:a@b:0:0:x:0\n", "line 2: field|no 32-bit"),
         (HEAD + b"0:a\rb:0:0:x:0\n", "line 2: a byte"),
         (HEAD + b"0:a\0b:0:0:x:0\n", "line 2: a byte"),

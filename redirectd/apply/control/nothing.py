@@ -17,7 +17,7 @@ class NoChannel:
 
     def describe(self) -> str:
         """Say that nobody is notified."""
-        return "no server is told or asked"
+        return "no server is reloaded or queried"
 
     def probe(self) -> str:
         """Give an empty text: nothing can be wrong with no channel."""

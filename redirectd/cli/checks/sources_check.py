@@ -88,7 +88,7 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
         yield Finding(
             place,
             Level.WARNING,
-            "it tells that calls were forwarded, not by which code nor to which URI",
+            "it shows that calls were forwarded, not by which code nor to which URI",
             "switch the pjsip logger on: see 'redirectd snippet asterisk'",
         )
     else:

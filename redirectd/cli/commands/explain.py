@@ -44,7 +44,7 @@ _WIDEST = 500
 _SUMMARY = {
     "sightings": "301s, each counted once",
     "learnt": "of them make remaps",
-    "refused": "of them can be no remap",
+    "refused": "of them cannot become a remap",
     "unpaired": "of them without their request",
     "unparsed": "look like a 301 and could not be read",
     "session_progress": "183s, each counted once",

@@ -67,7 +67,7 @@ def ingest_command(
     """Read logs once, from their start to their end, and keep what they say has moved.
 
     FILE is a log, also compressed (gz, xz, bz2, zstd), or - for standard input. Reading a log twice counts nothing
-    twice. Where there is no configuration file, nobody is trusted, and the database is
+    twice. Where there is no configuration file, no peer is trusted, and the database is
     /var/lib/redirectd/redirectd.db.
     """
     from redirectd.service.ingestion import Summary

@@ -27,7 +27,7 @@ from redirectd.errors import ConfigError, UsageError
 def init_command(app: App, output: Path | None, *, force: bool, reference: bool, systemd: bool, run_them: bool) -> None:
     """Write a commented redirectd.toml for what is found on this host.
 
-    Every key is in it with its meaning; those that were not found out stand as comments with their default.
+    Every key is in it with its meaning; those that could not be found out are comments with their default.
     """
     from redirectd.cli.survey import look_around, values
     from redirectd.config import reference as words

@@ -134,7 +134,7 @@ def choice(session: ReviewSession, case: Case, key: str) -> int | None:
     """The Contact that a number key, or c and a line, chooses (R15); None for none."""
     contacts = case.remap.contacts
     if case.remap.state is not State.PENDING or len(contacts) < 2:
-        session.say("there is no choice of Contacts")
+        session.say("this remap has only one Contact")
         return None
     if key == "c":
         listed = [f"  {place:2} q={one.q:g} {elided(shown(one.uri, 8192))}" for place, one in enumerate(contacts, 1)]

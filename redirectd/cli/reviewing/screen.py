@@ -74,7 +74,9 @@ class Screen:
         while (rows := self.rows) is not None and (at < len(lines) if wait else len(lines) - at > rows - 2):
             self.lines(lines[at : at + rows - 2])
             at += rows - 2
-            prompt = f"-- {at} of {len(lines)} lines; Enter: on, q: back" if at < len(lines) else "-- Enter: back"
+            prompt = (
+                f"-- {at} of {len(lines)} lines (Enter: next page, q: back)" if at < len(lines) else "-- Enter: back"
+            )
             key = REDRAW
             while key == REDRAW:
                 key = self.key(prompt)
