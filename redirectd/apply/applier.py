@@ -23,7 +23,8 @@ from redirectd.errors import InstallError, RedirectdError, RefusedError, UsageEr
 from redirectd.plan.limits import Limits
 from redirectd.plan.planning import SHORT_CHECKSUM, Plan, make_plan, part_of, plan_contents
 from redirectd.plan.route import EffectiveTable
-from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of
+from redirectd.plan.target import Conditional
+from redirectd.plan.target_spec import NO_RELOAD, ApplyUnit, Installed, TargetSpec, units_of
 from redirectd.store.database import Database
 from redirectd.store.generations import GenerationOutcome
 from redirectd.store.refused_entries import RefusedEntry
@@ -97,7 +98,7 @@ class Applier:
         self._tools = tools
         self._journal = ApplyJournal(database, node)
         self._installer = Installer(tools.files)
-        servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
+        self._servers = servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
         self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
         self._repair = Repair(self._journal, self._installer, servers, tools.clock)
         self._finisher = Finisher(self._specs, self._journal, self._installer, servers, tools.clock)
@@ -210,7 +211,7 @@ class Applier:
         self, unit: ApplyUnit, plan: Plan, table: EffectiveTable, begun: _Begun, request: ApplyRequest
     ) -> ApplyResult:
         refusal = begun.fault(unit) or self._held(unit) or plan.error or self._failed_lately(plan, request)
-        refusal = refusal or _refusal(plan, request)
+        refusal = refusal or _refusal(plan, request) or self._unfit(unit)
         if refusal is not None:
             return refused_unit(plan, refusal)
         order = Order(request.actor, request.cause, begun.at, forced_past=_forced_past(plan, request))
@@ -280,7 +281,7 @@ class Applier:
         order = Order(request.actor, "rollback", begun.at, hold, _forced_past(plan, request))
         result = self._run(plan, known, order, begun.waiting)
         if result.generation is not None and not isinstance(result.error, VerifyError):
-            self._journal.out_of_service()
+            self._journal.out_of_service(unit.targets)
         return result
 
     def _note_service(self, parts: Sequence[ApplyResult], *, whole: bool) -> None:
@@ -303,6 +304,16 @@ class Applier:
         return RefusedError(
             "apply", f"{unit.name} is held since {hold.at} by {hold.actor}: {hold.reason}", "redirectd apply --resume"
         )
+
+    def _unfit(self, unit: ApplyUnit) -> InstallError | None:
+        """Ask the servers for what would make them lose a table later on."""
+        for spec in unit.specs:
+            if spec.control != NO_RELOAD and isinstance(spec.target, Conditional):
+                for each in spec.target.conditions():
+                    doubt = self._servers.preflight(spec.control, spec.timeout, each.question)
+                    if doubt is not None:
+                        return InstallError(f"target {spec.name}", doubt, each.what_to_do)
+        return None
 
     def _failed_lately(self, plan: Plan, request: ApplyRequest) -> RefusedError | None:
         """Keep the schedule from reloading a server every few minutes with a plan that it just disproved."""

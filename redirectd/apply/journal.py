@@ -188,9 +188,9 @@ class ApplyJournal:
             number = standing_number(connection, self.node, targets=targets) or 0
         in_service.put_in_service(self._database, self.node, carried, number, now, everything=everything)
 
-    def out_of_service(self) -> None:
-        """Write down that it is not known which remaps this node routes by: files of an earlier day are back."""
-        in_service.clear(self._database, self.node)
+    def out_of_service(self, targets: Collection[str]) -> None:
+        """Write down that it is not known which remaps these targets route by: files of an earlier day are back."""
+        in_service.clear(self._database, self.node, targets)
 
     def _hold(self, connection: Connection, hold: Hold, now: datetime) -> None:
         add_hold(connection, self.node, hold)

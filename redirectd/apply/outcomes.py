@@ -10,6 +10,7 @@ from redirectd.apply.recover import finished, gone_back, put_off
 from redirectd.apply.result import OutcomeName, TargetOutcome
 from redirectd.apply.unit import Item, Verdict, questions
 from redirectd.errors import PeerError, VerifyError
+from redirectd.plan.target import Explaining
 from redirectd.plan.target_spec import NO_RELOAD
 from redirectd.store.generations import GenerationOutcome
 from redirectd.store.target_states import TargetState
@@ -50,12 +51,20 @@ def states_after(items: Iterable[Item], verdict: Verdict, now: datetime) -> list
 
 def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> VerifyError:
     """Say which stage failed where, and what is in service now."""
-    told = [f"{item.name}: {': '.join(verdict.failed[item.name])}" for item in items if item.name in verdict.failed]
+    failed = [item for item in items if item.name in verdict.failed]
+    told = [f"{item.name}: {': '.join(verdict.failed[item.name])}" for item in failed]
     unproven = "; ".join(f"{name}: {why}" for name, why in verdict.unproven.items())
     after = "what was there before is back in service; see the server's log, then plan and apply again"
+    causes = [_usual_cause(item, verdict) for item in failed]
     if unproven:
         after = f"the old files are back, but not proven in service ({unproven}); redirectd goes on trying, see status"
-    return VerifyError(f"generation {number}", "; ".join(told), after)
+    usual = "; ".join(dict.fromkeys(cause for cause in causes if cause))
+    return VerifyError(f"generation {number}", "; ".join(told), f"usual cause: {usual}; {after}" if usual else after)
+
+
+def _usual_cause(item: Item, verdict: Verdict) -> str | None:
+    target = item.spec.target
+    return target.usual_cause(verdict.failed[item.name][1]) if isinstance(target, Explaining) else None
 
 
 def waiting_error(down: dict[str, str]) -> PeerError:

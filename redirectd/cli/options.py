@@ -86,6 +86,9 @@ target_option = click.option(
     metavar="NAME",
     help="Only this target; may be repeated.",
 )
+ping_option = click.option(
+    "--ping", is_flag=True, help="Send one OPTIONS to each new address (up to 20), and name those that do not answer."
+)
 dialect_option = click.option(
     "--dialect",
     cls=_Named,

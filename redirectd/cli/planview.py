@@ -115,7 +115,7 @@ def troubles(plan: Plan) -> Iterator[str]:
         numbers = ", ".join(map(str, conflict.ids))
         yield f"conflict in {printable(conflict.where)}, remaps {numbers}: {printable(conflict.reason)}"
     for cycle in plan.cycles:
-        yield f"cycle, not routed: remaps {', '.join(map(str, cycle))}"
+        yield f"cycle, whose last approval is not routed: remaps {', '.join(map(str, cycle))}"
     for number in plan.too_deep:
         yield f"chain too long, not routed: it begins with remap {number}"
     for target in plan.targets:
@@ -134,5 +134,7 @@ def _target_troubles(target: TargetPlan) -> Iterator[str]:
         yield f"{target.name}: {printable(str(target.error))}"
     if target.hand_edit:
         yield f"{target.path}: {printable(target.hand_edit)}"
+    for notice in target.notices:
+        yield f"{target.name}: {printable(notice)}"
     if target.pending_reload:
         yield f"{target.name}: its server has not taken the file in place yet"

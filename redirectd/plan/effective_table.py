@@ -19,6 +19,8 @@ MAX_DEPTH = 10
 """Hops of the longest chain that is flattened (R33)."""
 
 _NOWHERE = -1
+_SHOWN = 10
+"""Remaps of a cycle that are named."""
 
 _Place = tuple[str | None, RouteKey]
 """A `matching_key` in two parts, user and all else: a million users share a handful of the latter."""
@@ -82,25 +84,25 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
     """Flatten chains by route key (R33), leaving out whatever has no sure end.
 
     Left out, and shown: of remaps with one key and different results all but the one approved first (R44),
-    every remap of a cycle and every one that leads into it (R34), and chains of more than `max_depth` hops.
-    Linear in the number of remaps; routes come by ascending id.
+    of each cycle the remap approved last (R34), and chains of more than `max_depth` hops. Linear in the number of
+    remaps; routes come by ascending id.
     """
     graph = _graph(approved)
     remaps, following = graph.remaps, graph.following
-    cycles, lost = _cycles(following)
+    cycles = _cycles(following)
+    conflicts = graph.conflicts
+    closing = {max(cycle, key=lambda index: approval_order(remaps[index])): cycle for cycle in cycles}
+    conflicts += [_closing(last, cycle, remaps) for last, cycle in closing.items()]
     heads = array("l")
     too_deep: list[int] = []
-    conflicts = graph.conflicts
-    in_cycle = {index for cycle in cycles for index in cycle}
+    if closing:
+        for index, onward in enumerate(following):
+            if onward in closing:
+                following[index] = _NOWHERE
     for index, onward in enumerate(following):
-        if onward == _NOWHERE:
-            heads.append(index)
-        elif lost[index]:
-            if index not in in_cycle:
-                first = remaps[index]
-                where = str(matching_key(first.kind, first.old))
-                conflicts.append(Conflict(where, (first.id,), "leads into a cycle of approved remaps"))
-        elif _is_deep(following, index, max_depth):
+        if index in closing:
+            continue
+        if onward != _NOWHERE and _is_deep(following, index, max_depth):
             too_deep.append(remaps[index].id)
         else:
             heads.append(index)
@@ -110,6 +112,16 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
         cycles=tuple(tuple(remaps[index].id for index in cycle) for cycle in cycles),
         too_deep=tuple(too_deep),
     )
+
+
+def _closing(last: int, cycle: Sequence[int], remaps: Sequence[Approved]) -> Conflict:
+    """Name the remap of a cycle that was approved last."""
+    remap = remaps[last]
+    ids = [remaps[index].id for index in cycle]
+    shown = ", ".join(map(str, ids[:_SHOWN])) + (", ..." if len(ids) > _SHOWN else "")
+    rest = "it leads to its own old URI" if len(ids) == 1 else "the others, approved earlier, stay in routing"
+    reason = f"the approved remaps {shown} are a cycle, which remap {remap.id}, approved last, closes: {rest}"
+    return Conflict(str(matching_key(remap.kind, remap.old)), (remap.id,), reason)
 
 
 def _graph(approved: Iterable[Approved]) -> _Graph:
@@ -175,11 +187,10 @@ def _rivalry(first: Approved, out: Sequence[Approved]) -> Conflict:
     return Conflict(str(matching_key(first.kind, first.old)), tuple(remap.id for remap in out), reason)
 
 
-def _cycles(following: Sequence[int]) -> tuple[list[list[int]], bytearray]:
-    """Find each cycle once, from its lowest index on, and which indexes are in or lead into one."""
+def _cycles(following: Sequence[int]) -> list[list[int]]:
+    """Find each cycle once, from its lowest index on."""
     unseen, walking, done = 0, 1, 2
     state = bytearray(len(following))
-    lost = bytearray(len(following))
     cycles = []
     for start, onward in enumerate(following):
         if onward == _NOWHERE or state[start] == done:
@@ -190,15 +201,13 @@ def _cycles(following: Sequence[int]) -> tuple[list[list[int]], bytearray]:
             state[at] = walking
             walk.append(at)
             at = following[at]
-        endless = at != _NOWHERE and (state[at] == walking or bool(lost[at]))
         if at != _NOWHERE and state[at] == walking:
             cycle = walk[walk.index(at) :]
             lowest = cycle.index(min(cycle))
             cycles.append(cycle[lowest:] + cycle[:lowest])
         for index in walk:
             state[index] = done
-            lost[index] = endless
-    return cycles, lost
+    return cycles
 
 
 def _is_deep(following: Sequence[int], start: int, max_depth: int) -> bool:

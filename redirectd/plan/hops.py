@@ -50,9 +50,6 @@ def lookup(approved: Iterable[Approved], uri: SipUri) -> Lookup:
 
 def _why_not(table: EffectiveTable, found: list[Approved]) -> str:
     ids = {remap.id for remap in found}
-    for cycle in table.cycles:
-        if ids & set(cycle):
-            return "part of a cycle of approved remaps: " + ", ".join(map(str, cycle))
     for conflict in table.conflicts:
         if ids & set(conflict.ids):
             return conflict.reason

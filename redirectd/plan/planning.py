@@ -62,6 +62,8 @@ class TargetPlan:
     also_moves: tuple[tuple[int, str], ...] = ()
     """The first few remaps that come in, each with what its entry moves besides its old URI (R41)."""
     over_base: Changes | None = None
+    notices: tuple[str, ...] = ()
+    """What the server's state means for it, where that was asked."""
     error: InstallError | None = None
 
     @property

@@ -52,6 +52,7 @@ def target_json(target: TargetPlan) -> dict[str, object]:
         "pending_reload": target.pending_reload,
         "error": None if target.error is None else printable(str(target.error)),
         "width": target.width or None,
+        "notices": [printable(notice) for notice in target.notices],
         "also_moves": [{"id": number, "what": printable(what)} for number, what in target.also_moves],
     }
 
@@ -84,6 +85,8 @@ def to_markdown(plan: Plan) -> str:
         f"{target.name}: remap {number}: {_code(what)}" for target in plan.targets for number, what in target.also_moves
     ]
     lines += _listed("Also moved by the first new entries", wider)
+    notices = [f"{target.name}: {_code(notice)}" for target in plan.targets for notice in target.notices]
+    lines += _listed("Seen on the servers", notices)
     for target in plan.targets:
         if target.changed:
             lines += ["", f"## {target.name}", "", *_fenced(target.diff)]

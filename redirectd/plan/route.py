@@ -74,7 +74,7 @@ class Conflict:
 class EffectiveTable:
     """The routes of all approved remaps by ascending id, with what had to be left out and why.
 
-    `cycles` are the remap ids of each cycle in hop order (R34);
+    `cycles` are the remap ids of each cycle in hop order, the one approved last is among the conflicts (R34);
     `too_deep` are first-hop ids of chains over the bound (R33).
     """
 

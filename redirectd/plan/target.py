@@ -248,6 +248,32 @@ class Stateful(Protocol):
 
 
 @runtime_checkable
+class Explaining(Protocol):
+    """A target that knows what usually is behind a server's answer that disproves it."""
+
+    def usual_cause(self, doubt: str) -> str | None:
+        """Give the usual cause of a doubt that one of its questions gave, as what to look at; None for no idea."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a server is asked before anything is installed, and `what_to_do` where its answer disproves it."""
+
+    question: Question
+    what_to_do: str
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A target whose table a server can be configured to lose."""
+
+    def conditions(self) -> Sequence[Condition]:
+        """What has to be so on the server, or else nothing is given to it."""
+        ...
+
+
+@runtime_checkable
 class Preflighted(Protocol):
     """A target whose server can read a file without taking it into service (Asterisk's manager interface)."""
 

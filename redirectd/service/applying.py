@@ -11,7 +11,9 @@ from redirectd.apply.applier import Applier, Tools
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.current_plan import chosen, current_plan
 from redirectd.apply.files import Files
+from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
+from redirectd.apply.servers import OpenChannel
 from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
 from redirectd.config.specs import password_of, target_specs
@@ -39,12 +41,26 @@ def plan_of(config: Config, database: Database, only: Collection[str] | None = N
     return current_plan(table, specs, states, Installer(Files()), config.limits.as_limits(), refused)
 
 
+def foreseen_plan(
+    config: Config, database: Database, only: Collection[str] | None = None, ping: Ping | None = None
+) -> Plan:
+    """As `plan_of`, with what the state of each server that can be asked means for it; asks servers and the DNS."""
+    plan = plan_of(config, database, only)
+    specs, routes = chosen(target_specs(config), only), approved_table(database, config.rules()).routes
+    return with_notices(plan, specs, routes, _opening(config), ping)
+
+
 def applier_of(config: Config, database: Database) -> Applier:
     """The applier of this node. Raises ConfigError for targets that can't be used.
 
     A password that can't be read is a fault of its server alone, found when that is asked.
     """
+    tools = Tools(_opening(config), lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
+    specs = target_specs(config)
+    return Applier(database, config.node, specs, config.limits.as_limits(), lock_path(config, database), tools)
 
+
+def _opening(config: Config) -> OpenChannel:
     def open_with_password(spec: str, *, timeout: float) -> Channel:
         try:
             secret = password_of(config, spec)
@@ -52,9 +68,7 @@ def applier_of(config: Config, database: Database) -> Applier:
             raise PeerError(error.where, error.why, error.what_to_do) from error
         return open_channel(spec, timeout=timeout, password=secret)
 
-    tools = Tools(open_with_password, lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
-    specs = target_specs(config)
-    return Applier(database, config.node, specs, config.limits.as_limits(), lock_path(config, database), tools)
+    return open_with_password
 
 
 def publish_targets(config: Config, database: Database) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, case, delete, func, select, update
 
 from redirectd.collect.verdict import Learnt
 from redirectd.store.database import Database
-from redirectd.store.schema import in_service, remap, remap_wait
+from redirectd.store.schema import generation, generation_file, in_service, remap, remap_wait
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
 _DAY = timedelta(days=1)
@@ -91,10 +91,19 @@ def _begin(connection: Connection, node: str, numbers: Sequence[int], generation
     insert_missing(connection, in_service, rows, ["node", "remap_id"])
 
 
-def clear(database: Database, node: str) -> None:
-    """Notes that nobody can say which remaps `node` routes by: an earlier file is back in place."""
+def clear(database: Database, node: str, targets: Collection[str]) -> None:
+    """Notes that nobody can say which remaps these targets of `node` route by: earlier files are back in place.
+
+    Remaps that came by a generation of other targets alone stay. One that other targets carry, too, and that came by
+    these is in service again with the next apply.
+    """
+    theirs = select(generation_file.c.number).where(generation_file.c.target.in_(list(targets)))
+    known = select(generation.c.number).where(generation.c.node == node)
+    came_by = in_service.c.generation
     with database.begin() as connection:
-        connection.execute(delete(in_service).where(in_service.c.node == node))
+        connection.execute(
+            delete(in_service).where(in_service.c.node == node, came_by.in_(theirs) | came_by.not_in(known))
+        )
 
 
 def note_answers(connection: Connection, node: str, learnt: Iterable[Learnt], now: datetime) -> None:

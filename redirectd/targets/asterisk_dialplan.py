@@ -144,6 +144,15 @@ class AsteriskDialplan(DialledNames):
         """Have Asterisk read the file: the sentinel comes last."""
         return reads(path, self._prefix, "exten", [f"{SENTINEL},1,Return({rendered.token})"])
 
+    def usual_cause(self, doubt: str) -> str | None:
+        """Name what keeps Asterisk from reading the file."""
+        if f"{SENTINEL}@{self._prefix} gives" in doubt:
+            return (
+                "Asterisk did not read this file: see that extensions.conf includes it (#include), and that no file "
+                "before that line has a section without its ]"
+            )
+        return None
+
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Ask for the sentinel and for changed extensions one by one (all, or 200 of them)."""
         asked = [(SENTINEL, self._prefix, SENTINEL, rendered.token)]

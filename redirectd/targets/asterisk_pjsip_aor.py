@@ -151,6 +151,12 @@ class AsteriskPjsipAor:
         contacts = [uri for key, uri in rendered.entries.items() if key.rpartition("/")[0] == last]
         return reads(path, last, "contact", contacts)
 
+    def usual_cause(self, doubt: str) -> str | None:
+        """Name what keeps Asterisk from reading the file."""
+        if " has " in doubt and " instead of " in doubt:
+            return "Asterisk did not read this file: see that pjsip.conf includes it, and that no AOR is in two files"
+        return None
+
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Compare the contacts of all AORs (200 of them at most, the changed ones first)."""
         wanted: dict[str, Counter[str]] = {}

@@ -22,6 +22,8 @@ _WORD = re.compile(rb"[^ \t\r\n#]*+")
 _ATTRS = re.compile(rb"[^ \t\r\n]*+")
 _DIGITS = re.compile(rb"[0-9]*+")
 _SPACE = re.compile(rb"[ \t\r\n]*+")
+_PARAM = rb"""[^;=]*+(?:=(?:"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|(?!["'])[^;]*+))?+"""
+_ATTRS_SOUND = re.compile(rb"%b(?:;%b)*+" % (_PARAM, _PARAM))
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -86,6 +88,11 @@ def _destination(line: int, piece: bytes, offset: int, length: int) -> Destinati
     priority, at = _number(piece, at)
     at = _skip(_SPACE, piece, at)
     attrs = b"" if _at_end(piece, at) else piece[at : _skip(_ATTRS, piece, at)]
+    if not _ATTRS_SOUND.fullmatch(attrs):
+        raise TargetError(
+            f"line {line}: the attrs have a quote that is not closed before the next blank or semicolon, and "
+            f"Kamailio would skip this destination"
+        )
     return Destination(
         line,
         set_id,

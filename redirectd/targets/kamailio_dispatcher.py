@@ -115,6 +115,17 @@ class KamailioDispatcher:
         wanted = _wanted(rendered)
         return (Question(_LIST, lambda reply: _judge(reply, wanted, others=True)),)
 
+    def usual_cause(self, doubt: str) -> str | None:
+        """Name what makes Kamailio skip a destination, or read another list."""
+        if "is missing" in doubt:
+            return (
+                "Kamailio skips a destination whose host the DNS does not have, unless its flags hold 16; or it reads "
+                '"list_file" of another name, or with "db_url" a database and no file at all'
+            )
+        if "should not be there" in doubt:
+            return 'Kamailio reads another list: see "list_file" and "db_url" of dispatcher in kamailio.cfg'
+        return None
+
     def state(self) -> Command:
         """Show the list with its states."""
         return _LIST

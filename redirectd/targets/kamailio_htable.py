@@ -23,6 +23,7 @@ from typing import ClassVar
 from redirectd.plan.target import (
     NOTHING,
     Command,
+    Condition,
     Lines,
     Question,
     Rendered,
@@ -167,6 +168,28 @@ class KamailioHtable(UserMoves):
         count = Question(Command("htable.stats"), lambda reply: self._judge_count(reply, len(wanted) + 1))
         changes = [self._get(key, wanted.get(key)) for key in sample(changed)]
         return (self._get(SENTINEL, rendered.token), count, *changes)
+
+    def conditions(self) -> Sequence[Condition]:
+        """Ask for the table's dbmode: with 1 Kamailio writes its memory over the table when it stops."""
+        what_to_do = f"take dbmode out of the modparam of htable {self._table} in kamailio.cfg, and restart Kamailio"
+        return (Condition(Question(Command("htable.listTables"), self._judge_mode), what_to_do),)
+
+    def _judge_mode(self, reply: Reply | ServerFault) -> str | None:
+        modes = (table.get("dbmode") for table in answers.structs(reply) if table.get("name") == self._table)
+        if all(str(mode) in {"0", "None"} for mode in modes):
+            return None
+        return f"htable {self._table} has dbmode=1: when Kamailio stops, it writes its memory over the table"
+
+    def usual_cause(self, doubt: str) -> str | None:
+        """Name the parameters that make Kamailio read another table, or none."""
+        if "has no htable" in doubt or "no such htable" in doubt.lower():
+            return f"an htable {self._table} is missing in kamailio.cfg's modparams, or has another name there"
+        if SENTINEL in doubt or "instead of" in doubt:
+            return (
+                f'Kamailio did not read this file: see in kamailio.cfg that "db_url" and "dbtable" of htable '
+                f'{self._table} name it, and modparam("db_text", "db_mode", 1)'
+            )
+        return None
 
     def _get(self, key: str, wanted: str | None) -> Question:
         return Question(Command("htable.get", (self._table, key)), _judge(key, wanted))

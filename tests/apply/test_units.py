@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+
+from sqlalchemy import select
 
 from redirectd.apply.applier import ApplyRequest
 from redirectd.apply.result import result_json
@@ -12,7 +16,7 @@ from redirectd.plan.report import to_json
 from redirectd.plan.target_spec import TargetSpec, units_of
 from redirectd.store.generations import GenerationOutcome, files_of, get_generation, history
 from redirectd.store.rollback_hold import Hold, get_holds
-from redirectd.store.schema import setting
+from redirectd.store.schema import in_service, setting
 from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.apply.world import NODE, WIDE, World, expected, moves, outcomes, states, table
 
@@ -172,6 +176,25 @@ def test_a_rollback_is_of_one_unit(tmp_path: Path) -> None:
     assert outcomes(world.apply(NEWEST, force=True))["users"] == "refused"
     assert outcomes(world.apply(NEWEST, force=True, resume=True)) == {"users": "verified", "others": "unchanged"}
     assert not _holds(world)
+
+
+def test_a_rollback_leaves_other_units_in_service(tmp_path: Path) -> None:
+    """R45: what came by another unit's generation is in service still; of this one's nobody knows it any more."""
+    world = World(tmp_path, TWO)
+    world.apply(OLD)
+    world.apply(NEW, force=True)
+    came_by = {1: 1, 2: 2, 3: 3, 4: 4, 5: 99}  # remap to generation: 1 and 3 are of users, 2 and 4 of the others
+    columns = "node, remap_id, old_hash, generation, since, calls_a_day, calls"
+    with closing(sqlite3.connect(tmp_path / "redirectd.db")) as connection, connection:
+        rows = [
+            (NODE, remap, "", number, str(world.clock().replace(tzinfo=None)), 1.0, 0)
+            for remap, number in came_by.items()
+        ]
+        connection.executemany(f"INSERT INTO in_service ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    assert outcomes(world.applier.rollback(1, ME)) == {"users": "verified"}
+    with world.database.read() as reading:
+        left = reading.scalars(select(in_service.c.remap_id).order_by(in_service.c.remap_id)).all()
+    assert list(left) == [2, 4]
 
 
 def test_a_rollback_without_a_number_undoes_the_last_apply(tmp_path: Path) -> None:

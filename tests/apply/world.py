@@ -77,6 +77,7 @@ class Server:
     down: bool = False
     skips: str = ""  # rows with this in them are left out without a word
     chokes: str = ""  # a file with this in it is refused
+    dbmode: int = 0
     hook: Callable[[str], None] = lambda _: None
 
     @property
@@ -113,6 +114,8 @@ class Server:
             raise PeerError("server", "cannot be reached (Connection refused)", "start it")
         if command.name == "htable.reload":
             return self._reload(str(command.args[0]))
+        if command.name == "htable.listTables":
+            return [{"name": name, "dbmode": self.dbmode} for name in self.files]
         if command.name == "htable.stats":
             return [{"name": name, "all": len(kept["rows"])} for name, kept in self._remembered().items()]
         assert command.name == "htable.get"

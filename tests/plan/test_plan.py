@@ -62,7 +62,7 @@ def test_plan_json_has_the_keys_of_the_contract() -> None:
     assert {"checksum", "targets", "conflicts", "cycles", "limit"} <= document.keys()
     target = document["targets"][0]
     assert (target["name"], target["kind"], target["path"]) == ("users", "lines", "/etc/users.list")
-    assert (target["create"], target["update"], target["delete"], target["unchanged"]) == (2, 0, 0, 0)
+    assert (target["create"], target["update"], target["delete"], target["unchanged"]) == (3, 0, 0, 0)
     assert target["refused"] == [{"id": 3, "reason": "has parameters"}]
     assert "+sip:a@lab.test sip:b@lab.test" in target["diff"].splitlines()
     assert document["cycles"] == [[4, 5]]

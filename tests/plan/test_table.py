@@ -79,14 +79,18 @@ def test_r33_depth_is_bounded() -> None:
     assert table.routes[0].ids == tuple(range(2, 12))
 
 
-def test_r34_a_cycle_and_what_leads_into_it_are_not_routed() -> None:
-    """R34: the cycle is given in hop order from its lowest id, and nothing that ends in it is routed."""
-    table = effective(
-        [remap(7, "b", "c"), remap(5, "c", "d"), remap(9, "d", "b"), remap(1, "a", "b"), remap(2, "x", "y")]
-    )
+@pytest.mark.parametrize(("last", "ends"), [(7, "b"), (5, "c"), (9, "d")])
+def test_r34_r44_of_a_cycle_the_last_approval_is_not_routed(last: int, ends: str) -> None:
+    """R34, R44: the cycle is given in hop order, its last approval is out and named, and all else goes up to there."""
+    around = [remap(7, "b", "c"), remap(5, "c", "d"), remap(9, "d", "b"), remap(1, "a", "b"), remap(2, "x", "y")]
+    late = [replace(one, approved_at=NOW + timedelta(seconds=one.id == last)) for one in around]
+    table = effective(late)
     assert table.cycles == ((5, 9, 7),)
-    assert [route.id for route in table.routes] == [2]
-    assert [(conflict.ids, conflict.where) for conflict in table.conflicts] == [((1,), "sip:a@lab.test")]
+    routed = {route.id: str(route.new) for route in table.routes}
+    assert routed == dict.fromkeys({1, 5, 7, 9} - {last}, f"sip:{ends}@lab.test") | {2: "sip:y@lab.test"}
+    [conflict] = table.conflicts
+    assert conflict.ids == (last,)
+    assert f"remap {last}, approved last" in conflict.reason
 
 
 def test_r34_a_remap_onto_its_own_key_is_a_cycle() -> None:
@@ -134,11 +138,13 @@ def test_r33_r34_table_is_what_walking_by_hand_gives(moves: dict[str, str], rand
     random.shuffle(remaps)  # type: ignore[attr-defined]
     table = effective(remaps)
     routed = {route.id: route for route in table.routes}
+    last = {max(cycle) for cycle in table.cycles}  # all were approved at one time, so that the ids decide
+    kept = {old: new for old, new in moves.items() if ids[old] not in last}
     for old, number in ids.items():
-        passed, endless = _walk(moves, old)
-        if endless or len(passed) > MAX_DEPTH + 1:
+        passed, _ = _walk(kept, old)
+        if number in last or len(passed) > MAX_DEPTH + 1:
             assert number not in routed
-            assert (number in table.too_deep) == (not endless)
+            assert (number in table.too_deep) == (number not in last)
         else:
             assert str(routed[number].new) == f"sip:{passed[-1]}@lab.test"
             assert routed[number].ids == tuple(ids[name] for name in passed[:-1])
@@ -204,13 +210,14 @@ def test_r33_lookup_tells_each_hop() -> None:
 
 
 def test_lookup_says_null_where_nothing_applies_and_why_where_something_would() -> None:
-    """R34: no remap gives null and no hops; a cycle gives null, the remap, and the cycle as the reason."""
+    """R34: no remap gives null and no hops; the last approval of a cycle gives null, the remap, and the reason."""
     ring = [remap(1, "a", "b"), remap(2, "b", "a")]
     nothing = lookup(ring, sip("sip:z@lab.test"))
     assert (nothing.result, nothing.hops, nothing.reason) == (None, (), None)
-    looped = lookup(ring, sip("sip:a@lab.test"))
+    assert str(lookup(ring, sip("sip:a@lab.test")).result) == "sip:b@lab.test"
+    looped = lookup(ring, sip("sip:b@lab.test"))
     assert looped.result is None
-    assert [hop.id for hop in looped.hops] == [1]
+    assert [hop.id for hop in looped.hops] == [2]
     assert looped.reason is not None
     assert "1, 2" in looped.reason
 

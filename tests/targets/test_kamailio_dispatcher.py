@@ -119,6 +119,9 @@ def test_a_line_never_grows_over_what_kamailio_reads() -> None:
         (b"1 sip:a b\n99999999999 sip:c\n", "line 2: the set id"),
         (b"\xef\xbb\xbf1 sip:a\n", "line 1: starts with a byte order mark"),
         (b"1 sip:a\n1 sip:b\0\n", "line 2: a NUL"),
+        (b'1 sip:a\n1 sip:b 0 0 weight="50\n', "line 2: the attrs have a quote"),
+        (b"1 sip:a 0 0 x='a\n", "line 1: the attrs have a quote"),
+        (b'1 sip:a 0 0 x="a"b\n', "line 1: the attrs have a quote"),
         (b"# " + b"x" * 1021 + b"9 nothing\n1 sip:a\n", "line 1"),
     ],
 )

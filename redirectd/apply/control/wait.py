@@ -145,6 +145,11 @@ def _close(sock: socket.socket | None) -> None:
         sock.close()
 
 
+_CTL = 'ctl makes it with mode 0600, so modparam("ctl", "mode", 0660) and modparam("ctl", "group", "redirectd")'
+_JSONRPCS = 'modparam("jsonrpcs", "dgram_mode", 0660) and modparam("jsonrpcs", "dgram_group", "redirectd")'
+_OTHER = "see its owner, group and mode"
+
+
 def unreachable(where: str, error: OSError, *, unix: bool) -> PeerError:
     """Make the error for a server that can't be reached."""
     why = f"cannot be reached ({error.strerror or error})"
@@ -158,7 +163,8 @@ def unreachable(where: str, error: OSError, *, unix: bool) -> PeerError:
             where, why, "name the other socket: ctl's is for binrpc:unix: and kamcmd, jsonrpcs' for jsonrpc:unix:"
         )
     if isinstance(error, PermissionError):
-        return PeerError(where, why, "give redirectd's user or group access to the socket")
+        way = _CTL if where.startswith(("binrpc:", "kamcmd")) else _JSONRPCS if where.startswith("jsonrpc:") else _OTHER
+        return PeerError(where, why, f"give redirectd's user or group access to the socket: {way}")
     if unix and isinstance(error, FileNotFoundError):
         return PeerError(where, why, "see whether the server runs, and its configuration for the path")
     return PeerError(where, why, "see whether the server runs and listens there")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from redirectd.apply.control import Channel
+from redirectd.apply.foresight import MOST_NOTICES, Ping, Versions, unreachable
 from redirectd.apply.servers import judged
 from redirectd.cli.checks.finding import Finding, Level, good
 from redirectd.errors import RedirectdError
 from redirectd.plan.planning import understood
-from redirectd.plan.target import Rendered, token_of
+from redirectd.plan.route import Route
+from redirectd.plan.target import Answering, Conditional, Rendered, token_of
 from redirectd.plan.target_spec import TargetSpec
+from redirectd.targets.sockets import ASKS, ways_of
 
 ASKED = 20
 """Questions at most for a target; its sentinel or whole table is among the first."""
@@ -20,6 +23,17 @@ _MEND = (
     "'redirectd status' shows whether it waits for its server; if not, see that the server's own configuration loads "
     "this file (docs/targets.md), then 'redirectd apply'"
 )
+
+
+def check_conditions(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
+    """Asks the server whether it is configured to keep the table; where it is not, every apply is refused."""
+    for each in spec.target.conditions() if isinstance(spec.target, Conditional) else ():
+        try:
+            doubt = judged(channel, each.question)
+        except RedirectdError:
+            return  # its own check reports it
+        if doubt is not None:
+            yield Finding(f"target {spec.name}", Level.FAULT, f"every apply is refused: {doubt}", each.what_to_do)
 
 
 def check_serving(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
@@ -44,3 +58,27 @@ def check_serving(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
             return
     if questions:
         yield good(where, f"the server holds {spec.path}")
+
+
+def check_reach(
+    channel: Channel, spec: TargetSpec, routes: Sequence[Route], versions: Versions, ping: Ping | None
+) -> Iterator[Finding]:
+    """Asks the server for its sockets, and says of approved moves where calls to their new URIs would fail."""
+    target = spec.target
+    if not isinstance(target, Answering):
+        return
+    try:
+        held = ways_of(channel.ask(ASKS[spec.kind.partition("-")[0]])) or None
+    except (RedirectdError, KeyError):
+        held = None
+    found = unreachable((route for route in routes if route.kind == target.moves), held, versions, ping)
+    for each in found[:MOST_NOTICES]:
+        yield Finding(
+            f"target {spec.name}, reach",
+            Level.WARNING,
+            str(each),
+            "see whether the new URI is right ('redirectd show ID'); add the socket to the server, or revoke the remap",
+        )
+    if found[MOST_NOTICES:]:
+        more = f"{len(found) - MOST_NOTICES} more new hosts can't be reached"
+        yield Finding(f"target {spec.name}, reach", Level.WARNING, more, "see 'redirectd list --json' for all new URIs")

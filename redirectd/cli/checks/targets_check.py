@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from redirectd.apply.control import open_channel
+from redirectd.apply.control import Channel, open_channel
+from redirectd.apply.foresight import Ping, resolve
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
 from redirectd.cli.checks.readable import check_readable
-from redirectd.cli.checks.serving_check import check_serving
+from redirectd.cli.checks.serving_check import check_conditions, check_reach, check_serving
 from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import RedirectdError
 from redirectd.plan.planning import digest, understood
+from redirectd.plan.route import Route
 from redirectd.plan.target import TargetError
 from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.service.applying import approved_table
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
@@ -27,8 +30,8 @@ DEFAULT_PREFIX = "redirectd-map"
 """Of the contexts of an `asterisk-dialplan` target that names none."""
 
 
-def check_targets(config: Config) -> Iterator[Finding]:
-    """Looks at each target, and once at each server."""
+def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]:
+    """Looks at each target, and once at each server; with `ping`, also whether the new addresses answer."""
     if not config.target:
         yield Finding("[[target]]", Level.WARNING, "no target is configured: nothing will be routed", "add one")
     try:
@@ -36,29 +39,41 @@ def check_targets(config: Config) -> Iterator[Finding]:
     except RedirectdError as error:
         yield from fault(error)
         return
-    states = _states(config)
+    states, routes = _stored(config)
     for spec in specs:
         yield from _check_files(spec, states.get(spec.name))
         yield from check_width(spec)
         yield from check_configuration(spec)
     yield from _check_prefixes(config)
+    versions = resolve(route.new for route in routes)
+
+    def look(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
+        yield from check_conditions(channel, spec)
+        yield from check_serving(channel, spec)
+        yield from check_lines(channel, spec)
+        yield from check_reach(channel, spec, routes, versions, ping)
+
     for control in dict.fromkeys(spec.control for spec in specs if spec.control != NO_RELOAD):
-        yield from _check_server(control, [spec for spec in specs if spec.control == control], secrets)
+        yield from _check_server(control, [spec for spec in specs if spec.control == control], secrets, look)
 
 
-def _states(config: Config) -> Mapping[str, TargetState]:
-    """What redirectd installed last, by target; nothing where the database can't say, as its own check reports why."""
+def _stored(config: Config) -> tuple[Mapping[str, TargetState], Sequence[Route]]:
+    """What redirectd installed last, by target, and what is approved.
+
+    Nothing where the database can't say, as its own check reports why.
+    """
     try:
         database = Database(database_url(config))
     except RedirectdError:
-        return {}
+        return {}, ()
     try:
         if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
-            return {}
+            return {}, ()
         with database.read() as connection:
-            return target_states(connection, config.node)
+            states = target_states(connection, config.node)
+        return states, approved_table(database, config.rules()).routes
     except RedirectdError:
-        return {}
+        return {}, ()
     finally:
         database.close()
 
@@ -154,13 +169,17 @@ def _check_base(where: str, path: Path, spec: TargetSpec) -> Finding:
     return good(where, f"an apply can read it, {len(content):,} bytes")
 
 
-def _check_server(control: str, specs: Sequence[TargetSpec], secrets: Mapping[str, str]) -> Iterator[Finding]:
+def _check_server(
+    control: str,
+    specs: Sequence[TargetSpec],
+    secrets: Mapping[str, str],
+    look: Callable[[Channel, TargetSpec], Iterator[Finding]],
+) -> Iterator[Finding]:
     names = ", ".join(spec.name for spec in specs)
     try:
         with closing(open_channel(control, timeout=5.0, password=secrets.get(control))) as channel:
             yield good(f"reload of {names}, {channel.describe()}", channel.probe())
             for spec in specs:
-                yield from check_serving(channel, spec)
-                yield from check_lines(channel, spec)
+                yield from look(channel, spec)
     except RedirectdError as error:
         yield Finding(f"reload of {names}, {error.where}", Level.FAULT, error.why, error.what_to_do)

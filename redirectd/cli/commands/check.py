@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from redirectd.cli.app import App, pass_app
+from redirectd.cli.options import ping_option
 from redirectd.cli.output import emit_json, json_option, say, say_wrapped
 from redirectd.errors import ConfigError
 from redirectd.sip.text import printable
@@ -22,13 +24,15 @@ CHECKS = ("policy", "secrets", "database", "sources", "targets", "capacity")
 
 
 @click.command("check")
+@ping_option
 @json_option
 @pass_app
-def check_command(app: App, *, as_json: bool) -> None:
+def check_command(app: App, *, ping: bool, as_json: bool) -> None:
     """Check the whole setup and say how to fix each problem.
 
-    Looks at the configuration, access to the logs, the database and its audit, the targets' files, and asks each
-    server. Changes nothing. Warnings leave the exit code at 0, faults make it 1, a faulty configuration 2.
+    Looks at the configuration, access to the logs, the database and its audit, and the targets' files, and asks each
+    server, also for the sockets that calls to the new URIs of approved remaps need. Changes nothing. Warnings leave the
+    exit code at 0, faults make it 1, a faulty configuration 2.
     """
     from redirectd.cli.checks.finding import Level, fault, good
 
@@ -41,7 +45,7 @@ def check_command(app: App, *, as_json: bool) -> None:
     else:
         file = str(config.file) if config.file else "built-in defaults"
         findings = [good("configuration", f"{file}: no faults")]
-        findings += [finding for check in _checks() for finding in check(config)]
+        findings += [finding for check in _checks(ping=ping) for finding in check(config)]
         if any(finding.level is Level.FAULT for finding in findings):
             code = 1
     if as_json:
@@ -52,9 +56,14 @@ def check_command(app: App, *, as_json: bool) -> None:
         raise click.exceptions.Exit(code)
 
 
-def _checks() -> Iterator[Callable[[Config], Iterator[Finding]]]:
+def _checks(*, ping: bool) -> Iterator[Callable[[Config], Iterator[Finding]]]:
     for name in CHECKS:
-        yield getattr(importlib.import_module(f"redirectd.cli.checks.{name}_check"), f"check_{name}")
+        check = getattr(importlib.import_module(f"redirectd.cli.checks.{name}_check"), f"check_{name}")
+        if ping and name == "targets":
+            from redirectd.apply.options_ping import answers_options
+
+            check = partial(check, ping=answers_options)
+        yield check
 
 
 def _json(finding: Finding) -> dict[str, object]:

@@ -1,0 +1,203 @@
+"""What a server's own state and configuration mean for an apply: asked before, said in words, kept (issue 14)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from redirectd.plan.target import TargetError
+from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
+from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
+from tests.peers.lab.asterisk import LOOK_UP, Setup
+from tests.peers.lab.kamailio import Kamailio, Script
+from tests.peers.lab.process import LabError
+from tests.peers.lab.sip_peers import Reply
+from tests.peers.operator import Operator
+
+USERS = """
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+path = "{path}"
+reload = "binrpc:unix:{socket}"
+{more}
+"""
+
+DISPATCHER = """
+[[target]]
+name = "gateways"
+kind = "kamailio-dispatcher"
+path = "{folder}/dispatcher.list"
+base = "{folder}/base.list"
+reload = "jsonrpc:unix:{folder}/rpc.sock"
+"""
+
+
+def _approve(operator: Operator, moves: dict[str, str], kind: str = "user") -> None:
+    rows = [f"{old},{new},{kind},approved" for old, new in moves.items()]
+    file = operator.folder / "moves.csv"
+    file.write_text("\n".join(["old_uri,new_uri,kind,state", *rows, ""]))
+    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
+
+
+def _findings(operator: Operator, level: str, *arguments: str) -> dict[str, str]:
+    """What check says on one level, by place."""
+    done = operator.try_run("check", "--json", *arguments)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return {
+        one["where"]: one["why"] + " / " + one["what_to_do"] for one in document["findings"] if one["level"] == level
+    }
+
+
+def _users(operator: Operator, server: Kamailio, more: str = "") -> None:
+    operator.configure(USERS.format(path=server.htable_file, socket=server.ctl_socket, more=more))
+
+
+@pytest.mark.peer("kamailio")
+def test_a_table_that_kamailio_writes_over_gets_nothing(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """With dbmode=1 Kamailio empties the table when it stops: check names it a fault, and apply installs nothing."""
+    extra = 'modparam("htable", "htable", "moved=>size=4;dbtable=redirectd_htable;dbmode=1;")\n'
+    server = start_kamailio(Script(), modules=extra)
+    _users(operator, server, 'table = "moved"')
+    _approve(operator, {"sip:a@old.test": "sip:a@new.test"})
+    before = server.htable_file.read_bytes()
+
+    result = operator.json("apply", code=1)
+
+    assert result["targets"][0]["outcome"] == "refused"
+    assert "dbmode=1" in result["error"]
+    assert server.htable_file.read_bytes() == before
+    faults = _findings(operator, "fault")
+    assert "dbmode=1" in faults["target users"]
+    assert "take dbmode out" in faults["target users"]
+    _users(operator, server)
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+    assert "target users" not in _findings(operator, "fault")
+
+
+@pytest.mark.peer("kamailio")
+def test_destinations_of_run_time_are_named_in_the_plan(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """What dispatcher.add brought is named by plan, which changes nothing, and kept by apply."""
+    base = "1 sip:127.0.0.21\n1 sip:127.0.0.22\n"
+    server = start_kamailio(Script(), dispatcher=base)
+    (server.folder / "base.list").write_text(base, encoding="ascii")
+    operator.configure(DISPATCHER.format(folder=server.folder))
+    operator.run("apply")
+    _patiently(lambda: server.rpc("dispatcher.add", 1, "sip:127.0.0.99", 0, 7, "weight=50"))
+
+    [target] = operator.json("plan")["targets"]
+
+    [notice] = target["notices"]
+    assert "added at run time, set 1: sip:127.0.0.99" in notice
+    assert "sip:127.0.0.99" in operator.try_run("plan").stderr
+    assert "sip:127.0.0.99" in operator.run("plan", "--markdown")
+    _approve(operator, {"sip:127.0.0.22": "sip:127.0.0.32"}, "gateway")
+    operator.run("apply")
+    shown = server.rpc("dispatcher.list")["RECORDS"][0]["SET"]["TARGETS"]
+    assert {each["DEST"]["URI"] for each in shown} == {"sip:127.0.0.21", "sip:127.0.0.32", "sip:127.0.0.99"}
+
+
+MOVES = {
+    "sip:four@old.test": "sip:four@127.0.0.9:5060",
+    "sip:six@old.test": "sip:six@[::1]:5060",
+    "sip:secure@old.test": "sips:secure@127.0.0.9",
+    "sip:stream@old.test": "sip:stream@127.0.0.9;transport=tcp",
+}
+
+
+@pytest.mark.peer("kamailio")
+def test_moves_that_kamailio_has_no_socket_for_are_named(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """A move to IPv6 or to TLS, without such a socket, is named by plan before it routes, and by check after."""
+    server = start_kamailio(Script())
+    _users(operator, server)
+    _approve(operator, MOVES)
+
+    notices = "\n".join(operator.json("plan")["targets"][0]["notices"])
+
+    assert "[::1] needs udp over IPv6, and the server has no such socket" in notices
+    assert "127.0.0.9 needs tls over IPv4, and the server has no such socket" in notices
+    assert "tcp" not in notices  # Kamailio listens for it
+    assert "needs udp over IPv4" not in notices
+    operator.run("apply")
+    assert operator.json("plan")["targets"][0]["notices"] == []  # nothing is new
+    document = operator.json("check")
+    found = [one["why"] for one in document["findings"] if one["where"] == "target users, reach"]
+    assert any("[::1] needs udp over IPv6" in one for one in found)
+    assert any("needs tls over IPv4" in one for one in found)
+
+
+@pytest.mark.peer("asterisk")
+def test_moves_that_asterisk_has_no_transport_for_are_named(operator: Operator, start_asterisk: StartAsterisk) -> None:
+    """Asterisk's `pjsip show transports` says the same of its moves."""
+    server = start_asterisk(Setup(LOOK_UP))
+    operator.configure(
+        f'[[target]]\nname = "pbx"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "{server.dialplan_file}"\n'
+        f'reload = "asterisk -C {server.config_file} -rx"\n'
+    )
+    _approve(operator, MOVES)
+
+    notices = "\n".join(operator.json("plan")["targets"][0]["notices"])
+
+    assert "[::1] needs udp over IPv6, and the server has no such socket" in notices
+    assert "127.0.0.9 needs tcp over IPv4, and the server has no such socket" in notices
+    assert "needs udp over IPv4" not in notices
+
+
+@pytest.mark.peer("kamailio")
+def test_an_address_that_answers_no_options_is_named(
+    operator: Operator, start_kamailio: StartKamailio, answering_side: Answer, loopback_address: str
+) -> None:
+    """Only with --ping: an address that answers is passed over, whatever the code, and a silent one is named."""
+    server = start_kamailio(Script())
+    side = answering_side([Reply(404, "Not Found")])
+    _users(operator, server)
+    answers = f"sip:a@{side.address}:{side.port}"
+    _approve(operator, {"sip:a@old.test": answers, "sip:b@old.test": f"sip:b@{loopback_address}:5999"})
+
+    assert operator.json("plan")["targets"][0]["notices"] == []
+    [notice] = operator.json("plan", "--ping")["targets"][0]["notices"]
+    assert f"nobody answers an OPTIONS to sip:{loopback_address}:5999" in notice
+    operator.run("apply")
+    found = _findings(operator, "warning", "--ping")
+    assert f"sip:{loopback_address}:5999" in found["target users, reach"]
+    assert "target users, reach" not in _findings(operator, "warning")
+
+
+ATTRS = (
+    *("weight=50", "weight=50;", "duid=x;;y", "=", "weight=", 'a="b"', 'a="b";c=d', "a='b;c'", "a=b'c", "{}", '"a'),
+    *('weight="50', "x='a", 'a="b"c', 'a=b;c="d'),
+)
+
+
+@pytest.mark.peer("kamailio")
+def test_attrs_are_taken_as_kamailio_takes_them(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """Attrs that make Kamailio skip a destination are refused with their line by plan and check, and no others are."""
+    lines = [f"{number} sip:127.0.0.{number} 0 0 {attrs}\n" for number, attrs in enumerate(ATTRS, start=1)]
+    server = start_kamailio(Script(), dispatcher="".join(lines))
+    listed = {record["SET"]["ID"] for record in server.rpc("dispatcher.list")["RECORDS"]}
+    operator.configure(DISPATCHER.format(folder=server.folder))
+    taken = set()
+    for number, line in enumerate(lines, start=1):
+        with suppress(TargetError):
+            KamailioDispatcher().parse(line.encode())
+            taken.add(number)
+    assert taken == listed
+    assert len(ATTRS) - len(taken) == 4
+    (server.folder / "base.list").write_text(lines[-1], encoding="ascii")
+    assert "line 1: the attrs" in operator.try_run("plan").stderr
+    assert "line 1: the attrs" in str(_findings(operator, "fault"))
+
+
+def _patiently(ask: Callable[[], object]) -> None:
+    """Ask until Kamailio takes it: one reload or addition in five seconds."""
+    for _ in range(20):
+        with suppress(LabError):
+            ask()
+            return
+        time.sleep(1)
+    ask()
