@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -13,7 +11,7 @@ import click
 from redirectd.cli.app import App, pass_app
 from redirectd.cli.filters import Filters, filter_options
 from redirectd.cli.options import ids_of
-from redirectd.cli.output import emit_json, error_json, json_option, note, say, say_wrapped, show_error
+from redirectd.cli.output import emit_json, error_json, json_option, note, progress_bar, say, say_wrapped, show_error
 from redirectd.cli.selection import chosen, is_id
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
@@ -156,10 +154,10 @@ def _keep(app: App, numbers: list[int], decision: Decision, told: _Told) -> list
 
 
 def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, told: _Told) -> None:
-    from redirectd.review.batches import decide_in_batches
+    from redirectd.review.batches import BATCH, decide_in_batches
 
     left = len(numbers)
-    with _bar(action, left) as count:
+    with progress_bar(action, left, least=BATCH) as count:
         try:
             for part in decide_in_batches(app.database, action, numbers, decision, app.config.rules()):
                 told.done += [step.before.id for step in part.steps]
@@ -168,18 +166,6 @@ def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, t
                 count(len(part.steps) + len(part.refused))
         except RedirectdError as error:
             told.errors.append((str(numbers[0]) if len(numbers) == 1 else f"the last {left:,} of them", error))
-
-
-@contextmanager
-def _bar(action: str, length: int) -> Iterator[Callable[[int], None]]:
-    """Progress on a terminal, where it takes more than a moment."""
-    from redirectd.review.batches import BATCH
-
-    if length <= BATCH or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with click.progressbar(length=length, label=action, file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:

@@ -8,7 +8,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,16 @@ def shown_line(line: str) -> str:
 def with_local_times(text: str) -> str:
     """A sentence for people, its times in RFC 3339 as local ones with their zone."""
     return _UTC_TIME.sub(lambda found: f"{exact_time(found[0])} ({zone()})", text)
+
+
+@contextmanager
+def progress_bar(label: str, length: int, *, least: int = 0) -> Iterator[Callable[[int], None]]:
+    """Progress on a terminal, where there is more than `least` to do; takes how much was done since it was asked."""
+    if length <= least or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 def error_json(error: RedirectdError) -> dict[str, str]:

@@ -45,8 +45,17 @@ class ContradictionError(RefusedError):
 class Approvals:
     """Judges the approvals of one decision; what they have to know of other remaps is read in a few statements."""
 
-    def __init__(self, connection: Connection, candidates: Sequence[Remap], decision: Decision, policy: Policy) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        candidates: Sequence[Remap],
+        decision: Decision,
+        policy: Policy,
+        choices: Mapping[int, int] | None = None,
+    ) -> None:
+        """`choices` are the Contacts by the id of the remap (1 is the first), where the decision's is not for all."""
         self.decision = decision
+        self._choices = choices or {}
         self._connection = connection
         self._policy = policy
         self._in_force = _in_force(connection, candidates)
@@ -54,7 +63,7 @@ class Approvals:
         self._chains = Chains(connection, now=decision.at)
         for kind in _ROUTED.values():
             goals = [one for one in candidates if one.kind == kind]
-            starts = [sip(uri) for one in goals if (uri := _wish(one, decision)) is not None]
+            starts = [sip(uri) for one in goals if (uri := _wish(one, self._choice(one))) is not None]
             starts += [sip(one.new_uri) for one in self._asked.approved if one.kind == kind and one.new_uri]
             self._chains.reach(kind, starts)
 
@@ -63,15 +72,19 @@ class Approvals:
         """When what is approved now wants to be looked at again (R36)."""
         return self.decision.at + self._policy.revalidate_after if self._policy.revalidate_after else None
 
-    def approved(self, before: Remap) -> tuple[Remap, list[Remap], Mapping[str, object]]:
+    def approved(
+        self, before: Remap, replacing: frozenset[int] | None = None
+    ) -> tuple[Remap, list[Remap], Mapping[str, object]]:
         """The remap with its chosen URI and its holds, the approved ones that it supersedes, and what the audit keeps.
+
+        `replacing` are those that it may supersede, where the decision's are not for it.
 
         Raises ContradictionError where it contradicts an approved remap that the decision does not name (R44),
         RefusedError where a hold forbids it, UsageError for a Contact or a remap to replace that it does not have.
         """
-        found = with_holds(replace(before, new_uri=_chosen(before, self.decision)), self._policy)
+        found = with_holds(replace(before, new_uri=_chosen(before, self._choice(before))), self._policy)
         _refuse_held(found, self.decision)
-        replaced = self._gives_way(found)
+        replaced = self._gives_way(found, self.decision.replace if replacing is None else replacing)
         if found.kind in _ROUTED:
             for one in replaced:
                 self._chains.drop(routed(one))
@@ -82,23 +95,25 @@ class Approvals:
         self._asked.approve(by, replaced)
         return found, replaced, detail
 
-    def _gives_way(self, found: Remap) -> list[Remap]:
-        """The approved remaps that it contradicts, if the decision names all of them."""
+    def _choice(self, found: Remap) -> int | None:
+        return self._choices.get(found.id, self.decision.contact)
+
+    def _gives_way(self, found: Remap, named: frozenset[int]) -> list[Remap]:
+        """The approved remaps that it contradicts, if all of them are named."""
         same = [one for one in self._in_force.get((found.kind, found.old_key), ()) if one.id != found.id]
         against = {one.id: (one, "has the same old URI") for one in same}
         for one, uri in self._asked.sharing(found):
             if one.id not in against and not self._leads_on(one, found):
                 against[one.id] = one, f"is the move of the same incoming URI {printable(uri, 200)}"
-        circle = self._circle(found)
-        named = self.decision.replace
+        circle = self._circle(found, named)
         if wanted := {number: pair for number, pair in against.items() if number not in named}:
             raise _contradicts(found, wanted)
         if unknown := named - against.keys() - circle:
             raise _not_against(found, min(unknown))
         return [*(one for one, _ in against.values()), *remaps.of_ids(self._connection, circle - against.keys())]
 
-    def _circle(self, found: Remap) -> set[int]:
-        """The remaps that the decision names and that would else be a cycle with this one. Raises ContradictionError.
+    def _circle(self, found: Remap, replacing: frozenset[int]) -> set[int]:
+        """The remaps that are named and that would else be a cycle with this one. Raises ContradictionError.
 
         The chain that starts at the new URI is all that can lead back: the whole table is never read for an approval.
         """
@@ -108,7 +123,7 @@ class Approvals:
         candidate = routed(found)
         around = self._chains.onward(candidate.kind, candidate.new)
         while cycle := would_close_cycle([one for one in around if one.id not in broken], candidate):
-            named = self.decision.replace & set(cycle[1:])
+            named = replacing & set(cycle[1:])
             if not named:
                 raise _circular(found, [one for number in cycle[1:] for one in around if one.id == number])
             broken |= named
@@ -206,22 +221,22 @@ def _in_force(connection: Connection, candidates: Iterable[Remap]) -> dict[tuple
     return found
 
 
-def _wish(found: Remap, decision: Decision) -> str | None:
+def _wish(found: Remap, contact: int | None) -> str | None:
     """The new URI that an approval would mean, right or wrong."""
-    if decision.contact is None:
+    if contact is None:
         return found.new_uri
-    return found.contacts[decision.contact - 1].uri if 1 <= decision.contact <= len(found.contacts) else None
+    return found.contacts[contact - 1].uri if 1 <= contact <= len(found.contacts) else None
 
 
-def _chosen(found: Remap, decision: Decision) -> str:
+def _chosen(found: Remap, contact: int | None) -> str:
     """The new URI that is approved. Several Contacts need a choice (R15)."""
-    wish = _wish(found, decision)
+    wish = _wish(found, contact)
     if wish is not None:
         return wish
-    if decision.contact is not None:
+    if contact is not None:
         raise UsageError(
             f"remap {found.id}",
-            f"it has no Contact {decision.contact}",
+            f"it has no Contact {contact}",
             f"choose --contact 1 to {len(found.contacts)}; 'redirectd show {found.id}' lists them",
         )
     listed = "; ".join(f"{index}: {one.uri}" for index, one in enumerate(found.contacts[:5], 1))

@@ -83,7 +83,7 @@ def decide_all(
             if number not in found:
                 raise _missing(number)
             refuse_state(found[number], action)
-            step, more = _plain(found[number], action, decision) if judge is None else _approval(judge, found[number])
+            step, more = _plain(found[number], action, decision) if judge is None else approval(judge, found[number])
         except RedirectdError as error:
             told.refused[number] = error
             continue
@@ -122,9 +122,11 @@ def _plain(found: Remap, action: str, decision: Decision) -> tuple[DecisionStep,
     return DecisionStep(action, found), [move]
 
 
-def _approval(judge: Approvals, before: Remap) -> tuple[DecisionStep, list[Transition]]:
-    """The change of an approval, after those of what it replaces (R44)."""
-    found, replaced, detail = judge.approved(before)
+def approval(
+    judge: Approvals, before: Remap, replacing: frozenset[int] | None = None
+) -> tuple[DecisionStep, list[Transition]]:
+    """The change of an approval, after those of what it replaces (R44). Raises as `Approvals.approved`."""
+    found, replaced, detail = judge.approved(before, replacing)
     gone = [Transition(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
     values: dict[str, object] = {
         "revalidate_after": judge.review_date,

@@ -1,37 +1,38 @@
-"""Taking remaps from rows into the database, by the rules that a 301 of the network must pass too."""
+"""Taking remaps from rows into the database, by the rules that a 301 of the network must pass too.
+
+Rows are taken in runs: as many as can be inserted together and then approved together with the result of one after
+another. Where a row has to do with an approval before it, the next run begins.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, select
 
-from redirectd.collect.answer import Answer
 from redirectd.collect.policy import Policy
-from redirectd.collect.rules import KINDS as METHOD_KINDS
-from redirectd.collect.rules import judge
-from redirectd.collect.verdict import Learnt, digest
-from redirectd.dialects.frame import Authenticity
+from redirectd.collect.verdict import digest
 from redirectd.errors import RedirectdError
-from redirectd.review.approvals import ContradictionError
-from redirectd.review.decide import approve, load, reject
+from redirectd.review.approvals import Approvals, ContradictionError
+from redirectd.review.batches import BATCH
+from redirectd.review.decide import approval, refuse_state
 from redirectd.review.decision import Decision
 from redirectd.review.exchange import RowFault
+from redirectd.review.judged_row import JudgedRow, judged
 from redirectd.review.portable import Portable
-from redirectd.sip.text import printable
-from redirectd.sip.uri import SipUri, UriError, parse_uri
-from redirectd.store import audit
-from redirectd.store.adding import as_json
+from redirectd.store import audit, remaps
+from redirectd.store.audit import AuditEntry
 from redirectd.store.database import Database
-from redirectd.store.remap import RemapTarget, State
-from redirectd.store.remaps import leading_to
+from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
-from redirectd.store.states import BIRTHS
+from redirectd.store.states import Transition, move_each
+from redirectd.store.turns import take_turn
+from redirectd.store.upsert import chunks, insert
 
-_METHODS = {"user": "INVITE", "gateway": "OPTIONS", "registrar": "REGISTER"}
+Rows = Iterable[tuple[int, Portable | RowFault]]
 
 
 @dataclass(slots=True)
@@ -56,34 +57,51 @@ class _Back(Exception):  # noqa: N818 - no error: it takes the transaction back
 
 def run_import(
     database: Database,
-    rows: Iterable[tuple[int, Portable | RowFault]],
+    rows: Rows,
     decision: Decision,
     policy: Policy,
     *,
     with_approvals: bool,
     dry_run: bool = False,
     skip_faults: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[Imported, bool]:
-    """Imports rows in one transaction, and says if it is kept: a dry run never is, one with faults only if skipped.
+    """Imports rows, and says if they are kept: a dry run's never are, those of a file with faults only if skipped.
 
-    A dry run does all of it and takes it back: what it says is what the import would come to.
+    All rows are judged before the first is written, then they are committed in parts, so that whoever reads logs or
+    decides waits for a part at most; `progress` hears how many rows were judged, and then, how many written. A row
+    that somebody's decision makes faulty meanwhile is left out and is among the faults. A dry run does all of it in
+    one transaction and takes it back: what it says is what the import would come to.
     """
-    result, stands = Imported(), False
-    with suppress(_Back), database.begin() as connection:
-        result = import_rows(connection, rows, decision, policy, with_approvals=with_approvals)
-        stands = not dry_run and (skip_faults or not result.faults)
-        if not stands:
+    result = Imported()
+    good: list[JudgedRow] = []
+    for some in chunks(rows, BATCH):
+        good += _judge_all(some, decision, policy, result)
+        progress(len(some))
+    if not (dry_run or skip_faults):
+        with database.read() as connection:
+            late = _refused_by_state(connection, good, with_approvals=with_approvals)
+        if result.faults or late:
+            result.faults = sorted([*result.faults, *late], key=lambda one: one.row)
+            return result, False
+    importer = _Importer(decision, policy, result, with_approvals=with_approvals)
+    if dry_run:
+        with suppress(_Back), database.begin() as connection:
+            for part in chunks(good, BATCH):
+                importer.take(connection, part)
+                progress(len(part))
             raise _Back
-    return result, stands
+    else:
+        for part in chunks(good, BATCH):
+            with database.begin() as connection:
+                importer.take(connection, part)
+            progress(len(part))
+    result.faults.sort(key=lambda one: one.row)
+    return result, not dry_run
 
 
 def import_rows(
-    connection: Connection,
-    rows: Iterable[tuple[int, Portable | RowFault]],
-    decision: Decision,
-    policy: Policy,
-    *,
-    with_approvals: bool,
+    connection: Connection, rows: Rows, decision: Decision, policy: Policy, *, with_approvals: bool
 ) -> Imported:
     """Takes every row that is right, within the caller's transaction; who wants all or nothing rolls back on faults.
 
@@ -93,202 +111,236 @@ def import_rows(
     row's decision.
     """
     result = Imported()
+    good = _judge_all(rows, decision, policy, result)
+    _Importer(decision, policy, result, with_approvals=with_approvals).take(connection, good)
+    result.faults.sort(key=lambda one: one.row)
+    return result
+
+
+def _judge_all(rows: Rows, decision: Decision, policy: Policy, result: Imported) -> list[JudgedRow]:
+    """The rows that can be taken as far as they themselves say; the faults of the others go into `result`."""
+    good = []
     for row, one in rows:
         result.rows += 1
         if isinstance(one, RowFault):
             result.faults.append(one)
             continue
         try:
-            # A row's own transaction within the caller's: what refuses a row must not leave half of it behind.
-            with connection.begin_nested():
-                number = _take(connection, one, decision, policy, result)
+            good.append(judged(row, one, decision, policy))
         except RedirectdError as error:
             result.faults.append(RowFault(row, error.why))
-            continue
-        if with_approvals and one.state is State.APPROVED:
-            _approve(connection, row, number, one, decision, policy, result)
-    return result
+    return good
 
 
-def _take(connection: Connection, one: Portable, decision: Decision, policy: Policy, result: Imported) -> int:
-    """The id of the row's remap, made or found."""
-    one = replace(one, kind=_kind(one))
-    learnt = _learn(one, decision, policy)
-    query = select(remap.c.id, remap.c.state).where(remap.c.identity == learnt.identity)
-    found = connection.execute(query).one_or_none()
-    if found is None:
-        number = _insert(connection, one, learnt, decision)
-        result.new += 1
-        return number
-    if one.state is State.REJECTED and found.state == State.PENDING:
-        reject(connection, found.id, decision)
-    elif one.state not in {State.PENDING, State.APPROVED, State(found.state)}:
-        why = f"here it is remap {found.id} and {found.state}, in the row {one.state}"
-        raise RedirectdError(f"remap {found.id}", why, "decide on it by hand, or take the row out")
-    result.known += 1
-    return int(found.id)
+def _refused_by_state(connection: Connection, good: Iterable[JudgedRow], *, with_approvals: bool) -> list[RowFault]:
+    """The rows that what is here, or an earlier row of the same remap, contradicts; found before any is written."""
+    faults = []
+    states: dict[str, tuple[str, State]] = {}
+    for part in chunks(good):
+        found = _known(connection, [one.identity for one in part if one.identity not in states])
+        states |= {identity: (f"remap {number}", state) for identity, (number, state) in found.items()}
+        for one in part:
+            here = states.get(one.identity)
+            if here is not None and (why := _contradiction(one, *here)):
+                faults.append(RowFault(one.row, why))
+                continue
+            states[one.identity] = _after(one, here, with_approvals=with_approvals)
+    return faults
 
 
-def _approve(
-    connection: Connection,
-    row: int,
-    number: int,
-    one: Portable,
-    decision: Decision,
-    policy: Policy,
-    result: Imported,
-) -> None:
-    known = load(connection, number)
-    if known.state is State.APPROVED:
-        return
-    places = [target.uri for target in known.contacts]
-    choice = places.index(one.new_uri) + 1 if one.new_uri in places else None
-    by = replace(decision, contact=choice, replace=frozenset())
-    try:
+def _after(one: JudgedRow, here: tuple[str, State] | None, *, with_approvals: bool) -> tuple[str, State]:
+    """What names a row's remap, and its state when the row has been taken."""
+    name, state = here or (f"that of row {one.row}", one.birth)
+    if state is State.PENDING and (one.state is State.REJECTED or (with_approvals and one.state is State.APPROVED)):
+        state = one.state
+    return name, state
+
+
+def _contradiction(one: JudgedRow, name: str, state: State) -> str | None:
+    """Why the row's state can't be taken for a remap that is here."""
+    if one.state in {State.PENDING, State.APPROVED, state} or (state, one.state) == (State.PENDING, State.REJECTED):
+        return None
+    return f"here it is {name} and {state}, in the row {one.state}"
+
+
+def _known(connection: Connection, identities: Iterable[str]) -> dict[str, tuple[int, State]]:
+    """The ids and states of these remaps, those that are here."""
+    found = {}
+    for part in chunks(identities):
+        query = select(remap.c.identity, remap.c.id, remap.c.state).where(remap.c.identity.in_(part))
+        found.update({row[0]: (int(row[1]), State(row[2])) for row in connection.execute(query).all()})
+    return found
+
+
+class _Importer:
+    """Takes judged rows within transactions of others."""
+
+    def __init__(self, decision: Decision, policy: Policy, result: Imported, *, with_approvals: bool) -> None:
+        self._decision = decision
+        self._policy = policy
+        self._result = result
+        self._with_approvals = with_approvals
+
+    def take(self, connection: Connection, rows: Sequence[JudgedRow]) -> None:
+        """Takes rows in their order, with the same result as one after another."""
+        take_turn(connection, "collect")  # nobody makes the same remap meanwhile
+        take_turn(connection, audit.TURN)
+        for part in chunks(rows, BATCH):
+            for run in self._runs(connection, part):
+                self._take_run(connection, run)
+
+    def _runs(self, connection: Connection, rows: Sequence[JudgedRow]) -> Iterator[list[JudgedRow]]:
+        """The rows in parts of which no row has to do with an approval before it in its part.
+
+        What two rows can have in common: the remap, the old URI (R30, R32), an incoming URI (R5). What leads on from
+        one to another (R34) is known to who judges approvals, in any order.
+        """
+        touched = _touched(connection, rows, self._decision) if self._with_approvals else {}
+        alone = touched.pop("", frozenset())
+        run: list[JudgedRow] = []
+        met: set[str] = set()
+        was_alone = False
+        for one in rows:
+            marks = {one.old_hash, *map(digest, one.incoming), *touched.get(one.identity, ())}
+            is_alone = not alone.isdisjoint({one.identity, *marks})
+            if run and (is_alone or was_alone or one.identity in met or not met.isdisjoint(marks)):
+                yield run
+                run, met = [], set()
+            was_alone = is_alone
+            run.append(one)
+            met.add(one.identity)
+            if self._with_approvals and one.state is State.APPROVED:
+                met |= marks
+        if run:
+            yield run
+
+    def _take_run(self, connection: Connection, run: Sequence[JudgedRow]) -> None:
+        known = _known(connection, [one.identity for one in run])
+        entries: dict[int, list[AuditEntry]] = {}
+        moves: dict[int, list[Transition]] = {}
+        fresh: list[JudgedRow] = []
+        taken: list[JudgedRow] = []
+        for one in run:
+            here = known.get(one.identity)
+            if here is None:
+                fresh.append(one)
+            elif why := _contradiction(one, f"remap {here[0]}", here[1]):
+                self._result.faults.append(RowFault(one.row, why))
+                continue
+            taken.append(one)
+        ids = {identity: number for identity, (number, _) in known.items()} | _insert(connection, fresh)
+        self._result.new += len(fresh)
+        self._result.known += len(taken) - len(fresh)
+        entries |= {one.row: [_born(one, ids[one.identity], self._decision)] for one in fresh}
+        moves |= self._decided(connection, taken, known, ids)
+        by = self._decision
+        moved = move_each(connection, moves, at=by.at, actor=by.actor, force=by.force)
+        audit.append_all(
+            connection, [entry for one in taken for entry in (*entries.get(one.row, ()), *moved.get(one.row, ()))]
+        )
+
+    def _decided(
+        self,
+        connection: Connection,
+        taken: Sequence[JudgedRow],
+        known: Mapping[str, tuple[int, State]],
+        ids: Mapping[str, int],
+    ) -> dict[int, list[Transition]]:
+        """The moves that the rows' states ask for, by row."""
+        wanted = {one.row: ids[one.identity] for one in taken if self._wants(one, known.get(one.identity))}
+        found = {one.id: one for one in remaps.of_ids(connection, wanted.values())}
+        approving = [one for one in taken if one.row in wanted and one.state is State.APPROVED]
+        moves = {
+            one.row: [Transition(found[wanted[one.row]], "reject", self._decision.reason)]
+            for one in taken
+            if one.row in wanted and one.state is State.REJECTED
+        }
+        return moves | self._approved(connection, [(one, found[wanted[one.row]]) for one in approving])
+
+    def _wants(self, one: JudgedRow, here: tuple[int, State] | None) -> bool:
+        """Whether the row decides on its remap, which it has made or found `here`."""
+        if one.state is State.APPROVED:
+            return self._with_approvals and (here is None or here[1] is not State.APPROVED)
+        return one.state is State.REJECTED and here is not None and here[1] is State.PENDING
+
+    def _approved(
+        self, connection: Connection, pairs: Sequence[tuple[JudgedRow, Remap]]
+    ) -> dict[int, list[Transition]]:
+        if not pairs:
+            return {}
+        choices = {}
+        for one, found in pairs:
+            places = [target.uri for target in found.contacts]
+            if one.new_uri in places:
+                choices[found.id] = places.index(one.new_uri) + 1
+        by = replace(self._decision, replace=frozenset())
+        judge = Approvals(connection, [found for _, found in pairs], by, self._policy, choices)
+        moves: dict[int, list[Transition]] = {}
+        for one, found in pairs:
+            try:
+                refuse_state(found, "approve")
+                moves[one.row] = self._approval(judge, found)
+            except RedirectdError as error:
+                self._result.held.append(RowFault(one.row, error.why))
+            else:
+                self._result.approved += 1
+        return moves
+
+    def _approval(self, judge: Approvals, found: Remap) -> list[Transition]:
+        """An approval that replaces what it must, and of that only what was named (R44)."""
         try:
-            with connection.begin_nested():
-                approve(connection, number, by, policy)
+            return approval(judge, found)[1]
         except ContradictionError as error:
-            named = decision.replace & set(error.against)
+            named = self._decision.replace & set(error.against)
             if not named:
                 raise
-            with connection.begin_nested():
-                approve(connection, number, replace(by, replace=named), policy)
-    except RedirectdError as error:
-        result.held.append(RowFault(row, error.why))
-    else:
-        result.approved += 1
+            return approval(judge, found, named)[1]
 
 
-def _kind(one: Portable) -> str:
-    """What the row moves: as it says, or as its methods do, or a user where the old URI has one."""
-    kinds = {METHOD_KINDS.get(name) for name in one.methods}
-    told = one.kind or (kinds.pop() if len(kinds) == 1 else None)
-    try:
-        old = parse_uri(one.old_uri)
-    except UriError as error:
-        raise _fault(f"old_uri can't be read: {error.why}") from error
-    has_user = isinstance(old, SipUri) and old.user is not None
-    if told is None and isinstance(old, SipUri) and not has_user:
-        raise _fault("old_uri has no user: say its kind: gateway where a whole host has moved, or user, or registrar")
-    if told in {"gateway", "registrar"} and has_user:
-        raise _fault(f"old_uri has a user, and a {told} moves as a whole: leave the user out, or say kind user")
-    return told or "user"
+def _touched(connection: Connection, rows: Sequence[JudgedRow], decision: Decision) -> dict[str, frozenset[str]]:
+    """By the identity of a remap that is here, the hashes of its incoming URIs.
+
+    By the empty text, what belongs to the remaps that may be replaced: their identities, old and incoming URIs.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for part in chunks(one.identity for one in rows if one.state is State.APPROVED):
+        for row in connection.execute(_incoming_of().where(remap.c.identity.in_(part))):
+            found[row.identity].add(row.hash)
+    for numbers in chunks(sorted(decision.replace)):
+        query = select(remap.c.identity, remap.c.old_hash).where(remap.c.id.in_(numbers))
+        found[""] |= {text for row in connection.execute(query) for text in row}
+        found[""] |= {row.hash for row in connection.execute(_incoming_of().where(remap.c.id.in_(numbers)))}
+    return {identity: frozenset(hashes) for identity, hashes in found.items()}
 
 
-def _learn(one: Portable, decision: Decision, policy: Policy) -> Learnt:
-    """The row as if a peer had reported it, judged by the collector's rules."""
-    method = _METHODS.get(one.kind)
-    if method is None:
-        raise _fault(f"kind {printable(one.kind, 40)} is none of {', '.join(_METHODS)}")
-    answer = Answer(
-        status=301,
-        method=method,
-        call_id="",
-        cseq=None,
-        fork="",
-        request_uri=one.old_uri,
-        contacts=tuple(f"<{target.uri}>;q={target.q:g}" for target in one.contacts),
-        contact_headers=len(one.contacts),
-        seen_at=decision.at,
-    )
-    verdict = judge(answer, policy)
-    if not isinstance(verdict, Learnt):
-        raise _fault(f"{verdict.rule}: {verdict.reason}" if verdict else "it moves nothing")
-    uris = [candidate.uri for candidate in verdict.candidates]
-    if one.new_uri is not None and one.new_uri not in uris:
-        raise _fault(f"new_uri is none of its Contacts as they can be routed: {', '.join(uris[:5])}")
-    if one.state is State.APPROVED and one.new_uri is None:
-        raise _fault("it is approved, and new_uri is missing")
-    if wrong := [name for name in one.methods if METHOD_KINDS.get(name) != one.kind]:
-        raise _fault(f"method {printable(wrong[0], 40)} moves no {one.kind}")
-    return verdict
+def _incoming_of() -> Select[tuple[str, str]]:
+    return select(remap.c.identity, remap_incoming.c.hash).join(remap_incoming, remap_incoming.c.remap_id == remap.c.id)
 
 
-def _fault(why: str) -> RedirectdError:
-    return RedirectdError("row", why, "fix the row, or take it out")
+def _insert(connection: Connection, fresh: Sequence[JudgedRow]) -> dict[str, int]:
+    """New remaps with all that belongs to them; gives their ids by identity."""
+    if not fresh:
+        return {}
+    replaced: dict[str, int] = {}
+    for part in chunks(one.old_hash for one in fresh):
+        query = select(remap.c.old_hash, remap.c.id).where(remap.c.old_hash.in_(part), remap.c.state == State.APPROVED)
+        for old_hash, number in connection.execute(query.order_by(remap.c.id)):
+            replaced.setdefault(old_hash, number)
+    insert(connection, remap, [{**one.values, "replaces": replaced.get(one.old_hash)} for one in fresh])
+    ids = {identity: number for identity, (number, _) in _known(connection, [one.identity for one in fresh]).items()}
+    insert(connection, remap_peer, [row for one in fresh for row in one.peers(ids[one.identity])])
+    insert(connection, remap_method, [row for one in fresh for row in one.asked_by(ids[one.identity])])
+    insert(connection, remap_incoming, [row for one in fresh for row in one.asked_for(ids[one.identity])])
+    return ids
 
 
-def _insert(connection: Connection, one: Portable, learnt: Learnt, decision: Decision) -> int:
-    """A new remap, and its audit entry. One that is approved elsewhere begins as pending."""
-    state = one.state if one.state in BIRTHS["import"] else State.PENDING
-    first = one.first_seen or one.last_seen or decision.at
-    last = max(one.last_seen or first, first)
-    told = {target.uri: target for target in one.contacts}
-    contacts = [told.get(c.uri, RemapTarget(c.uri, c.q, c.raw, c.dropped)) for c in learnt.candidates]
-    sole = contacts[0].uri if len(contacts) == 1 and not learnt.flags.get("ambiguous") else None
-    key = connection.execute(
-        insert(remap).values(
-            identity=learnt.identity,
-            old_hash=learnt.old_hash,
-            state=state,
-            kind=learnt.kind,
-            old_key=learnt.old_key,
-            old_uri=learnt.old_uri,
-            **leading_to(learnt.kind, one.new_uri or sole),
-            contacts=json.dumps([{"uri": c.uri, "q": c.q, "raw": c.raw, "dropped": c.dropped} for c in contacts]),
-            flags=as_json({**learnt.flags, **one.held}),
-            authenticity=_authenticity(one).value,
-            facts=json.dumps({**learnt.facts, **one.facts}),
-            calls=one.calls,
-            first_seen=first,
-            last_seen=last,
-            replaces=connection.scalar(
-                select(remap.c.id).where(remap.c.old_hash == learnt.old_hash, remap.c.state == State.APPROVED)
-            ),
-            note=one.note,
-            expires_at=one.expires_at,
-            # Named as decided on, so that no automatic approval (R29) rests on evidence that a file claims.
-            decided_at=decision.at,
-            decided_by=decision.actor,
-        )
-    ).inserted_primary_key
-    assert key is not None
-    number = int(key[0])
-    _insert_children(connection, number, one, first=first, last=last)
-    entry = audit.AuditEntry(
+def _born(one: JudgedRow, number: int, decision: Decision) -> AuditEntry:
+    return AuditEntry(
         at=decision.at,
         actor=decision.actor,
         action="import",
         remap_id=number,
-        new_state=state,
+        new_state=one.birth,
         reason=decision.reason,
-        detail={"old_uri": learnt.old_uri, "new_uri": one.new_uri},
+        detail={"old_uri": one.values["old_uri"], "new_uri": one.new_uri},
     )
-    audit.append(connection, entry)
-    return number
-
-
-def _authenticity(one: Portable) -> Authenticity:
-    """As it was where the row comes from (R39); a row that a person wrote rests on that person's decision."""
-    if "unproven" in one.held:
-        return Authenticity.UNPROVEN
-    return Authenticity.UNKEYED if "unkeyed" in one.held else Authenticity.FRAMED
-
-
-def _believed(calls: int, first: object, last: object, *, authentic: bool) -> dict[str, object]:
-    if not authentic:
-        return {"authentic_calls": 0, "authentic_first": None, "authentic_last": None}
-    return {"authentic_calls": calls, "authentic_first": first, "authentic_last": last}
-
-
-def _insert_children(connection: Connection, number: int, one: Portable, *, first: object, last: object) -> None:
-    authentic = _authenticity(one).is_authentic
-    calls_of = {printable(peer, 80): calls for peer, calls in one.peer_calls.items()}
-    peers = [
-        {"remap_id": number, "peer": peer, "calls": calls, "first_seen": first, "last_seen": last}
-        | _believed(calls, first, last, authentic=authentic)
-        for peer, calls in calls_of.items()
-    ]
-    # A person who writes a row by hand and names no method means calls.
-    methods = [
-        {"remap_id": number, "method": method, "calls": one.calls, "authentic_calls": one.calls if authentic else 0}
-        for method in dict.fromkeys(one.methods or (_METHODS[one.kind],))
-    ]
-    incoming = [
-        {"remap_id": number, "hash": digest(uri), "uri": uri, "forked": one.incoming_forked, "calls": one.calls}
-        for uri in dict.fromkeys(one.incoming)
-    ]
-    for table, rows in ((remap_peer, peers), (remap_method, methods), (remap_incoming, incoming)):
-        if rows:
-            connection.execute(insert(table), rows)

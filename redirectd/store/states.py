@@ -71,6 +71,19 @@ def move_all(
     The caller has the audit's turn since before it read them. Raises RedirectdError where a remap is in another state
     than it was found in, or in none that the action starts from.
     """
+    audit.append_all(connection, move_each(connection, {0: moves}, at=at, actor=actor, force=force)[0])
+
+
+def move_each(
+    connection: Connection,
+    groups: Mapping[int, Sequence[Transition]],
+    *,
+    at: datetime,
+    actor: str,
+    force: bool = False,
+) -> dict[int, list[audit.AuditEntry]]:
+    """Moves remaps as `move_all` does, and gives what the caller has to say of each group in the audit."""
+    moves = [move for group in groups.values() for move in group]
     alike: dict[tuple[str, State, tuple[tuple[str, object], ...]], list[int]] = {}
     for move in moves:
         alike.setdefault((move.action, move.found.state, tuple(move.values.items())), []).append(move.found.id)
@@ -88,7 +101,7 @@ def move_all(
                 raise _overtaken(part)
     if any(State.APPROVED in {move.found.state, TRANSITIONS[move.action][1]} for move in moves):
         tell_nodes(connection)
-    audit.append_all(connection, [_entry(move, at, actor, force=force) for move in moves])
+    return {name: [_entry(move, at, actor, force=force) for move in group] for name, group in groups.items()}
 
 
 def _no_way(number: int, state: State, action: str) -> RedirectdError:

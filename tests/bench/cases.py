@@ -40,6 +40,16 @@ def hot_incoming(bench: Bench) -> Iterator[Line]:
     )
 
 
+def deciding(bench: Bench) -> Iterator[Line]:
+    """Import and decisions of many, in rows a second of the processor."""
+    count = max(2, bench.remaps // 10)
+    told = json.loads(run([sys.executable, "-m", "tests.bench.deciding", str(count)]).out)
+    words = {"import_approve": "import --approve", "import": "import", "approve": "approve", "reject": "reject"}
+    for name, what in words.items():
+        rows = count // 2 if name in {"approve", "reject"} else count
+        yield Line(f"{rows:,} rows: {what}", f"{rows / max(told[f'{name}_s'], 1e-3):,.0f}/s", aim="5,000/s")
+
+
 def live(bench: Bench) -> Iterator[Line]:
     """A few changes in large tables that are in service on a Kamailio and an Asterisk, beside loading all of it."""
     changes = max(1, bench.remaps // 1000)
@@ -82,6 +92,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "following": following,
     "planning": planning,
     "hot incoming": hot_incoming,
+    "deciding": deciding,
     "live": live,
     "starting": starting,
 }
