@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit fast peers campaign field bench docs site deb pins clean
+.PHONY: help demo test check unit fast peers campaign field bench docs site deb release pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,10 +49,14 @@ site: $(VENV)/test.stamp ## the documentation as a site in ./site, built strictl
 deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual environment (on Debian 12)
 	packaging/deb/build dist
 
+release: $(VENV)/test.stamp ## the archives of the tag that is checked out, their SBOM, notes and checksums, in ./dist
+	packaging/release dist
+
 pins: $(VENV)/test.stamp ## works the pinned requirements out anew
 	$(BIN)/pip-compile -q --upgrade -o .ci/demo.txt pyproject.toml .ci/demo.in
 	$(BIN)/pip-compile -q --upgrade --all-extras -o .ci/test.txt pyproject.toml .ci/test.in
 	$(BIN)/pip-compile -q --upgrade --all-extras -c .ci/test.txt -o packaging/deb/requirements.txt pyproject.toml
+	$(BIN)/pip-compile -q --upgrade -o packaging/sbom.txt packaging/sbom.in
 
 clean: ## removes what was made
 	rm -rf $(VENV) redirectd-demo dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
