@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from redirectd.cli.main import run
+from redirectd.cli.snippets import fitted
 from redirectd.config import recordkeys
 
 CONFIG = """\
@@ -49,6 +50,14 @@ class Result:
     def json(self) -> Any:
         """Standard output as the one JSON document it must be."""
         return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever servers this machine has: their configuration is none of a test's, unless it names one."""
+    monkeypatch.setattr(fitted, "KAMAILIO_CFGS", ())
+    monkeypatch.setattr(fitted, "KAMAILIO_DEFAULTS", Path("/nonexistent/kamailio"))
+    monkeypatch.setattr(fitted, "ASTERISK_FOLDER", "/nonexistent/asterisk")
 
 
 class Cli:

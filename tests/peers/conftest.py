@@ -108,19 +108,20 @@ def start_kamailio(short_folder: Path) -> Iterator[StartKamailio]:
 
 @pytest.fixture
 def start_asterisk(short_folder: Path) -> Iterator[StartAsterisk]:
-    """Give a function that starts an Asterisk with a `Setup`."""
+    """Give a function that starts an Asterisk with a `Setup`, or leaves that to the test, which changes its files."""
     require_peer("asterisk")
     started: list[Asterisk] = []
 
-    def start(setup: Setup, port: int | None = None) -> Asterisk:
+    def begin(setup: Setup, port: int | None = None, *, start: bool = True) -> Asterisk:
         folder = short_folder / f"a{len(started)}"
         folder.mkdir()
         server = Asterisk(folder, own_address(), setup, port=port)
         started.append(server)
-        server.start()
+        if start:
+            server.start()
         return server
 
-    yield start
+    yield begin
     for server in started:
         server.stop()
         _show(server.full_log)

@@ -63,5 +63,7 @@ class Operator:
 
     def record_snippet(self) -> str:
         """The part of `redirectd snippet kamailio` that logs the one-line record, as an operator pastes it."""
-        printed = self.run("snippet", "kamailio").partition("# ---- 1. ")[2]
-        return printed.partition("\n")[2].partition("# ---- 2. ")[0]
+        block = str(self.json("snippet", "kamailio", "--generic")["parts"][0]["text"])
+        record = block[block.index("import_file ") : block.index("#!define REDIRECTD_EXACT_KEYS")]
+        pings = block[block.index("reply_route {  #") :]
+        return f'pv_buffer_size=16384\nmodparam("xlog", "buf_size", 16384)\n{record}\n{pings}\n'

@@ -2,92 +2,115 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.output import say
+from redirectd.cli.output import emit_json, json_option, note, say
+from redirectd.errors import InstallError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from redirectd.cli.snippets.snippet_part import Fit
     from redirectd.config.model import Config
-    from redirectd.config.target_sections import TargetSection
-    from redirectd.plan.target import Lines
 
 
 @click.command("snippet")
 @click.argument("server", type=click.Choice(["kamailio", "asterisk"]))
+@click.option(
+    "--file",
+    "main",
+    type=click.Path(exists=True),
+    help="The kamailio.cfg, or Asterisk's folder, to compare with. Default: those of this host.",
+)
+@click.option("--generic", is_flag=True, help="Print all that is needed, and look at no configuration.")
+@click.option(
+    "--install", is_flag=True, help="As root: write the routes or contexts into a file of their own, to be included."
+)
+@json_option
 @pass_app
-def snippet_command(app: App, server: str) -> None:
-    """Print the logging and lookup lines to paste into Kamailio's or Asterisk's configuration.
+def snippet_command(app: App, server: str, main: str | None, *, generic: bool, install: bool, as_json: bool) -> None:
+    """Print what the configuration of Kamailio or Asterisk lacks for the configured targets, place by place.
 
-    Paths and names are those of the configured targets, or the usual ones where there are none.
+    The server's files are read with all that they include, and never changed. What is there already is not printed
+    again, and what contradicts redirectd is named.
+
+    With --install the lines that need no place of their own go into a file of root's, and one line to include it is
+    printed; without it nothing is written.
     """
-    text = (resources.files("redirectd.cli") / "snippets" / _FILES[server]).read_text(encoding="utf-8")
-    first, others = _lines(app.config, server)
-    marks = {"CALL": _indented(first.call, server), "BESIDE": first.beside.rstrip("\n"), **_values(app.config)}
-    for mark, value in marks.items():
-        text = text.replace(f"@{mark}@", value)
-    comment = {"kamailio": "#", "asterisk": ";"}[server]
-    for name, lines in others.items():
-        text += (
-            f'\n{comment} ---- Target "{name}", looked up in the same place ----\n\n{_indented(lines.call, server)}\n'
-        )
-        if lines.beside and lines.beside != first.beside:
-            text += f"\n{lines.beside}"
-    say(text.rstrip("\n"))
+    from redirectd.cli.snippets.fitted import Where, installed_file, installed_text
+    from redirectd.cli.snippets.snippet_part import printed
+
+    if install and generic:
+        raise UsageError("--install", "it needs a configuration to fit to", "leave out --generic")
+    file = installed_file(server)
+    own = str(file) if install or (file.exists() and not generic) else None
+    fit = _fit(app.config, server, Where("" if generic else main or _main(app.config, server), own))
+    if install:
+        _install(file, installed_text(fit))
+        note(f"wrote {file}")
+    if as_json:
+        emit_json(_json(fit))
+    else:
+        say(printed(fit, server.capitalize()))
 
 
-def _lines(config: Config, server: str) -> tuple[Lines, Mapping[str, Lines]]:
-    """The lookup of the server's usual kind of target, and those of its other targets by name."""
-    from redirectd.config.specs import target_specs
-    from redirectd.plan.target import LookedUp, TargetOptions
-    from redirectd.targets.target_kinds import build
+def _main(config: Config, server: str) -> str:
+    from redirectd.cli.snippets.fitted import asterisk_folder, kamailio_main
 
-    usual = _USUAL[server]
-    found = [
-        spec
-        for spec in target_specs(config)
-        if spec.kind.startswith(f"{server}-") and isinstance(spec.target, LookedUp)
+    return kamailio_main() if server == "kamailio" else asterisk_folder(config)
+
+
+def _fit(config: Config, server: str, where: object) -> Fit:
+    from redirectd.cli.snippets.fitted import Where, fit_of_asterisk, fit_of_kamailio
+
+    assert isinstance(where, Where)
+    return fit_of_kamailio(config, where) if server == "kamailio" else fit_of_asterisk(config, where)
+
+
+def _json(fit: Fit) -> Mapping[str, object]:
+    parts = [
+        {
+            "file": part.file or None,
+            "position": part.position,
+            "line": part.line,
+            "to_line": part.to_line,
+            "place": part.place,
+            "text": part.text,
+            "why": part.why,
+        }
+        for part in fit.ordered()
     ]
-    first = next((spec for spec in found if spec.kind == usual), None)
-    target = first.target if first else build(usual, TargetOptions(usual))
-    assert isinstance(target, LookedUp)
-    others = {
-        spec.name: spec.target.lines() for spec in found if spec is not first and isinstance(spec.target, LookedUp)
-    }
-    return target.lines(), others
+    wrong = [{"where": one.where, "why": one.why, "what_to_do": one.what_to_do} for one in fit.wrong]
+    return {"files": list(fit.files), "unknown": list(fit.doubts), "wrong": wrong, "notes": fit.notes, "parts": parts}
 
 
-def _indented(call: str, server: str) -> str:
-    begin = {"kamailio": "  ", "asterisk": "; "}[server]
-    return "\n".join(f"{begin}{line}" for line in call.rstrip("\n").split("\n"))
-
-
-_USUAL = {"kamailio": "kamailio-htable", "asterisk": "asterisk-dialplan"}
-_FILES = {"kamailio": "kamailio.cfg", "asterisk": "asterisk.conf"}
-
-
-def _values(config: Config) -> Mapping[str, str]:
-    htable = _first(config, "kamailio-htable")
-    dispatcher = _first(config, "kamailio-dispatcher")
-    dialplan = _first(config, "asterisk-dialplan")
-    table_file = config.resolve(htable.path) if htable else None
-    return {
-        "FOLDER": str(table_file.parent) if table_file else "/etc/kamailio/redirectd",
-        "DBTABLE": table_file.name if table_file else "redirectd_htable",
-        "TABLE": _option(htable, "table", "redir"),
-        "DISPATCHER": str(config.resolve(dispatcher.path)) if dispatcher else "/etc/kamailio/dispatcher.list",
-        "EXTENSIONS": str(config.resolve(dialplan.path)) if dialplan else "extensions_redirectd.conf",
-    }
-
-
-def _first(config: Config, kind: str) -> TargetSection | None:
-    return next((target for target in config.target if target.kind == kind), None)
-
-
-def _option(target: TargetSection | None, name: str, default: str) -> str:
-    return str(target.options.get(name, default)) if target else default
+def _install(file: Path, text: str) -> None:
+    """Puts the file into place, whole. Raises InstallError unless none but root can change it or its folders."""
+    if os.geteuid() != 0:
+        raise InstallError(str(file), "only root may write what a server executes", "run this as root")
+    for folder in [file.parent, *file.parent.parents]:
+        try:
+            status = folder.lstat()
+        except OSError as error:
+            raise InstallError(str(folder), error.strerror or "", f"mkdir -m 755 {folder}") from error
+        sticky = status.st_mode & stat.S_ISVTX
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid or (status.st_mode & 0o022 and not sticky):
+            why = "others than root can change what is in it, and a server executes that"
+            raise InstallError(str(folder), why, f"chown root {folder} && chmod go-w {folder}")
+    beside = file.with_name(f".{file.name}.new")
+    beside.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w") as out:
+            os.fchmod(out.fileno(), 0o644)
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(file)
+    except OSError as error:
+        raise InstallError(str(file), error.strerror or str(error), "see that root may write there") from error

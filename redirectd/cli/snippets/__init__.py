@@ -1,0 +1,1 @@
+"""What an operator adds to the servers' configuration, place by place."""

@@ -1,0 +1,189 @@
+"""The configuration found on this host, compared with what the configured targets need."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from redirectd.cli.recordkey import KAMAILIO_COPY
+from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
+from redirectd.cli.snippets.kamailio_fit import KamailioTarget, control_paths, fit_kamailio
+from redirectd.cli.snippets.snippet_part import Fit
+from redirectd.config.model import Config
+from redirectd.config.recordkeys import DEFAULT
+from redirectd.config.specs import target_specs
+from redirectd.plan.target import LookedUp, TargetOptions
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.serverconf.asterisk_conf import read_asterisk
+from redirectd.serverconf.conf_files import MOST_BYTES, ConfFiles
+from redirectd.serverconf.kamailio_cfg import KamailioCfg, read_kamailio
+from redirectd.targets.target_kinds import build
+
+KAMAILIO_CFGS = ("/etc/kamailio/kamailio.cfg", "/usr/local/etc/kamailio/kamailio.cfg")
+KAMAILIO_DEFAULTS = Path("/etc/default/kamailio")
+ASTERISK_FOLDER = "/etc/asterisk"
+INSTALL_FOLDER = DEFAULT.parent
+"""Where root puts what a server executes: neither redirectd's user nor the server's may write there."""
+
+_CFGFILE = re.compile(r"^\s*CFGFILE=[\"']?([^\"'\s#]+)", re.MULTILINE)
+_LOOPBACK = re.compile(r"(?:jsonrpc:https?|amis?)://(?:[^@/]*@)?(?:127\.|localhost\b|\[::1\])")
+_OWN_FOLDER = re.compile(r"asterisk -C (\S+) -rx")
+_MOST_EXPANDED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a server's configuration is, and the file of our own in it; an empty `main` looks at none.
+
+    `main` is kamailio.cfg, or Asterisk's folder.
+    """
+
+    main: str
+    installed: str | None = None
+
+
+def installed_file(server: str) -> Path:
+    """Where `snippet --install` puts the block of a server."""
+    return INSTALL_FOLDER / f"{server}-snippet.{'cfg' if server == 'kamailio' else 'conf'}"
+
+
+def installed_text(fit: Fit) -> str:
+    """What belongs into that file."""
+    head = f"{fit.comment} Written by 'redirectd snippet --install', which writes over it; yours goes elsewhere."
+    return f"{head}\n\n{fit.block}\n"
+
+
+def kamailio_main() -> str:
+    """The kamailio.cfg that Debian's unit starts, else a usual one; empty where there is none."""
+    try:
+        named = _CFGFILE.findall(KAMAILIO_DEFAULTS.read_text(errors="replace"))
+    except OSError:
+        named = []
+    return next((file for file in [*named[-1:], *KAMAILIO_CFGS] if os.path.exists(file)), "")  # noqa: PTH110 - false, too, where one may not look
+
+
+def asterisk_folder(config: Config) -> str:
+    """The folder of Asterisk's configuration: of the first ``asterisk -C FILE -rx``, else the usual; empty for none."""
+    for target in config.target:
+        if (found := _OWN_FOLDER.fullmatch(target.reload)) is not None:
+            return str(Path(found[1]).parent)
+    return ASTERISK_FOLDER if Path(ASTERISK_FOLDER).is_dir() else ""
+
+
+def fit_of_kamailio(config: Config, where: Where) -> Fit:
+    """What this kamailio.cfg needs for the configured targets, or for the usual ones where there are none."""
+    without = [where.installed] if where.installed else []
+    cfg = read_kamailio(where.main, _files(), without) if where.main else KamailioCfg()
+    return fit_kamailio(cfg, kamailio_targets(config), str(KAMAILIO_COPY), where.installed)
+
+
+def fit_of_asterisk(config: Config, where: Where) -> Fit:
+    """What this folder's files need for the configured targets, or for the usual one where there are none."""
+    without = [where.installed] if where.installed else []
+    logs = [str(config.resolve(source.path)) for source in config.source if source.path is not None]
+    files = AsteriskFiles(where.main, logs=logs)
+    if where.main:
+        files.confs = {name: read_asterisk(f"{where.main}/{name}", where.main, _files(), without) for name in FILES}
+    return fit_asterisk(files, asterisk_targets(config), where.installed)
+
+
+def is_of_this_host(config: Config, server: str, main: str) -> bool:
+    """Whether a target of this server is reached at a socket of this configuration, or at one that is not there.
+
+    Where there is another socket, another server than that of this configuration answers.
+    """
+    reloads = [spec.control for spec in _specs(config, server) if spec.control != NO_RELOAD]
+    if server == "asterisk":
+        return any(_is_usual_asterisk(reload) for reload in reloads)
+    own = control_paths(read_kamailio(main, _files()))
+    return any(_is_own_kamailio(reload, own) for reload in reloads)
+
+
+def _is_own_kamailio(reload: str, own: Collection[str]) -> bool:
+    kind, _, path = reload.rpartition(":")
+    if path.startswith("/") and kind != "jsonrpc:http":
+        return path in own or not os.path.exists(path)  # noqa: PTH110 - false, too, where one may not look
+    return reload.startswith("kamcmd") or _LOOPBACK.match(reload) is not None
+
+
+def _is_usual_asterisk(reload: str) -> bool:
+    if reload.startswith("ami"):
+        return _LOOPBACK.match(reload) is not None and reload.partition("?")[0].endswith((":5038", "127.0.0.1"))
+    path = reload.partition(":")[2]
+    return not path or path.startswith(("/run/asterisk/", "/var/run/asterisk/"))
+
+
+def kamailio_targets(config: Config) -> Sequence[KamailioTarget]:
+    """The configured targets of Kamailio."""
+    options = {target.name: target.options for target in config.target}
+    found = [
+        KamailioTarget(
+            spec.name,
+            spec.kind,
+            spec.path,
+            spec.control,
+            getattr(spec.target, "match", "request-uri"),
+            str(options[spec.name].get("table", "redir")),
+            spec.base,
+            spec.target.lines() if isinstance(spec.target, LookedUp) else None,
+        )
+        for spec in _specs(config, "kamailio")
+    ]
+    kind = "kamailio-htable"
+    usual = build(kind, TargetOptions(kind))
+    assert isinstance(usual, LookedUp)
+    path, reload = "/etc/kamailio/redirectd/redirectd_htable", "jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"
+    return found or [KamailioTarget("users", kind, path, reload, lines=usual.lines())]
+
+
+def asterisk_targets(config: Config) -> Sequence[AsteriskTarget]:
+    """The configured targets of Asterisk."""
+    found = [
+        AsteriskTarget(
+            spec.name,
+            spec.kind,
+            spec.path,
+            spec.control,
+            spec.target.lines() if isinstance(spec.target, LookedUp) else None,
+            _sections(spec),
+        )
+        for spec in _specs(config, "asterisk")
+    ]
+    kind = "asterisk-dialplan"
+    usual = build(kind, TargetOptions(kind))
+    assert isinstance(usual, LookedUp)
+    path = "/etc/asterisk/redirectd/extensions_redirectd.conf"
+    return found or [AsteriskTarget("asterisk", kind, path, lines=usual.lines())]
+
+
+def _specs(config: Config, server: str) -> list[TargetSpec]:
+    return [spec for spec in target_specs(config) if spec.kind.startswith(f"{server}-")]
+
+
+def _sections(spec: TargetSpec) -> frozenset[str]:
+    """The sections of an AOR target's base."""
+    if spec.base is None:
+        return frozenset()
+    folder = str(Path(spec.base).parent)
+    return frozenset(section.name for section in read_asterisk(spec.base, folder, _files()).sections)
+
+
+def _files() -> ConfFiles:
+    return ConfFiles(_read, _expand)
+
+
+def _read(path: str) -> bytes:
+    """A regular file's content. Raises OSError; what is no file, as a FIFO, is never opened."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(0, "not a file", path)
+    with Path(path).open("rb") as file:
+        return file.read(MOST_BYTES + 1)
+
+
+def _expand(pattern: str) -> Sequence[str]:
+    return sorted(glob.glob(pattern))[:_MOST_EXPANDED]  # noqa: PTH207 - Path.glob takes no absolute pattern

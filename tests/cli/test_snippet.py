@@ -1,0 +1,313 @@
+"""`snippet` and `check` with a server's configuration: what is missing, nothing twice, and what is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redirectd.cli.snippets import fitted
+from tests.cli.conftest import Cli
+
+HTABLE = """
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+path = "/etc/kamailio/redirectd/redirectd_htable"
+reload = "binrpc:unix:/run/kamailio/kamailio_ctl"
+"""
+TRUNK = """
+[[target]]
+name = "trunk"
+kind = "asterisk-dialplan"
+width = "user"
+path = "/etc/asterisk/redirectd/extensions_redirectd.conf"
+reload = "asterisk -C {folder}/asterisk.conf -rx"
+"""
+LOOKUP = "exten => s,1,NoOp()\n"
+
+
+class Kamailio:
+    """A kamailio.cfg, and what `snippet` and `check` find of it."""
+
+    def __init__(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cli = cli
+        self.cfg = cli.folder / "kamailio.cfg"
+        monkeypatch.setattr(fitted, "KAMAILIO_CFGS", (str(self.cfg),))
+        monkeypatch.setattr(fitted, "INSTALL_FOLDER", cli.folder / "installed")
+        cli.configure(HTABLE)
+
+    def __call__(self, text: str, *more: str) -> Any:
+        self.cfg.write_text(text)
+        return self.cli("snippet", "kamailio", "--json", *more).json
+
+    def wrong(self, text: str) -> list[str]:
+        """What `snippet` says is wrong, which `check` has as faults at the same places."""
+        found = self(text)["wrong"]
+        findings = {one["where"]: one for one in self.cli("check", "--json", code=1).json["findings"]}
+        assert [findings[one["where"]]["level"] for one in found] == ["fault"] * len(found)
+        return [f"{one['where'].rpartition('/')[2]}: {one['why']}" for one in found]
+
+
+@pytest.fixture
+def kamailio(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Kamailio:
+    """The command line with a kamailio.cfg of this host."""
+    return Kamailio(cli, monkeypatch)
+
+
+def put_in(text: str, block: str, call: str = "") -> str:
+    """A configuration with a block behind it, and a call right before its t_relay()."""
+    return text.replace("t_relay();", f"{call}\nt_relay();") + block + "\n"
+
+
+def test_nothing_is_printed_twice(kamailio: Kamailio) -> None:
+    """What was pasted is not asked for again, and `check` says that all is there."""
+    base = 'loadmodule "tm.so"\nrequest_route {\n  t_relay();\n}\n'
+    parts = kamailio(base)["parts"]
+    assert [part["position"] for part in parts] == ["end", "before"]
+    assert (parts[1]["line"], parts[1]["file"]) == (3, str(kamailio.cfg))
+    assert 'loadmodule "tm.so"' not in parts[0]["text"]
+    assert 'loadmodule "tmx.so"' in parts[0]["text"]
+    done = put_in(base, parts[0]["text"], parts[1]["text"])
+    assert kamailio(done) == {"files": [str(kamailio.cfg)], "unknown": [], "wrong": [], "notes": [], "parts": []}
+    assert "has all that redirectd needs" in kamailio.cli("snippet", "kamailio").out
+    findings = kamailio.cli("check", "--json", code=1).json["findings"]  # 1: nothing answers at the socket
+    assert any(one["where"] == str(kamailio.cfg) and one["ok"] for one in findings)
+
+
+def test_missing_lines_are_a_fault_of_check(kamailio: Kamailio) -> None:
+    """A kamailio.cfg without our lines reroutes nothing: `check` names the places."""
+    kamailio.cfg.write_text("request_route {\n  t_relay();\n}\n")
+    findings = kamailio.cli("check", "--json", code=1).json["findings"]
+    [found] = [one for one in findings if one["where"] == str(kamailio.cfg)]
+    assert found["level"] == "fault"
+    assert "before line 2: right before t_relay()" in found["why"]
+    assert "redirectd snippet kamailio" in found["what_to_do"]
+
+
+def test_own_reply_routes_call_ours(kamailio: Kamailio) -> None:
+    """One onreply_route is armed at a time and there is one reply_route, so lines for these are printed."""
+    text = (
+        'route[R] {\n  t_on_reply("MINE");\n  t_relay();\n}\nonreply_route[MINE] {\n  drop;\n}\n'
+        "reply_route {\n  drop;\n}\n"
+    )
+    found = {part["line"]: part["text"].strip() for part in kamailio(text)["parts"]}
+    assert found[5] == "route(REDIRECTD_REPLY);"
+    assert found[8] == "route(REDIRECTD_PING);"
+    assert "reply_route {  #" not in found[None]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('modparam("ctl", "mode", 0600)', "line 1: its socket has mode 0600: redirectd can't ask there"),
+        (
+            'modparam("htable", "db_url", "mysql://k:secret@localhost/k")',
+            "line 1: htable's db_url is mysql://***@localhost/k, and it exists once a module",
+        ),
+        ('loadmodule "htable.so"\nloadmodule "db_text.so"', "line 2: db_text is loaded after htable, which needs it"),
+        (
+            'modparam("htable", "htable", "redir=>size=8;dbtable=redirectd_htable;dbmode=1;")',
+            "line 1: with dbmode=1 Kamailio empties the target's file when it stops",
+        ),
+        (
+            'modparam("htable", "htable", "redir=>size=8;dbtable=other;")',
+            "line 1: the htable redir is not filled from the target's file redirectd_htable",
+        ),
+        ('modparam("db_text", "db_mode", 0)', 'line 1: db_text\'s db_mode is "0": a reload would report success'),
+        ('modparam("ctl", "binrpc", "unixs:/run/k/ctl")', "line 1: ctl listens at /run/k/ctl, and redirectd asks at"),
+        ("reply_route { drop; }\nreply_route { drop; }", "line 2: there is a second reply_route"),
+        ("route[REDIRECTD_KEY] { return; }", "line 1: route[REDIRECTD_KEY] is not that of this version"),
+        ("pv_buffer_size=4096", "line 1: a record of over 4096 bytes would be lost"),
+    ],
+)
+def test_what_is_wrong_is_said(kamailio: Kamailio, text: str, why: str) -> None:
+    """What contradicts redirectd is named with its line by both commands; no password is shown."""
+    wrong = kamailio.wrong(text + "\n")
+    assert any(one.startswith(f"kamailio.cfg, {why}") for one in wrong), wrong
+    assert "secret" not in kamailio.cli("snippet", "kamailio").out
+
+
+def test_every_target_has_its_lines(kamailio: Kamailio) -> None:
+    """dialplan, alias_db and dispatcher get their modules, parameters and lookups beside the htable."""
+    kamailio.cli.configure(
+        HTABLE
+        + '[[target]]\nname = "rules"\nkind = "kamailio-dialplan"\npath = "/etc/kamailio/redirectd/rules"\n'
+        + '[[target]]\nname = "aliases"\nkind = "kamailio-alias_db"\nwidth = "user@host"\n'
+        + 'path = "/etc/kamailio/redirectd/mine"\nmatch = "incoming"\n'
+        + '[[target]]\nname = "gateways"\nkind = "kamailio-dispatcher"\npath = "/etc/kamailio/redirectd/d.list"\n'
+        + f'base = "{kamailio.cli.folder}/base.list"\n'
+    )
+    text = 'modparam("dispatcher", "list_file", "/etc/kamailio/dispatcher.list")\nroute[GO] {\n  t_relay();\n}\n'
+    parts = kamailio(text)["parts"]
+    block = next(part["text"] for part in parts if part["position"] == "end")
+    for line in (
+        'modparam("dialplan", "table_name", "rules")',
+        'modparam("alias_db", "use_domain", 1)',
+        'alias_db_lookup("mine")',
+        'dp_translate("1",',
+        'modparam("dispatcher", "ds_ping_reply_codes", "class=2;code=301")',
+        'modparam("ctl", "mode", 0660)',
+    ):
+        assert line in block, line
+    assert any(
+        part["text"] == 'modparam("dispatcher", "list_file", "/etc/kamailio/redirectd/d.list")' for part in parts
+    )
+    assert any("if (route(REDIRECTD_INCOMING)) { route(GO); }" in part["text"] for part in parts)
+
+
+def test_what_is_not_understood_gets_all_lines(kamailio: Kamailio) -> None:
+    """A configuration that was not understood is named as such, and answered by all that is needed."""
+    found = kamailio("route {\n  t_relay();\n")
+    assert "was not understood" in found["unknown"][0]
+    assert found["files"] == []
+    assert 'loadmodule "tm.so"' in found["parts"][0]["text"]
+    assert kamailio('loadmodule "tm.so"\n', "--generic")["parts"] == found["parts"]
+    assert kamailio.cfg.read_text() == 'loadmodule "tm.so"\n'
+
+
+def test_install_writes_a_file_of_roots(kamailio: Kamailio) -> None:
+    """--install puts the block into a file that only root can change, and one line to include it is left."""
+    folder = kamailio.cli.folder / "installed"
+    base = "request_route {\n  t_relay();\n}\n"
+    kamailio.cfg.write_text(base)
+    kamailio.cli("snippet", "kamailio", "--install", code=1)  # there is no such folder
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    assert "chown root" in kamailio.cli("snippet", "kamailio", "--install", code=1).err
+    folder.chmod(0o755)
+    if os.geteuid():
+        assert "only root" in kamailio.cli("snippet", "kamailio", "--install", code=1).err
+        return
+    file = folder / "kamailio-snippet.cfg"
+    parts = kamailio(base, "--install")["parts"]
+    assert parts[0]["text"] == f'include_file "{file}"'
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert "route[REDIRECTD_KEY]" in file.read_text()
+    before = file.read_text()
+    done = put_in(base, parts[0]["text"], parts[1]["text"])
+    assert kamailio(done)["parts"] == []
+    kamailio(done, "--install")
+    assert file.read_text() == before, "the same again"
+    assert level(kamailio, file) == "ok"
+    kamailio.cli.configure(HTABLE + 'table = "moved"\n')
+    assert level(kamailio, file) == "warning", "outdated"
+    file.chmod(0o666)
+    assert level(kamailio, file) == "fault", "anybody can change it"
+
+
+def level(kamailio: Kamailio, file: Path) -> str:
+    """How `check` judges the installed file."""
+    findings = kamailio.cli("check", "--json", code=1).json["findings"]
+    return next(str(one["level"]) for one in findings if one["where"] == str(file))
+
+
+class AsteriskHost:
+    """A folder of Asterisk's, and what `snippet` finds of it."""
+
+    def __init__(self, cli: Cli) -> None:
+        self.cli = cli
+        self.folder = cli.folder / "asterisk"
+        self.folder.mkdir()
+        cli.configure(TRUNK.format(folder=self.folder))
+
+    def __call__(self, **files: str) -> Any:
+        for name, text in files.items():
+            (self.folder / f"{name}.conf").write_text(text)
+        return self.cli("snippet", "asterisk", "--json").json
+
+    def parts(self, name: str, **files: str) -> list[tuple[str, int | None, str]]:
+        """Position, line and text of the parts for one file."""
+        return [
+            (part["position"], part["line"], part["text"])
+            for part in self(**files)["parts"]
+            if part["file"] == str(self.folder / f"{name}.conf")
+        ]
+
+
+@pytest.fixture
+def asterisk(cli: Cli) -> AsteriskHost:
+    """The command line with a folder of Asterisk's."""
+    return AsteriskHost(cli)
+
+
+def test_sections_that_are_there_are_kept(asterisk: AsteriskHost) -> None:
+    """A second [global], or a second [logfiles], is never printed: the line goes into the one that is there."""
+    files = {"pjsip": "\n[global]\ntype=global\n", "logger": "[general]\n[logfiles]\nfull => notice\n"}
+    found = asterisk(**files)["parts"]
+    debug = next(part for part in found if part["text"] == "debug=yes")
+    assert (debug["position"], debug["line"], debug["place"]) == ("after", 2, "into the [global] you have")
+    assert ("after", 1, "dateformat=%FT%T.%6q%z") in asterisk.parts("logger")
+    assert ("replace", 3, "full => notice,verbose") in asterisk.parts("logger")
+    assert asterisk.parts("pjsip", pjsip="[a]\ntype=endpoint\n") == [("end", None, "[global]\ntype=global\ndebug=yes")]
+    assert asterisk.parts("pjsip", pjsip="[global]\ntype=global\ndebug=yes\n") == []
+
+
+def test_what_asterisk_would_drop_is_said(asterisk: AsteriskHost) -> None:
+    """A second section of a name that Asterisk drops, a switched-off logger: named with their lines."""
+    found = asterisk(
+        pjsip="[global]\ntype=global\n[global]\ndebug=yes\n",
+        logger="[logfiles]\nfull => verbose\n[logfiles]\nx => notice\n[general]\ndateformat=%T\n",
+    )["wrong"]
+    assert [one["where"].rpartition("/")[2] for one in found] == [
+        "pjsip.conf, line 3",
+        "logger.conf, line 3",
+        "logger.conf, line 6",
+    ]
+    findings = asterisk.cli("check", "--json", code=1).json["findings"]
+    assert {one["where"] for one in found} <= {one["where"] for one in findings if one["level"] == "fault"}
+
+
+def test_dials_are_found(asterisk: AsteriskHost) -> None:
+    """Where a trunk is dialled, the lookup is printed with the number as it is sent, and for a numbered priority."""
+    dialplan = (
+        "[out]\nexten => _9X.,1,Dial(PJSIP/${EXTEN:1}@carrier,30)\n same => n,Hangup()\n"
+        "exten => _X.,1,NoOp()\n same => n,Dial(PJSIP/${EXTEN}@carrier)\n"
+    )
+    found = asterisk.parts("extensions", extensions=dialplan)
+    by_line = {(position, line): text for position, line, text in found}
+    assert "Set(REDIRECTD_USER=${EXTEN:1})" in by_line["replace", 2]
+    assert by_line["replace", 2].startswith("exten => _9X.,1,Set(")
+    assert by_line["replace", 2].endswith(" same => n,Dial(PJSIP/${EXTEN:1}@carrier,30)")
+    assert "same => n(moved2),Dial(PJSIP/carrier/${GOSUB_RETVAL},30)" in by_line["after", 3]
+    assert "Set(REDIRECTD_USER=${EXTEN})" in by_line["before", 5]
+    numbered = "[out]\nexten => _X.,1,Dial(PJSIP/${EXTEN}@carrier)\nexten => _X.,2,Hangup()\n"
+    assert any(position == "by-hand" for position, _, _ in asterisk.parts("extensions", extensions=numbered))
+
+
+def test_a_context_of_an_earlier_version_is_replaced(asterisk: AsteriskHost) -> None:
+    """A lookup that is not this version's is named with its lines, one that is asks for nothing."""
+    old = f"[a]\nexten => 1,1,Gosub(redirectd-lookup,s,1)\n[redirectd-lookup]\n{LOOKUP}"
+    [(position, line, text)] = [one for one in asterisk.parts("extensions", extensions=old) if one[0] == "replace"]
+    assert (position, line) == ("replace", 3)
+    include = "#tryinclude /etc/asterisk/redirectd/extensions_redirectd.conf\n"
+    new = old.replace(f"[redirectd-lookup]\n{LOOKUP}", f"{text}\n") + include
+    assert asterisk.parts("extensions", extensions=new) == []
+
+
+def test_other_targets_of_asterisk(asterisk: AsteriskHost) -> None:
+    """astdb gets its account and lookup, a second trunk its own, AORs their include, and a duplicate is named."""
+    base = asterisk.cli.folder / "aors.conf"
+    base.write_text("[gw]\ntype=aor\ncontact=sip:192.0.2.1\n")
+    asterisk.cli.configure(
+        TRUNK.format(folder=asterisk.folder)
+        + TRUNK.format(folder=asterisk.folder).replace('"trunk"', '"second"').replace("redirectd.conf", "second.conf")
+        + 'prefix = "second"\n'
+        + '[[target]]\nname = "db"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "/var/lib/redirectd/db.txt"\n'
+        + 'reload = "ami://redirectd@127.0.0.1:5038"\nfamily = "moved"\n'
+        + '[[target]]\nname = "gateways"\nkind = "asterisk-pjsip-aor"\npath = "/etc/asterisk/redirectd/aors.conf"\n'
+        + f'base = "{base}"\n'
+    )
+    found = asterisk(pjsip="[gw]\ntype=aor\n[gw]\ntype=endpoint\n", manager="[general]\nenabled=no\n")
+    text = "\n".join(part["text"] for part in found["parts"])
+    for line in (
+        "[second-lookup]",
+        "DB(moved/${MD5(${REDIRECTD_USER})})",
+        "#tryinclude /etc/asterisk/redirectd/aors.conf",
+        "write=system,command,reporting,config",
+        "enabled=yes",
+    ):
+        assert line in text, line
+    assert [one["where"].rpartition("/")[2] for one in found["wrong"]] == ["pjsip.conf, line 1", "manager.conf, line 2"]

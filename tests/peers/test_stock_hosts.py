@@ -1,0 +1,230 @@
+"""Debian's own configuration files and what `redirectd snippet` prints for them, on the real servers."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
+from tests.peers.conftest import Answer, StartAsterisk
+from tests.peers.lab.asterisk import Setup
+from tests.peers.lab.loopback import free_port, own_address
+from tests.peers.lab.process import Child, run, wait_until
+from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+from tests.peers.operator import Operator
+from tests.peers.stock import ASTERISK_FOLDER, KAMAILIO_CFG, paste, pristine
+
+TARGET = """
+[[source]]
+name = "kamailio"
+path = "{folder}/kamailio.stderr"
+record_keys = ["{folder}/record.key"]
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+path = "{folder}/tables/redirectd_htable"
+match = "{match}"
+reload = "jsonrpc:unix:{folder}/run/kamailio_rpc.sock"
+"""
+
+
+class StockKamailio:
+    """Debian's kamailio.cfg in a folder, with calls of the PSTN route, as its own comments say to switch them on."""
+
+    def __init__(
+        self, folder: Path, operator: Operator, caller: str, *, defines: str = "", match: str = "request-uri"
+    ) -> None:
+        self.folder, self.operator = folder, operator
+        self.address = own_address()
+        self.port = free_port(self.address)
+        self.cfg = folder / "kamailio.cfg"
+        self.cfg.write_bytes(pristine("kamailio", KAMAILIO_CFG))
+        listen = f'#!define WITH_PSTN\n{defines}listen=udp:{self.address}:{self.port}\nalias="{caller}"\n'
+        (folder / "kamailio-local.cfg").write_text(listen)
+        self.output = folder / "kamailio.stderr"
+        for name in ("run", "tables"):
+            (folder / name).mkdir()
+        make_copies(folder / "record.key", folder / "redirectd-key.cfg")
+        operator.configure(TARGET.format(folder=folder, match=match))
+
+    def snippet(self, *more: str) -> Any:
+        """What is printed for this file, with the paths of a Debian host as those of the folder."""
+        text = self.operator.run("snippet", "kamailio", "--file", str(self.cfg), "--json", *more)
+        return json.loads(text.replace(str(KAMAILIO_COPY), str(self.folder / "redirectd-key.cfg")))
+
+    def set_up(self) -> None:
+        """Pastes what is printed, and makes the table that Kamailio needs to start."""
+        # The runtime folder is the laboratory's, which the printed lines can't know.
+        socket_line = f'modparam("jsonrpcs", "dgram_socket", "{self.folder}/run/kamailio_rpc.sock")'
+        found = self.snippet()
+        assert (found["wrong"], found["unknown"]) == ([], [])
+        assert socket_line in found["parts"][0]["text"]
+        paste(found["parts"])
+        self.operator.try_run("apply")
+
+    def command(self, *more: str) -> list[str]:
+        return ["kamailio", "-f", str(self.cfg), "-Y", str(self.folder / "run"), *more]
+
+    @contextmanager
+    def started(self, gateway: tuple[str, int]) -> Iterator[None]:
+        """Starts it with this PSTN gateway."""
+        command = self.command("-DD", "-E", "-P", str(self.folder / "pid"))
+        with Child(command, self.output) as child:
+            child.wait_until(lambda: self._rpc("core.version"), "Kamailio's RPC answers")
+            self._rpc("cfg.sets", "pstn", "gw_ip", gateway[0])
+            self._rpc("cfg.sets", "pstn", "gw_port", str(gateway[1]))
+            yield
+
+    def call(self, caller: str, number: str) -> int:
+        domain = f"{self.address}:{self.port}"
+        return place_call(caller, (self.address, self.port), f"sip:{number}@{domain}").status
+
+    def _rpc(self, method: str, *parameters: str) -> bool:
+        own = self.folder / "client.sock"
+        own.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(str(own))
+            client.settimeout(5)
+            try:
+                client.connect(str(self.folder / "run/kamailio_rpc.sock"))
+            except OSError:
+                return False
+            client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode())
+            answer = json.loads(client.recv(1 << 16))
+        assert "error" not in answer, answer
+        return True
+
+
+@pytest.mark.peer("kamailio")
+@pytest.mark.parametrize(
+    ("defines", "match"),
+    [("", "request-uri"), ("#!define WITH_ANTIFLOOD\n", "request-uri"), ("", "incoming")],
+)
+def test_stock_kamailio_starts_with_what_is_printed(
+    defines: str,
+    match: str,
+    operator: Operator,
+    short_folder: Path,
+    answering_side: Answer,
+    loopback_address: str,
+) -> None:
+    """Debian's kamailio.cfg and the printed lines at their places: it starts, records a 301, and reroutes the next.
+
+    With WITH_ANTIFLOOD it loads htable itself, and db_text has to come before.
+    """
+    new = answering_side(RINGS_AND_ANSWERS)
+    old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    host = StockKamailio(short_folder, operator, loopback_address, defines=defines, match=match)
+    host.set_up()
+    code, said = run(host.command("-c"))
+    assert code == 0, said
+    with host.started((old.address, old.port)):
+        assert host.call(loopback_address, "+49301112223") == 301
+        wait_until(lambda: b"REDIRECTD v=2 ev=301" in host.output.read_bytes(), "the record of the 301")
+        assert operator.json("ingest", str(host.output))["sightings"] == 1
+        [remap] = operator.pending()
+        assert "unkeyed" not in remap["flags"]
+        operator.run("approve", str(remap["id"]), "--reason", "seen")
+        assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+        assert host.call(loopback_address, "+49301112223") == 200
+        assert host.call(loopback_address, "+49301112224") == 301
+    assert new.invites() == [f"sip:new03@{new.address}:{new.port}"]
+    assert len(old.invites()) == 2
+    again = host.snippet()
+    assert (again["parts"], again["wrong"]) == ([], []), "what is there is not printed again"
+
+
+STOCK_FILES = ("pjsip.conf", "logger.conf", "extensions.conf", "manager.conf")
+OPERATORS = {
+    "pjsip.conf": """
+[global]
+type=global
+user_agent=StockHost
+[transport]
+type=transport
+protocol=udp
+bind={address}:{port}
+[phone]
+type=endpoint
+context=from-phones
+disallow=all
+allow=ulaw
+[phone]
+type=identify
+endpoint=phone
+match=127.0.0.0/8
+[carrier]
+type=endpoint
+context=nowhere
+disallow=all
+allow=ulaw
+aors=carrier
+redirect_method=uri_core
+[carrier]
+type=aor
+contact=sip:{gateway}
+""",
+    "extensions.conf": """
+[from-phones]
+exten => _9X.,1,Dial(PJSIP/${{EXTEN:1}}@carrier,30)
+exten => _X.,1,NoOp()
+ same => n,Dial(PJSIP/${{EXTEN}}@carrier,10)
+ same => n,Hangup()
+""",
+}
+TRUNK = """
+[[source]]
+name = "asterisk"
+path = "{folder}/log/full"
+[[target]]
+name = "trunk"
+kind = "asterisk-dialplan"
+width = "user"
+path = "{folder}/etc/extensions_redirectd.conf"
+reload = "asterisk -C {folder}/etc/asterisk.conf -rx"
+"""
+
+
+@pytest.mark.peer("asterisk")
+def test_stock_asterisk_keeps_its_global(
+    operator: Operator, start_asterisk: StartAsterisk, answering_side: Answer, loopback_address: str
+) -> None:
+    """Debian's files with an operator's [global] and dialplan, and the printed lines: all in force, the call moves.
+
+    The number is looked up as it is sent: dialled with a 9, learnt without.
+    """
+    stock = {name: pristine("asterisk-config", ASTERISK_FOLDER / name) for name in STOCK_FILES}
+    new = answering_side(RINGS_AND_ANSWERS)
+    old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
+    server = start_asterisk(Setup(""), start=False)
+    folder = server.config_file.parent
+    for name, content in stock.items():
+        more = OPERATORS.get(name, "").format(
+            address=server.address, port=server.port, gateway=f"{old.address}:{old.port}"
+        )
+        (folder / name).write_bytes(content + more.encode())
+    operator.configure(TRUNK.format(folder=folder.parent))
+    found = operator.json("snippet", "asterisk", "--file", str(folder))
+    assert (found["wrong"], found["unknown"]) == ([], [])
+    paste(found["parts"])
+    server.start()
+    assert "StockHost" in server.rx("pjsip show settings")
+    assert place_call(loopback_address, (server.address, server.port), "sip:930111@pbx.test").status == 200
+    server.wait_for_log("301 Moved Permanently")
+    operator.run("ingest", str(server.full_log))
+    [remap] = [one for one in operator.pending() if one["kind"] == "user"]
+    assert remap["old_uri"] == f"sip:30111@{old.address}:{old.port}"
+    operator.run("approve", str(remap["id"]), "--reason", "seen")
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+    before = len(old.invites())
+    for number in ("930111", "30111"):
+        assert place_call(loopback_address, (server.address, server.port), f"sip:{number}@pbx.test").status == 200
+    assert len(old.invites()) == before
+    again = operator.json("snippet", "asterisk", "--file", str(folder))
+    assert (again["parts"], again["wrong"]) == ([], [])
