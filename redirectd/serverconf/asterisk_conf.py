@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from posixpath import join, normpath
 
-from redirectd.serverconf.conf_files import ConfFiles, Place
+from redirectd.serverconf.conf_files import ConfFiles, ConfPlace
 
 _SECTION = re.compile(r"\[([^\]]*+)\]\s*(?:\(([^)]*+)\))?")
 _INCLUDE = re.compile(r'#(include|tryinclude|exec)\s+["<]?([^">]+?)[">]?\s*')
@@ -20,7 +20,7 @@ class Setting:
 
     name: str
     value: str
-    place: Place
+    place: ConfPlace
 
 
 @dataclass(slots=True)
@@ -29,9 +29,9 @@ class ConfSection:
 
     name: str
     modifiers: tuple[str, ...]
-    place: Place
+    place: ConfPlace
     settings: list[Setting] = field(default_factory=list)
-    end: Place | None = None
+    end: ConfPlace | None = None
 
     @property
     def adds(self) -> bool:
@@ -51,7 +51,7 @@ class AsteriskConf:
     files: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     sections: tuple[ConfSection, ...] = ()
-    includes: tuple[tuple[str, Place], ...] = ()
+    includes: tuple[tuple[str, ConfPlace], ...] = ()
 
     def named(self, name: str) -> list[ConfSection]:
         """Give the sections of a name, in their order."""
@@ -66,7 +66,7 @@ class AsteriskConf:
         """Give all lines of the sections of a name."""
         return [one for each in self.named(section) for one in each.settings]
 
-    def include(self, path: str) -> Place | None:
+    def include(self, path: str) -> ConfPlace | None:
         """Give where a file is included."""
         return next((place for found, place in self.includes if found == normpath(path)), None)
 
@@ -88,7 +88,7 @@ class _ConfReading:
     files: ConfFiles
     without: frozenset[str]
     sections: list[ConfSection] = field(default_factory=list)
-    includes: list[tuple[str, Place]] = field(default_factory=list)
+    includes: list[tuple[str, ConfPlace]] = field(default_factory=list)
 
     def read(self, path: str, depth: int, *, optional: bool) -> None:
         text = self.files.text(path, optional=optional, depth=depth)
@@ -98,11 +98,11 @@ class _ConfReading:
         for number, raw in enumerate(text.split("\n"), 1):
             line, hidden = _uncommented(raw, hidden)
             if line:
-                self._line(line, Place(path, number), depth)
+                self._line(line, ConfPlace(path, number), depth)
         if hidden:
             self.files.doubt(f"{path}: a comment ;-- is not closed")
 
-    def _line(self, line: str, place: Place, depth: int) -> None:
+    def _line(self, line: str, place: ConfPlace, depth: int) -> None:
         if line[0] == "#":
             self._include(line, place, depth)
         elif line[0] == "[":
@@ -119,7 +119,7 @@ class _ConfReading:
                 section.settings.append(Setting(name.strip(), value.removeprefix(">").strip(), place))
                 section.end = place
 
-    def _include(self, line: str, place: Place, depth: int) -> None:
+    def _include(self, line: str, place: ConfPlace, depth: int) -> None:
         found = _INCLUDE.fullmatch(line)
         if found is None or found[1] == "exec":
             self.files.doubt(f"{place}: {line.split(maxsplit=1)[0]} is not followed: what it gives is not known")

@@ -18,7 +18,7 @@ MOST_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConfPlace:
     """A line of a file, counted from 1."""
 
     file: str

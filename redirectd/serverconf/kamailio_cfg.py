@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from posixpath import dirname, join, normpath
 
-from redirectd.serverconf.conf_files import ConfFiles, Place
+from redirectd.serverconf.conf_files import ConfFiles, ConfPlace
 
 _WORDS = "define|def|trydefine|trydef|redefine|redef|ifdef|ifndef|ifexp|else|endif|substdefs|substdef|subst|defexps?"
 _DIRECTIVE = rf"(?:\#!|!!)[ \t]*(?:{_WORDS}|KAMAILIO|OPENSER|SER|ALL|MAXCOMPAT)\b(?:[^\n\\]|\\[^\n]|\\\n)*"
@@ -48,7 +48,7 @@ class Token:
 
     kind: str
     text: str
-    place: Place
+    place: ConfPlace
     first: bool
 
 
@@ -59,7 +59,7 @@ class Parameter:
     module: str
     name: str
     value: str
-    place: Place
+    place: ConfPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class RouteBlock:
 
     kind: str
     name: str
-    place: Place
-    opened: Place | None
-    end: Place
+    place: ConfPlace
+    opened: ConfPlace | None
+    end: ConfPlace
     text: str
 
     def calls(self, route: str) -> bool:
@@ -86,9 +86,9 @@ class RouteBlock:
 class Relaying:
     """A ``t_relay()``, its route, and the line before which a statement fits; None where one has to look."""
 
-    place: Place
+    place: ConfPlace
     block: RouteBlock
-    before: Place | None
+    before: ConfPlace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +98,17 @@ class KamailioCfg:
     main: str = ""
     files: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
-    modules: tuple[tuple[str, Place], ...] = ()
+    modules: tuple[tuple[str, ConfPlace], ...] = ()
     parameters: tuple[Parameter, ...] = ()
     blocks: tuple[RouteBlock, ...] = ()
-    armed: tuple[tuple[str, Place], ...] = ()
+    armed: tuple[tuple[str, ConfPlace], ...] = ()
     relays: tuple[Relaying, ...] = ()
-    settings: tuple[tuple[str, str, Place], ...] = ()
-    includes: tuple[tuple[str, Place], ...] = ()
-    route_calls: tuple[tuple[str, RouteBlock, Place], ...] = ()
+    settings: tuple[tuple[str, str, ConfPlace], ...] = ()
+    includes: tuple[tuple[str, ConfPlace], ...] = ()
+    route_calls: tuple[tuple[str, RouteBlock, ConfPlace], ...] = ()
     defines: frozenset[str] = frozenset()
 
-    def module(self, name: str) -> Place | None:
+    def module(self, name: str) -> ConfPlace | None:
         """Give where a module is loaded."""
         return next((place for found, place in self.modules if found == name), None)
 
@@ -132,11 +132,11 @@ class KamailioCfg:
         """Say if any route calls this one."""
         return any(block.calls(route) for block in self.blocks)
 
-    def setting(self, name: str) -> tuple[str, Place] | None:
+    def setting(self, name: str) -> tuple[str, ConfPlace] | None:
         """Give the last value of a core parameter."""
         return next(((value, place) for found, value, place in reversed(self.settings) if found == name), None)
 
-    def include(self, path: str) -> Place | None:
+    def include(self, path: str) -> ConfPlace | None:
         """Give where a file is included."""
         return next((place for found, place in self.includes if normpath(found) == normpath(path)), None)
 
@@ -177,7 +177,7 @@ class _Preprocessor:
 
     files: ConfFiles
     without: frozenset[str]
-    includes: list[tuple[str, Place]] = field(default_factory=list)
+    includes: list[tuple[str, ConfPlace]] = field(default_factory=list)
     defines: dict[str, str] = field(default_factory=dict)
     substitutions: list[tuple[str, str]] = field(default_factory=list)
     _on: list[bool] = field(default_factory=list)
@@ -192,7 +192,7 @@ class _Preprocessor:
             position = found.end()
             line += text.count("\n", counted, found.start())
             counted = found.start()
-            place = Place(path, line)
+            place = ConfPlace(path, line)
             kind = found.lastgroup or "directive"
             if kind == "directive":
                 self._direct(found[0], place)
@@ -238,7 +238,7 @@ class _Preprocessor:
         if path not in self.without:
             yield from self.tokens(path, depth + 1, optional=how == "import_file")
 
-    def _direct(self, text: str, place: Place) -> None:
+    def _direct(self, text: str, place: ConfPlace) -> None:
         found = _NAME.match(text.replace("\\\n", " "))
         word, name, rest = found.groups() if found else ("", "", "")
         match word:
@@ -262,7 +262,7 @@ class _Preprocessor:
             case "defexp" | "defexps":
                 self.files.doubt(f"{place}: #!{word} is not followed")
 
-    def _substitute(self, word: str, text: str, place: Place) -> None:
+    def _substitute(self, word: str, text: str, place: ConfPlace) -> None:
         # A regular expression of the operator's is not run here: it may cost any time.
         found = _PLAIN_SUBST.fullmatch(text.partition(word)[2].strip())
         if found is None or found[2].count("."):
@@ -280,13 +280,13 @@ class _CfgParsing:
 
     tokens: Sequence[Token]
     files: ConfFiles
-    modules: list[tuple[str, Place]] = field(default_factory=list)
+    modules: list[tuple[str, ConfPlace]] = field(default_factory=list)
     parameters: list[Parameter] = field(default_factory=list)
     blocks: list[RouteBlock] = field(default_factory=list)
-    armed: list[tuple[str, Place]] = field(default_factory=list)
+    armed: list[tuple[str, ConfPlace]] = field(default_factory=list)
     relays: list[Relaying] = field(default_factory=list)
-    settings: list[tuple[str, str, Place]] = field(default_factory=list)
-    route_calls: list[tuple[str, RouteBlock, Place]] = field(default_factory=list)
+    settings: list[tuple[str, str, ConfPlace]] = field(default_factory=list)
+    route_calls: list[tuple[str, RouteBlock, ConfPlace]] = field(default_factory=list)
 
     def run(self) -> None:
         at = 0
@@ -380,7 +380,7 @@ class _CfgParsing:
             self.relays.append(Relaying(token.place, block, _before(inner, number)))
 
 
-def _before(inner: Sequence[Token], number: int) -> Place | None:
+def _before(inner: Sequence[Token], number: int) -> ConfPlace | None:
     """Give the line of the statement that holds a token; None where it is not the first of its line, or an else."""
     while number > 0 and inner[number - 1].text not in {";", "{", "}"}:
         number -= 1

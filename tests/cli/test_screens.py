@@ -89,7 +89,7 @@ STEPS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("db-current", ("db", "current"), 0),
     ("db-upgrade", ("db", "upgrade"), 0),
     ("db-prune", ("db", "prune"), 0),
-    ("snippet", ("snippet", "asterisk"), 0),
+    ("snippet", ("snippet", "asterisk", "--generic"), 0),
     ("simulate", ("simulate", "full"), 0),
 )
 

@@ -254,14 +254,9 @@ class _AsteriskFitting:
             self._into("manager.conf", "general", "enabled=yes", "The manager interface.")
         elif enabled.value.lower() not in {"yes", "true", "on", "1"}:
             self.fit.change(enabled.place, "enabled=yes", "the manager interface is off, and redirectd asks there")
-        found = _AMI_USER.match(control)
-        user = found[1] if found else "redirectd"
+        user, text = account_of(control)
         section = next(iter(conf.named(user)), None)
         if section is None:
-            text = (
-                f"[{user}]\nsecret=(what is in the target's password_file)\ndeny=0.0.0.0/0.0.0.0\n"
-                f"permit=127.0.0.1/255.255.255.255\nread={_PERMISSIONS}\nwrite={_PERMISSIONS}\n"
-            )
             self.at_end("manager.conf", text, "redirectd's account.")
             return
         given = section.get("write")
@@ -283,6 +278,22 @@ class _AsteriskFitting:
             self._into("asterisk.conf", "files", text, why)
         elif mode.value.isdigit() and int(mode.value, 8) & 0o060 != 0o060:
             self.fit.change(mode.place, "astctlpermissions = 0660", f"the control socket has mode {mode.value}")
+
+
+def account_of(control: str) -> tuple[str, str]:
+    """Give the name of the manager account that a ``reload`` names, and the section that makes it."""
+    found = _AMI_USER.match(control)
+    user = found[1] if found else "redirectd"
+    text = (
+        f"[{user}]\nsecret=(what is in the target's password_file)\ndeny=0.0.0.0/0.0.0.0\n"
+        f"permit=127.0.0.1/255.255.255.255\nread={_PERMISSIONS}\nwrite={_PERMISSIONS}\n"
+    )
+    return user, text
+
+
+def verbose_logs(conf: AsteriskConf) -> list[str]:
+    """Give the files of logger.conf that get what the pjsip logger writes."""
+    return [one.name for one in conf.settings("logfiles") if one.name != "console" and _verbose(one)]
 
 
 def _verbose(entry: Setting) -> bool:

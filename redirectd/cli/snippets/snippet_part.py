@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from redirectd.serverconf.conf_files import Place
+from redirectd.serverconf.conf_files import ConfPlace
 from redirectd.sip.text import printable
 
 _SHOWN = 6
@@ -55,14 +55,14 @@ class Fit:
     block: str = ""
     """Of all parts that which may be in a file of its own, whole; a part says how it gets there."""
 
-    def add(self, place: Place | None, position: Position, words: str, text: str, why: str = "") -> None:
+    def add(self, place: ConfPlace | None, position: Position, words: str, text: str, why: str = "") -> None:
         """Add a part at a line, or by hand where there is none."""
         if place is None:
             self.parts.append(Part("", "by-hand", words, text, why=why))
         else:
             self.parts.append(Part(place.file, position, words, text, place.line, why=why))
 
-    def change(self, place: Place, text: str, why: str) -> None:
+    def change(self, place: ConfPlace, text: str, why: str) -> None:
         """Say that a line is wrong, and what it has to be."""
         self.parts.append(Part(place.file, "replace", "in place of that line", text, place.line, place.line, why))
         self.wrong.append(Wrong(str(place), why, f"change the line to: {text}"))
