@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from redirectd.cli.output import exact_time
 from redirectd.sip.text import printable
+from redirectd.store.budget import OVER_BUDGET
 
 Document = Mapping[str, Any]
+
+_SHOWN_FOR = timedelta(days=1)
 
 
 class Health(IntEnum):
@@ -142,9 +146,24 @@ def _of_remaps(document: Document) -> Iterator[Problem]:
     if document["quarantine"]:
         text = f"{document['quarantine']:,} unreadable 301s in quarantine"
         yield Problem(Health.OK, text, "retry after an upgrade: redirectd ingest --quarantine")
-    lost = sum(one["count"] for one in document["losses"])
+    yield from _of_budgets(document)
+    lost = sum(one["count"] for one in document["losses"] if one.get("kind") != OVER_BUDGET)
     if lost:
         yield Problem(Health.OK, f"{lost:,} losses in the logs", "redirectd status --losses")
+
+
+def _of_budgets(document: Document) -> Iterator[Problem]:
+    """R46: what a day has brought over the budgets of new remaps."""
+    since = datetime.now(UTC) - _SHOWN_FOR
+    for one in document["losses"]:
+        if one.get("kind") == OVER_BUDGET and datetime.fromisoformat(one["last_at"]) >= since:
+            yield Problem(
+                Health.WARNING,
+                f"source {_safe(one['source'])} on {_safe(one['node'])}: {one['count']:,} 301s over an hour's budget "
+                f"of new remaps, counted only (R46), last {exact_time(one['last_at'])}",
+                "see who sends them ('redirectd pending'); if they are right, raise policy.new_remaps_per_peer or "
+                "policy.new_remaps_per_incoming_uri",
+            )
 
 
 def _worst(found: Document) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from redirectd.collect.answer import CUT, WEAK, WHOLE, Answer
+from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Verdict
 
 
@@ -40,6 +41,7 @@ class Batch:
 
     `counted_progress` are 183s of which no record was asked for. `retracted` are the move keys of answers that turned
     out to be relayed copies after they had been read (R8). `proven`: the source showed its first proven record (R39).
+    `policy` bounds what is new in it (R46), where there is one; `over_budget` has what was over that, by reason.
     """
 
     source: str
@@ -51,6 +53,8 @@ class Batch:
     losses: dict[str, int] = field(default_factory=dict)
     read: int = 0
     proven: bool = False
+    policy: Policy | None = None
+    over_budget: dict[str, int] = field(default_factory=dict)
 
     def lose(self, kind: str, count: int = 1) -> None:
         """Counts what the log no longer has."""

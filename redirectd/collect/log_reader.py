@@ -140,6 +140,7 @@ class LogReader:
         if block is None:
             return False
         batch.read += block.end - begin
+        batch.policy = self.reading.policy
         self._early.begin()
         for kind, count in told_losses(self.log, block):
             batch.lose(kind, count)

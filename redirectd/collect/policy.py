@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 EMERGENCY_NUMBERS = frozenset(
@@ -43,7 +44,8 @@ class Policy:
     numbers are read, `tel_gateway` the host that `tel:` is sent to. `allow_premium` lets numbers of a premium rate
     pass without a hold, `allow_foreign` those of another country than the old one. `suspend_failing_after` calls
     that a target answers with 404, 410 or 604 suspend its remap, None never. One gateway move is proposed where at
-    least `propose_users` users and `propose_percent` of a host moved so.
+    least `propose_users` users and `propose_percent` of a host moved so. An hour brings at most `new_per_peer` new
+    pending remaps from one peer, and `new_per_incoming` of one incoming URI (R46).
     """
 
     trusted_peers: tuple[Network, ...] = ()
@@ -64,3 +66,39 @@ class Policy:
     suspend_failing_after: int | None = None
     propose_users: int = 5
     propose_percent: float = 80
+    new_per_peer: int = 200
+    new_per_incoming: int = 50
+
+
+def address_of(peer: str) -> Address | None:
+    """The address in a stored peer (`udp:192.0.2.1:5060`); None for `unknown`."""
+    text = peer.partition(":")[2] if peer.partition(":")[0].isalpha() else peer
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
+    """Whether an address, or the IPv4 address it carries, is in one of the networks."""
+    return any(one in network for one in meant(address) for network in networks)
+
+
+def meant(address: Address) -> tuple[Address, ...]:
+    """The address as written, or the IPv4 address it carries: mapped, 6to4 (RFC 3056) or translated (RFC 6052)."""
+    if isinstance(address, IPv4Address):
+        return (address,)
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    if address.sixtofour is not None:
+        return (address, address.sixtofour)
+    if address in _TRANSLATED:
+        return (address, IPv4Address(int(address) & 0xFFFFFFFF))
+    return (address,)
+
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")

@@ -70,7 +70,7 @@ class Refused:
     """An answer that makes no remap: the rule that says so, and why in words for a person.
 
     `unparsed` says that it looked like a permanent move and could not be read: it is kept whole, with its request, as
-    `content`, the bytes of the log.
+    `content`, the bytes of the log. `counted_as` names what it is counted under where that is not its URIs.
     """
 
     answer: Answer
@@ -79,10 +79,13 @@ class Refused:
     old_uri: str = ""
     unparsed: bool = False
     content: bytes = b""
+    counted_as: str = ""
 
     @property
     def identity(self) -> str:
         """Names what is counted together."""
+        if self.counted_as:
+            return digest("refused", self.rule, self.counted_as)
         return digest("refused", self.rule, self.answer.method, self.old_uri, *self.answer.contacts)
 
 

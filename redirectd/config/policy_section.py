@@ -108,6 +108,16 @@ class PolicySection(Section):
         le=100,
         description="Propose it only where they are at least this percentage of the host's users.",
     )
+    new_remaps_per_peer: int = Field(
+        default=200,
+        ge=1,
+        description="New pending remaps that one peer's address may bring in an hour; what is over it is only counted.",
+    )
+    new_remaps_per_incoming_uri: int = Field(
+        default=50,
+        ge=1,
+        description="New pending remaps that one incoming URI may bring in an hour, trusted and other peers apart.",
+    )
     auto_approve: AutoApproveSection | None = Field(
         default=None, description="Approval without a person. Absent: a person approves everything."
     )
@@ -143,4 +153,6 @@ class PolicySection(Section):
             suspend_failing_after=self.suspend_failing_after,
             propose_users=self.propose_users,
             propose_percent=self.propose_percent,
+            new_per_peer=self.new_remaps_per_peer,
+            new_per_incoming=self.new_remaps_per_incoming_uri,
         )

@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from redirectd.collect.policy import AutoApprove, Policy
+from redirectd.collect.policy import AutoApprove, Policy, address_of
 from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
 from redirectd.plan.route import Approved
 from redirectd.review.approvals import routed
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
-from redirectd.review.holds import address_of, with_holds
+from redirectd.review.holds import with_holds
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri, parse_uri

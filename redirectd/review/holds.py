@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 
-from redirectd.collect.policy import Network, Policy
+from redirectd.collect.policy import Address, Policy, address_of, is_within, meant
 from redirectd.collect.usable_contacts import number_in, target_holds
 from redirectd.review.numbers import number_hold
 from redirectd.sip.host import in_domains
@@ -26,8 +26,6 @@ NEED_FORCE = {"registrar": "R12", "suspicious": "R27", "malformed": "R14", "unpr
 
 _OF_TARGET = frozenset({"suspicious", "routing-data", "downgrade"})
 """Holds of what would be routed, worked out anew: the stored ones are of the newest answer and of all its Contacts."""
-
-Address = IPv4Address | IPv6Address
 
 
 def needs(remap: Remap) -> tuple[str, ...]:
@@ -83,20 +81,7 @@ def is_suspicious(old_uri: str, new_uris: Iterable[str], policy: Policy) -> bool
 def is_trusted(peer: str, policy: Policy) -> bool:
     """Whether a stored peer (`udp:192.0.2.1:5060`) is of a trusted network (R26)."""
     address = address_of(peer)
-    return address is not None and _within(address, policy.trusted_peers)
-
-
-def address_of(peer: str) -> Address | None:
-    """The address in a stored peer; None for `unknown`."""
-    text = peer.partition(":")[2] if peer.partition(":")[0].isalpha() else peer
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
+    return address is not None and is_within(address, policy.trusted_peers)
 
 
 def suspicion(old: SipUri, new: SipUri, policy: Policy) -> str | None:
@@ -129,11 +114,11 @@ _THIS_HOST = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost"
 
 
 def _address_hold(address: Address, policy: Policy) -> str | None:
-    if _within(address, policy.denied_networks):
+    if is_within(address, policy.denied_networks):
         return f"the target's address {address} is in a denied network"
-    if _within(address, policy.allowed_target_networks):
+    if is_within(address, policy.allowed_target_networks):
         return None
-    for checked in _meant(address):
+    for checked in meant(address):
         for name in ("is_loopback", "is_unspecified", "is_link_local", "is_multicast", "is_reserved", "is_private"):
             if getattr(checked, name):
                 kind = name.removeprefix("is_").replace("_", "-")
@@ -141,23 +126,3 @@ def _address_hold(address: Address, policy: Policy) -> str | None:
         if not checked.is_global:
             return f"the target's address {address} is not public and not in allowed_target_networks"
     return None
-
-
-def _within(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(one in network for one in _meant(address) for network in networks)
-
-
-def _meant(address: Address) -> tuple[Address, ...]:
-    """The address as written, or the IPv4 address it carries: mapped, 6to4 (RFC 3056) or translated (RFC 6052)."""
-    if isinstance(address, IPv4Address):
-        return (address,)
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    if address.sixtofour is not None:
-        return (address, address.sixtofour)
-    if address in _TRANSLATED:
-        return (address, IPv4Address(int(address) & 0xFFFFFFFF))
-    return (address,)
-
-
-_TRANSLATED = IPv6Network("64:ff9b::/96")

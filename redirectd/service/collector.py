@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 from typing import Any, Protocol
@@ -32,13 +32,17 @@ POSITION_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class CollectStep:
-    """What one step did. `more` says that there is more to read at once; `read` are bytes."""
+    """What one step did. `more` says that there is more to read at once; `read` are bytes.
+
+    `over_budget` are sightings that an hour's budgets of new remaps left out, by reason (R46).
+    """
 
     more: bool
     sightings: int = 0
     session_progress: int = 0
     gaps: tuple[Gap, ...] = ()
     read: int = 0
+    over_budget: Mapping[str, int] = field(default_factory=dict)
 
 
 class Companion(Protocol):
@@ -152,7 +156,8 @@ class Collector:
         for progress in batch.progress:
             self._on_progress(progress)
         moved = reader.offset != segment.start
-        return CollectStep(moved, sightings, len(batch.progress) + batch.counted_progress, segment.gaps, batch.read)
+        counted = len(batch.progress) + batch.counted_progress
+        return CollectStep(moved, sightings, counted, segment.gaps, batch.read, batch.over_budget)
 
     def trouble(self) -> RedirectdError | None:
         """What keeps the source from being read now."""

@@ -44,6 +44,7 @@ class Summary:
     refused: int = 0
     unparsed: int = 0
     lost: int = 0
+    over_budget: int = 0
     seconds: float = 0.0
 
     def add(self, recorded: Recorded) -> None:

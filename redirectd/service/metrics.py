@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from redirectd.errors import ConfigError, InstallError
 from redirectd.sip.text import printable
+from redirectd.store.budget import OVER_BUDGET
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -269,6 +270,10 @@ def _stored(status: _Document) -> list[Metric]:
              (status["saved"] or {}).get("calls_a_day")),
         _one("redirectd_quarantine", "Things that look like a 301 and could not be read.", status["quarantine"]),
         _many("redirectd_losses_total", "counter", "What the sources lost, by kind.", lost),
+        _many("redirectd_remaps_over_budget_total", "counter",
+              "Sightings that an hour's budgets of new remaps left out (R46).",
+              (_Sample(item["count"], {"node": item["node"], "source": item["source"]})
+               for item in status["losses"] if item["kind"] == OVER_BUDGET)),
         _many("redirectd_generation", "gauge", "The newest generation of a node.",
               (_Sample(node["generation"], {"node": node["node"]}) for node in nodes)),
         _many("redirectd_generation_timestamp_seconds", "gauge", "When it was installed.",

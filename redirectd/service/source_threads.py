@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -20,11 +21,14 @@ from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
 from redirectd.service.collector import CollectStep
 from redirectd.service.pinned import Pinned
 from redirectd.service.watchdog import Heartbeats
+from redirectd.sip.text import printable
 
 _log = structlog.get_logger("redirectd.reader")
 
 SLOW_SECONDS = 10.0
 _SAY_SLOW_AFTER = 60.0
+_SAY_OVER_AFTER = 60.0
+_MOST_REASONS = 5
 
 
 class Feed(Protocol):
@@ -132,6 +136,8 @@ class SourceThread:
         self._catch_up = CatchUp(ON_TERMINAL if sys.stderr.isatty() else IN_LOG)
         self._trouble_said = ""
         self._slow_said_at = -_SAY_SLOW_AFTER
+        self._over_budget: Counter[str] = Counter()
+        self._over_said_at = -_SAY_OVER_AFTER
         self._thread = Thread(target=self._run, name=f"reader-{name}", daemon=True)
 
     @property
@@ -218,6 +224,7 @@ class SourceThread:
         known = self.report()
         for gap in pumped.gaps:
             _log.warning("lost", source=self.name, where=gap.path, why=gap.why, bytes_at_least=gap.at_least)
+        self._tell_over_budget(pumped)
         lag = feed.lag_bytes()
         if (progress := self._catch_up.note(lag, pumped.read, time.monotonic())) is not None:
             _log.info("catching_up", source=self.name, **asdict(progress))
@@ -265,6 +272,22 @@ class SourceThread:
                 what_to_do=f'if that program writes it now: dialect = "{pinned.conflict}" in its [[source]]',
             )
         return pinned.conflict
+
+    def _tell_over_budget(self, pumped: CollectStep) -> None:
+        """R46: a record when sightings go over an hour's budget of new remaps, and at most one a minute."""
+        self._over_budget.update(pumped.over_budget)
+        if not self._over_budget or time.monotonic() - self._over_said_at < _SAY_OVER_AFTER:
+            return
+        self._over_said_at = time.monotonic()
+        _log.error(
+            "remaps_over_budget",
+            source=self.name,
+            sightings=self._over_budget.total(),
+            why=[printable(reason, 200) for reason, _ in self._over_budget.most_common(_MOST_REASONS)],
+            what_to_do="see who sends these 301s; if they are right, raise policy.new_remaps_per_peer or "
+            "policy.new_remaps_per_incoming_uri",
+        )
+        self._over_budget.clear()
 
     def _blocked(self, error: StoreError) -> None:
         if self._outage.failed(time.monotonic()):

@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from redirectd.collect.batch import Batch
+from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
 from redirectd.sip.text import printable
 from redirectd.store import counting, evidence, in_service, packed, proven
 from redirectd.store.adding import Tellings, best_of, content_of, see_again, times
+from redirectd.store.budget import OVER_BUDGET, Budgets
 from redirectd.store.counting import Doubted
 from redirectd.store.known import Known, known_remaps
 from redirectd.store.remap import State
@@ -46,6 +48,7 @@ class Recorded:
     unpaired: int = 0
     refused: int = 0
     unparsed: int = 0
+    over_budget: int = 0
 
 
 def record(connection: Connection, batch: Batch, *, node: str, now: datetime) -> Recorded:
@@ -55,6 +58,8 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     doubted = counting.retract(connection, batch.retracted, node)
     known = known_remaps(connection, {one.identity for one in batch.verdicts.values() if isinstance(one, Learnt)})
     fresh = _fresh(connection, batch.verdicts, known, doubted, result)
+    if batch.policy is not None:
+        _keep_to_budgets(connection, batch, batch.policy, fresh, known, node, now, result)
     learnt = [one for one in fresh.values() if isinstance(one, Learnt)]
     refused = [one for one in fresh.values() if isinstance(one, Refused)]
     remap_ids = _remaps(connection, learnt, known, now, result)
@@ -65,7 +70,7 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     counting.count(connection, fresh, known, {**remap_ids, **refusal_ids}, now)
     for one in refused:
         result.unpaired += one.rule == "R7"
-        result.refused += one.rule != "R7" and not one.unparsed
+        result.refused += one.rule not in {"R7", "R46"} and not one.unparsed
         result.unparsed += one.unparsed
     evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
     _quarantine(connection, batch, refused, now, result)
@@ -74,6 +79,31 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     if batch.proven:
         proven.note(connection, node, batch.source)
     return result
+
+
+def _keep_to_budgets(
+    connection: Connection,
+    batch: Batch,
+    policy: Policy,
+    fresh: dict[str, Verdict],
+    known: Mapping[str, Known],
+    node: str,
+    now: datetime,
+    result: Recorded,
+) -> None:
+    """Makes sightings that would bring more new remaps than an hour may into refusals, which are only counted (R46)."""
+    new: dict[str, list[Learnt]] = defaultdict(list)
+    for one in fresh.values():
+        if isinstance(one, Learnt) and one.identity not in known:
+            new[one.identity].append(one)
+    over = Budgets(connection, policy, node, batch.source, now).over(new) if new else {}
+    for key, one in fresh.items():
+        if isinstance(one, Learnt) and (reason := over.get(one.identity)):
+            counted_as = f"{batch.source}\0{reason}"
+            fresh[key] = Refused(answer=one.answer, rule="R46", reason=reason, counted_as=counted_as)
+            result.over_budget += 1
+            batch.over_budget[reason] = batch.over_budget.get(reason, 0) + 1
+    batch.lose(OVER_BUDGET, result.over_budget)
 
 
 def _fresh(

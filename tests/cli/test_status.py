@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ def changed(**parts: Any) -> dict[str, Any]:
     return document
 
 
+OVER = {
+    "node": "sip1", "source": "kamailio", "kind": "remaps-over-budget", "count": 7,
+    "last_at": datetime.now(UTC).isoformat(),
+}  # fmt: skip
 WAITING = {
     "node": "sip1", "target": "users", "generation": 7, "attempts": 3, "next_try": "2026-11-30T08:05:00Z",
     "error": "no answer",
@@ -60,6 +65,12 @@ WAITING = {
             Health.WARNING,
             "source kamailio is read as asterisk, and its log now holds entries of kamailio, which are not read",
         ),
+        (
+            changed(losses=[OVER]),
+            Health.WARNING,
+            "source kamailio on sip1: 7 301s over an hour's budget of new remaps, counted only (R46), last",
+        ),
+        (changed(losses=[OVER | {"last_at": "2020-01-01T00:00:00Z"}]), Health.OK, "service running"),
         (changed(daemon={"running": False}), Health.CRITICAL, "the service is not running on this host"),
         (changed(daemon={"silent": ["reader kamailio"]}), Health.CRITICAL, "no progress: reader kamailio"),
         (

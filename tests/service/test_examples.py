@@ -34,7 +34,10 @@ STATUS: dict[str, Any] = {
     "ineffective": {"remaps": 1, "calls": 2, "worst": [3]},
     "saved": {"remaps": 4, "calls_a_day": 5.5, "milliseconds_a_call": 120.0},
     "quarantine": 2,
-    "losses": [{"node": "sip1", "source": "asterisk", "kind": "gap", "count": 4}],
+    "losses": [
+        {"node": "sip1", "source": "asterisk", "kind": "gap", "count": 4},
+        {"node": "sip1", "source": "asterisk", "kind": "remaps-over-budget", "count": 2},
+    ],
     "nodes": [{"node": "sip1", "generation": 7, "created_at": "2026-11-22T12:00:00Z", "outcome": "verified"}],
     "waiting": [{"node": "sip1", "target": "users", "attempts": 1}],
     "sources": [

@@ -29,6 +29,7 @@ _WORDS = {
     "unpaired": "301s whose request is not in the log",
     "refused": "301s that cannot become a remap (see 'redirectd explain FILE')",
     "unparsed": "unreadable 301s, kept in quarantine",
+    "over_budget": "of the 301s over an hour's budget of new remaps, counted only (R46)",
     "lost": "log messages lost or cut short (see 'redirectd status')",
 }
 
@@ -187,7 +188,7 @@ def _show(total: Summary) -> None:
     if total.known and not total.sightings:
         say(f"{total.known:>9,}  301s, all known")
     for name, text in _WORDS.items():
-        if name != "sightings" or total.sightings or not total.known:
+        if counts[name] if name == "over_budget" else name != "sightings" or total.sightings or not total.known:
             also = f"; {total.known:,} more were known" if name == "sightings" and total.known else ""
             say(f"{counts[name]:>9,}  {text}{also}")
     if total.remaps_new:
