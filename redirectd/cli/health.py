@@ -136,7 +136,7 @@ def _of_remaps(document: Document) -> Iterator[Problem]:
         from redirectd.review.effect import USUAL_REASONS
 
         text = (
-            f"in service, old URI still answered 301 ({ineffective['calls']:,} since): {ineffective['remaps']} remaps "
+            f"installed, old URI still answered 301 ({ineffective['calls']:,} since): {ineffective['remaps']} remaps "
             f"({_worst(ineffective)}); usually {USUAL_REASONS}"
         )
         yield Problem(Health.WARNING, text)

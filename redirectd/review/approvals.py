@@ -89,7 +89,8 @@ class Approvals:
             for one in replaced:
                 self._chains.drop(routed(one))
             self._chains.put(routed(found))
-        detail = self._asked.detail(found, replaced)
+        alone = self.decision.alone
+        detail = {ASKED_ALONE: sorted(alone)} if alone else self._asked.detail(found, replaced)
         by = replace(found, decided_at=self.decision.at, decided_by=self.decision.actor)
         self._in_force[found.kind, found.old_key] = [by]
         self._asked.approve(by, replaced)

@@ -15,7 +15,8 @@ class Decision:
     """Who decides, when and why.
 
     For an approval also which Contact (1 is the first in q order), whether it is forced past holds, and which approved
-    remaps that contradict it may be superseded (R44).
+    remaps that contradict it may be superseded (R44). `alone` names the incoming URIs that an approval which is
+    restored had to itself, as its audit entry has them: they stay so (R44).
     """
 
     actor: str
@@ -24,6 +25,7 @@ class Decision:
     contact: int | None = None
     force: bool = False
     replace: frozenset[int] = frozenset()
+    alone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

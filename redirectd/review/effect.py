@@ -32,6 +32,8 @@ def effect(service: Service, wait_ms: float | None) -> str:
     before = f"{service.calls_a_day:.3g} redirected calls a day before"
     if service.calls:
         return f"{since}: {before}, {service.calls} after"
+    if not service.observed:
+        return f"installed {since}: {before}; no log was read since, so whether it works is not known"
     saved = "" if wait_ms is None else f"; callers no longer wait {wait_ms:.0f} ms for each"
     return f"{since}: {before}, none after{saved}"
 

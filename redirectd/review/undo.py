@@ -14,6 +14,7 @@ from redirectd.review.confirm import confirm
 from redirectd.review.decide import approve, decide_all, load, reopen, revoke
 from redirectd.review.decision import Decision, DecisionStep
 from redirectd.store import audit, remaps
+from redirectd.store.approved import asked_alone
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.states import TRANSITIONS
@@ -174,8 +175,9 @@ def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Rema
 
 def _approve_again(connection: Connection, was: Remap, by: Decision, policy: Policy) -> None:
     """Restores what a person had approved as it was, with its dates."""
+    alone = asked_alone(connection, [was.id]).get(was.id, frozenset())
     reopen(connection, was.id, by)
     choice = next((place for place, one in enumerate(was.contacts, 1) if one.uri == was.new_uri), None)
-    approve(connection, was.id, replace(by, force=True, contact=choice), policy)
-    dates = {"revalidate_after": was.revalidate_after}
+    approve(connection, was.id, replace(by, force=True, contact=choice, alone=alone), policy)
+    dates = {"decided_at": was.decided_at, "decided_by": was.decided_by, "revalidate_after": was.revalidate_after}
     connection.execute(update(table).where(table.c.id == was.id).values(**dates))

@@ -82,6 +82,7 @@ def _saved(connection: Connection) -> Document:
         "remaps": found.remaps,
         "calls_a_day": round(found.calls_a_day, 3),
         "milliseconds_a_call": None if each is None else round(each, 3),
+        "unobserved": found.unobserved,
     }
 
 

@@ -103,6 +103,9 @@ def ingest(
     summary.lost = losses.total()
     if summary.lost:
         _keep_losses(database, Batch(reading.source, losses=dict(losses)), names, node=node, now=clock())
+    if summary.bytes:
+        with database.begin() as connection:
+            positions.save(connection, node, "ingested", {}, clock())
     summary.seconds = round(monotonic() - started, 3)
     return summary
 

@@ -60,7 +60,7 @@ def approved(connection: Connection, *, now: datetime) -> list[Approved]:
     )
     asked, also = _incoming(connection), also_asked(connection)
     doubted = {*also, *(number for number, (_, forked) in asked.items() if forked)}
-    for number, hashes in _asked_alone(connection, doubted).items():
+    for number, hashes in asked_alone(connection, doubted).items():
         also.pop(number, None)
         asked[number] = tuple(uri for uri in asked[number][0] if short_hash(str(uri)) in hashes), False
     confirmed = _approved_before_confirmed(connection)
@@ -88,7 +88,7 @@ def short_hash(uri: str) -> str:
     return digest(uri)[:16]
 
 
-def _asked_alone(connection: Connection, numbers: Iterable[int]) -> dict[int, frozenset[str]]:
+def asked_alone(connection: Connection, numbers: Iterable[int]) -> dict[int, frozenset[str]]:
     """The incoming URIs, by their short hashes, that meant only one old URI at its last approval."""
     found: dict[int, frozenset[str]] = {}
     for part in chunks(sorted(numbers)):

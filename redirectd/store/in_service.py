@@ -16,7 +16,7 @@ from sqlalchemy import Connection, case, delete, func, select, update
 
 from redirectd.collect.verdict import Learnt
 from redirectd.store.database import Database
-from redirectd.store.schema import generation, generation_file, in_service, remap, remap_wait
+from redirectd.store.schema import generation, generation_file, in_service, position, remap, remap_wait
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
 _DAY = timedelta(days=1)
@@ -28,7 +28,7 @@ class Service:
     """One remap on one node: routed there since `since` by `generation`.
 
     `calls_a_day` is how often its old URI was answered 301 before, `calls` how often after, the last time at
-    `last_seen`.
+    `last_seen`. Without a log of that node read after `since`, nothing was `observed` (R45).
     """
 
     remap_id: int
@@ -38,18 +38,32 @@ class Service:
     calls_a_day: float
     calls: int
     last_seen: datetime | None
+    observed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
     """What the remaps that work save together: 301s a day, and the time that their callers waited for each.
 
-    `milliseconds_a_call` is over the calls whose log has it; None where none has.
+    `milliseconds_a_call` is over the calls whose log has it; None where none has. `unobserved` are those that no 301
+    speaks against either, but no log was read since they were installed: nobody knows whether they work (R45).
     """
 
     remaps: int
     calls_a_day: float
     milliseconds_a_call: float | None
+    unobserved: int = 0
+
+
+_OBSERVED = (
+    select(position.c.node)
+    .where(position.c.node == in_service.c.node, position.c.updated_at > in_service.c.since)
+    .correlate(in_service)
+    .exists()
+)
+"""Whether a log of the node was read since."""
+
+_COLUMNS = (*(in_service.c[name] for name in Service.__slots__ if name != "observed"), _OBSERVED.label("observed"))
 
 
 def put_in_service(
@@ -150,10 +164,9 @@ def note_waits(connection: Connection, learnt: Iterable[tuple[int, Learnt]]) -> 
 
 def services(connection: Connection, numbers: Iterable[int]) -> dict[int, list[Service]]:
     """Where each of these remaps is in service, by id; nothing for those that are nowhere."""
-    columns = [in_service.c[name] for name in Service.__slots__]
     found: dict[int, list[Service]] = defaultdict(list)
     for part in chunks(numbers):
-        query = select(*columns).where(in_service.c.remap_id.in_(part)).order_by(in_service.c.node)
+        query = select(*_COLUMNS).where(in_service.c.remap_id.in_(part)).order_by(in_service.c.node)
         for row in connection.execute(query):
             found[row.remap_id].append(Service(*row))
     return dict(found)
@@ -168,8 +181,7 @@ def wait_of(connection: Connection, number: int) -> float | None:
 
 def ineffective(connection: Connection, limit: int) -> list[Service]:
     """The remaps in service whose old URI is still answered 301, most calls first, at most `limit`."""
-    columns = [in_service.c[name] for name in Service.__slots__]
-    query = select(*columns).where(in_service.c.calls > 0)
+    query = select(*_COLUMNS).where(in_service.c.calls > 0)
     return [Service(*row) for row in connection.execute(query.order_by(in_service.c.calls.desc()).limit(limit))]
 
 
@@ -182,13 +194,20 @@ def count_ineffective(connection: Connection) -> tuple[int, int]:
 
 def saved(connection: Connection) -> Saved:
     """What the remaps that work save; one on several nodes counts once."""
-    by_remap = select(in_service.c.remap_id, func.max(in_service.c.calls_a_day).label("calls_a_day"))
-    works = by_remap.group_by(in_service.c.remap_id).having(func.sum(in_service.c.calls) == 0).subquery()
+    seen = func.max(case((_OBSERVED, 1), else_=0))
+    by_remap = (
+        select(in_service.c.remap_id, func.max(in_service.c.calls_a_day).label("calls_a_day"), seen.label("seen"))
+        .group_by(in_service.c.remap_id)
+        .having(func.sum(in_service.c.calls) == 0)
+        .subquery()
+    )
     query = select(
-        func.count(works.c.remap_id),
-        func.sum(works.c.calls_a_day),
+        func.count(by_remap.c.remap_id),
+        func.sum(by_remap.c.calls_a_day),
         func.sum(remap_wait.c.milliseconds),
         func.sum(remap_wait.c.calls),
-    ).select_from(works.outerjoin(remap_wait, remap_wait.c.remap_id == works.c.remap_id))
-    remaps, a_day, milliseconds, calls = connection.execute(query).one()
-    return Saved(int(remaps), float(a_day or 0), float(milliseconds) / float(calls) if calls else None)
+    ).select_from(by_remap.outerjoin(remap_wait, remap_wait.c.remap_id == by_remap.c.remap_id))
+    remaps, a_day, milliseconds, calls = connection.execute(query.where(by_remap.c.seen == 1)).one()
+    unobserved = connection.scalar(select(func.count()).select_from(by_remap).where(by_remap.c.seen == 0)) or 0
+    wait = float(milliseconds) / float(calls) if calls else None
+    return Saved(int(remaps), float(a_day or 0), wait, int(unobserved))

@@ -76,6 +76,7 @@ def killed_at(
     *,
     deaf: bool = False,
     down: bool = False,
+    chokes: str = "",
 ) -> bool:
     """Apply in a process of its own that is killed with SIGKILL at a step; False if it ended before that step."""
     child = os.fork()
@@ -85,7 +86,7 @@ def killed_at(
             steps = Steps(step, lambda _: os.kill(os.getpid(), signal.SIGKILL))
             world = stepped_world(home, layout, steps)
             last = next(iter(reversed(world.servers.values())))
-            last.deaf, last.down = deaf, down
+            last.deaf, last.down, last.chokes = deaf, down, chokes
             try:
                 world.apply(wanted)
                 code = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from redirectd.errors import VerifyError
 from tests.apply.kill import at_rest, copy_of, killed_at, whole
 from tests.apply.world import WIDE, World, expected, moves
 
@@ -119,3 +120,46 @@ def test_killed_while_replacing_what_waits_for_a_server(tmp_path: Path, wanted: 
         world.database.close()
     assert faults == []
     assert step > 30
+
+
+def test_killed_while_halving(tmp_path: Path) -> None:
+    """Killed at step after step of the search for an entry that its server refuses: the next apply ends the search.
+
+    Where the killed one left a file that is refused, the next one puts the old file back first, and that after it ends.
+
+    Meanwhile the file in place is a whole table of old and new entries, and what the server has is one of those.
+    """
+    one = {"users": "unix:one"}
+    base = tmp_path / "base"
+    base.mkdir()
+    world = World(base, one, limits=WIDE)
+    world.apply(OLD)
+    world.database.close()
+    sound = {key: to for key, to in expected(NEW).items() if "u3@" not in key}
+    allowed = set(expected(OLD).items()) | set(expected(NEW).items())
+    faults: list[str] = []
+    step = 0
+    while True:
+        step += 5
+        home = copy_of(base, "trial")
+        if not killed_at(step, home, one, NEW, chokes="u3@"):
+            break
+        world = World(home, one, limits=WIDE)
+        world.server.chokes = "u3@"
+        for where, table in (("the file", world.in_file("users")), ("the server", world.server.served("users"))):
+            faults += [
+                f"step {step}: {where} has {dict(strange)}" for strange in [set(table.items()) - allowed] if strange
+            ]
+        result = world.apply(NEW)
+        if isinstance(result.error, VerifyError):  # it proved what the killed one left, and put the old file back
+            back = set(world.in_file("users").items())
+            faults += (
+                [] if back <= allowed and not any("u3@" in key for key, _ in back) else [f"step {step}: not put back"]
+            )
+            result = world.apply(NEW)
+        refused = [refusal.id for target in result.plan.targets for refusal in target.refused]
+        faults += [] if refused == [4] else [f"step {step}: refused are {refused}"]
+        faults += [f"step {step}: {fault}" for fault in at_rest(world, sound)]
+        world.database.close()
+    assert faults == []
+    assert step > 100

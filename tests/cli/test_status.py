@@ -29,7 +29,7 @@ WELL: dict[str, Any] = {
     "configuration_faults": [],
     "database": {"ok": True, "url": "sqlite:////var/lib/redirectd/redirectd.db", "error": None, "bytes": 300_000},
     "remaps": {"pending": 3, "approved": 2},
-    "saved": {"remaps": 0, "calls_a_day": 0, "milliseconds_a_call": None},
+    "saved": {"remaps": 0, "calls_a_day": 0, "milliseconds_a_call": None, "unobserved": 0},
     "failing": {"remaps": 0, "calls": 0, "worst": []},
     "ineffective": {"remaps": 0, "calls": 0, "worst": []},
     "stale": 0, "quarantine": 0, "quarantine_newest": [], "losses": [], "nodes": [NODE], "waiting": [],

@@ -18,6 +18,7 @@ from redirectd.review import decide
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.confirm import confirm
 from redirectd.review.decision import Decision
+from redirectd.review.undo import do_revoke, undo
 from redirectd.store import audit
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
@@ -184,6 +185,24 @@ def test_r44_r5_what_is_seen_after_an_approval_takes_nothing_out_of_the_plan(wor
     _do(world, "approve", other)
     assert _plan(world)[first] == alone
     assert _plan(world)[other][1] == ("sip:a@gw1.test",)
+
+
+def test_r44_r5_undoing_a_revocation_restores_the_approval_as_it_was(world: World) -> None:
+    """R44, R5: what was seen of its incoming URI since the approval keeps it out of no plan, and it is no later one."""
+    first = world.told("sip:a@gw1.test", "sip:a@new.test").id
+    _asked(world, first, "pub")
+    _do(world, "approve", first)
+    before = _plan(world)
+    _asked(world, world.told("sip:a@gw2.test", "sip:a@elsewhere.test").id, "pub")
+    later = replace(BY, at=NOW + timedelta(days=1))
+    with world.database.begin() as connection:
+        _, step = do_revoke(connection, first, later)
+    assert _plan(world) == {}
+    with world.database.begin() as connection:
+        undo(connection, step, later, POLICY)
+    assert _plan(world) == before
+    with world.database.read() as connection:
+        assert [one.approved_at for one in approved(connection, now=NOW)] == [NOW]
 
 
 def test_r44_a_confirmation_makes_an_approval_no_later_one(world: World) -> None:

@@ -12,7 +12,7 @@ from redirectd.collect.rules import judge
 from redirectd.review.attention import with_attention
 from redirectd.review.effect import effect
 from redirectd.review.flags import INEFFECTIVE
-from redirectd.store import in_service
+from redirectd.store import in_service, positions
 from redirectd.store.collecting import record
 from redirectd.store.in_service import Saved, Service
 from redirectd.store.remap import Remap
@@ -117,8 +117,20 @@ def test_going_live_again_begins_anew(world: World, routed: Remap) -> None:
     assert calls_since(world, routed.id) == 0
 
 
-def test_a_remap_that_works_shows_what_it_saves(world: World, routed: Remap) -> None:
-    """Calls a day before, none after, and the mean time between request and 301 of the calls whose log told it."""
+def read_at(world: World, at: datetime, node: str = "test") -> None:
+    """A log of the node was read at that time, and nothing was found in it."""
+    with world.database.begin() as connection:
+        positions.save(connection, node, "log", {}, at)
+
+
+def observed(world: World, number: int) -> bool:
+    """Whether a log was read since the remap was installed."""
+    found = service(world, number)
+    return found is not None and found.observed
+
+
+def test_r45_a_remap_that_works_shows_what_it_saves(world: World, routed: Remap) -> None:
+    """R45: once a log was read after: calls a day before, none after, and the mean time between request and 301."""
     for waited_ms in (100, 200, None):
         answered(world, -1, waited_ms=waited_ms)
     found = service(world, routed.id)
@@ -126,6 +138,18 @@ def test_a_remap_that_works_shows_what_it_saves(world: World, routed: Remap) -> 
     assert found.calls_a_day == 3
     with world.database.read() as connection:
         assert in_service.wait_of(connection, routed.id) == 150
+        assert in_service.saved(connection) == Saved(0, 0.0, None, 1)
+        assert effect(found, 150) == (
+            "installed since 2026-03-01T13:00:00Z on test (generation 7): 3 redirected calls a day before; "
+            "no log was read since, so whether it works is not known"
+        )
+    read_at(world, LIVE, node="elsewhere")
+    read_at(world, LIVE)  # up to the very moment
+    assert not observed(world, routed.id)
+    read_at(world, LIVE + timedelta(seconds=1))
+    found = service(world, routed.id)
+    assert found is not None
+    with world.database.read() as connection:
         assert in_service.saved(connection) == Saved(1, 3.0, 150.0)
         assert effect(found, 150) == (
             "since 2026-03-01T13:00:00Z on test (generation 7): 3 redirected calls a day before, none after; "

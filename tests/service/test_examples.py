@@ -32,7 +32,7 @@ STATUS: dict[str, Any] = {
     "stale": 1,
     "failing": {"remaps": 1, "calls": 6, "worst": [4]},
     "ineffective": {"remaps": 1, "calls": 2, "worst": [3]},
-    "saved": {"remaps": 4, "calls_a_day": 5.5, "milliseconds_a_call": 120.0},
+    "saved": {"remaps": 4, "calls_a_day": 5.5, "milliseconds_a_call": 120.0, "unobserved": 2},
     "quarantine": 2,
     "losses": [
         {"node": "sip1", "source": "asterisk", "kind": "gap", "count": 4},

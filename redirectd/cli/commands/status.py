@@ -106,6 +106,8 @@ def _stored(document: dict[str, Any]) -> Iterator[str]:
         wait = "" if each is None else f", for each of which a caller waited {each:.0f} ms"
         calls = f"{saved['calls_a_day']:.3g} redirected calls a day"
         yield f"in service and working: {saved['remaps']}, saving {calls}{wait}"
+    if saved["unobserved"]:
+        yield f"installed, and no log read since: {saved['unobserved']}"
 
 
 def _show_sources(sources: Sequence[dict[str, Any]], most: int | None) -> None:
