@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -54,3 +55,21 @@ def test_a_fault_is_told_and_mended(clinic: Clinic, case: Case, monkeypatch: pyt
     assert remedy in told[0]["what_to_do"]
     case.mend(clinic, told[0])
     assert found() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="looks with the eyes of another user, which only root can")
+def test_root_looks_with_the_eyes_of_another_user(clinic: Clinic) -> None:
+    """`--as` finds what that user may not do, which root's own check does not; an unknown user is wrong usage."""
+    clinic.out.chmod(0o755)
+    assert clinic.ill() == []
+    answer = clinic.folder / "answer"
+    child = os.fork()
+    if child == 0:
+        code, text = clinic("check", "--as", "nobody", "--json")
+        answer.write_text(text)
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+    told = [one["why"] for one in json.loads(answer.read_text())["findings"] if one["where"].startswith("target users")]
+    assert any("may not write to the folder" in why for why in told)
+    assert clinic("check", "--as", "no-such-user")[0] == 2

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from redirectd.cli.checks import targets_check
 from redirectd.plan.target import TargetError
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
@@ -100,6 +103,55 @@ def test_destinations_of_run_time_are_named_in_the_plan(operator: Operator, star
     operator.run("apply")
     shown = server.rpc("dispatcher.list")["RECORDS"][0]["SET"]["TARGETS"]
     assert {each["DEST"]["URI"] for each in shown} == {"sip:127.0.0.21", "sip:127.0.0.32", "sip:127.0.0.99"}
+
+
+DATABASE = """
+modparam("dispatcher", "db_url", "text://{folder}/tables")
+"""
+COLUMNS = (
+    "id(int,auto) setid(int) destination(string) flags(int) priority(int) attrs(string,null) description(string,null)\n"
+)
+
+
+@pytest.mark.peer("kamailio")
+def test_a_dispatcher_that_is_read_from_a_database_is_a_fault(
+    operator: Operator, start_kamailio: StartKamailio, short_folder: Path
+) -> None:
+    """With db_url Kamailio never reads the list: check says so with the line, and exit code 4 names it as a cause."""
+    tables = short_folder / "tables"
+    tables.mkdir()
+    (tables / "version").write_text("table_name(string) table_version(int)\ndispatcher:4\n", encoding="ascii")
+    (tables / "dispatcher").write_text(f"{COLUMNS}1:1:sip\\:127.0.0.50:0:0::\n", encoding="ascii")
+    server = start_kamailio(Script(), modules=DATABASE.format(folder=short_folder))
+    server.dispatcher_file.unlink()
+    (server.folder / "base.list").write_text("1 sip:127.0.0.21\n", encoding="ascii")
+    operator.configure(DISPATCHER.format(folder=server.folder))
+
+    faults = _findings(operator, "fault")
+
+    [(where, why)] = [item for item in faults.items() if "gateways" in item[0]]
+    assert f"{server.config_file}, line " in where
+    assert "reads its dispatcher list from a database" in why
+    done = operator.try_run("apply")
+    assert done.returncode == 4
+    assert "usual cause" in done.stderr
+    assert "db_url" in done.stderr
+
+
+@pytest.mark.peer("kamailio")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look with another user's eyes")
+def test_a_socket_that_only_root_may_use_is_a_fault(
+    start_kamailio: StartKamailio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ctl's socket has mode 0600: root's check says that the service's user has no right to it, and how it gets one."""
+    server = start_kamailio(Script())
+    monkeypatch.setattr(targets_check, "SERVICE", "nobody")
+    control = f"binrpc:unix:{server.ctl_socket}"
+    [finding] = targets_check.check_access(control, "users")
+    assert (finding.level, finding.where) == ("fault", f"reload of users, {server.ctl_socket}")
+    assert 'modparam("ctl", "mode", 0660)' in finding.what_to_do
+    server.ctl_socket.chmod(0o666)
+    assert list(targets_check.check_access(control, "users")) == []
 
 
 MOVES = {

@@ -150,6 +150,12 @@ _JSONRPCS = 'modparam("jsonrpcs", "dgram_mode", 0660) and modparam("jsonrpcs", "
 _OTHER = "see its owner, group and mode"
 
 
+def access_to(where: str) -> str:
+    """Say how redirectd's user gets access to a unix socket, by the channel's own name."""
+    way = _CTL if where.startswith(("binrpc:", "kamcmd")) else _JSONRPCS if where.startswith("jsonrpc:") else _OTHER
+    return f"give redirectd's user or group access to the socket: {way}"
+
+
 def unreachable(where: str, error: OSError, *, unix: bool) -> PeerError:
     """Make the error for a server that can't be reached."""
     why = f"cannot be reached ({error.strerror or error})"
@@ -163,8 +169,7 @@ def unreachable(where: str, error: OSError, *, unix: bool) -> PeerError:
             where, why, "name the other socket: ctl's is for binrpc:unix: and kamcmd, jsonrpcs' for jsonrpc:unix:"
         )
     if isinstance(error, PermissionError):
-        way = _CTL if where.startswith(("binrpc:", "kamcmd")) else _JSONRPCS if where.startswith("jsonrpc:") else _OTHER
-        return PeerError(where, why, f"give redirectd's user or group access to the socket: {way}")
+        return PeerError(where, why, access_to(where))
     if unix and isinstance(error, FileNotFoundError):
         return PeerError(where, why, "see whether the server runs, and its configuration for the path")
     return PeerError(where, why, "see whether the server runs and listens there")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from redirectd.apply.control import Channel
 from redirectd.apply.foresight import MOST_NOTICES, Ping, Versions, unreachable
 from redirectd.apply.servers import judged
 from redirectd.cli.checks.finding import Finding, Level, good
+from redirectd.cli.snippets.fitted import kamailio_main, read_cfg
 from redirectd.errors import RedirectdError
 from redirectd.plan.planning import understood
 from redirectd.plan.route import Route
-from redirectd.plan.target import Answering, Conditional, Rendered, token_of
+from redirectd.plan.target import Answering, Command, Conditional, Rendered, token_of
 from redirectd.plan.target_spec import TargetSpec
 from redirectd.targets.sockets import ASKS, ways_of
 
@@ -82,3 +84,26 @@ def check_reach(
     if found[MOST_NOTICES:]:
         more = f"{len(found) - MOST_NOTICES} more new hosts can't be reached"
         yield Finding(f"target {spec.name}, reach", Level.WARNING, more, "see 'redirectd list --json' for all new URIs")
+
+
+def check_list_source(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
+    """Asks Kamailio which configuration it was started with, and sees that its dispatcher reads a file.
+
+    The usual one is looked at by `check_servers`.
+    """
+    if spec.kind != "kamailio-dispatcher":
+        return
+    try:
+        reply = channel.ask(Command("core.arg"))
+    except RedirectdError:
+        return
+    started = [str(each) for each in reply] if isinstance(reply, list) else str(reply).split()
+    main = next((after for word, after in pairwise(started) if word == "-f"), "")
+    url = read_cfg(main).value("dispatcher", "db_url") if main and main != kamailio_main() else None
+    if url is not None:
+        yield Finding(
+            f"target {spec.name}, {url.place}",
+            Level.FAULT,
+            "every apply is rolled back: Kamailio reads its dispatcher list from a database (db_url), and no file",
+            "take db_url out and name the target's path in list_file, or keep the gateways in that database alone",
+        )

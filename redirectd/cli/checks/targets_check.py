@@ -8,11 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 from redirectd.apply.control import Channel, open_channel
+from redirectd.apply.control.wait import access_to
 from redirectd.apply.foresight import Ping, resolve
+from redirectd.cli.checks.as_user import SERVICE, account, holds_for
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
 from redirectd.cli.checks.readable import check_readable
-from redirectd.cli.checks.serving_check import check_conditions, check_reach, check_serving
+from redirectd.cli.checks.serving_check import check_conditions, check_list_source, check_reach, check_serving
 from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
@@ -49,6 +51,7 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
 
     def look(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
         yield from check_conditions(channel, spec)
+        yield from check_list_source(channel, spec)
         yield from check_serving(channel, spec)
         yield from check_lines(channel, spec)
         yield from check_reach(channel, spec, routes, versions, ping)
@@ -181,5 +184,16 @@ def _check_server(
             yield good(f"reload of {names}, {channel.describe()}", channel.probe())
             for spec in specs:
                 yield from look(channel, spec)
+        yield from check_access(control, names)
     except RedirectdError as error:
         yield Finding(f"reload of {names}, {error.where}", Level.FAULT, error.why, error.what_to_do)
+
+
+def check_access(control: str, names: str) -> Iterator[Finding]:
+    """Root reaches every socket: the service's user, where there is one, may not."""
+    socket = control.partition(":unix:")[2] or control.partition("unixs:")[2] or control.partition("unix:")[2]
+    if os.geteuid() != 0 or not socket or account(SERVICE) is None:
+        return
+    if not holds_for(SERVICE, lambda: os.access(socket, os.W_OK)):
+        why = f"root reaches {socket}, and the service's user {SERVICE} may not write to it"
+        yield Finding(f"reload of {names}, {socket}", Level.FAULT, why, access_to(control))

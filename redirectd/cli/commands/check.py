@@ -25,18 +25,25 @@ CHECKS = ("policy", "secrets", "database", "sources", "targets", "servers", "cap
 
 @click.command("check")
 @ping_option
+@click.option(
+    "--as", "user", metavar="USER", help="Look as this user does, such as redirectd, with the groups of its service."
+)
 @json_option
 @pass_app
-def check_command(app: App, *, ping: bool, as_json: bool) -> None:
+def check_command(app: App, user: str | None, *, ping: bool, as_json: bool) -> None:
     """Check the whole setup and say how to fix each problem.
 
     Looks at the configuration, access to the logs, the database and its audit, and the targets' files, and asks each
     server, also for the sockets that calls to the new URIs of approved remaps need. Changes nothing. Warnings leave the
     exit code at 0, faults make it 1, a faulty configuration 2.
     """
+    from redirectd.cli.checks.as_user import become
     from redirectd.cli.checks.finding import Level, fault, good
 
     code = 0
+    checks = list(_checks(ping=ping))
+    if user is not None:
+        become(user)
     try:
         config = app.config
     except ConfigError as error:
@@ -45,7 +52,7 @@ def check_command(app: App, *, ping: bool, as_json: bool) -> None:
     else:
         file = str(config.file) if config.file else "built-in defaults"
         findings = [good("configuration", f"{file}: no faults")]
-        findings += [finding for check in _checks(ping=ping) for finding in check(config)]
+        findings += [finding for check in checks for finding in check(config)]
         if any(finding.level is Level.FAULT for finding in findings):
             code = 1
     if as_json:

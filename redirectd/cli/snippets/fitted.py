@@ -75,6 +75,11 @@ def asterisk_folder(config: Config) -> str:
     return ASTERISK_FOLDER if Path(ASTERISK_FOLDER).is_dir() else ""
 
 
+def read_cfg(main: str) -> KamailioCfg:
+    """What a kamailio.cfg and its includes hold; what can't be read is among its doubts."""
+    return read_kamailio(main, _files())
+
+
 def fit_of_kamailio(config: Config, where: Where) -> Fit:
     """What this kamailio.cfg needs for the configured targets, or for the usual ones where there are none."""
     without = [where.installed] if where.installed else []
