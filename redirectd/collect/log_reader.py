@@ -24,11 +24,12 @@ from redirectd.collect.observer import Observer, PlaceOutcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
 from redirectd.collect.reading import Reading
+from redirectd.collect.registrations import Registrations
 from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, Scanner, Told
-from redirectd.collect.verdict import Refused
+from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects.frame import (
     Dialect,
     Direction,
@@ -88,6 +89,8 @@ class LogReader:
         self._seen = Remembered()
         self._relays = Relays()
         self._branches = Branches()
+        self._registrations = Registrations()
+        self._by_name = {one.name: one for one in reading.dialects}
         self._keyed = Keyed(reading.zone, proven=proven, accept_unkeyed=reading.accept_unkeyed)
         self._early = EarlyMedia(
             reading.dialects, reading.zone, self._seen, self._relays, self._branches, counting=counting
@@ -304,6 +307,8 @@ class LogReader:
                 spot, PlaceOutcome.IGNORED, "R12", f"{printable(answer.method, 30)} can't be redirected", answer
             )
             return
+        if isinstance(verdict, Learnt):
+            verdict = self._held_if_registered(verdict, spot)
         if isinstance(verdict, Refused) and verdict.unparsed:
             verdict = replace(verdict, content=spot.content())
         self._tell.verdict(spot, verdict)
@@ -312,6 +317,18 @@ class LogReader:
         if answer.rank != WEAK:
             self._seen.remember(f"call {answer.call_key}", 1)
             batch.verdicts.pop(answer.call_key, None)
+
+    def _held_if_registered(self, learnt: Learnt, spot: Spot) -> Learnt:
+        """R11: held where the log shows the old URI as a contact that is registered.
+
+        It is not refused: a customer could register a number to keep its move from being learnt.
+        """
+        dialect = self._by_name.get(spot.told.dialect) if isinstance(spot.told, Frame) else None
+        whose = self._registrations.holder(self.log, spot.position, dialect, learnt.old_key)
+        if whose is None:
+            return learnt
+        reason = f"the log shows the old URI as a registered contact of {whose}"
+        return replace(learnt, flags={**learnt.flags, "volatile": reason})
 
     def _quarantine(self, batch: Batch, spot: Spot, why: str) -> None:
         self._tell.told(spot, PlaceOutcome.UNREADABLE, "", why)

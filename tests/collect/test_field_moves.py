@@ -11,7 +11,7 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Learnt, Refused, Verdict
 from redirectd.review.holds import suspicion
 from redirectd.sip.uri import SipUri, parse_uri
-from tests.collect.logs import call, read, request, response
+from tests.collect.logs import call, read, received, request, response, sent
 
 CASES = Path(__file__).parent.parent / "corpus" / "cases"
 
@@ -86,3 +86,67 @@ def test_r11_escapes_hide_no_mask(new: str) -> None:
     (verdict,) = found.batch.verdicts.values()
     assert isinstance(verdict, Refused)
     assert verdict.rule == "R11"
+
+
+PHONE = "sip:201@192.168.1.61:5060"
+
+
+def registered(contact: str = f"<{PHONE}>;expires=3600", **more: str) -> bytes:
+    """An accepted REGISTER as its registrar logs it."""
+    names = {"method": "REGISTER", "call": "reg", "branch": "z9hG4bKregister"} | more
+    asked = request("sip:pbx.test", to="<sip:201@pbx.test>", extra=(f"Contact: {contact}",), **names)  # type: ignore[arg-type]
+    answer = response("200 OK", contact, to="<sip:201@pbx.test>;tag=r", **names)  # type: ignore[arg-type]
+    return received(asked) + sent(answer)
+
+
+def only(log: bytes) -> Learnt:
+    """The one remap that a log gives."""
+    (verdict,) = read(log).batch.verdicts.values()
+    assert isinstance(verdict, Learnt)
+    return verdict
+
+
+def test_a_registered_contact_is_held() -> None:
+    """R11: a phone's 301 for the contact it registered is held as `volatile`, naming the registration."""
+    moved = call(response("301 Moved", "<sip:202@pbx.test>"), request(PHONE))
+    case = (next(CASES.glob("L29a-*"))).read_bytes()
+    for log in (registered() + moved, registered() + case, registered(f'"x" <{PHONE};transport=UDP>') + case * 2):
+        if b"transport" in log:
+            assert "volatile" not in only(log).flags, "another route key"
+        else:
+            assert only(log).flags["volatile"].endswith("registered contact of <sip:201@pbx.test>")
+    assert "volatile" not in only(moved).flags
+    assert "suspicious" in with_policy(only(case)), "held all the same"
+
+
+def with_policy(learnt: Learnt) -> str:
+    """Why the target is suspicious, with its name."""
+    old, new = parse_uri(learnt.old_uri), parse_uri(learnt.candidates[0].uri)
+    assert isinstance(old, SipUri)
+    assert isinstance(new, SipUri)
+    return f"suspicious: {suspicion(old, new, Policy())}" if suspicion(old, new, Policy()) else ""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        received(request("sip:pbx.test", method="REGISTER", extra=(f"Contact: <{PHONE}>",))),
+        registered().replace(b"SIP/2.0 200", b"SIP/2.0 403"),
+        registered() + registered(f"<{PHONE}>;expires=0", call="later"),
+        received(response("200 OK", f"<{PHONE}>", method="REGISTER")),
+        received(request("sip:pbx.test", method="INFO", extra=("X: y",)) + registered()),
+        b"CSeq: 1 REGISTER\r\n" * 5000,
+    ],
+    ids=["asked", "refused", "over", "a stranger's 200", "within a message", "noise"],
+)
+def test_what_is_not_an_accepted_registration_holds_nothing(before: bytes) -> None:
+    """R11, R38: only what a registrar answered with 200 and has not ended; text in a stranger's message is not that."""
+    moved = call(response("301 Moved", "<sip:202@pbx.test>"), request(PHONE))
+    assert "volatile" not in only(before + moved).flags
+
+
+def test_a_ping_of_a_registered_phone_is_held() -> None:
+    """R11, R12: what a qualify learns of a phone's own address moves no gateway unseen."""
+    names = {"method": "OPTIONS", "call": "ping", "branch": "z9hG4bKoptions"}
+    ping = call(response("301 Moved", "<sip:192.0.2.77>", **names), request("sip:192.168.1.61:5060", **names))  # type: ignore[arg-type]
+    assert "volatile" in only(registered() + ping).flags
