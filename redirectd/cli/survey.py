@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from redirectd.cli.snippets.fitted import generator_in
+from redirectd.cli.snippets.freepbx_fit import FOLDER
+
 _KAMAILIO_LOGS = ("var/log/kamailio.log", "var/log/kamailio/kamailio.log", "var/log/syslog", "var/log/messages")
 _KAMAILIO_SOCKETS = ("run/kamailio/kamailio_rpc.sock", "var/run/kamailio/kamailio_rpc.sock", "tmp/kamailio_rpc.sock")
 _DISPATCHER_LISTS = ("etc/kamailio/dispatcher.list", "usr/local/etc/kamailio/dispatcher.list")
@@ -16,7 +19,7 @@ _ASTERISK_LOGS = ("var/log/asterisk/full", "var/log/asterisk/full.log")
 class Host:
     """Each path is None where it does not exist. `can_own` says whether the system's folders are ours to write.
 
-    `groups` are the system's groups.
+    `groups` are the system's groups, and `generated` says that FreePBX or Issabel write Asterisk's files.
     """
 
     kamailio_folder: Path | None
@@ -27,6 +30,7 @@ class Host:
     asterisk_log: Path | None
     can_own: bool
     groups: frozenset[str] = frozenset()
+    generated: bool = False
 
 
 def look_around(root: Path = Path("/")) -> Host:
@@ -42,6 +46,7 @@ def look_around(root: Path = Path("/")) -> Host:
         asterisk_log=_first(root, _ASTERISK_LOGS),
         can_own=os.access(root / "var/lib", os.W_OK),
         groups=_groups(root / "etc/group"),
+        generated=generator_in(str(asterisk)) is not None if asterisk else False,
     )
 
 
@@ -92,7 +97,7 @@ def values(host: Host) -> dict[str, object]:
                 "name": "asterisk",
                 "kind": "asterisk-dialplan",
                 "width": "user",
-                "path": str(host.asterisk_folder / "extensions_redirectd.conf"),
+                "path": str((Path(FOLDER) if host.generated else host.asterisk_folder) / "extensions_redirectd.conf"),
                 "match": "request-uri",
                 "reload": "asterisk -rx",
                 **_readable_by("asterisk", host),

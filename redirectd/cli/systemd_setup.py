@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redirectd.cli.snippets.freepbx_fit import FOLDER
 from redirectd.errors import InstallError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def commands(host: Host, program: Path) -> Iterator[Command]:
     yield "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/redirectd.conf"
     for server, folder in (("kamailio", host.kamailio_folder), ("asterisk", host.asterisk_folder)):
         if folder is not None and server in host.groups:
-            yield from _for_server(server, folder / "redirectd", units)
+            own = Path(FOLDER) if server == "asterisk" and host.generated else folder / "redirectd"
+            yield from _for_server(server, own, units)
     yield "systemctl", "daemon-reload"
 
 

@@ -63,7 +63,14 @@ path = "/etc/asterisk/redirectd/extensions_redirectd.conf"
 hosts = ["127.0.31.1:6003"]
 reload = "none"
 """
-FOLDERS = ("etc/redirectd", "etc/kamailio/redirectd", "etc/asterisk/redirectd", "var/log/asterisk", "var/lib/redirectd")
+FOLDERS = (
+    "var/lib/redirectd-asterisk",
+    "etc/redirectd",
+    "etc/kamailio/redirectd",
+    "etc/asterisk/redirectd",
+    "var/log/asterisk",
+    "var/lib/redirectd",
+)
 DISPATCHER = """\
 1 sip:127.0.30.1:5060 8 10 duid=carrier-a;weight=60
 1 sip:127.0.30.7:5060 8 10 duid=carrier-b;weight=40   # stays where it is
@@ -88,6 +95,7 @@ class Host:
         for name in (*FOLDERS, "run/redirectd", "bin", "work", "srv"):
             (self.root / name).mkdir(parents=True)
         shutil.copy(corpus / "asterisk/ast22-pjsip.full.log", self.root / "var/log/asterisk/full")
+        shutil.copy(corpus / "asterisk/ast22-pjsip.full.log", self.root / "var/log/asterisk/redirectd")
         kamailio = proven((corpus / "kamailio/snippet-all-cases.log").read_bytes(), KEY)
         (self.root / "var/log/kamailio.log").write_bytes(kamailio)
         with gzip.open(self.root / "var/log/kamailio.log.2.gz", "wb") as older:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("snippet")
-@click.argument("server", type=click.Choice(["kamailio", "asterisk"]))
+@click.argument("server", type=click.Choice(["kamailio", "asterisk", "freepbx"]))
 @click.option(
     "--file",
     "main",
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 @json_option
 @pass_app
 def snippet_command(app: App, server: str, main: str | None, *, generic: bool, install: bool, as_json: bool) -> None:
-    """Print what the configuration of Kamailio or Asterisk lacks for the configured targets, place by place.
+    """Print what the configuration of Kamailio, Asterisk or FreePBX lacks for the configured targets, place by place.
 
     The server's files are read with all that they include, and never changed. What is there already is not printed
-    again, and what contradicts redirectd is named.
+    again, and what contradicts redirectd is named. Files that FreePBX or Issabel generates are recognized.
 
     With --install the lines that need no place of their own go into a file of root's, and one line to include it is
     printed; without it nothing is written.
@@ -57,7 +57,7 @@ def snippet_command(app: App, server: str, main: str | None, *, generic: bool, i
     if as_json:
         emit_json(_json(fit))
     else:
-        say(printed(fit, server.capitalize()))
+        say(printed(fit, {"freepbx": "FreePBX"}.get(server, server.capitalize())))
 
 
 def _main(config: Config, server: str) -> str:
@@ -70,7 +70,9 @@ def _fit(config: Config, server: str, where: object) -> Fit:
     from redirectd.cli.snippets.fitted import Where, fit_of_asterisk, fit_of_kamailio
 
     assert isinstance(where, Where)
-    return fit_of_kamailio(config, where) if server == "kamailio" else fit_of_asterisk(config, where)
+    if server == "kamailio":
+        return fit_of_kamailio(config, where)
+    return fit_of_asterisk(config, where, freepbx=server == "freepbx")
 
 
 def _json(fit: Fit) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from redirectd.cli.recordkey import KAMAILIO_COPY
 from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
+from redirectd.cli.snippets.freepbx_fit import FOLDER, Generator, fit_freepbx, generator_of
 from redirectd.cli.snippets.kamailio_fit import KamailioTarget, control_paths, fit_kamailio
 from redirectd.cli.snippets.snippet_part import Fit
 from redirectd.config.model import Config
@@ -49,7 +50,8 @@ class Where:
 
 def installed_file(server: str) -> Path:
     """Where `snippet --install` puts the block of a server."""
-    return INSTALL_FOLDER / f"{server}-snippet.{'cfg' if server == 'kamailio' else 'conf'}"
+    name = "kamailio-snippet.cfg" if server == "kamailio" else "asterisk-snippet.conf"
+    return INSTALL_FOLDER / name
 
 
 def installed_text(fit: Fit) -> str:
@@ -87,14 +89,31 @@ def fit_of_kamailio(config: Config, where: Where) -> Fit:
     return fit_kamailio(cfg, kamailio_targets(config), str(KAMAILIO_COPY), where.installed)
 
 
-def fit_of_asterisk(config: Config, where: Where) -> Fit:
-    """What this folder's files need for the configured targets, or for the usual one where there are none."""
+def fit_of_asterisk(config: Config, where: Where, *, freepbx: bool = False) -> Fit:
+    """What this folder's files need for the configured targets, or for the usual one where there are none.
+
+    Files that FreePBX or Issabel generates, or all with `freepbx`, are answered as these want it.
+    """
     without = [where.installed] if where.installed else []
     logs = [str(config.resolve(source.path)) for source in config.source if source.path is not None]
     files = AsteriskFiles(where.main, logs=logs)
+    generator = generator_in(where.main)
     if where.main:
         files.confs = {name: read_asterisk(f"{where.main}/{name}", where.main, _files(), without) for name in FILES}
-    return fit_asterisk(files, asterisk_targets(config), where.installed)
+    targets = asterisk_targets(config)
+    if generator is not None or freepbx:
+        return fit_freepbx(files, targets, generator or Generator("FreePBX", ""), where.installed)
+    return fit_asterisk(files, targets, where.installed)
+
+
+def generator_in(folder: str) -> Generator | None:
+    """Who generates the files of this folder of Asterisk's: FreePBX, Issabel, or nobody known."""
+    if not folder:
+        return None
+    try:
+        return generator_of(_read(f"{folder}/extensions_additional.conf").decode("utf-8", "replace"))
+    except OSError:
+        return None
 
 
 def is_of_this_host(config: Config, server: str, main: str) -> bool:
@@ -162,7 +181,8 @@ def asterisk_targets(config: Config) -> Sequence[AsteriskTarget]:
     kind = "asterisk-dialplan"
     usual = build(kind, TargetOptions(kind))
     assert isinstance(usual, LookedUp)
-    path = "/etc/asterisk/redirectd/extensions_redirectd.conf"
+    folder = FOLDER if generator_in(asterisk_folder(config)) else "/etc/asterisk/redirectd"
+    path = f"{folder}/extensions_redirectd.conf"
     return found or [AsteriskTarget("asterisk", kind, path, lines=usual.lines())]
 
 
