@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from redirectd.cli.checks import targets_check
 from tests.cli.conftest import Cli
 
 
@@ -58,4 +59,22 @@ def test_two_files_of_one_asterisk_with_the_same_contexts_are_a_fault(cli: Cli) 
     assert where == "target two, prefix"
     assert "the target one writes the contexts redirectd-map-" in told
     cli.configure(target.format("one") + target.format("two") + 'prefix = "other-map"\n')
+    assert findings(cli, 0) == {}
+
+
+def test_a_file_that_is_mounted_by_itself_is_a_fault(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's single-file mount can't be exchanged by a rename: check says so before an apply meets it."""
+    mounts = cli.folder / "mountinfo"
+    monkeypatch.setattr(targets_check, "MOUNTS", mounts)
+    folder = cli.folder / "a folder"
+    folder.mkdir()
+    file = folder / "table"
+    file.touch()
+    cli.configure(f'[[target]]\nname = "users"\nkind = "kamailio-htable"\npath = "{file}"\n')
+    line = "36 35 98:0 /src {} rw,noatime master:1 - ext3 /dev/root rw\n"
+    mounts.write_text(line.format(str(file).replace(" ", "\\040")))
+    [(where, told)] = findings(cli, 1).items()
+    assert where == f"target users, {file}"
+    assert "mounted by itself" in told
+    mounts.write_text(line.format(str(folder).replace(" ", "\\040")) + "what is this\n")
     assert findings(cli, 0) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,11 @@ from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
 
+MOUNTS = Path("/proc/self/mountinfo")
+"""The system's list of mounts; a mount's place is the fifth field, blanks and the like as three octal digits."""
+
+_POINT = 4
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 DEFAULT_PREFIX = "redirectd-map"
 """Of the contexts of an `asterisk-dialplan` target that names none."""
 
@@ -116,11 +122,24 @@ def _check_files(spec: TargetSpec, state: TargetState | None) -> Iterator[Findin
             f"this user may not write to the folder {folder}",
             "give the user that runs redirectd the right, or run this as that user",
         )
+    elif _is_mounted(path):
+        why = "it is mounted by itself, as containers do, so that no apply can exchange it whole"
+        yield Finding(where, Level.FAULT, why, f"mount its folder {folder} instead, here and where the server runs")
     else:
         yield from _check_content(where, path, spec, state)
         yield from check_readable(where, path, spec)
     if spec.base is not None:
         yield _check_base(f"target {spec.name}, base {spec.base}", Path(spec.base), spec)
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether a file is a mount point of its own; false where the system does not say."""
+    try:
+        mounts = MOUNTS.read_bytes().split(b"\n")
+    except OSError:
+        return False
+    points = (fields[4] for line in mounts if len(fields := line.split(b" ")) > _POINT)
+    return os.fsencode(path.resolve()) in {_OCTAL.sub(lambda one: bytes([int(one[1], 8)]), point) for point in points}
 
 
 def _check_content(where: str, path: Path, spec: TargetSpec, state: TargetState | None) -> Iterator[Finding]:
