@@ -28,6 +28,9 @@ NARROW = 110
 """Columns of a terminal below which a remap takes two lines, and a plan leaves out what kind its targets are of."""
 
 
+_AT_ONCE = 64 << 10
+"""Characters of a long document that are printed at a time."""
+
 _WIDE = "redirectd.wide"
 _UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
@@ -57,6 +60,19 @@ def is_wide() -> bool:
 def emit_json(document: Mapping[str, Any]) -> None:
     """Prints one JSON document, in ASCII, so that nothing in it can reach a terminal's controls."""
     click.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def emit_pieces(pieces: Iterable[str]) -> None:
+    """Prints a long text as it comes, so that none of it is kept in memory."""
+    held: list[str] = []
+    length = 0
+    for piece in pieces:
+        held.append(piece)
+        length += len(piece)
+        if length >= _AT_ONCE:
+            click.echo("".join(held), nl=False)
+            held, length = [], 0
+    click.echo("".join(held), nl=False)
 
 
 def _plain(value: object) -> str:

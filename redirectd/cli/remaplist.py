@@ -8,9 +8,11 @@ import click
 
 from redirectd.cli.filters import no_match
 from redirectd.cli.options import ids_of
-from redirectd.cli.output import note
+from redirectd.cli.output import emit_pieces, note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
     from redirectd.cli.app import App
@@ -74,14 +76,16 @@ def list_filtered(
     from redirectd.store.remap import State
 
     now = app.now()
-    page = limit or (None if as_json else PAGE)
+    if as_json and limit is None:
+        _stream(app, states, filters, after, with_state=with_state)
+        return
+    page = limit or PAGE
     rules = app.config.rules()
     due_first: list[Remap] = []
     with app.database.read() as connection:
-        if states == ("pending",) and not with_state and filters.is_empty and after == 0:
-            half = None if page is None else max(1, page // 2)  # what waits must not be crowded out
-            due_first = due(connection, rules, now=now, limit=half)
-        rest = None if page is None else page - len(due_first)
+        if _has_due(states, filters, after, with_state=with_state):
+            due_first = due(connection, rules, now=now, limit=max(1, page // 2))  # what waits must not be crowded out
+        rest = page - len(due_first)
         wanted = [State(state) for state in states]
         found = [] if rest == 0 else filters.find(connection, wanted, rules, now, after_id=after, limit=rest)
         if not (found or due_first or as_json):
@@ -93,10 +97,40 @@ def list_filtered(
     show_list([*due_first, *found], now, as_json=as_json, with_state=with_state, empty=empty)
     if not as_json and full:
         note(f"there may be more: --after {last}, or --limit")
-    if not as_json and page is not None and len(due_first) == max(1, page // 2):
+    if not as_json and len(due_first) == max(1, page // 2):
         note(
             "more approved ones may fail or be past their review date: 'redirectd list --flag failing', '--flag stale'"
         )
+
+
+def _has_due(states: tuple[str, ...], filters: Filters, after: int, *, with_state: bool) -> bool:
+    """Whether approved remaps that a person should look at again come first: in all that is pending."""
+    return states == ("pending",) and not with_state and filters.is_empty and after == 0
+
+
+def _stream(app: App, states: tuple[str, ...], filters: Filters, after: int, *, with_state: bool) -> None:
+    """Prints all remaps as one JSON document while they are read: no number of them fills the memory."""
+    from dataclasses import replace
+
+    from redirectd.cli.remapview import remap_json
+    from redirectd.review.attention import all_due
+    from redirectd.review.exchange import write
+    from redirectd.review.page import matching
+    from redirectd.store.remap import State
+
+    now, rules = app.now(), app.config.rules()
+    parts = [filters.query([State(name) for name in STATES if not states or name in states], now)]
+    if with_state:
+        parts = [replace(parts[0], states=[state]) for state in parts[0].states]
+
+    def found(connection: Connection) -> Iterator[Remap]:
+        if _has_due(states, filters, after, with_state=with_state):
+            yield from all_due(connection, rules, now=now)
+        for query in parts:
+            yield from matching(connection, query, rules, after=after)
+
+    with app.database.read() as connection:
+        emit_pieces(write((remap_json(remap, now) for remap in found(connection)), "json"))
 
 
 def _why_empty(connection: Connection, states: tuple[str, ...], filters: Filters, after: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from redirectd.store.in_service import services
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import of_ids
 from redirectd.store.schema import remap
+from redirectd.store.upsert import chunks
 
 
 def attention(connection: Connection, *, now: datetime) -> list[int]:
@@ -30,7 +31,16 @@ def attention(connection: Connection, *, now: datetime) -> list[int]:
 
 def due(connection: Connection, policy: Policy, *, now: datetime, limit: int | None = None) -> list[Remap]:
     """The same remaps themselves, in that order, with all their flags; the first `limit` of them."""
-    numbers = attention(connection, now=now)[:limit]
+    return _flagged_all(connection, policy, attention(connection, now=now)[:limit], now)
+
+
+def all_due(connection: Connection, policy: Policy, *, now: datetime) -> Iterator[Remap]:
+    """All of them as `due` gives them, read in parts: their ids alone are kept in memory."""
+    for part in chunks(attention(connection, now=now)):
+        yield from _flagged_all(connection, policy, part, now)
+
+
+def _flagged_all(connection: Connection, policy: Policy, numbers: Sequence[int], now: datetime) -> list[Remap]:
     held = [with_holds(one, policy) for one in of_ids(connection, numbers)]
     by_id = {one.id: one for one in with_attention(connection, held, now=now)}
     return [by_id[number] for number in numbers if number in by_id]

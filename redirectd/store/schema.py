@@ -83,6 +83,7 @@ remap = Table(
     Column("decided_by", String(255)),
     Index("remap_state_last_seen", "state", "last_seen"),
     Index("remap_state_id", "state", "id"),  # pages by id
+    Index("remap_state_revalidate_after", "state", "revalidate_after"),
     Index("remap_old_hash_state", "old_hash", "state"),
     Index("remap_new_hash_state", "new_hash", "state"),
     sqlite_autoincrement=True,  # the audit and people name remaps by id: none is given twice

@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
+from redirectd.store import migrate
+from redirectd.store.database import Database
 from tests.bench.bench import Bench, Line
 from tests.bench.dialects import dialects
 from tests.bench.following import following
+from tests.bench.hot_incoming import fill
 from tests.bench.live_changes import installed, measure
 from tests.bench.process import REDIRECTD, in_turn, run, typical
 from tests.bench.reading import compressed, memory, reading
@@ -48,6 +51,26 @@ def deciding(bench: Bench) -> Iterator[Line]:
     for name, what in words.items():
         rows = count // 2 if name in {"approve", "reject"} else count
         yield Line(f"{rows:,} rows: {what}", f"{rows / max(told[f'{name}_s'], 1e-3):,.0f}/s", aim="5,000/s")
+
+
+def listing(bench: Bench) -> Iterator[Line]:
+    """What is asked of many remaps: a page, the status, all of them. One remap by its id is the start-up."""
+    config, file = bench.folder / "listing.toml", bench.folder / "listing.db"
+    config.write_text(f'[database]\nurl = "sqlite:///{file}"\n')
+    database = Database(f"sqlite:///{file}")
+    migrate.ensure(database)
+    fill(database, bench.remaps, shared=False)
+    database.close()
+    command = [*REDIRECTD, "--config", str(config)]
+    shown = (["list", "1"], ["pending"], ["list", "--limit", "50"], ["status"], ["list", "--json"])
+    start, *runs = in_turn([[*command, *words] for words in shown], max(1, bench.times))
+    for words, found in zip(shown[1:], runs, strict=True):
+        told = typical(found)
+        name = f"{bench.remaps:,} remaps: {' '.join(words)}"
+        if "--json" in words:
+            yield Line(f"{name}, memory", f"{told.peak:.0f} MB", aim="150 MB")
+        else:
+            yield Line(f"{name}, start-up left out", f"{max(0.0, told.cpu - typical(start).cpu):.2f} s", aim="0.3 s")
 
 
 def live(bench: Bench) -> Iterator[Line]:
@@ -93,6 +116,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "planning": planning,
     "hot incoming": hot_incoming,
     "deciding": deciding,
+    "listing": listing,
     "live": live,
     "starting": starting,
 }

@@ -22,7 +22,8 @@ _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 _AT_ONCE = 5_000
 
 
-def _fill(database: Database, count: int, *, shared: bool) -> None:
+def fill(database: Database, count: int, *, shared: bool) -> None:
+    """Makes `count` remaps, one in ten approved, of one incoming URI (`shared`) or of an own one each."""
     metadata.create_all(database.engine)
     for first in range(1, count + 1, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, count + 1))
@@ -68,7 +69,7 @@ def seconds(count: int, *, shared: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'bench.db'}")
         try:
-            _fill(database, count, shared=shared)
+            fill(database, count, shared=shared)
             began = time.process_time()
             with database.read() as connection:
                 approved(connection, now=_NOW)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import datetime
+from typing import Any
 
+import click
 import pytest
 
+from redirectd.store.database import Database
+from redirectd.store.remap import Remap
+from tests.bench.hot_incoming import fill
 from tests.cli.conftest import Cli
 
 
@@ -82,3 +88,44 @@ def test_r36_stale_ones_are_confirmed_by_id_and_by_filter(filled: Cli, name: str
     assert (last["action"], last["reason"]) == ("confirm", "asked")
     assert filled("list", "--flag", "stale", "--json").json == {"remaps": []}
     assert len(filled("show", "3", "--json").json["audit"]) == 1
+
+
+def test_json_of_many_is_printed_while_it_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`list --json`, `pending --json` and `export` begin to print before all is read: no number fills the memory."""
+    from redirectd.cli import remapview
+
+    assert cli("db", "upgrade").code == 0
+    database = Database(f"sqlite:///{cli.folder / 'redirectd.db'}")
+    fill(database, 600, shared=False)
+    database.close()
+    made: list[int] = []
+    printed: list[int] = []
+    build, echo = remapview.remap_json, click.echo
+
+    def counted(remap: Remap, now: datetime) -> dict[str, Any]:
+        made.append(remap.id)
+        return build(remap, now)
+
+    def noted(message: str, *, nl: bool = True, err: bool = False) -> None:
+        printed.append(len(made))
+        echo(message, nl=nl, err=err)
+
+    monkeypatch.setattr(remapview, "remap_json", counted)
+    monkeypatch.setattr(click, "echo", noted)
+    for words, count in ((["list", "--json"], 600), (["pending", "--json"], 540), (["export"], 600)):
+        made.clear()
+        printed.clear()
+        assert len(cli(*words).json["remaps"]) == count
+        assert printed[0] < count
+
+
+def test_list_json_goes_by_state_and_id(filled: Cli) -> None:
+    """All remaps as JSON are in the order of the table: by state, then by id; also behind an id."""
+    filled("approve", "3", "1")
+    filled("reject", "2")
+    found = [(one["state"], one["id"]) for one in filled("list", "--json").json["remaps"]]
+    order = ["pending", "approved", "rejected"]
+    assert found == sorted(found, key=lambda one: (order.index(one[0]), one[1]))
+    assert {state for state, _ in found} == set(order)
+    behind = [(one["state"], one["id"]) for one in filled("list", "--json", "--after", "2").json["remaps"]]
+    assert behind == [one for one in found if one[1] > 2]

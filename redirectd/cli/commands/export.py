@@ -9,7 +9,7 @@ import click
 
 from redirectd.cli.app import App, pass_app, reading
 from redirectd.cli.filters import Filters, filter_options, no_match
-from redirectd.cli.output import note
+from redirectd.cli.output import emit_pieces, note
 from redirectd.cli.remaplist import STATES
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
     now = app.now()
     query = filters.query([State(state) for state in states], now)
     database = app.database  # opened here: its faults are reported before anything is printed
-    for piece in write(_documents(database, query, app.config.rules(), now), form):
-        click.echo(piece, nl=False)
+    emit_pieces(write(_documents(database, query, app.config.rules(), now), form))
     if not filters.is_empty:
         with database.read() as connection:
             if next(matching(connection, query, app.config.rules()), None) is None:
