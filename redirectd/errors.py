@@ -57,6 +57,10 @@ class StoreError(RedirectdError):
     """The database can't be used or answers wrongly."""
 
 
+class BusyStoreError(StoreError):
+    """Another transaction was in the way for too long, or in a deadlock: nothing of this one is kept."""
+
+
 class StoreChangedError(StoreError):
     """The database is not where it was left: reading has to begin anew where it says."""
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
+
+from sqlalchemy import Connection
 
 from redirectd.collect.policy import Policy
 from redirectd.review.decide import decide_all
@@ -23,6 +26,10 @@ def decide_in_batches(
     where somebody decided at the same moment: the batch it happens in is taken back.
     """
     for part in chunks(dict.fromkeys(numbers), BATCH):
-        with database.begin() as connection:
-            outcome = decide_all(connection, action, part, decision, policy)
-        yield outcome
+        yield database.run(partial(_decide, action, part, decision, policy))
+
+
+def _decide(
+    action: str, part: list[int], decision: Decision, policy: Policy, connection: Connection
+) -> DecisionOutcome:
+    return decide_all(connection, action, part, decision, policy)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sqlalchemy import Connection, Select, select
 
@@ -50,6 +51,14 @@ class Imported:
     faults: list[RowFault] = field(default_factory=list)
     held: list[RowFault] = field(default_factory=list)
 
+    def add(self, part: Imported) -> None:
+        """Counts in what a part of the rows came to."""
+        self.new += part.new
+        self.known += part.known
+        self.approved += part.approved
+        self.faults += part.faults
+        self.held += part.held
+
 
 class _Back(Exception):  # noqa: N818 - no error: it takes the transaction back
     """Leaves a transaction without committing it."""
@@ -84,17 +93,16 @@ def run_import(
         if result.faults or late:
             result.faults = sorted([*result.faults, *late], key=lambda one: one.row)
             return result, False
-    importer = _Importer(decision, policy, result, with_approvals=with_approvals)
+    take = partial(_take, decision, policy, with_approvals=with_approvals)
     if dry_run:
         with suppress(_Back), database.begin() as connection:
             for part in chunks(good, BATCH):
-                importer.take(connection, part)
+                result.add(take(part, connection))
                 progress(len(part))
             raise _Back
     else:
         for part in chunks(good, BATCH):
-            with database.begin() as connection:
-                importer.take(connection, part)
+            result.add(database.run(partial(take, part)))
             progress(len(part))
     result.faults.sort(key=lambda one: one.row)
     return result, not dry_run
@@ -112,7 +120,7 @@ def import_rows(
     """
     result = Imported()
     good = _judge_all(rows, decision, policy, result)
-    _Importer(decision, policy, result, with_approvals=with_approvals).take(connection, good)
+    result.add(_take(decision, policy, good, connection, with_approvals=with_approvals))
     result.faults.sort(key=lambda one: one.row)
     return result
 
@@ -170,6 +178,15 @@ def _known(connection: Connection, identities: Iterable[str]) -> dict[str, tuple
         query = select(remap.c.identity, remap.c.id, remap.c.state).where(remap.c.identity.in_(part))
         found.update({row[0]: (int(row[1]), State(row[2])) for row in connection.execute(query).all()})
     return found
+
+
+def _take(
+    decision: Decision, policy: Policy, rows: Sequence[JudgedRow], connection: Connection, *, with_approvals: bool
+) -> Imported:
+    """What the rows came to, those aside that could not be judged; may be done again in another transaction."""
+    result = Imported()
+    _Importer(decision, policy, result, with_approvals=with_approvals).take(connection, rows)
+    return result
 
 
 class _Importer:

@@ -270,12 +270,13 @@ class Collector:
         due = monotonic() - self._saved_at >= POSITION_SECONDS and reader.offset != segment.start
         if not batch.is_empty or has_more or due:
             now = self._clock()
+            kept = self._pinned.with_position(position.to_dict())
             with self._transaction() as connection:
+                # What is this node's alone comes first: others wait from the first answer on to the commit.
+                positions.save(connection, self._node, self._name, kept, now)
                 sightings = record(connection, batch, node=self._node, now=now).sightings
                 if has_more and companion is not None:
                     companion.store(connection)
-                kept = self._pinned.with_position(position.to_dict())
-                positions.save(connection, self._node, self._name, kept, now)
             self._saved_at = monotonic()
             self._saved = kept
             self._owed = None

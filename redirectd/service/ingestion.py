@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from time import monotonic
+
+from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.console_streams import reader_of
@@ -92,8 +95,7 @@ def ingest(
             losses.update(batch.losses)
             batch.losses.clear()
             if not batch.is_empty:
-                with database.begin() as connection:
-                    summary.add(record(connection, batch, node=node, now=clock()))
+                summary.add(database.run(partial(_store, batch, node, clock())))
             summary.bytes += batch.read
             batch = Batch(reading.source)
             if more:
@@ -110,6 +112,11 @@ def ingest(
     return summary
 
 
+def _store(batch: Batch, node: str, now: datetime, connection: Connection) -> Recorded:
+    """Stores a copy: what the store itself loses is counted in a batch, and a transaction may be tried again."""
+    return record(connection, replace(batch, losses=dict(batch.losses)), node=node, now=now)
+
+
 def _names_of(log: Log) -> list[str]:
     """Names a log by how it begins, however its file is called: by as much of it as there is, then by less.
 
@@ -122,11 +129,14 @@ def _names_of(log: Log) -> list[str]:
 
 def _keep_losses(database: Database, batch: Batch, names: Sequence[str], *, node: str, now: datetime) -> None:
     """Adds what was lost to the source's losses; what an earlier reading of the same log reported counts once."""
-    with database.begin() as connection:
-        found = dict(batch.losses)
+    found = dict(batch.losses)
+
+    def keep(connection: Connection) -> None:
         name = next((name for name in names if positions.load(connection, node, name) is not None), names[0])
         known = positions.load(connection, node, name) or {}
-        batch.losses = {kind: count - known.get(kind, 0) for kind, count in found.items() if count > known.get(kind, 0)}
-        if batch.losses:
-            record(connection, batch, node=node, now=now)
+        new = {kind: count - known.get(kind, 0) for kind, count in found.items() if count > known.get(kind, 0)}
+        if new:
+            record(connection, replace(batch, losses=new), node=node, now=now)
             positions.save(connection, node, name, {**known, **found}, now)
+
+    database.run(keep)

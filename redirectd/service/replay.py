@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.log_reader import LogReader
@@ -19,7 +20,7 @@ from redirectd.dialects.frame import Dialect
 from redirectd.service.ingestion import Summary
 from redirectd.sources.spool import SpoolLog
 from redirectd.store import counting
-from redirectd.store.collecting import record
+from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
 from redirectd.store.schema import quarantine
 
@@ -47,14 +48,17 @@ def replay(
         if batch is None:
             left += 1
             continue
-        with database.begin() as connection:
-            batch.retracted = counting.refused_among(
-                connection, (one.answer.move_key for one in batch.verdicts.values())
-            )
-            summary.add(record(connection, batch, node=node, now=clock()))
-            connection.execute(delete(quarantine).where(quarantine.c.id == row.id))
+        summary.add(database.run(partial(_store, row.id, batch, node, clock())))
     summary.seconds = round(monotonic() - started, 3)
     return summary, left
+
+
+def _store(number: int, batch: Batch, node: str, now: datetime, connection: Connection) -> Recorded:
+    """Stores what a kept record has become, in place of it; may be done again in another transaction."""
+    known = counting.refused_among(connection, (one.answer.move_key for one in batch.verdicts.values()))
+    recorded = record(connection, replace(batch, retracted=known, losses=dict(batch.losses)), node=node, now=now)
+    connection.execute(delete(quarantine).where(quarantine.c.id == number))
+    return recorded
 
 
 def _rows(database: Database, sources: Collection[str] | None) -> Iterator[Any]:

@@ -52,9 +52,21 @@ class Recorded:
 
 
 def record(connection: Connection, batch: Batch, *, node: str, now: datetime) -> Recorded:
-    """Stores a batch within the caller's transaction, which also holds the position. Replays change nothing."""
-    take_turn(connection, "collect")
+    """Stores a batch within the caller's transaction, which also holds the position. Replays change nothing.
+
+    Where there is nothing in it that another node may be counting too, no other node is waited for.
+    """
     result = Recorded()
+    if batch.verdicts or batch.retracted or batch.quarantined:
+        _record_answers(connection, batch, node, now, result)
+    _losses(connection, batch, node, now)
+    if batch.proven:
+        proven.note(connection, node, batch.source)
+    return result
+
+
+def _record_answers(connection: Connection, batch: Batch, node: str, now: datetime, result: Recorded) -> None:
+    take_turn(connection, "collect")
     doubted = counting.retract(connection, batch.retracted, node)
     known = known_remaps(connection, {one.identity for one in batch.verdicts.values() if isinstance(one, Learnt)})
     fresh = _fresh(connection, batch.verdicts, known, doubted, result)
@@ -75,10 +87,6 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
     _quarantine(connection, batch, refused, now, result)
     counting.drop_empty(connection, doubted)
-    _losses(connection, batch, node, now)
-    if batch.proven:
-        proven.note(connection, node, batch.source)
-    return result
 
 
 def _keep_to_budgets(

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import uniform
 from threading import Lock
-from typing import TYPE_CHECKING
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from redirectd import ownership
-from redirectd.errors import ConfigError, StoreError, UsageError
+from redirectd.errors import BusyStoreError, ConfigError, StoreError, UsageError
 from redirectd.sip.text import mask_url
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
+
+Result = TypeVar("Result")
+
+PATIENCE_SECONDS = 60.0
+"""How long a transaction that others were in the way of is tried again."""
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a lock that another holds is waited for, in every kind of database: then the caller hears of it."""
@@ -89,6 +96,21 @@ class Database:
         with self._translated(), self.engine.begin() as connection:
             yield connection
 
+    def run(self, work: Callable[[Connection], Result]) -> Result:
+        """Does `work` in one write transaction, and again where others were in its way: it must begin anew each time.
+
+        Raises BusyStoreError after a minute of that, and StoreError.
+        """
+        deadline = monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with self.begin() as connection:
+                    return work(connection)
+            except BusyStoreError:
+                if monotonic() >= deadline:
+                    raise
+                sleep(uniform(0.05, 0.5))  # noqa: S311 - so that two that met don't meet again
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading only. Raises StoreError."""
@@ -151,7 +173,8 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise StoreError(f"database {self.shown}", str(error.orig), _remedy(error)) from error
+            kind = BusyStoreError if _is_busy(error) else StoreError
+            raise kind(f"database {self.shown}", str(error.orig), _remedy(error)) from error
         except OverflowError as error:  # SQLite's driver says so of what was typed, before anything is asked
             raise UsageError(
                 f"database {self.shown}", "it has no numbers as large as that", "name a smaller one"
@@ -160,6 +183,19 @@ class Database:
             raise StoreError(
                 f"database {self.shown}", str(error), "run 'redirectd check' to see what is wrong with it"
             ) from error
+
+
+_BUSY_MARIADB = frozenset({1205, 1213})  # lock wait timeout, deadlock
+_BUSY_POSTGRESQL = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    """Whether the same transaction may well succeed when it is tried again: the database took all of it back."""
+    cause = error.orig
+    if getattr(cause, "sqlstate", None) in _BUSY_POSTGRESQL or getattr(cause, "sqlite_errorname", "") == "SQLITE_BUSY":
+        return True
+    number = cause.args[0] if cause is not None and cause.args else None
+    return isinstance(number, int) and number in _BUSY_MARIADB
 
 
 def _remedy(error: DBAPIError) -> str:
@@ -205,8 +241,8 @@ def _server_engine(url: str) -> Engine:
     engine = create_engine(
         url,
         pool_pre_ping=True,
-        pool_size=4,
-        max_overflow=4,
+        pool_size=1,  # at rest: with the listener's, two connections a node; more are made when they are needed
+        max_overflow=7,
         # MariaDB's own default would read from before a turn was taken (`store.lock`) and lock gaps between rows.
         isolation_level="READ COMMITTED",
         connect_args={name: bound for name, bound in bounds.items() if name not in parsed.query},

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
+from functools import partial
+from threading import Barrier, Event
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import Connection, event, insert, select
 
-from redirectd.errors import RedirectdError
+from redirectd.collect.batch import Batch
+from redirectd.errors import BusyStoreError, RedirectdError
 from redirectd.review import decide
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
-from redirectd.store import audit, migrate
+from redirectd.store import audit, migrate, positions
+from redirectd.store import database as database_module
 from redirectd.store.approved import approved
+from redirectd.store.collecting import record
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import remap_incoming
+from redirectd.store.turns import take_turn
 from tests.store.conftest import SERVERS
-from tests.store.telling import NOW, POLICY, counters, remaps, tell, whole
+from tests.store.telling import NOW, POLICY, batch_of, counters, remaps, tell, whole
 
 pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
 
@@ -147,3 +153,84 @@ def test_r5_what_else_an_incoming_uri_led_to_is_found(server: Database) -> None:
         [found] = approved(connection, now=NOW)
     assert (found.id, len(found.also_asked), found.approved_at) == (first.id, 7, NOW)
     assert found.old not in found.also_asked
+
+
+@pytest.fixture
+def impatient(server: Database, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Database]]:
+    """Opens databases that wait for a lock for a second only."""
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 1_000)
+    opened: list[Database] = []
+
+    def another() -> Database:
+        opened.append(Database(server_url))
+        return opened[-1]
+
+    yield another
+    for one in opened:
+        one.close()
+
+
+def test_who_waits_too_long_for_a_lock_tries_again(server: Database, impatient: Callable[[], Database]) -> None:
+    """Four writers whose turn does not come within the lock's time-out lose nothing: each answer is counted once."""
+    held, waiting = Event(), Barrier(5)
+
+    def hold() -> None:
+        with server.begin() as connection:
+            take_turn(connection, "collect")
+            held.set()
+            waiting.wait()
+            for writer in writers:
+                failed[writer].wait(60)
+
+    def write(writer: int) -> None:
+        database = writers[writer]
+        begin = database.begin
+
+        @contextmanager
+        def noted() -> Iterator[Connection]:
+            try:
+                with begin() as connection:
+                    yield connection
+            except BusyStoreError:
+                failed[writer].set()
+                raise
+
+        database.begin = noted  # type: ignore[method-assign]
+        held.wait()
+        waiting.wait()
+        for number in range(writer * 10, writer * 10 + 10):
+            database.run(partial(store, number))
+
+    def store(number: int, connection: Connection) -> None:
+        record(connection, batch_of([whole(number)]), node="node", now=NOW)
+
+    writers = {number: impatient() for number in range(4)}
+    failed = {number: Event() for number in writers}
+    assert at_once(hold, *(lambda number=number: write(number) for number in writers)) == [None] * 5
+    (remap,) = remaps(server)
+    assert (remap.calls, counters(server)["events"]) == (40, 40)
+
+
+def test_a_position_waits_for_no_other_node(server: Database, impatient: Callable[[], Database]) -> None:
+    """Who found nothing commits its position and its losses while another node has the fleet-wide turn."""
+    other = impatient()
+    with server.begin() as connection:
+        take_turn(connection, "collect")
+        with other.begin() as beside:
+            record(beside, Batch("log", losses={"gap": 2}), node="other", now=NOW)
+            positions.save(beside, "other", "log", {"offset": 7}, NOW)
+    with server.read() as connection:
+        assert positions.load(connection, "other", "log") == {"offset": 7}
+
+
+def test_a_database_keeps_one_connection_at_rest(server: Database) -> None:
+    """What several threads needed at once is closed again: fifty nodes share a server's few connections."""
+    inside = Barrier(3)
+
+    def read() -> None:
+        with server.read() as connection:
+            connection.execute(select(1))
+            inside.wait()
+
+    assert at_once(read, read, read) == [None] * 3
+    assert server.engine.pool.checkedin() == 1  # type: ignore[attr-defined]
