@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from redirectd.cli.recordkey import key_in_cfg, make_copies
 from redirectd.config.recordkeys import read_key
+from tests.cli.conftest import Cli
+from tests.collect.logs import read, record
 
 
 def test_both_copies_are_made_and_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -44,6 +49,42 @@ def test_what_holds_no_key_is_left_and_named(tmp_path: Path) -> None:
     make_copies(own, other)
     own.write_text("0" * 64 + "\n")
     assert "different keys" in make_copies(own, other)[0]
+
+
+def test_init_makes_a_missing_key_beside_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    """R39: where only the key is missing, as when it is renewed, `init` makes it and keeps the configuration."""
+    own, other = tmp_path / "record.key", tmp_path / "redirectd-key.cfg"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("redirectd.config.recordkeys.DEFAULT", own)
+    monkeypatch.setattr("redirectd.cli.recordkey.make_copies", lambda: make_copies(own, other))
+    configuration = tmp_path / "redirectd.toml"
+    configuration.write_text("# mine\n")
+    cli("init", "--output", configuration)
+    first = read_key(own)
+    cli("init", "--output", configuration, code=2)
+    own.rename(tmp_path / "record.key.old")
+    other.unlink()
+    cli("init", "--output", configuration)
+    assert read_key(own) == key_in_cfg(other) != first
+    assert configuration.read_text() == "# mine\n"
+
+
+def test_records_of_the_old_and_of_the_new_key_are_proven(tmp_path: Path) -> None:
+    """R39: after a renewed key, and with several Kamailios in one log, each key proves its own records."""
+    keys = []
+    for name in ("record.key", "record.key.old", "sip2.key"):
+        make_copies(tmp_path / name, tmp_path / f"{name}.cfg")
+        keys.append(read_key(tmp_path / name))
+    old, new, other = (key for key in keys if key is not None)
+    log = b"".join(
+        record(f"<sip:n{number}@place.test>", buri=f"sip:o{number}@gw.test", call=f"c{number}", key=key)
+        for number, key in enumerate((old, new, other, b"0" * 64))
+    )
+    found = read(log, keys=[new, old, other])
+    assert [one.old_uri for one in found.learnt] == [f"sip:o{number}@gw.test" for number in range(3)]
+    assert found.batch.losses == {"forged": 1}
 
 
 def test_without_kamailio_no_key_is_made(tmp_path: Path) -> None:

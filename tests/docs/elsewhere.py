@@ -11,6 +11,7 @@ ELSEWHERE: dict[str, str] = {
     r"install -D -m 644 |ln -s /opt/redirectd": "needs the package's files: tests/systemd installs them",
     r"install -d -o ": "needs root and the servers' own users: tests/systemd grants the rights",
     r"install -m 0600 /dev/stdin ": "asks the operator to type a secret: test_administrator types one",
+    r"mv /etc/(redirectd|kamailio)/": "needs the files of a real host: tests/cli/test_recordkey renews a key",
     r"kamailio -c ": "needs Kamailio: tests/peers checks and starts the same lines on a real one",
     r"asterisk -rx ": "needs Asterisk: tests/peers loads the same lines into a real one",
     r"createuser |createdb |pg_dump ": "needs the database server's administrator: test_administrator is one",

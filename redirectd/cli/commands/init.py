@@ -47,6 +47,9 @@ def init_command(app: App, output: Path | None, *, force: bool, reference: bool,
         say(text.rstrip("\n"))
         return
     file = output or app.config_file or _default_file()
+    if file.exists() and not force and _make_key(file):
+        note(f"  {file} is there already and was kept")
+        return
     _write(file, text, force=force)
     note(f"wrote {file}")
     for kind in ("source", "target"):
@@ -90,18 +93,21 @@ def _default_file() -> Path:
     return system
 
 
-def _make_key(file: Path) -> None:
-    """The key by which Kamailio proves its records (R39), where root sets this host up."""
+def _make_key(file: Path) -> bool:
+    """The key by which Kamailio proves its records (R39), where root sets this host up; whether one was missing."""
     from redirectd.cli.recordkey import make_copies
     from redirectd.config.recordkeys import DEFAULT
 
     if os.geteuid() != 0 or file.absolute().parent != DEFAULT.parent:
-        return
+        return False
     try:
-        for line in make_copies():
-            note(f"  {line}")
+        done = make_copies()
     except OSError as error:
         note(f"  no key for Kamailio's records was made: {error.filename}: {error.strerror}")
+        return False
+    for line in done:
+        note(f"  {line}")
+    return any(line.startswith("wrote ") for line in done)
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:
