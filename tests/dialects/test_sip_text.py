@@ -72,6 +72,12 @@ def audiocodes(message: bytes, *, was_received: bool) -> bytes:
     )
 
 
+def opensips(message: bytes, *, was_received: bool) -> bytes:
+    """An xlog of the whole message on standard error, behind OpenSIPS's own head."""
+    way = b"from" if was_received else b"to"
+    return b"Nov 22 16:28:42 [4711] reply " + way + b" udp:192.0.2.7:5060\n" + message + b"\n"
+
+
 def homer(message: bytes, *, was_received: bool) -> bytes:
     way = b"192.0.2.7:5060 ---> 192.0.2.1:5060" if was_received else b"192.0.2.1:5060 ---> 192.0.2.7:5060"
     return b"proto:UDP 2026-11-22T16:28:42.417383+00:00  " + way + b"\n\n" + message + b"\n\n"
@@ -82,9 +88,9 @@ def bare(message: bytes, *, was_received: bool) -> bytes:
 
 
 WRITERS: dict[str, Callable[..., bytes]] = {
-    one.__name__: one for one in (freeswitch, drachtio, sipp, snom, pjsua, cube, audiocodes, homer, bare)
+    one.__name__: one for one in (freeswitch, drachtio, sipp, snom, pjsua, cube, audiocodes, opensips, homer, bare)
 }
-NO_PEER = {"sipp", "cube", "bare"}
+NO_PEER = {"sipp", "cube", "opensips", "bare"}
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PEER, PORT = "192.0.2.7", 5062
 
@@ -76,6 +76,12 @@ def chan_sip_received(message: bytes) -> Written:
     text = message.replace(b"\r\n", b"\n").removesuffix(b"\n")
     head = b"[Nov 22 16:26:16] VERBOSE[2568] chan_sip.c: \n<--- SIP read from UDP:192.0.2.7:5062 --->\n"
     return Written(head + text + b"\n<------------->\n", text)
+
+
+def chan_sip_without_transport(message: bytes) -> Written:
+    """As up to Asterisk 14, where the head names no transport."""
+    made = chan_sip_received(message)
+    return replace(made, log=made.log.replace(b"SIP read from UDP:", b"SIP read from ", 1))
 
 
 def chan_sip_sent(message: bytes) -> Written:
@@ -235,7 +241,7 @@ WRITERS: dict[str, tuple[Writer, ...]] = {
     "asterisk-json": (pjsip_json,),
     "asterisk-syslog": (pjsip_syslog, pjsip_syslog_raw),
     "asterisk-console": (console, console_dated),
-    "asterisk-chan-sip": (chan_sip_received, chan_sip_sent),
+    "asterisk-chan-sip": (chan_sip_received, chan_sip_without_transport, chan_sip_sent),
     "kamailio-dump": (dump_traditional, dump_iso, dump_rfc5424, dump_rsyslog_json, dump_syslog_raw),
     "kamailio-stderr": (stderr, stderr_color, log_prefix),
     "kamailio-json": (engine_json, engine_cee, engine_invalid, engine_nested, engine_one_line),
