@@ -215,4 +215,5 @@ def check_access(control: str, names: str) -> Iterator[Finding]:
         return
     if not holds_for(SERVICE, lambda: os.access(socket, os.W_OK)):
         why = f"root reaches {socket}, and the service's user {SERVICE} may not write to it"
-        yield Finding(f"reload of {names}, {socket}", Level.FAULT, why, access_to(control))
+        way = f"{access_to(control)}; or a drop-in of the service adds the server's group"
+        yield Finding(f"reload of {names}, {socket}", Level.WARNING, why, way)
