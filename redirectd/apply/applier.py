@@ -36,13 +36,17 @@ _LAST_PAUSE = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What apply reaches the world with; `clock` gives aware times, `monotonic` and `sleep` are in seconds."""
+    """What apply reaches the world with; `clock` gives aware times, `monotonic` and `sleep` are in seconds.
+
+    `installer` is for targets that are not all files.
+    """
 
     open_channel: OpenChannel
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     files: Files
+    installer: Installer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +101,7 @@ class Applier:
         self._lock_path = lock_path
         self._tools = tools
         self._journal = ApplyJournal(database, node)
-        self._installer = Installer(tools.files)
+        self._installer = tools.installer or Installer(tools.files)
         self._servers = servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
         self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
         self._repair = Repair(self._journal, self._installer, servers, tools.clock)

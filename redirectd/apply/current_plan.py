@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from redirectd.apply.install import Installer
 from redirectd.errors import InstallError, UsageError
 from redirectd.plan.limits import Limits
-from redirectd.plan.planning import Plan, make_plan
+from redirectd.plan.planning import Plan, digest, make_plan
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.target_spec import Installed, TargetSpec
 from redirectd.store.refused_entries import Refused
 from redirectd.store.target_states import TargetState
+from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
 
 
 def current_plan(
@@ -62,6 +63,10 @@ def read_installed(
         try:
             content = installer.read(spec.path)
             base = None if spec.base is None else installer.read(spec.base)
+            if spec.database is not None and content is not None and content.count(b"\n") == 1:
+                last = None  # a table without rows is like a file that is not there: nothing in it can be lost
+            if content is not None and isinstance(spec.target, KamailioGatewayTable) and spec.target.is_own(content):
+                last = digest(content)  # whatever the operator did to his own rows is no change by hand of ours
             found[spec.name] = Installed(content, base, last, pending)
         except InstallError as error:
             found[spec.name] = Installed(None, None, last, pending, error)

@@ -143,6 +143,25 @@ class Installer:
                 if self._files.look(companion) is not None:
                     self._files.remove(companion)
 
+    def _keep(self, path: str, content: bytes) -> None:
+        """Write a file that only redirectd reads, down to the disk."""
+        folder = str(Path(path).parent)
+        with _told(path):
+            self._files.remove(path)
+            fd = self._files.create(path)
+            try:
+                self._files.write(fd, content)
+                self._files.own(fd, *ownership.of_folder(folder))
+                self._files.sync(fd)
+            finally:
+                self._files.close(fd)
+            self._files.sync_directory(folder)
+
+    def _discard(self, path: str) -> None:
+        with _told(path):
+            if self._files.look(path) is not None:
+                self._files.remove(path)
+
     def _write(self, path: str, place: FilePlace, content: bytes, spec: TargetSpec, old: os.stat_result | None) -> None:
         """Write a new file with owner, mode and attributes of the `old` one, or those a new one is to have."""
         fd = self._files.create(path)

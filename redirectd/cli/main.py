@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write remaps as CSV or JSON.",
     "import": "Read remaps from CSV or JSON.",
     "db": "Upgrade, show and prune the database.",
+    "db-target": "Print or run the SQL for a target's table.",
     "snippet": "Print the lines to paste into Kamailio's or Asterisk's configuration.",
     "help": "Show the help of redirectd or of one of its commands.",
 }
@@ -72,8 +73,9 @@ class LazyGroup(CommandGroup):
         """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"redirectd.cli.commands.{cmd_name}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"redirectd.cli.commands.{name}")
+        command: click.Command = getattr(module, f"{name}_command")
         return command
 
     def command_texts(self) -> dict[str, str]:

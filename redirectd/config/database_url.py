@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from redirectd.config.model import DEFAULT_URL, Config
-from redirectd.config.secrets import read_secret
+from redirectd.config.secrets import in_capitals, read_secret
 from redirectd.errors import ConfigError
 from redirectd.sip.text import mask_url, printable
 
@@ -38,6 +38,26 @@ def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str
     if password is not None:
         url = url.set(password=password)
     return url.render_as_string(hide_password=False)
+
+
+def target_database(config: Config, name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The URL of a target's database with its password, not for people. Raises ConfigError for a file without one."""
+    target = next(target for target in config.target if target.name == name)
+    url = make_url(target.database or "")
+    file = config.resolve(target.database_password_file) if target.database_password_file else None
+    variable = f"REDIRECTD_TARGET_{in_capitals(name)}_DATABASE_PASSWORD"
+    secret = read_secret(f"target-{name}-database-password", variable, file, environ)
+    return (url if secret is None else url.set(password=secret)).render_as_string(hide_password=False)
+
+
+def with_password(text: str, file: Path | None) -> str:
+    """A URL of the command line with the password in a file. Raises ConfigError."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(mask_url(text), "this is not a database URL", "mysql+pymysql://user@host/name") from error
+    secret = read_secret("", "", file, {})
+    return (url if secret is None else url.set(password=secret)).render_as_string(hide_password=False)
 
 
 def _sqlite_url(url: URL, config: Config) -> str:

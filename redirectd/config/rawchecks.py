@@ -5,6 +5,7 @@ They are looked for in the raw values, so that they are found along with faults 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _KIND_OF_KEY = {
     "listen": "hep",
     "allowed_senders": "hep",
 }
+_OF_FILES = {"path", "mode", "owner", "group"}
+_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ def raw_faults(data: Mapping[str, object]) -> Iterator[ConfigFault]:
     yield from _twice("source", "name", sources, "give each source a name of its own")
     yield from _twice("target", "name", targets, "give each target a name of its own")
     yield from _twice("target", "path", targets, "give each target a file of its own")
+    yield from _same_table(targets)
     for index, source in sources:
         yield from _source_faults(("source", index), source)
     for index, target in targets:
@@ -68,6 +72,18 @@ def _twice(
         value = table.get(key)
         if isinstance(value, str) and counts[value] > 1:
             yield ConfigFault((name, index, key), f'{counts[value]} {name}s have the {key} "{value}"', what_to_do)
+
+
+def _same_table(tables: list[tuple[int, Mapping[str, object]]]) -> Iterator[ConfigFault]:
+    """Two targets of one table would each take out what the other has put in."""
+    first: dict[tuple[object, object], object] = {}
+    for index, table in tables:
+        if "database" in table:
+            place = (table["database"], table.get("table", table.get("kind")))
+            other = first.setdefault(place, table.get("name"))
+            if other != table.get("name"):
+                what_to_do = "give each target a table of its own"
+                yield ConfigFault(("target", index, "database"), f'the target "{other}" writes this table', what_to_do)
 
 
 def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[ConfigFault]:
@@ -107,12 +123,40 @@ def _target_faults(place: Place, target: Mapping[str, object]) -> Iterator[Confi
             (*place, "kind"), f'there is no target of the kind "{kind}"', misspelt(kind, target_kinds.kinds())
         )
         return
-    common = set(TargetSection.model_fields) - ({"base"} - set(options))
+    others = {"base"} if "database" in target else {"base", "table"}
+    common = set(TargetSection.model_fields) - (others - set(options))
     for key in target.keys() - common - set(options):
         yield ConfigFault(
             (*place, key), f'a target of the kind "{kind}" takes no such key', misspelt(key, common | set(options))
         )
+    yield from _place_faults(place, kind, target)
     yield from _option_faults(place, kind, target, options)
+
+
+def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iterator[ConfigFault]:
+    """A target is a file or a table."""
+    from redirectd.targets import target_kinds
+
+    if "database" not in target:
+        if "path" not in target:
+            yield ConfigFault((*place, "path"), "this key is needed, and it is not there", "add path, or database")
+        return
+    if target_kinds.sql_table(kind) is None:
+        known = ", ".join(target_kinds.kinds_of_databases())
+        yield ConfigFault(
+            (*place, "database"),
+            f'a target of the kind "{kind}" is a file',
+            f"write path in its place; kept in a database are {known}",
+        )
+    for key in sorted(_OF_FILES & target.keys()):
+        yield ConfigFault((*place, key), "only a target that is a file takes this key", "remove it, or database")
+    name = target.get("table")
+    if name is not None and not (isinstance(name, str) and _TABLE.fullmatch(name)):
+        yield ConfigFault(
+            (*place, "table"),
+            "it must be a name of a table: small letters, digits and _, 63 at most",
+            'write it without a schema, such as "redirectd_htable"',
+        )
 
 
 def _option_faults(
@@ -122,10 +166,11 @@ def _option_faults(
     from redirectd.plan.target import TargetOptions
     from redirectd.targets import target_kinds
 
-    known = {key: target[key] for key in options if key in target}
+    known = {key: target[key] for key in options if key in target and (key != "table" or "database" not in target)}
     match = target.get("match", "request-uri")
     try:
-        target_kinds.build(kind, TargetOptions("", match if isinstance(match, str) else "request-uri", known))
+        options_of = TargetOptions("", match if isinstance(match, str) else "request-uri", known)
+        target_kinds.build(kind, options_of, "kept" if "database" in target else None)
     except ConfigError as error:
         for fault in error.faults or (error,):
             key = fault.where.rpartition(", ")[2]

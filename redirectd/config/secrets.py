@@ -9,6 +9,11 @@ from pathlib import Path
 from redirectd.errors import ConfigError
 
 
+def in_capitals(name: str) -> str:
+    """A target's name as it is within the name of an environment variable."""
+    return "".join(char if char.isalnum() else "_" for char in name.upper())
+
+
 def read_secret(name: str, variable: str, file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
     """The secret `name`: environment `variable`, else the systemd credential `name`, else the first line of `file`.
 

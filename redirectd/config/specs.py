@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 
 from redirectd.config.model import Config
-from redirectd.config.secrets import read_secret
+from redirectd.config.secrets import in_capitals, read_secret
 from redirectd.config.target_sections import TargetSection
 from redirectd.errors import ConfigError
 from redirectd.plan.target import TargetOptions
 from redirectd.plan.target_spec import TargetSpec
+from redirectd.sip.text import mask_url
 from redirectd.targets import target_kinds
 
 
@@ -23,6 +24,8 @@ def target_specs(config: Config) -> tuple[TargetSpec, ...]:
     bases = {os.path.realpath(spec.base): spec.name for spec in specs if spec.base is not None}
     written: dict[str, str] = {}
     for spec in specs:
+        if spec.database is not None:
+            continue
         path = os.path.realpath(spec.path)  # by whatever spelling or symbolic link
         other = written.setdefault(path, spec.name)
         if other != spec.name:
@@ -37,22 +40,36 @@ def _same_file(spec: TargetSpec, why: str) -> ConfigError:
 
 
 def _spec(config: Config, target: TargetSection) -> TargetSpec:
-    base = None if target.base is None else str(config.resolve(target.base))
+    table = _table(target)
+    if table is None:
+        base = None if target.base is None else str(config.resolve(target.base))
+    else:
+        base = str(target.base or "dispatcher") if target_kinds.needs_base(target.kind) else None
     extra = dict(target.options)
     if base is not None and "base" in target_kinds.accepted_options(target.kind):
         extra["base"] = base
+    if table is None and target.table is not None:
+        extra["table"] = target.table
+    place = mask_url(target.database or "")
     return TargetSpec(
         name=target.name,
-        path=str(config.resolve(target.path)),
-        target=target_kinds.build(target.kind, TargetOptions(target.name, target.match, extra)),
-        base=base,
+        path=f"{place}#{table}" if target.path is None else str(config.resolve(target.path)),
+        target=target_kinds.build(target.kind, TargetOptions(target.name, target.match, extra), table),
+        base=base if table is None or base is None else f"{place}#{base}",
         control=target.reload,
         timeout=target.timeout.total_seconds(),
         mode=int(target.mode, 8),
         owner=target.owner,
         group=target.group,
         server=target.server,
+        database=target.database,
     )
+
+
+def _table(target: TargetSection) -> str | None:
+    """Give the name of the table of a target that is kept in a database."""
+    usual = target_kinds.sql_table(target.kind) if target.database is not None else None
+    return None if usual is None else target.table or usual.name
 
 
 def passwords(config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -76,6 +93,7 @@ def password_of(config: Config, reload: str) -> str | None:
 
 
 def _password(config: Config, target: TargetSection, environ: Mapping[str, str]) -> str | None:
-    name = "".join(char if char.isalnum() else "_" for char in target.name.upper())
     file = config.resolve(target.password_file) if target.password_file else None
-    return read_secret(f"target-{target.name}-password", f"REDIRECTD_TARGET_{name}_PASSWORD", file, environ)
+    return read_secret(
+        f"target-{target.name}-password", f"REDIRECTD_TARGET_{in_capitals(target.name)}_PASSWORD", file, environ
+    )

@@ -1,4 +1,4 @@
-"""`[[target]]`: a routing file to keep."""
+"""`[[target]]`: a routing file or table to keep."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _RELOAD = re.compile(
     r"none|kamcmd(:\S+| -s \S+)?|binrpc:unix:/\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)"
     r"|asterisk( -C \S+)? -rx|asterisk(:/\S+)?|amis?://\S+"
 )
+_DATABASE = re.compile(r"(mysql\+pymysql|postgresql\+psycopg)://[^\s#]+/[^\s/#]+")
 _MODE = re.compile(r"0?[0-7]{3}")
 RELOADS = (
     "none, binrpc:unix:/PATH, jsonrpc:unix:/PATH, jsonrpc:http://HOST:PORT/RPC, jsonrpc:fifo:/PATH, kamcmd, "
@@ -30,6 +31,16 @@ def _reload(value: object) -> object:
     return value
 
 
+def _database(value: object) -> object:
+    if not isinstance(value, str) or not _DATABASE.fullmatch(value):
+        shown = mask_url(value) if isinstance(value, str) else value
+        raise ValueError(
+            f'"{shown}" is not a database with tables for a server: use mysql+pymysql://user@host/name or '
+            "postgresql+psycopg://user@host/name, with the password in database_password_file"
+        )
+    return value
+
+
 def _mode(value: object) -> object:
     if not isinstance(value, str) or not _MODE.fullmatch(value):
         raise ValueError('it must be a file mode in octal and in quotes, such as "0640"')
@@ -37,7 +48,7 @@ def _mode(value: object) -> object:
 
 
 class TargetSection(Section):
-    """A routing file that redirectd writes from the approved remaps; one table for each.
+    """A routing file, or a database's table, that redirectd writes from the approved remaps; a section for each.
 
     Besides these keys each kind takes its own; `redirectd check` names them where one is misspelt.
     """
@@ -49,9 +60,29 @@ class TargetSection(Section):
         description="What is written, such as `kamailio-dispatcher`, `kamailio-htable` or `asterisk-dialplan`.",
         examples=["kamailio-dispatcher"],
     )
-    path: Path = Field(
-        description="The file to write. Its folder must exist; owner and mode of an existing file are kept.",
+    path: Path | None = Field(
+        default=None,
+        description="The file to write. Its folder must exist; owner and mode of an existing file are kept. A target "
+        "has either `path` or `database`.",
         examples=["/etc/kamailio/dispatcher.list"],
+    )
+    database: Annotated[str, BeforeValidator(_database)] | None = Field(
+        default=None,
+        description="The database whose table is written instead of a file, for the kinds that can be kept in one: "
+        "mysql+pymysql://user@host/name (also for MariaDB) or postgresql+psycopg://user@host/name.",
+        examples=["mysql+pymysql://redirectd@db.example/kamailio"],
+    )
+    table: str | None = Field(
+        default=None,
+        description="With `database`, the name of the table; each kind has one of its own as its default.",
+        examples=["redirectd_htable"],
+    )
+    database_password_file: Path | None = Field(
+        default=None,
+        description="A file whose first line is the password for `database`. The environment's "
+        "REDIRECTD_TARGET_NAME_DATABASE_PASSWORD and the systemd credential `target-NAME-database-password` come "
+        "first.",
+        examples=["/etc/redirectd/kamailio-database.password"],
     )
     base: Path | None = Field(
         default=None,

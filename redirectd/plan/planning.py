@@ -16,6 +16,7 @@ from redirectd.plan.target import (
     NOTHING,
     Answering,
     Keeping,
+    Rebased,
     Refusal,
     Rendered,
     Target,
@@ -180,6 +181,8 @@ def plan_contents(
     for spec in specs:
         if spec.name in contents:
             there, content = installed.get(spec.name, Installed()), contents[spec.name]
+            if isinstance(spec.target, Rebased):
+                content = spec.target.rebased(content, there.base)
             entries, _ = understood(spec.target, content)
             rendered = Rendered(content, entries, token=token_of(entries))
             fault = there.fault

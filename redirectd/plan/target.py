@@ -126,6 +126,15 @@ class Keeping(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class Rebased(Target, Protocol):
+    """A target of which an earlier generation is installed over the operator's rows as they are now."""
+
+    def rebased(self, content: bytes, base: bytes | None) -> bytes:
+        """Give the text of the moves of `content` over `base`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TargetAnswer:
     """What a target's server does with a URI.

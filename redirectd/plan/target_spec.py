@@ -21,6 +21,7 @@ class TargetSpec:
     ``reload`` key (targets with one control share one reload); `timeout` bounds each question to the
     server, in seconds. `mode`, `owner` and `group` are those of a new file; an existing one keeps its own.
     `server` joins targets of one server that is reached in several ways (or in none) into one unit.
+    `database` is the URL, without a password, of one that is a table and no file; its `path` names that.
     """
 
     name: str
@@ -33,6 +34,7 @@ class TargetSpec:
     owner: str | None = None
     group: str | None = None
     server: str | None = None
+    database: str | None = None
 
     @property
     def unit_name(self) -> str:

@@ -14,19 +14,25 @@ from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
 from redirectd.apply.servers import OpenChannel
+from redirectd.apply.sql_rows import GatewayRows, SqlRows
+from redirectd.apply.tables import TableInstaller
 from redirectd.collect.policy import Policy
+from redirectd.config.database_url import target_database, with_password
 from redirectd.config.model import Config
 from redirectd.config.specs import password_of, target_specs
-from redirectd.errors import ConfigError, PeerError
+from redirectd.errors import ConfigError, InstallError, PeerError
 from redirectd.plan.effective_table import effective
 from redirectd.plan.planning import Plan
 from redirectd.plan.route import Approved, EffectiveTable
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.node_targets import NodeTarget, publish
 from redirectd.store.refused_entries import refused_entries
 from redirectd.store.target_states import target_states
+from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.sqltable import InDatabase
 
 
 def plan_of(config: Config, database: Database, only: Collection[str] | None = None) -> Plan:
@@ -38,7 +44,7 @@ def plan_of(config: Config, database: Database, only: Collection[str] | None = N
     table = approved_table(database, config.rules())
     with database.read() as connection:
         states, refused = target_states(connection, config.node), refused_entries(connection, config.node)
-    return current_plan(table, specs, states, Installer(Files()), config.limits.as_limits(), refused)
+    return current_plan(table, specs, states, installer_of(config, specs), config.limits.as_limits(), refused)
 
 
 def foreseen_plan(
@@ -55,8 +61,9 @@ def applier_of(config: Config, database: Database) -> Applier:
 
     A password that can't be read is a fault of its server alone, found when that is asked.
     """
-    tools = Tools(_opening(config), lambda: datetime.now(UTC), time.monotonic, time.sleep, Files())
-    specs = target_specs(config)
+    specs, files = target_specs(config), Files()
+    installer = installer_of(config, specs, files, lock_path(config, database).parent)
+    tools = Tools(_opening(config), lambda: datetime.now(UTC), time.monotonic, time.sleep, files, installer)
     return Applier(database, config.node, specs, config.limits.as_limits(), lock_path(config, database), tools)
 
 
@@ -69,6 +76,41 @@ def _opening(config: Config) -> OpenChannel:
         return open_channel(spec, timeout=timeout, password=secret)
 
     return open_with_password
+
+
+def installer_of(
+    config: Config, specs: Sequence[TargetSpec], files: Files | None = None, folder: Path = Path()
+) -> Installer:
+    """What reads and writes the places of these targets; `folder` keeps the old rows of tables during an apply."""
+    tables = {spec.path: rows for spec in specs if (rows := rows_of(config, spec)) is not None}
+    bases = {
+        spec.base: rows.read_base
+        for spec in specs
+        if isinstance(rows := tables.get(spec.path), GatewayRows) and spec.base
+    }
+    return TableInstaller(files or Files(), tables, folder, bases)
+
+
+def rows_of(
+    config: Config, spec: TargetSpec, admin: str | None = None, password_file: Path | None = None
+) -> SqlRows | None:
+    """The table of a target that is kept in a database; None for one that is a file.
+
+    With `admin`, a URL, it is reached as another user, whose password is in a file.
+    """
+    table = spec.target.sql if isinstance(spec.target, InDatabase) else None
+    if table is None:
+        return None
+
+    def url() -> str:
+        try:
+            return target_database(config, spec.name) if admin is None else with_password(admin, password_file)
+        except ConfigError as error:
+            raise InstallError(error.where, error.why, error.what_to_do) from error
+
+    if isinstance(spec.target, KamailioGatewayTable):
+        return GatewayRows(spec.path, spec.target, url, spec.timeout)
+    return SqlRows(spec.path, table, url, spec.timeout)
 
 
 def publish_targets(config: Config, database: Database) -> None:

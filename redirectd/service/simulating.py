@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from redirectd.apply.files import Files
 from redirectd.config.model import Config
 from redirectd.config.specs import target_specs
 from redirectd.errors import InstallError
@@ -12,6 +11,7 @@ from redirectd.plan.route import EffectiveTable
 from redirectd.plan.simulation import Mover, SimulatedMove, by_route_key
 from redirectd.plan.target import Answering, TargetError
 from redirectd.plan.target_spec import TargetSpec
+from redirectd.service.applying import installer_of
 from redirectd.sip.text import printable
 
 ANY_TARGET = "routing"
@@ -28,7 +28,7 @@ def movers_of(config: Config, table: EffectiveTable) -> list[Mover]:
     for spec in target_specs(config):
         incoming = matches[spec.name] == "incoming"
         if isinstance(spec.target, Answering):
-            moves = _answers(spec, spec.target, table)
+            moves = _answers(config, spec, spec.target, table)
         else:
             moves = by_route_key(table, incoming=incoming)
         found.append(Mover(spec.name, spec.kind, moves, incoming))
@@ -36,15 +36,15 @@ def movers_of(config: Config, table: EffectiveTable) -> list[Mover]:
 
 
 def _answers(
-    spec: TargetSpec, target: Answering, table: EffectiveTable
+    config: Config, spec: TargetSpec, target: Answering, table: EffectiveTable
 ) -> Callable[[Sequence[str]], Sequence[SimulatedMove | None]]:
-    """What the target's server does, with what is in its files now. Raises InstallError for a faulty base file."""
-    files = Files()
+    """What the target's server does, with what is in its places now. Raises InstallError for a faulty base file."""
+    places = installer_of(config, [spec])
 
     def moves(texts: Sequence[str]) -> Sequence[SimulatedMove | None]:
-        base = None if spec.base is None else files.read(spec.base)
+        base = None if spec.base is None else places.read(spec.base)
         try:
-            answers = target.answers(table.routes, base, files.read(spec.path), texts)
+            answers = target.answers(table.routes, base, places.read(spec.path), texts)
         except TargetError as error:
             where = spec.base or spec.path
             raise InstallError(where, printable(str(error), 300), "fix the base file and try again") from error

@@ -18,6 +18,10 @@ _COLUMN = re.compile(r"([a-z_]{1,64})\((int|string)(,auto|,null)?\)")
 _FIELD = re.compile(r"(?:[^\\:]|\\[nrt\\0:])*+")
 _ESCAPE = re.compile(r"\\([nrt\\0:])")
 _MEANING = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "0": "\0", ":": ":"}
+_NAMES = {character: f"\\{letter}" for letter, character in _MEANING.items() if letter in "nrt0"}
+_CONTROL = re.compile(f"[{''.join(_NAMES)}]")
+_NULL = "\\N"
+_ANY_FIELD = re.compile(r"((?:[^\\:]|\\.)*+):")
 _INTEGER = re.compile(r"-?[0-9]{1,10}")
 _VALUE = r"((?!:)[^\\:]*+(?:\\[nrt\\0:][^\\:]*+)*+)"
 
@@ -72,6 +76,40 @@ class Table:
             usual = self._usual.fullmatch(line)
             yield number, list(map(_meaning, usual.groups())) if usual else self._unusual(number, line)
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The columns that a row brings, in their order: all but Kamailio's own number."""
+        return tuple(column.name for column in self._columns if column.option != "auto")
+
+    @property
+    def same(self) -> Mapping[str, str | int]:
+        """The columns that are the same in all rows, with what they are."""
+        return self._same
+
+    def text(self, rows: Iterable[Sequence[object]]) -> bytes:
+        """Give rows of the columns `stored` as `write` would, whatever they hold, so that nothing of them is lost.
+
+        What Kamailio would not take from a file, such as NULL (``\\N``) and other letters, is refused by `read`.
+        """
+        lines = [self._head, *(":".join(self._texts(row)) for row in rows)]
+        return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+    def values(self, content: bytes) -> Iterator[tuple[str | int | None, ...]]:
+        """Give the rows that `text` or `write` made; TargetError for anything else."""
+        head, *lines = content.decode("utf-8", "surrogateescape").split("\n")
+        if head != self._head or not lines or lines.pop():
+            raise TargetError(f"line 1: the columns are not {self._head}")
+        for number, line in enumerate(lines, 2):
+            texts = _ANY_FIELD.findall(line + ":")
+            if len(texts) != len(self._columns):
+                raise TargetError(f"line {number}: it has not {len(self._columns)} fields")
+            pairs = zip(self._columns, texts, strict=True)
+            yield tuple(_stored(number, text, column) for column, text in pairs if column.option != "auto")
+
+    def _texts(self, row: Sequence[object]) -> Iterator[str]:
+        rest = iter(row)
+        return ("0" if column.option == "auto" else _any(next(rest)) for column in self._columns)
+
     def _unusual(self, number: int, line: str) -> list[str]:
         """Read a row the long way, which finds what is wrong with it."""
         values: list[str] = []
@@ -88,6 +126,27 @@ class Table:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _any(value: object) -> str:
+    """Write any value of a database's row."""
+    if value is None:
+        return _NULL
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    text = _escaped(str(value))
+    return text if text.isprintable() else _CONTROL.sub(lambda found: _NAMES[found[0]], text)
+
+
+def _stored(number: int, text: str, column: Column) -> str | int | None:
+    """Read what `_any` wrote."""
+    if text == _NULL:
+        return None
+    if column.kind == "string":
+        return _meaning(text)
+    if not _INTEGER.fullmatch(text):
+        raise TargetError(f"line {number}: {column.name} is not a number")
+    return int(text)
 
 
 def _meaning(text: str) -> str:

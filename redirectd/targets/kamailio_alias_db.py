@@ -32,8 +32,9 @@ from redirectd.plan.target import (
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 from redirectd.targets import dbtext
-from redirectd.targets.kamailio_key import user_at_host
+from redirectd.targets.kamailio_key import MAX_KEY, user_at_host
 from redirectd.targets.project import Projection
+from redirectd.targets.sqltable import SqlTable
 from redirectd.targets.uritext import KAMAILIO, write_uri
 from redirectd.targets.user_moves import NotAskedError, UserMoves
 
@@ -50,6 +51,13 @@ _TABLE = dbtext.Table(
 _MAX = 255
 """Longest whole URI that alias_db can put together: its buffer is of 256 bytes."""
 
+SQL = SqlTable(
+    "redirectd_aliases",
+    _TABLE,
+    {"alias_username": MAX_KEY, "alias_domain": 255, "username": _MAX, "domain": _MAX},
+    ("alias_username", "alias_domain"),
+)
+"""The table in a database."""
 
 _OLD_LINES = re.compile(r"^[ \t]*if[ \t]*\([ \t]*alias_db_lookup\(.*", re.MULTILINE)
 """The lookup of earlier versions, as it was printed."""
@@ -64,6 +72,7 @@ class KamailioAliasDb(UserMoves):
 
     def __init__(self, *, match: str = "request-uri", width: str = WIDTH) -> None:
         super().__init__(match, width=width)
+        self._table = "redirectd_aliases"
 
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give user and host, in lower case; CannotCarryError for what the lines don't ask for."""
@@ -86,7 +95,7 @@ class KamailioAliasDb(UserMoves):
 
     def lines(self) -> Lines:
         """Give the lookup."""
-        call = 'if ($ru =~ "^sip:[^;@]+@" && alias_db_lookup("redirectd_aliases")) { $du = $null; }\n'
+        call = f'if ($ru =~ "^sip:[^;@]+@" && alias_db_lookup("{self._table}")) {{ $du = $null; }}\n'
         return Lines(call, "", _OLD_LINES, None)
 
     def _value(self, new: SipUri) -> str:
@@ -103,7 +112,7 @@ class KamailioAliasDb(UserMoves):
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as alias_db asks it: alias user and domain to user and domain, none twice, whatever its case."""
-        return gather(_rows(content), like, "an alias")
+        return gather(((number, key.lower(), to) for number, key, to in _rows(content)), like, "an alias")
 
     def reload(self) -> Sequence[Command]:
         """Nothing: the table is read for each request."""
@@ -114,12 +123,45 @@ class KamailioAliasDb(UserMoves):
         return ()
 
 
+class KamailioAliasSql(KamailioAliasDb):
+    """The same in a table of a database, which compares exactly: users that differ in case are different keys.
+
+    A host in capitals is looked up as it was sent, and is a known miss.
+    """
+
+    def __init__(self, *, match: str = "request-uri", width: str = KamailioAliasDb.WIDTH, sql: SqlTable = SQL) -> None:
+        super().__init__(match=match, width=width)
+        self.sql = sql
+        self._table = sql.name
+
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give user and host; CannotCarryError for what the lines don't ask for."""
+        super().keys(uri)
+        return user_at_host(uri)
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give user and host as they were sent."""
+        super().asked(uri, text)
+        return f"{uri.user}@{uri.host}"
+
+    def besides(self, old: SipUri) -> str:
+        """Name the same user at the same host."""
+        return f"calls to {printable(f'{old.user}@{old.host}', 200)} at any other port and by any other transport"
+
+    def source(self) -> None:
+        """Nothing: alias_db has no command that shows its database."""
+
+    def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
+        """Read a table as alias_db asks it, none twice."""
+        return gather(_rows(content), like, "an alias")
+
+
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:
     for number, values in _TABLE.read(content):
         if any("@" in value for value in values):
             raise TargetError(f"line {number}: a user or domain holds an @")
         alias_user, alias_domain, user, domain = values
-        yield number, f"{alias_user}@{alias_domain}".lower(), f"sip:{user}@{domain}"
+        yield number, f"{alias_user}@{alias_domain}", f"sip:{user}@{domain}"
 
 
 def _split(text: str) -> tuple[str, str]:

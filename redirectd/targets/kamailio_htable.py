@@ -1,4 +1,4 @@
-"""kamailio-htable: user moves in a hash table of Kamailio, loaded from a db_text table.
+"""kamailio-htable: user moves in a hash table of Kamailio, loaded from a db_text table or from a database.
 
 Key: the whole route key (`redirectd.targets.kamailio_key`), so an entry moves no other port, transport or scheme (R41).
 
@@ -38,6 +38,7 @@ from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
 from redirectd.targets.kamailio_key import (
     KEY_ROUTES,
+    MAX_KEY,
     OLD_LINES,
     asked_key,
     asks_for_lines,
@@ -47,7 +48,8 @@ from redirectd.targets.kamailio_key import (
     user_at_host,
 )
 from redirectd.targets.project import Projection
-from redirectd.targets.uritext import KAMAILIO, write_uri
+from redirectd.targets.sqltable import SqlTable
+from redirectd.targets.uritext import KAMAILIO, MAX_WRITTEN, write_uri
 from redirectd.targets.user_moves import UserMoves
 
 SENTINEL = "__gen__"
@@ -66,6 +68,9 @@ _TABLE = dbtext.Table(
     ),
     {"key_type": 0, "value_type": 0, "expires": 0},  # a plain string entry, for good
 )
+SQL = SqlTable("redirectd_htable", _TABLE, {"key_name": MAX_KEY, "key_value": MAX_WRITTEN}, ("key_name",), SENTINEL)
+"""The table in a database: as long as whatever is written, where kamdbctl's own htable takes keys of 64 characters."""
+
 MAX_LIVE = 10_000
 """Most changes put live: each is a question and an answer, and a reload of the whole table is quicker by then."""
 
@@ -73,22 +78,34 @@ _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 class KamailioHtable(UserMoves):
-    """Writes one db_text table; `table` names the htable in kamailio.cfg, `live` how many changes need no reload."""
+    """Writes one table; `htable` is its name in kamailio.cfg, `live` how many changes need no reload.
+
+    `table` is the name of `htable` in configurations of earlier versions.
+    """
 
     kind: ClassVar[str] = "kamailio-htable"
     mtime_step: ClassVar[bool] = True
     OLD_ROW = re.compile(rb"^[0-9]+:(?!__gen__:|sips?\\:)", re.MULTILINE)
 
     def __init__(
-        self, *, match: str = "request-uri", table: str = "redir", live: int = 0, legacy_keys: bool = True
+        self,
+        *,
+        match: str = "request-uri",
+        htable: str = "",
+        table: str = "redir",
+        live: int = 0,
+        legacy_keys: bool = True,
+        sql: SqlTable | None = None,
     ) -> None:
         super().__init__(match, legacy_keys=legacy_keys)
+        table = htable or table
         if not _NAME.fullmatch(table):
-            raise ValueError(f"table {table!r} is no name of an htable")
+            raise ValueError(f"{table!r} is not a name of an htable")
         if not 0 <= live <= MAX_LIVE:
             raise ValueError(f"live = {live} is not from 0 to {MAX_LIVE}")
         self._table = table
         self._live = live
+        self.sql = sql
 
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give the route key."""
@@ -185,11 +202,26 @@ class KamailioHtable(UserMoves):
         if "has no htable" in doubt or "no such htable" in doubt.lower():
             return f"an htable {self._table} is missing in kamailio.cfg's modparams, or has another name there"
         if SENTINEL in doubt or "instead of" in doubt:
+            what = "file" if self.sql is None else "table"
+            mode = ', and modparam("db_text", "db_mode", 1)' if self.sql is None else ""
             return (
-                f'Kamailio did not read this file: see in kamailio.cfg that "db_url" and "dbtable" of htable '
-                f'{self._table} name it, and modparam("db_text", "db_mode", 1)'
+                f'Kamailio did not read this {what}: see in kamailio.cfg that "db_url" and "dbtable" of htable '
+                f"{self._table} name it{mode}"
             )
         return None
+
+    def source(self) -> Question:
+        """Ask for the name of the table that the htable is loaded from."""
+        return Question(Command("htable.listTables"), self._judge_source)
+
+    def _judge_source(self, reply: Reply | ServerFault) -> str | None:
+        for table in answers.structs(reply):
+            if table.get("name") == self._table:
+                read = table.get("dbtable")
+                if self.sql is not None and read != self.sql.name:
+                    return f"htable {self._table} is loaded from the table {read}, not from {self.sql.name}"
+                return None
+        return f"Kamailio has no htable {self._table}"
 
     def _get(self, key: str, wanted: str | None) -> Question:
         return Question(Command("htable.get", (self._table, key)), _judge(key, wanted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from types import MappingProxyType
 
@@ -13,11 +13,16 @@ from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.escapes import ESCAPES
-from redirectd.targets.kamailio_alias_db import KamailioAliasDb
+from redirectd.targets.kamailio_alias_db import SQL as ALIASES
+from redirectd.targets.kamailio_alias_db import KamailioAliasDb, KamailioAliasSql
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
+from redirectd.targets.kamailio_gateway_table import SQL as GATEWAYS
+from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.kamailio_htable import SQL as HTABLE
 from redirectd.targets.kamailio_htable import KamailioHtable
 from redirectd.targets.listing import CsvListing, JsonListing
+from redirectd.targets.sqltable import SqlTable
 from redirectd.targets.template import Template
 
 MATCHES = ("request-uri", "incoming")
@@ -35,6 +40,10 @@ class _Kind:
     options: Mapping[str, _Option]
     takes_match: bool = True
     needs_base: bool = False
+    sql: SqlTable | None = None
+    """Its table in a database; None for a kind of files alone."""
+    build_sql: Callable[..., Target] | None = None
+    """What builds it where it is kept in a database, with the table as `sql`; None where `build` does."""
 
 
 _LEGACY = _Option("keep rows of earlier versions, by user@host, that are in service (default true)", bool)
@@ -47,23 +56,32 @@ _USER_AT_HOST = _Option('"user@host": allows entries that move every port and tr
 _KINDS: dict[str, _Kind] = {
     "kamailio-dispatcher": _Kind(
         KamailioDispatcher,
-        {"base": _Option("path of your own dispatcher list, from which this file is made", str)},
+        {
+            "base": _Option(
+                "path of your own dispatcher list, or with database the name of your own table (default dispatcher)",
+                str,
+            )
+        },
         takes_match=False,
         needs_base=True,
+        sql=GATEWAYS,
+        build_sql=KamailioGatewayTable,
     ),
     "kamailio-htable": _Kind(
         KamailioHtable,
         {
-            "table": _Option("name of the htable in kamailio.cfg (default redir)", str),
+            "htable": _Option("name of the htable in kamailio.cfg (default redir)", str),
+            "table": _Option("with path: the same as htable, as earlier versions named it", str),
             "live": _Option("up to this many changes are put in one by one, without a reload (default 0)", int),
             "legacy_keys": _LEGACY,
         },
+        sql=HTABLE,
     ),
     "kamailio-dialplan": _Kind(
         KamailioDialplan,
         {"dpid": _Option("dialplan id of the rules (default 1)", int), "legacy_keys": _LEGACY},
     ),
-    "kamailio-alias_db": _Kind(KamailioAliasDb, {"width": _USER_AT_HOST}),
+    "kamailio-alias_db": _Kind(KamailioAliasDb, {"width": _USER_AT_HOST}, sql=ALIASES, build_sql=KamailioAliasSql),
     "asterisk-dialplan": _Kind(
         AsteriskDialplan,
         {
@@ -124,30 +142,45 @@ def width_of(kind: str) -> str:
     return str(getattr(_KINDS[kind].build, "WIDTH", ""))
 
 
+def sql_table(kind: str) -> SqlTable | None:
+    """Give the usual table of a kind that can be kept in a database; KeyError for an unknown kind."""
+    return _KINDS[kind].sql
+
+
+def kinds_of_databases() -> tuple[str, ...]:
+    """Give the names of the kinds that can be kept in a database."""
+    return tuple(name for name, kind in _KINDS.items() if kind.sql)
+
+
 def needs_base(kind: str) -> bool:
     """Say if a kind is rendered from a base file of the operator, which `render` then has to be given."""
     return _KINDS[kind].needs_base
 
 
-def build(kind: str, options: TargetOptions) -> Target:
-    """Build a target from its configuration; ConfigError lists every fault of it."""
+def build(kind: str, options: TargetOptions, table: str | None = None) -> Target:
+    """Build a target from its configuration; ConfigError lists every fault of it.
+
+    With `table`, its name, it is kept in a database, for a kind that can be.
+    """
     where = f"[[target]] {options.name}"
     known = _KINDS.get(kind)
     if known is None:
         raise ConfigError(where, f"there is no target kind {kind!r}", f"use one of: {', '.join(_KINDS)}")
-    faults = _faults(where, known, options)
+    faults = _faults(where, known, options, in_database=table is not None)
     if faults:
         first = faults[0]
         raise ConfigError(first.where, first.why, first.what_to_do, faults)
     match = {"match": options.match} if known.takes_match else {}
     width = {"width": ""} if "width" in known.options else {}  # what is not written allows nothing
+    kept = {} if table is None or known.sql is None else {"sql": replace(known.sql, name=table)}
+    builder = (known.build_sql if kept else None) or known.build
     try:
-        return known.build(**{**match, **width, **options.extra})
+        return builder(**{**match, **width, **options.extra, **kept})
     except ValueError as error:
         raise ConfigError(where, str(error), "correct that key") from None
 
 
-def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdError, ...]:
+def _faults(where: str, kind: _Kind, options: TargetOptions, *, in_database: bool) -> tuple[RedirectdError, ...]:
     faults: list[RedirectdError] = []
     if options.match not in (MATCHES if kind.takes_match else MATCHES[:1]):
         allowed = " or ".join(MATCHES) if kind.takes_match else "request-uri only"
@@ -160,7 +193,7 @@ def _faults(where: str, kind: _Kind, options: TargetOptions) -> tuple[RedirectdE
         elif not _fits(value, option.type):
             what = _TYPES[option.type]
             faults.append(ConfigError(f"{where}, {name}", f"{value!r} is not {what}", f"{name}: {option.meaning}"))
-    if kind.needs_base and "base" not in options.extra:
+    if kind.needs_base and not in_database and "base" not in options.extra:
         meaning = kind.options["base"].meaning
         faults.append(ConfigError(f"{where}, base", "is missing, and this kind needs it", f"base: {meaning}"))
     return tuple(faults)

@@ -16,7 +16,7 @@ from tests.cli.conftest import Cli
 HEAVY = ("sqlalchemy", "pydantic", "rich", "alembic", "structlog", "apscheduler", "phonenumbers", "asyncio")
 CONTRACT = """
     init check demo ingest explain run status pending list show lookup simulate review approve reject revoke reopen
-    plan apply history rollback export import db snippet help
+    plan apply history rollback export import db db-target snippet help
 """
 
 
@@ -139,4 +139,4 @@ def test_a_usage_error_is_a_json_document(line: Cli) -> None:
 def test_each_command_is_in_the_file_of_its_name() -> None:
     """A newcomer finds a command by its name alone, and no file there is without a command."""
     folder = Path(commands.__file__).parent
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(COMMANDS)
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == {name.replace("-", "_") for name in COMMANDS}

@@ -29,7 +29,7 @@ _TABLE_ROWS = 100_000
 
 def check_capacity(config: Config) -> Iterator[Finding]:
     """Compares the approved user moves with what a Kamailio of default size can load into an htable."""
-    names = [target.name for target in config.target if target.kind == "kamailio-htable"]
+    names = [target.name for target in config.target if target.kind == "kamailio-htable" and target.path]
     rows = _approved_users(config) if names else 0
     if rows > DEFAULT_ROWS:
         shared = 64 + ceil(rows * _SHARED_PER_ROW * 3 / 1e6)

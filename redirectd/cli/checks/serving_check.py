@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from redirectd.apply.control import Channel
 from redirectd.apply.foresight import MOST_NOTICES, Ping, Versions, unreachable
+from redirectd.apply.install import Installer
 from redirectd.apply.servers import judged
 from redirectd.cli.checks.finding import Finding, Level, good
 from redirectd.cli.snippets.fitted import kamailio_main, read_cfg
-from redirectd.errors import RedirectdError
+from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.planning import understood
 from redirectd.plan.route import Route
-from redirectd.plan.target import Answering, Command, Conditional, Rendered, token_of
+from redirectd.plan.target import Answering, Command, Conditional, Question, Rendered, token_of
 from redirectd.plan.target_spec import TargetSpec
 from redirectd.targets.sockets import ASKS, ways_of
+from redirectd.targets.sqltable import InDatabase
 
 ASKED = 20
 """Questions at most for a target; its sentinel or whole table is among the first."""
@@ -38,16 +39,20 @@ def check_conditions(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
             yield Finding(f"target {spec.name}", Level.FAULT, f"every apply is refused: {doubt}", each.what_to_do)
 
 
-def check_serving(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
-    """Asks the server for what is in the file; says nothing of a file that holds nothing or can't be read.
+def check_serving(channel: Channel, spec: TargetSpec, installer: Installer) -> Iterator[Finding]:
+    """Asks the server for what is in the file or table; says nothing of one that holds nothing or can't be read.
 
     The questions are those after a reload, which only read.
     """
     try:
-        entries, why = understood(spec.target, Path(spec.path).read_bytes())
-    except OSError:
+        entries, why = understood(spec.target, installer.read(spec.path))
+    except InstallError:
         return  # its own check reports it
-    questions = () if why or not entries else spec.target.questions(Rendered(b"", entries, token=token_of(entries)), ())
+    target, questions = spec.target, list[Question]()
+    if isinstance(target, InDatabase) and target.sql is not None and (source := target.source()) is not None:
+        questions.append(source)
+    if not why and entries:
+        questions += target.questions(Rendered(b"", entries, token=token_of(entries)), ())
     where = f"target {spec.name}, in service"
     for question in questions[:ASKED]:
         try:
@@ -91,7 +96,7 @@ def check_list_source(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
 
     The usual one is looked at by `check_servers`.
     """
-    if spec.kind != "kamailio-dispatcher":
+    if spec.kind != "kamailio-dispatcher" or spec.database is not None:
         return
     try:
         reply = channel.ask(Command("core.arg"))

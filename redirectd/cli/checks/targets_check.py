@@ -10,24 +10,28 @@ from pathlib import Path
 
 from redirectd.apply.control import Channel, open_channel
 from redirectd.apply.control.wait import access_to
+from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
+from redirectd.apply.sql_rows import GatewayRows
 from redirectd.cli.checks.as_user import SERVICE, account, holds_for
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
 from redirectd.cli.checks.readable import check_readable
 from redirectd.cli.checks.serving_check import check_conditions, check_list_source, check_reach, check_serving
+from redirectd.cli.checks.tables_check import check_table, check_view
 from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
-from redirectd.errors import RedirectdError
+from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.planning import digest, understood
 from redirectd.plan.route import Route
 from redirectd.plan.target import TargetError
 from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
-from redirectd.service.applying import approved_table
+from redirectd.service.applying import approved_table, installer_of, rows_of
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
+from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
 
 MOUNTS = Path("/proc/self/mountinfo")
 """The system's list of mounts; a mount's place is the fifth field, blanks and the like as three octal digits."""
@@ -49,7 +53,14 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
         return
     states, routes = _stored(config)
     for spec in specs:
-        yield from _check_files(spec, states.get(spec.name))
+        rows = rows_of(config, spec)
+        if rows is not None:
+            yield from check_table(rows, spec.name)
+            yield from _check_content(f"target {spec.name}, rows", rows.read, spec, states.get(spec.name))
+            if isinstance(rows, GatewayRows):
+                yield from check_view(rows, spec.name)
+        else:
+            yield from _check_files(spec, states.get(spec.name))
         yield from check_width(spec)
         yield from check_configuration(spec)
     yield from _check_prefixes(config)
@@ -58,7 +69,7 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
     def look(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
         yield from check_conditions(channel, spec)
         yield from check_list_source(channel, spec)
-        yield from check_serving(channel, spec)
+        yield from check_serving(channel, spec, installer_of(config, [spec]))
         yield from check_lines(channel, spec)
         yield from check_reach(channel, spec, routes, versions, ping)
 
@@ -126,7 +137,7 @@ def _check_files(spec: TargetSpec, state: TargetState | None) -> Iterator[Findin
         why = "it is mounted by itself, as containers do, so that no apply can exchange it whole"
         yield Finding(where, Level.FAULT, why, f"mount its folder {folder} instead, here and where the server runs")
     else:
-        yield from _check_content(where, path, spec, state)
+        yield from _check_content(where, lambda: Files().read(spec.path), spec, state)
         yield from check_readable(where, path, spec)
     if spec.base is not None:
         yield _check_base(f"target {spec.name}, base {spec.base}", Path(spec.base), spec)
@@ -142,23 +153,30 @@ def _is_mounted(path: Path) -> bool:
     return os.fsencode(path.resolve()) in {_OCTAL.sub(lambda one: bytes([int(one[1], 8)]), point) for point in points}
 
 
-def _check_content(where: str, path: Path, spec: TargetSpec, state: TargetState | None) -> Iterator[Finding]:
+def _check_content(
+    where: str, read: Callable[[], bytes | None], spec: TargetSpec, state: TargetState | None
+) -> Iterator[Finding]:
     ours = state is not None and bool(state.sha256) and not state.pending
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        content = read()
+    except OSError as error:
+        yield Finding(where, Level.FAULT, f"it can't be read: {error.strerror}", "give this user the right to read it")
+        return
+    except InstallError:
+        return  # reported with its table
+    if content is None:
         if ours:
             yield Finding(
                 where, Level.FAULT, "redirectd installed it, and it is gone", "write it again: redirectd apply"
             )
-            return
-        yield good(where, "not there yet; the folder is writable")
-        return
-    except OSError as error:
-        yield Finding(where, Level.FAULT, f"it can't be read: {error.strerror}", "give this user the right to read it")
+        elif spec.database is None:
+            yield good(where, "not there yet; the folder is writable")
+        else:
+            yield good(where, "none yet")
         return
     entries, why = understood(spec.target, content)
-    if ours and state is not None and digest(content) != state.sha256:
+    is_own = isinstance(spec.target, KamailioGatewayTable) and spec.target.is_own(content)
+    if ours and state is not None and not is_own and digest(content) != state.sha256:
         found = "it was emptied" if not content.strip() else "it was changed by hand"
         detail = "" if why is None else f" ({why})"
         yield Finding(

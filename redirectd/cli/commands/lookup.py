@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,13 +12,14 @@ from redirectd.cli.filters import Filters, filter_options, no_match
 from redirectd.cli.options import ids_of
 from redirectd.cli.output import emit_json, json_option, note, say
 from redirectd.cli.pager import paged
-from redirectd.errors import UsageError
+from redirectd.errors import InstallError, UsageError
 from redirectd.plan.target import TargetAnswer, TargetError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from redirectd.apply.install import Installer
     from redirectd.plan.hops import Lookup
     from redirectd.sip.uri import SipUri
 
@@ -105,27 +105,28 @@ def _at_targets(app: App, answers: list[Lookup], texts: list[str]) -> list[Looku
     """The answers with what each target's server does, by the plan that would be applied now."""
     from redirectd.config.specs import target_specs
     from redirectd.plan.target import Answering
-    from redirectd.service.applying import approved_table
+    from redirectd.service.applying import approved_table, installer_of
 
     targets = [(spec, spec.target) for spec in target_specs(app.config)]
     answering = [(spec, target) for spec, target in targets if isinstance(target, Answering)]
     if not answers or not answering:
         return answers
     routes = approved_table(app.database, app.config.rules()).routes
+    installer = installer_of(app.config, [spec for spec, _ in answering])
     columns = []
     for spec, target in answering:
         try:
-            found = target.answers(routes, _content(spec.base), _content(spec.path), texts)
+            found = target.answers(routes, _content(installer, spec.base), _content(installer, spec.path), texts)
         except TargetError as error:  # its base file is not sound
             found = [TargetAnswer(None, None, printable(str(error), 300))] * len(texts)
         columns.append([(spec.name, target.width, each) for each in found])
     return [replace(answer, targets=row) for answer, row in zip(answers, zip(*columns, strict=True), strict=True)]
 
 
-def _content(path: str | None) -> bytes | None:
+def _content(installer: Installer, path: str | None) -> bytes | None:
     try:
-        return None if path is None else Path(path).read_bytes()
-    except OSError:
+        return None if path is None else installer.read(path)
+    except InstallError:
         return None
 
 

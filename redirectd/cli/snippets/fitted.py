@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+
 from redirectd.cli.recordkey import KAMAILIO_COPY
 from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
 from redirectd.cli.snippets.freepbx_fit import FOLDER, Generator, fit_freepbx, generator_of
@@ -18,11 +20,14 @@ from redirectd.cli.snippets.snippet_part import Fit
 from redirectd.config.model import Config
 from redirectd.config.recordkeys import DEFAULT
 from redirectd.config.specs import target_specs
+from redirectd.config.target_sections import TargetSection
 from redirectd.plan.target import LookedUp, TargetOptions
 from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 from redirectd.serverconf.asterisk_conf import read_asterisk
 from redirectd.serverconf.conf_files import MOST_BYTES, ConfFiles
 from redirectd.serverconf.kamailio_cfg import KamailioCfg, read_kamailio
+from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.sqltable import InDatabase
 from redirectd.targets.target_kinds import build
 
 KAMAILIO_CFGS = ("/etc/kamailio/kamailio.cfg", "/usr/local/etc/kamailio/kamailio.cfg")
@@ -144,17 +149,18 @@ def _is_usual_asterisk(reload: str) -> bool:
 
 def kamailio_targets(config: Config) -> Sequence[KamailioTarget]:
     """The configured targets of Kamailio."""
-    options = {target.name: target.options for target in config.target}
+    sections = {target.name: target for target in config.target}
     found = [
         KamailioTarget(
             spec.name,
             spec.kind,
-            spec.path,
+            _kept_in(spec),
             spec.control,
             getattr(spec.target, "match", "request-uri"),
-            str(options[spec.name].get("table", "redir")),
+            _htable_name(sections[spec.name]),
             spec.base,
             spec.target.lines() if isinstance(spec.target, LookedUp) else None,
+            _kamailio_url(spec.database) if spec.database else "",
         )
         for spec in _specs(config, "kamailio")
     ]
@@ -163,6 +169,25 @@ def kamailio_targets(config: Config) -> Sequence[KamailioTarget]:
     assert isinstance(usual, LookedUp)
     path, reload = "/etc/kamailio/redirectd/redirectd_htable", "jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"
     return found or [KamailioTarget("users", kind, path, reload, lines=usual.lines())]
+
+
+def _kept_in(spec: TargetSpec) -> str:
+    """A target's file, or the table or view of a database that its server reads."""
+    if isinstance(spec.target, KamailioGatewayTable):
+        return spec.target.view
+    return spec.target.sql.name if isinstance(spec.target, InDatabase) and spec.target.sql else spec.path
+
+
+def _htable_name(target: TargetSection) -> str:
+    return str(target.options.get("htable") or (target.table if target.database is None else None) or "redir")
+
+
+def _kamailio_url(database: str) -> str:
+    """A target's database as Kamailio names it, with a user of Kamailio's own."""
+    url = make_url(database)
+    scheme = "mysql" if url.get_backend_name() == "mysql" else "postgres"
+    port = f":{url.port}" if url.port else ""
+    return f"{scheme}://kamailio:PASSWORD@{url.host or 'localhost'}{port}/{url.database}"
 
 
 def asterisk_targets(config: Config) -> Sequence[AsteriskTarget]:

@@ -34,7 +34,10 @@ _RELAY = "route(REDIRECTD_BEFORE_RELAY);"
 
 @dataclass(frozen=True, slots=True)
 class KamailioTarget:
-    """What of a ``[[target]]`` concerns kamailio.cfg; `table` is the name of the htable, or the dialplan's id."""
+    """What of a ``[[target]]`` concerns kamailio.cfg; `table` is the name of the htable, or the dialplan's id.
+
+    With `db_url`, Kamailio's, `path` is the name of a table there.
+    """
 
     name: str
     kind: str
@@ -44,6 +47,7 @@ class KamailioTarget:
     table: str = "redir"
     base: str | None = None
     lines: Lines | None = None
+    db_url: str = ""
 
 
 def fit_kamailio(cfg: KamailioCfg, targets: Sequence[KamailioTarget], key_file: str, installed: str | None) -> Fit:
@@ -101,8 +105,11 @@ class _KamailioFitting:
 
     def _modules(self) -> None:
         wanted = list(_RECORD_MODULES)
-        used = [_DB_MODULES[target.kind] for target in self.targets if target.kind in _DB_MODULES]
+        tables = [target for target in self.targets if target.kind in _DB_MODULES]
+        used = [_DB_MODULES[target.kind] for target in tables if not target.db_url]
         wanted += ["db_text", *used] if used else []
+        wanted += [f"db_{target.db_url.partition(':')[0]}" for target in self.targets if target.db_url]
+        wanted += [_DB_MODULES[target.kind] for target in tables]
         wanted += ["dispatcher" for target in self.targets if target.kind == "kamailio-dispatcher"]
         for control in self.controls:
             wanted += _control_modules(control)
@@ -130,7 +137,7 @@ class _KamailioFitting:
     def _parameters(self) -> Iterator[str]:
         yield from self._parameter("xlog", "buf_size", str(_SIZE), lambda value: _at_least(value, _SIZE))
         tables = [target for target in self.targets if target.kind in _DB_MODULES]
-        if tables:
+        if any(not target.db_url for target in tables):
             why = "a reload would report success and keep the old data"
             yield from self._parameter("db_text", "db_mode", "1", lambda value: value == "1", why)
         for module in dict.fromkeys(_DB_MODULES[target.kind] for target in tables):
@@ -152,22 +159,22 @@ class _KamailioFitting:
             self.fit.change(found.place, line, f'{module}\'s {name} is "{found.value}": {why}')
 
     def _tables(self, module: str, targets: Sequence[KamailioTarget]) -> Iterator[str]:
-        folders = list(dict.fromkeys(dirname(target.path) for target in targets))
-        if len(folders) > 1:
-            why = f"{module} reads all its tables from one folder, and these targets write to {len(folders)}"
+        places = list(dict.fromkeys(target.db_url or f"text://{dirname(target.path)}" for target in targets))
+        if len(places) > 1:
+            why = f"{module} reads all its tables from one folder or database, and these targets write to {len(places)}"
             names = ", ".join(target.name for target in targets)
-            self.fit.wrong.append(Wrong(f"targets {names}", why, "give them paths in one folder"))
+            self.fit.wrong.append(Wrong(f"targets {names}", why, "keep them in one folder, or in one database"))
         found = self.cfg.value(module, "db_url")
-        if found is not None and normpath(found.value.removeprefix("text://")) != normpath(folders[0]):
+        if found is not None and _place(found.value) != _place(places[0]):
             what = f"write the target's file to {found.value.removeprefix('text://')}"
-            if not found.value.startswith("text://"):
-                what = f"use a target of another module than {module}, or keep the target's table in that database"
+            if not found.value.startswith("text://") or targets[0].db_url:
+                what = f"keep the target in that database ({targets[0].name}: database = ...)"
             why = (
                 f"{module}'s db_url is {_masked(found.value)}, and it exists once a module: tables of ours are not read"
             )
             self.fit.wrong.append(Wrong(str(found.place), why, what))
         elif found is None:
-            yield f'modparam("{module}", "db_url", "text://{folders[0]}")'
+            yield f'modparam("{module}", "db_url", "{places[0]}")'
         if module == "htable":
             for target in targets:
                 yield from self._htable(target)
@@ -195,6 +202,25 @@ class _KamailioFitting:
             self.fit.change(found.place, line, "with dbmode=1 Kamailio empties the target's file when it stops")
 
     def _dispatcher(self, target: KamailioTarget) -> Iterator[str]:
+        if target.db_url:
+            yield from self._dispatcher_view(target)
+        else:
+            yield from self._dispatcher_list(target)
+        found = self.cfg.value("dispatcher", "ds_ping_reply_codes")
+        codes = f"{found.value.rstrip(';')};code=301" if found else "class=2;code=301"
+        why = "a gateway that answers the ping with 301 is marked down while its move waits for approval"
+        yield from self._parameter(
+            "dispatcher", "ds_ping_reply_codes", codes, lambda value: "code=301" in value or "class=3" in value, why
+        )
+
+    def _dispatcher_view(self, target: KamailioTarget) -> Iterator[str]:
+        why = f"the gateways that redirectd moves are in the database of target {target.name}"
+        place = _place(target.db_url)
+        yield from self._parameter("dispatcher", "db_url", target.db_url, lambda value: _place(value) == place, why)
+        why = f"moved gateways are in the view {target.path}, over your own table"
+        yield from self._parameter("dispatcher", "table_name", target.path, lambda value: value == target.path, why)
+
+    def _dispatcher_list(self, target: KamailioTarget) -> Iterator[str]:
         url = self.cfg.value("dispatcher", "db_url")
         if url is not None:
             why = f"dispatcher reads its gateways from {_masked(url.value)}, and no file"
@@ -202,12 +228,6 @@ class _KamailioFitting:
             self.fit.wrong.append(Wrong(str(url.place), why, what))
         why = f"the gateways that redirectd writes are in {target.path}"
         yield from self._parameter("dispatcher", "list_file", target.path, lambda value: value == target.path, why)
-        found = self.cfg.value("dispatcher", "ds_ping_reply_codes")
-        codes = f"{found.value.rstrip(';')};code=301" if found else "class=2;code=301"
-        why = "a gateway that answers the ping with 301 is marked down while its move waits for approval"
-        yield from self._parameter(
-            "dispatcher", "ds_ping_reply_codes", codes, lambda value: "code=301" in value or "class=3" in value, why
-        )
 
     def _control(self, control: str) -> Iterator[str]:
         kind, _, path = control.partition(":unix:")
@@ -442,6 +462,14 @@ def _mode_of(value: str) -> int:
         return int(value, 8 if value.startswith("0") else 10)
     except ValueError:
         return 0o777  # a name that is not known here
+
+
+def _place(url: str) -> str:
+    """What a db_url is about, whoever asks: a folder, or a database on a host."""
+    if url.startswith("text://"):
+        return normpath(url)
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _masked(url: str) -> str:

@@ -1,5 +1,6 @@
 """Real PostgreSQL and MariaDB servers in a folder of their own, on loopback."""
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -40,6 +41,20 @@ class DatabaseServer:
         """Start the stopped server on what it left in its folder, at the same address."""
         self._child = self._start()
         self.wait()
+
+    def hang(self) -> None:
+        """Stop all its processes where they are: what is sent to them is still confirmed, and never answered."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        code, found = run(["pgrep", "-P", str(self._child.pid)])
+        for pid in (self._child.pid, *map(int, found.split() if code == 0 else ())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def wait(self) -> None:
         """Return when the server takes a connection."""
@@ -89,7 +104,7 @@ def start_mariadb(folder: Path, address: str) -> DatabaseServer:
     """Create a data directory in *folder* and start the server, as the user mysql where the tests are root."""
     data, port, init = folder / "data", free_port(address, start=13306), folder / "init.sql"
     data.mkdir()
-    init.write_text("CREATE USER redirectd@'%';\nGRANT ALL ON *.* TO redirectd@'%';\n")
+    init.write_text("CREATE USER redirectd@'%';\nGRANT ALL ON *.* TO redirectd@'%' WITH GRANT OPTION;\n")
     give_to("mysql", folder, data, init)
     who = [f"--user={'mysql' if os.geteuid() == 0 else os.environ['USER']}"]
     create = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", *who, "--skip-test-db", "--skip-name-resolve"]

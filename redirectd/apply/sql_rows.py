@@ -1,0 +1,319 @@
+"""The rows of one target's table: read whole, and changed by difference in one transaction that no wait can hold.
+
+Nothing of a person's is overwritten unseen: the table is locked against other writers, compared with what was read, and
+read again before the commit. Whatever the columns compare as, what is committed is exactly what was wanted.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Timer
+from typing import Any
+
+from sqlalchemy import (
+    ColumnClause,
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    NullPool,
+    TableClause,
+    column,
+    create_engine,
+    delete,
+    false,
+    insert,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from redirectd.errors import InstallError
+from redirectd.plan.planning import digest
+from redirectd.sip.text import printable
+from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable, listed
+from redirectd.targets.sqltable import Row, SqlTable
+
+LOCK_SECONDS = 5
+"""How long a lock that somebody else holds is waited for."""
+
+_CONNECT_SECONDS = 5
+_BATCH = 2000
+_SLOWEST = 3  # times the time-out: what a statement may take in all, where rows keep coming
+_STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+"""With an empty sql_mode MariaDB cuts what is too long, without an error."""
+
+
+class SqlRows:
+    """One table. `open_url` gives the URL with its password when a connection is made; `where` names it for people.
+
+    Methods raise InstallError; each statement has `timeout` seconds.
+    """
+
+    def __init__(self, where: str, form: SqlTable, open_url: Callable[[], str], timeout: float) -> None:
+        self.where = where
+        self.form = form
+        self._open_url = open_url
+        self._timeout = timeout
+        self._table: TableClause = table(form.name, column("id"), *map(column, form.columns))
+
+    @property
+    def is_mysql(self) -> bool:
+        """Say if it is of a MariaDB or MySQL, and not of a PostgreSQL."""
+        return self.where.startswith("mysql")
+
+    def read(self) -> bytes | None:
+        """Give the table as its target's text; None for a table without rows."""
+        with self._connected() as run:
+            return self._text(run, self._rows(run))
+
+    def replace(self, content: bytes | None, seen: str) -> None:
+        """Bring the table to `content`, all of it or nothing.
+
+        Refused where it is not any more what was read, whose hash is `seen`.
+        """
+        wanted = [] if content is None else self._wanted(content)
+        with self._connected() as run:
+            self._take_turn(run)
+            there = self._rows(run, lock=True)
+            if digest(self._text(run, there)) != seen:
+                raise InstallError(self.where, "it was changed while redirectd was at work", "plan and apply again")
+            gone, new = _difference(there, wanted)
+            columns = self.form.columns
+            for begin in range(0, len(gone), _BATCH):
+                run.execute(delete(self._table).where(self._table.c.id.in_(gone[begin : begin + _BATCH])))
+            for begin in range(0, len(new), _BATCH):
+                rows = [dict(zip(columns, row, strict=True)) for row in new[begin : begin + _BATCH]]
+                run.execute(insert(self._table), rows)
+            if Counter(row for _, row in self._rows(run, lock=True)) != Counter(wanted):
+                raise InstallError(
+                    self.where,
+                    "read back, its rows are not what was written, so nothing was changed",
+                    "'redirectd check' compares its columns with those of 'redirectd db-target sql'",
+                )
+            run.commit()
+
+    def exists(self) -> bool:
+        """Say if there is a table or view of this name."""
+        with self._connected() as run:
+            return bool(run.execute(text(_EXISTS[self.is_mysql]), {"name": self.form.name}).scalar())
+
+    def make(self, statements: Sequence[str]) -> None:
+        """Run statements that make the table, one by one: what a database does for each, it does at once."""
+        with self._connected() as run:
+            for statement in statements:
+                run.execute(text(statement.replace(":", "\\:")))
+            run.commit()
+
+    def missing_rights(self) -> Iterator[tuple[str, str]]:
+        """Give what may not be done to the rows, each with why, by statements that touch none."""
+        columns = [self._table.c[name] for name in self.form.columns]
+        nothing = select(*columns).where(false())
+        for what, statement in (
+            ("read", nothing),
+            ("insert", insert(self._table).from_select(columns, nothing)),
+            ("delete", delete(self._table).where(false())),
+        ):
+            try:
+                with self._connected() as run:
+                    run.execute(statement)
+            except InstallError as error:
+                yield what, error.why
+
+    def ask(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Give the rows of a question."""
+        with self._connected() as run:
+            result = run.execute(text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def _text(self, run: _Run, rows: Sequence[tuple[int, Row]]) -> bytes | None:
+        """Give the text of the table's rows."""
+        return self.form.text(row for _, row in rows)
+
+    def _wanted(self, content: bytes) -> list[Row]:
+        """Give the rows that a text means."""
+        return list(self.form.form.values(content))
+
+    def _rows(self, run: _Run, *, lock: bool = False) -> list[tuple[int, Row]]:
+        query = select(self._table)
+        if lock and self.is_mysql:
+            query = query.with_for_update()
+        return [(row[0], tuple(row[1:])) for row in run.execute(query)]
+
+    def _take_turn(self, run: _Run) -> None:
+        """One writer at a time; and nobody else changes the table, though everybody reads it."""
+        turn = {"name": f"redirectd {self.form.name}"[:64]}
+        if not self.is_mysql:
+            run.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), turn)
+            run.execute(text(f"LOCK TABLE {self.form.name} IN SHARE ROW EXCLUSIVE MODE"))
+            return
+        if not run.execute(text("SELECT GET_LOCK(:name, :seconds)"), {**turn, "seconds": LOCK_SECONDS}).scalar():
+            raise self._locked()
+        engine = run.execute(text(_ENGINE), {"name": self.form.name}).scalar()
+        if engine not in (None, "InnoDB"):
+            what_to_do = f"ALTER TABLE {self.form.name} ENGINE=InnoDB"
+            raise InstallError(self.where, f"its engine {engine} has no transactions", what_to_do)
+
+    def _locked(self) -> InstallError:
+        return InstallError(
+            self.where,
+            f"another session has held a lock on it for over {LOCK_SECONDS} s, so nothing was changed",
+            "see the server's list of sessions for an open transaction, end it and apply again",
+        )
+
+    @contextmanager
+    def _connected(self) -> Iterator[_Run]:
+        """One connection, rolled back on anything but a commit."""
+        try:
+            engine = _engine(self._open_url(), self._timeout)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise InstallError(
+                self.where, f"its database can't be used: {error}", "install redirectd[mysql] or redirectd[postgresql]"
+            ) from error
+        run: _Run | None = None
+        try:
+            with engine.connect() as connection:
+                run = _Run(connection, self._timeout)
+                yield run
+        except DBAPIError as error:
+            raise self._failed(error, run) from error
+        except SQLAlchemyError as error:
+            raise InstallError(self.where, printable(str(error), 300), "'redirectd check' looks at it") from error
+        finally:
+            engine.dispose()
+
+    def _failed(self, error: DBAPIError, run: _Run | None) -> InstallError:
+        said = str(error.orig)
+        if "timed out" in said or (run is not None and run.timed_out):
+            return InstallError(
+                self.where,
+                f"its database gave no answer within {self._timeout:g} s",
+                "see that it is not stopped or overloaded; the next apply goes on",
+            )
+        if any(sign in said.lower() for sign in ("lock wait timeout", "lock timeout", "deadlock")):
+            return self._locked()
+        return InstallError(self.where, printable(said, 300), _remedy(said.lower(), self.form.name))
+
+
+class GatewayRows(SqlRows):
+    """Moved gateways beside the operator's own `dispatcher`, with the view that joins both as its text."""
+
+    def __init__(self, where: str, target: KamailioGatewayTable, open_url: Callable[[], str], timeout: float) -> None:
+        super().__init__(where, target.sql, open_url, timeout)
+        self.target = target
+
+    def read_base(self) -> bytes | None:
+        """Give the operator's own rows as a list."""
+        with self._connected() as run:
+            return self._listed(run, self.target.base)
+
+    def doubled(self) -> bool:
+        """Say if the view has not each row of the operator's table just once."""
+        with self._connected() as run:
+            view, own = (
+                [row[0] for row in run.execute(select(column("id")).select_from(table(name)))]
+                for name in (self.target.view, self.target.base)
+            )
+        return sorted(view) != sorted(own)
+
+    def _text(self, run: _Run, rows: Sequence[tuple[int, Row]]) -> bytes | None:
+        return self.target.text((row for _, row in rows), self._listed(run, self.target.view) or b"")
+
+    def _wanted(self, content: bytes) -> list[Row]:
+        return self.target.rows(content)
+
+    def _listed(self, run: _Run, name: str) -> bytes | None:
+        columns: list[ColumnClause[Any]] = list(map(column, ("setid", "destination", "flags", "priority", "attrs")))
+        found = run.execute(select(*columns).select_from(table(name)).order_by(text("id")))
+        return listed(tuple(row) for row in found)
+
+
+class _Run:
+    """Runs steps on a connection, each of which ends in time: a connection that gives no answer is cut."""
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self.timed_out = False
+
+    def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:  # noqa: ANN401 - as the driver takes them
+        """Run a statement; its rows are here when it ends."""
+        with self._in_time():
+            return self._connection.execute(statement, values)
+
+    def commit(self) -> None:
+        """End the transaction; where this fails nobody knows whether it did."""
+        with self._in_time():
+            self._connection.commit()
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        timer = Timer(self._seconds * _SLOWEST, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        """No driver bounds every wait: a stopped server's host still confirms what is sent to it."""
+        self.timed_out = True
+        driver: Any = self._connection.connection.driver_connection
+        number = driver.fileno() if hasattr(driver, "fileno") else driver._sock.fileno()  # noqa: SLF001 - PyMySQL has no other way
+        with suppress(OSError), socket.socket(fileno=number) as wire:
+            try:
+                wire.shutdown(socket.SHUT_RDWR)
+            finally:
+                wire.detach()
+
+
+_EXISTS = {
+    True: "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = :name",
+    False: "SELECT to_regclass(:name) IS NOT NULL",
+}
+_ENGINE = "SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = :name"
+
+
+def _engine(url: str, timeout: float) -> Engine:
+    parsed = make_url(url)
+    seconds = max(2, round(min(timeout, _CONNECT_SECONDS)))
+    bounds: dict[str, object] = {"connect_timeout": seconds}
+    if parsed.get_backend_name() == "mysql":
+        wait = f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
+        bounds["init_command"] = f"SET SESSION sql_mode = '{_STRICT}', {wait}"
+        bounds["read_timeout"] = bounds["write_timeout"] = timeout
+        bounds["charset"] = "utf8mb4"
+        isolation = "REPEATABLE READ"  # locks the gaps between rows, too: nobody adds one meanwhile
+    else:
+        bounds["options"] = f"-c lock_timeout={LOCK_SECONDS * 1000} -c client_encoding=UTF8"
+        isolation = "READ COMMITTED"
+    connect = {name: bound for name, bound in bounds.items() if name not in parsed.query}
+    return create_engine(parsed, poolclass=NullPool, isolation_level=isolation, connect_args=connect)
+
+
+def _difference(there: Sequence[tuple[int, Row]], wanted: Sequence[Row]) -> tuple[list[int], list[Row]]:
+    """Give the ids of the rows that go, and the rows that come."""
+    missing = Counter(map(tuple, wanted))
+    gone = []
+    for number, row in there:
+        if missing[tuple(row)] > 0:
+            missing[tuple(row)] -= 1
+        else:
+            gone.append(number)
+    return gone, list(missing.elements())
+
+
+def _remedy(said: str, name: str) -> str:
+    if "exist" in said and name in said:
+        return "make the table: redirectd db-target create NAME, or have 'redirectd db-target sql NAME' run"
+    if "denied" in said or "permission" in said or "password" in said or "authentication" in said:
+        return "see user, password and rights; 'redirectd db-target sql NAME' prints the grants"
+    if "too many connections" in said or "too many clients" in said:
+        return "it has no connection left: raise its limit or end idle sessions; the next apply goes on"
+    return "see that the server runs and can be reached; the next apply goes on"

@@ -1,0 +1,172 @@
+"""Tables as targets in a real MariaDB and PostgreSQL: after kills, locks and hand edits they are the old or the new."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine, text
+
+from redirectd.errors import InstallError, RedirectdError, RefusedError
+from redirectd.targets.kamailio_htable import SQL
+from tests.apply.kill import Steps, copy_of, stepped_database, stepped_files
+from tests.apply.table_world import TableWorld, announce_statements, make_table, query, raw_rows, set_table
+from tests.apply.world import expected, moves, outcomes, states
+from tests.store.conftest import (
+    SERVERS,
+    mariadb_server,
+    mariadb_url,
+    postgresql_server,
+    postgresql_url,
+    pytest_runtest_setup,
+    server_url,
+)
+
+__all__ = ["mariadb_server", "mariadb_url", "postgresql_server", "postgresql_url", "pytest_runtest_setup", "server_url"]
+
+pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+
+OLD, NEW = moves(3), moves(5, "newer.test")
+
+
+@pytest.fixture
+def url(server_url: str) -> str:
+    """A database with an empty table."""
+    make_table(server_url)
+    return server_url
+
+
+def _killed_at(step: int, home: Path, url: str, *, deaf: bool) -> bool:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            steps = Steps(step, lambda _: os.kill(os.getpid(), signal.SIGKILL))
+            announce_statements(steps.at)
+            world = TableWorld(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
+            world.server.deaf = deaf
+            world.apply(NEW)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0
+    return False
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["proven", "disproved"])
+def test_killed_at_every_step(tmp_path: Path, url: str, *, deaf: bool) -> None:
+    """Killed at each statement, commit, file step and question: the table is whole, and the next apply finishes."""
+    base = tmp_path / "base"
+    base.mkdir()
+    world = TableWorld(base, url)
+    world.apply(OLD)
+    world.database.close()
+    old = raw_rows(url)
+    faults: list[str] = []
+    step = 0
+    while True:
+        step += 11 if deaf else 7
+        home = copy_of(base, "trial")
+        set_table(url, old)
+        if not _killed_at(step, home, url, deaf=deaf):
+            break
+        world = TableWorld(home, url)
+        if world.in_table() not in (expected(OLD), expected(NEW)):
+            faults.append(f"step {step}: {world.in_table()}")
+        result = world.apply(NEW)
+        faults += [f"step {step}: {result.error}"] if result.error else []
+        if (world.in_table(), world.server.served("users")) != (expected(NEW), expected(NEW)):
+            faults.append(f"step {step}: not finished")
+        faults += [f"step {step}: left over {name}" for name in world.strays()]
+        faults += [f"step {step}: pending" for state in states(world) if state.pending]
+        world.database.close()
+    assert faults == []
+    assert step > 40
+
+
+def test_a_locked_row_refuses_the_apply(tmp_path: Path, url: str) -> None:
+    """A person's open transaction on one row: after a bounded wait nothing is changed; the next apply goes through."""
+    world = TableWorld(tmp_path, url)
+    world.apply(OLD)
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as person:
+        person.execute(text(f"UPDATE {SQL.name} SET expires = expires WHERE key_name LIKE '%u1@%'"))
+        result = world.apply(NEW)
+        person.rollback()
+    assert (outcomes(result), "lock" in str(result.error)) == ({"users": "rolled-back"}, True)
+    assert world.in_table() == expected(OLD) == world.server.served("users")
+    assert outcomes(world.apply(NEW)) == {"users": "verified"}
+    assert world.in_table() == expected(NEW)
+
+
+def test_a_change_during_the_apply_is_not_overwritten(tmp_path: Path, url: str) -> None:
+    """A row that a person adds after the plan was made, before the swap: nothing is written, and the row stays."""
+    added = False
+
+    def between(name: str) -> None:
+        nonlocal added
+        if name == "begin" and not added and tmp_path.joinpath("armed").exists():
+            added = True
+            query(url, f"INSERT INTO {SQL.name} (key_name, key_value) VALUES ('hand', 'made')")
+
+    steps = Steps(0, lambda _: None)
+    steps.at = between  # type: ignore[method-assign]
+    world = TableWorld(tmp_path, url, database=stepped_database(steps))
+    world.apply(OLD)
+    tmp_path.joinpath("armed").touch()
+
+    result = world.apply(NEW)
+
+    assert added
+    assert isinstance(result.error, (InstallError, RefusedError))
+    assert raw_rows(url)["hand"] == "made"
+    assert all(raw_rows(url)[key] == value for key, value in expected(OLD).items())
+
+
+def test_values_that_a_lax_server_would_cut_change_nothing(tmp_path: Path, url: str) -> None:
+    """Columns made too short by hand, with MariaDB's sql_mode emptied: the whole apply is refused, nothing is cut."""
+    world = TableWorld(tmp_path, url)
+    world.apply(OLD)
+    if url.startswith("mysql"):
+        query(url, f"ALTER TABLE {SQL.name} MODIFY key_value VARCHAR(30) CHARACTER SET ascii NOT NULL")
+        query(url, "SET GLOBAL sql_mode = ''")
+    else:
+        query(url, f"ALTER TABLE {SQL.name} ALTER key_value TYPE VARCHAR(30)")
+    try:
+        result = world.apply(OLD | {"sip:long@old.test": f"sip:{'x' * 60}@new.test"})
+        assert "long" in str(result.error)
+        assert world.in_table() == expected(OLD) == world.server.served("users")
+    finally:
+        if url.startswith("mysql"):
+            query(url, "SET GLOBAL sql_mode = DEFAULT")
+
+
+def test_a_collation_that_confuses_keys_is_refused(tmp_path: Path, url: str) -> None:
+    """Where the database takes `Al` and `al` for one key, both are not written as one: the transaction is undone."""
+    if not url.startswith("mysql"):
+        pytest.skip("PostgreSQL compares exactly")
+    query(url, f"ALTER TABLE {SQL.name} MODIFY key_name VARCHAR(512) CHARACTER SET latin1 NOT NULL")
+    world = TableWorld(tmp_path, url)
+    world.apply(OLD)
+    result = world.apply(OLD | {"sip:Al@old.test": "sip:1@new.test", "sip:al@old.test": "sip:2@new.test"})
+    assert isinstance(result.error, RedirectdError)
+    assert world.in_table() == expected(OLD)
+
+
+def test_foreign_rows_come_back_when_the_new_ones_fail(tmp_path: Path, url: str) -> None:
+    """Rows that redirectd would never write, forced past and not proven: all of them are back, to the letter."""
+    world = TableWorld(tmp_path, url)
+    set_table(url, {"k\\\\1 colon\\:": "tab\tand\nline", "Ω": "é"} if not url.startswith("mysql") else {"k a": "b|c"})
+    query(url, f"UPDATE {SQL.name} SET key_type = 7, expires = 99")
+    before = query(url, f"SELECT key_name, key_type, value_type, key_value, expires FROM {SQL.name}")
+    world.server.deaf = True
+    assert outcomes(world.apply(NEW)) == {"users": "refused"}
+    assert outcomes(world.apply(NEW, force=True)) == {"users": "rolled-back"}
+    after = query(url, f"SELECT key_name, key_type, value_type, key_value, expires FROM {SQL.name}")
+    assert sorted(after) == sorted(before)
