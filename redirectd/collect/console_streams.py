@@ -16,7 +16,7 @@ from typing import Protocol
 from redirectd.collect.batch import Batch
 from redirectd.collect.log_reader import LogReader
 from redirectd.collect.observer import Observation, Observer
-from redirectd.collect.reading import Reading
+from redirectd.collect.reading import Reading, ReadPart
 from redirectd.collect.scan import Block
 from redirectd.collect.traffic import LoggedMessage, Traffic
 from redirectd.dialects.family import family_of
@@ -75,7 +75,7 @@ class Reads(Protocol):
         ...
 
     @property
-    def parts(self) -> list[tuple[Log, Reading, int]]:
+    def parts(self) -> list[ReadPart]:
         """The consoles in it, how each is read and how far; the log itself where it has none."""
         ...
 
@@ -265,10 +265,9 @@ class ConsoleStreams:
         return self._at - self.offset
 
     @property
-    def parts(self) -> list[tuple[Log, Reading, int]]:
+    def parts(self) -> list[ReadPart]:
         """The consoles that have come so far, how each is read and how far."""
-        readers = [one.reader for one in self._consoles.values() if one.reader is not None]
-        return [(one.log, one.reading, one.offset) for one in readers]
+        return [part for one in self._consoles.values() if one.reader is not None for part in one.reader.parts]
 
     def follow(self, log: Log, offset: int) -> None:
         """Goes on in another file: a message may go on there; or somewhere else."""
@@ -425,11 +424,11 @@ class ConsoleTraffic:
 
     def stretch(self, *, final: bool) -> Iterator[LoggedMessage]:
         """The messages in what the reader has read since."""
-        for log, reading, reached in self._reader.parts:
-            if id(log) not in self._of:
-                self._of[id(log)] = log, Traffic(log, reading, self._clock)
-            traffic = self._of[id(log)][1]
-            while (final or traffic.offset < reached) and (found := traffic.stretch(final=final)) is not None:
+        for part in self._reader.parts:
+            if id(part.log) not in self._of:
+                self._of[id(part.log)] = part.log, Traffic(part.log, part.reading, self._clock, part.stamp)
+            traffic = self._of[id(part.log)][1]
+            while (final or traffic.offset < part.offset) and (found := traffic.stretch(final=final)) is not None:
                 yield from found
 
     def __iter__(self) -> Iterator[LoggedMessage]:

@@ -23,7 +23,7 @@ from redirectd.collect.losses import CUT_SHORT, FORGED, told_losses
 from redirectd.collect.observer import Observer, PlaceOutcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
-from redirectd.collect.reading import Reading
+from redirectd.collect.reading import Reading, ReadPart
 from redirectd.collect.registrations import Registrations
 from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
@@ -107,9 +107,9 @@ class LogReader:
         return self._scanner.seen - self._scanner.offset
 
     @property
-    def parts(self) -> list[tuple[Log, Reading, int]]:
+    def parts(self) -> list[ReadPart]:
         """The log, how it is read and how far."""
-        return [(self.log, self.reading, self.offset)]
+        return [ReadPart(self.log, self.reading, self.offset, self._stamps)]
 
     @property
     def waits(self) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from redirectd.collect.policy import Policy
 from redirectd.dialects import hints
 from redirectd.dialects.frame import Dialect
+from redirectd.sources.log import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,15 @@ class Reading:
     counted: tuple[bytes, ...] = hints.loss_literals()
     family: str = ""
     consoles: dict[str, str] = field(default_factory=dict)
+
+
+class ReadPart(NamedTuple):
+    """A log as a program wrote it (a console within a wrapped one, or the whole), how it is read and how far.
+
+    `stamp` gives the time of a place where the log itself has none, as its wrapper wrote it; '' for none.
+    """
+
+    log: Log
+    reading: Reading
+    offset: int
+    stamp: Callable[[int], str]

@@ -54,7 +54,15 @@ class TransactionName(NamedTuple):
 class Traffic:
     """All messages that the dialects of `reading` frame, in the log's order. Bounded memory, whatever the log holds."""
 
-    def __init__(self, log: Log, reading: Reading, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        reading: Reading,
+        clock: Callable[[], datetime],
+        stamps: Callable[[int], str] = lambda _position: "",
+    ) -> None:
+        """`stamps` gives the time as written of a place where the log itself has none."""
+        self._stamps = stamps
         self._scanner = Scanner(log, reading.dialects, _literals(reading.dialects))
         self._reading = reading
         self._clock = clock
@@ -71,11 +79,25 @@ class Traffic:
             return None
         now = self._clock().replace(minute=0, second=0, microsecond=0)  # so that the parser knows a stamp again
         told = (found for found, _ in block.found)
-        return [one for found in told if (one := _logged(found, block.base, self._reading, now)) is not None]
+        return [one for found in told if (one := self._logged(found, block.base, now)) is not None]
 
     def __iter__(self) -> Iterator[LoggedMessage]:
         while (found := self.stretch()) is not None:
             yield from found
+
+    def _logged(self, found: Told | Glimpse, base: int, now: datetime) -> LoggedMessage | None:
+        if not isinstance(found, Frame | Record):
+            return None
+        position = base + found.start
+        stamp = found.stamp or self._stamps(position)
+        seen_at = parse_stamp(stamp, self._reading.zone, now) if stamp else None
+        if isinstance(found, Record):
+            return LoggedMessage(position, found.dialect, Direction.RECEIVED, found.peer, None, seen_at, record=found)
+        try:
+            message = parse_message(found.payload)
+        except MessageError:
+            return None
+        return LoggedMessage(position, found.dialect, found.direction, found.peer, found.local, seen_at, message)
 
 
 def transaction_of(logged: LoggedMessage) -> TransactionName | None:
@@ -142,19 +164,6 @@ def _answered(logged: LoggedMessage) -> Hashable:
     named, message = transaction_of(logged), logged.message
     tag = message.to_tag if message is not None else None
     return named._replace(fork=tag) if named is not None and tag else named
-
-
-def _logged(found: Told | Glimpse, base: int, reading: Reading, now: datetime) -> LoggedMessage | None:
-    if not isinstance(found, Frame | Record):
-        return None
-    position, seen_at = base + found.start, parse_stamp(found.stamp, reading.zone, now) if found.stamp else None
-    if isinstance(found, Record):
-        return LoggedMessage(position, found.dialect, Direction.RECEIVED, found.peer, None, seen_at, record=found)
-    try:
-        message = parse_message(found.payload)
-    except MessageError:
-        return None
-    return LoggedMessage(position, found.dialect, found.direction, found.peer, found.local, seen_at, message)
 
 
 def _literals(dialects: Sequence[Dialect]) -> tuple[bytes, ...]:

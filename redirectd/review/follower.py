@@ -6,7 +6,7 @@ afterwards (`redirectd ingest`) are not followed: the service has read them, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from redirectd.collect.answer import WEAK, Answer, from_messages, from_record
 from redirectd.collect.pair import find_request
-from redirectd.collect.reading import Reading
+from redirectd.collect.reading import ReadPart
 from redirectd.collect.scan import Block, Scanner
 from redirectd.dialects.frame import Dialect, Direction, Frame, Record
 from redirectd.dialects.registry import literals
@@ -23,7 +23,6 @@ from redirectd.review.followup import FOLLOWED
 from redirectd.review.watch import Followed, Watch, record
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sources.log import Log
-from redirectd.sources.source import LogSegment
 from redirectd.store.database import Database
 
 MOST_PAIRED = 64
@@ -72,40 +71,44 @@ class Follower:
     `undo`. A record that the end of the stretch cuts is read with the next one; a kill in between loses that one.
     """
 
-    def __init__(self, reading: Reading, database: Database, watch: Watch, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, watch: Watch, *, clock: Callable[[], datetime]) -> None:
         """`clock` gives the time that completes the log's dates without a year; `watch` serves all sources."""
-        self._reading = reading
         self._database = database
         self._watch = watch
         self._clock = clock
-        self._literals = literals(reading.dialects, FOLLOWED)
-        self._scanner: Scanner | None = None
-        self._log: Log | None = None
-        self._reached = 0  # what the collector had dealt with at the last call
+        # By the log's identity, which is its own while it is kept; with what the collector had dealt with then.
+        self._scanners: dict[int, tuple[Log, Scanner, int]] = {}
+        self._reached: dict[int, int] = {}  # what the collector had dealt with before the turn
         self._found: list[Followed] = []
 
-    def refresh(self, reading: Reading) -> None:
-        """Looks for new decisions where that is due. Raises StoreError."""
-        if reading is not self._reading:
-            self._reading, self._literals = reading, literals(reading.dialects, FOLLOWED)
-            self._scanner = None
+    def refresh(self, parts: Sequence[ReadPart]) -> None:
+        """Looks for new decisions where that is due, and how far each part is read. Raises StoreError."""
         self._watch.refresh(self._database)
+        self._reached = {id(part.log): part.offset for part in parts}
 
-    def read(self, segment: LogSegment, offset: int) -> bool:
-        """Takes the answers in what the collector has read of a segment, to `offset`; whether there are any."""
+    def read(self, parts: Sequence[ReadPart], *, final: bool) -> bool:
+        """Takes the answers in what the collector has read of each part since; whether there are any."""
         if self._watch.is_empty:
-            self._scanner = None
+            self._scanners.clear()
             return False
-        log = _Until(segment.log, offset + SLACK)
-        if self._scanner is None or self._log is not segment.log or self._reached != segment.start:
-            self._scanner = Scanner(log, self._reading.dialects, self._literals, offset=segment.start)
-        self._log, self._reached = segment.log, offset
-        self._scanner.log = log
-        final = segment.final and not segment.log.read(offset, 1)
+        scanners = {id(part.log): self._scanner_of(part) for part in parts}
+        self._scanners = {id(part.log): (part.log, scanners[id(part.log)], part.offset) for part in parts}
         now = self._clock().replace(minute=0, second=0, microsecond=0)
-        while (block := self._scanner.next_block(final=final)) is not None:
-            self._take(segment.log, block, now)
+        for part in parts:
+            scanner = scanners[id(part.log)]
+            scanner.log = _Until(part.log, part.offset + SLACK)
+            while (block := scanner.next_block(final=final)) is not None:
+                self._take(part, block, now)
         return bool(self._found)
+
+    def _scanner_of(self, part: ReadPart) -> Scanner:
+        """The one that has read it so far, or one that begins where the collector did in this turn."""
+        begin = self._reached.get(id(part.log), 0)
+        log, scanner, reached = self._scanners.get(id(part.log), (None, None, 0))
+        if scanner is not None and log is part.log and reached == begin:
+            return scanner
+        searched = literals(part.reading.dialects, FOLLOWED)
+        return Scanner(_Until(part.log, part.offset + SLACK), part.reading.dialects, searched, offset=begin)
 
     def store(self, connection: Connection) -> None:
         """Counts what was found, in the transaction that holds the position."""
@@ -119,20 +122,23 @@ class Follower:
     def undo(self) -> None:
         """Forgets what was read since, which comes again."""
         self._found.clear()
-        self._scanner = None
+        self._scanners.clear()
 
-    def _take(self, log: Log, block: Block, now: datetime) -> None:
+    def _take(self, part: ReadPart, block: Block, now: datetime) -> None:
         paired = unpaired = 0
         for told, dialect in (one for one in block.found if len(one) == 2):
-            if not isinstance(told, Record | Frame) or not told.stamp:
+            if not isinstance(told, Record | Frame):
+                continue
+            stamp = told.stamp or part.stamp(block.base + told.start)
+            if not stamp:
                 continue  # one without a time may be older than the approval
-            seen_at = parse_stamp(told.stamp, self._reading.zone, now)
+            seen_at = parse_stamp(stamp, part.reading.zone, now)
             if isinstance(told, Record):
                 if told.status not in FOLLOWED:
                     continue  # an entry's own record, beside which another one was looked for (R39)
                 self._note(from_record(told, position=0, seen_at=seen_at, text=""))
             elif paired < MOST_PAIRED and unpaired < MOST_UNPAIRED:
-                answer = _answer(log, block, told, dialect, seen_at)
+                answer = _answer(part.log, block, told, dialect, seen_at)
                 if answer is not None:
                     paired += 1
                     unpaired += answer.request_uri is None

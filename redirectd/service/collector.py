@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.console_streams import Reads, reader_of, shows_wrapper
-from redirectd.collect.reading import Reading
+from redirectd.collect.reading import Reading, ReadPart
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.service.pinned import Pinned, without_decision
 from redirectd.sources.hep_listener import HepListener
@@ -48,12 +48,18 @@ class CollectStep:
 class Companion(Protocol):
     """What else learns from the same bytes, and stores it with them (see `redirectd.review.follower`)."""
 
-    def refresh(self, reading: Reading) -> None:
-        """Before a turn: looks at what it needs to know, and takes how the source is read. Raises StoreError."""
+    def refresh(self, parts: Sequence[ReadPart]) -> None:
+        """Before a turn: looks at what it needs to know, and how far each part of the log was read. Raises StoreError.
+
+        There is one part for each console in a wrapped log, and more can come with what is read.
+        """
         ...
 
-    def read(self, segment: LogSegment, offset: int) -> bool:
-        """Takes what is read of a segment, from its start to `offset`; whether there is something to store."""
+    def read(self, parts: Sequence[ReadPart], *, final: bool) -> bool:
+        """Takes what was read of each part since; whether there is something to store.
+
+        `final`: the log is read to its end, and nothing follows it.
+        """
         ...
 
     def store(self, connection: Connection) -> None:
@@ -133,7 +139,7 @@ class Collector:
         reader = self._at(segment)
         batch = Batch(self._name)
         if self._companion is not None:
-            self._companion.refresh(self._pinned.reading)
+            self._companion.refresh(reader.parts)
         turned_away = dict(self.source.turned_away())
         batch.losses = self._lost(segment, turned_away)
         self._held = 0
@@ -266,7 +272,8 @@ class Collector:
             return None
         sightings = 0
         companion = self._companion
-        has_more = companion is not None and companion.read(segment, reader.offset)
+        is_over = segment.final and not segment.log.read(reader.offset, 1)
+        has_more = companion is not None and companion.read(reader.parts, final=is_over)
         due = monotonic() - self._saved_at >= POSITION_SECONDS and reader.offset != segment.start
         if not batch.is_empty or has_more or due:
             now = self._clock()

@@ -61,7 +61,7 @@ class SourceFeed:
             node=config.node,
             clock=_now,
             on_progress=SessionProgressLog(source.name) if source.session_progress == "each" else _count_only,
-            companion=Follower(reading, database, watch, clock=_now),
+            companion=Follower(database, watch, clock=_now),
             decided=partial(_reading, source, config) if is_auto else None,
         )
         self._wake = Wake([path] if path is not None else [])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import TARGET, Cli
 from tests.cli.reviewing import reviewing
+from tests.collect.wrapping import WRITERS as WRAPPINGS
 
 LOG = "asterisk/ast22-pjsip.full.log"
 MOVED = "sip:alice@127.0.31.1:6003"
@@ -34,6 +35,15 @@ def test_the_plan_moves_what_is_approved(known: Cli) -> None:
     known("approve", str(move["id"]), "--reason", "seen")
     assert known("simulate", "--json", known.corpus / LOG).json["moved"] == 3
     assert known("simulate", "--installed", "--json", known.corpus / LOG).json["moved"] == 0
+
+
+@pytest.mark.parametrize("name", ["docker json-file", "docker compose logs", "journal"])
+def test_a_wrapped_log_is_replayed_as_the_console_in_it(known: Cli, tmp_path: Path, name: str) -> None:
+    """The requests in a container's or the journal's log are those of the same log without the wrapping."""
+    log = tmp_path / "wrapped"
+    log.write_bytes(b"".join(WRAPPINGS[name]((known.corpus / LOG).read_bytes(), "stdout")))
+    found = known("simulate", "--pending", "--json", log).json
+    assert (found["coverage"]["requests"], found["moved"], found["redirects_saved"]) == (25, 3, 3)
 
 
 def test_a_move_that_was_answered_at_its_old_place_is_marked(known: Cli, tmp_path: Path) -> None:

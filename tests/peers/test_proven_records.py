@@ -122,7 +122,7 @@ def followed(file: Path, log: Path, key: bytes) -> dict[int, list[str]]:
         node="here",
         clock=lambda: datetime.now(UTC),
         on_progress=lambda _progress: None,
-        companion=Follower(reading, database, Watch(), clock=lambda: datetime.now(UTC)),
+        companion=Follower(database, Watch(), clock=lambda: datetime.now(UTC)),
     )
     try:
         while collector.pump().more:

@@ -27,6 +27,7 @@ from redirectd.sources.position import Position
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 from tests.collect.logs import received, record, request, response, sent
+from tests.collect.wrapping import WRITERS as WRAPPINGS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
 DECIDED = datetime(2026, 11, 22, 16, 30, tzinfo=UTC)
@@ -59,7 +60,7 @@ class Followed:
         def open_source(stored: Mapping[str, Any] | None) -> FollowedFile:
             return FollowedFile(file, Position.from_dict(dict(stored)) if stored is not None else None)
 
-        companion = Follower(reading, self.database, Watch(), clock=lambda: NOW)
+        companion = Follower(self.database, Watch(), clock=lambda: NOW)
         self.opened.append(
             Collector(
                 open_source,
@@ -233,3 +234,19 @@ def test_the_commands_show_it_first_with_its_figures(followed: Followed, tmp_pat
     assert (first["state"], first["reasons"]["failing"]) == ("approved", reason)
     assert shown("list", "--flag", "failing")["remaps"][0]["id"] == first["id"]
     assert shown("show", "1")["flags"] == first["flags"]
+
+
+@pytest.mark.parametrize("name", sorted(WRAPPINGS))
+def test_a_wrapped_console_is_followed_as_it_is_read(followed: Followed, name: str) -> None:
+    """A container's or the journal's log: what stands in its consoles counts, in pieces and over a restart, once."""
+    log = followed.log.with_name("wrapped.log")
+    start = b"[Nov 22 16:00:00] Asterisk 22.10.1 built by root @ vm\n"
+    lines = [line for text in (start, call(1), call(2), start) for line in WRAPPINGS[name](text, "stdout")]
+    collector = followed.collector(log) if log.exists() else None
+    for at in range(0, len(lines), 5):
+        with log.open("ab") as out:
+            out.write(b"".join(lines[at : at + 5]))
+        collector = followed.read(collector or followed.collector(log))
+    assert followed.figures() == {404: 2}
+    followed.read(followed.collector(log))
+    assert followed.figures() == {404: 2}

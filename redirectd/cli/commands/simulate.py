@@ -104,13 +104,13 @@ def _read(app: App, file: str, dialect: str | None, fates: RequestFates, sent: S
     """Adds a log's requests; `alone` takes what was received for what is sent, for logs that show nothing else."""
     from redirectd.cli.log_reading import reading_of
     from redirectd.collect.capture import searchable
-    from redirectd.collect.traffic import Traffic
+    from redirectd.collect.console_streams import traffic_of
     from redirectd.sources.file import open_log
 
     with open_log(file) as opened:
         log = searchable(opened)
         reading = reading_of(log, app.config, dialect=dialect, session_progress="count")
-        for fate in fates.of(Traffic(log, reading, app.now)):
+        for fate in fates.of(traffic_of(log, reading, app.now)):
             _add(sent, fate, received=fate.received)
             if fate.received:
                 _add(alone, fate, received=None)
