@@ -19,7 +19,7 @@ from redirectd.collect.batch import Batch, Quarantined, better
 from redirectd.collect.branches import Branches
 from redirectd.collect.early import EarlyMedia
 from redirectd.collect.keyed import Keyed
-from redirectd.collect.losses import CUT_SHORT, FORGED, told_losses
+from redirectd.collect.losses import AMBIGUOUS_FRAME, CUT_SHORT, FORGED, WITHIN_MESSAGE, told_losses
 from redirectd.collect.observer import Observer, PlaceOutcome, Spot, Teller
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
@@ -147,6 +147,8 @@ class LogReader:
         self._early.begin()
         for kind, count in told_losses(self.log, block):
             batch.lose(kind, count)
+        batch.lose(WITHIN_MESSAGE, block.within)
+        batch.lose(AMBIGUOUS_FRAME, block.ambiguous)
         self._tell.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
         for told, dialect in block.found:
@@ -249,6 +251,8 @@ class LogReader:
         asked = spot.asked = find_request(self.log, spot.block, frame, response, dialect, self._branches)
         if asked is not None:
             asked_at = self._time(asked.stamp)
+            if not asked.frame.authenticity.is_authentic:
+                frame = replace(frame, authenticity=asked.frame.authenticity)  # no better than its worse half
             answer = from_messages(
                 frame, response, asked.request, position=position, seen_at=seen_at, text=text, asked_at=asked_at
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from redirectd.collect.lookalike import looks_like_answer
 from redirectd.dialects.frame import Unreadable
+from redirectd.dialects.framing import Stretch, find_ahead
 from redirectd.dialects.window import Window
 
 _STATUS = b"SIP/2.0 301"
@@ -15,15 +17,20 @@ _KEPT = 4096
 """Bytes that are kept of it: a status line and its headers."""
 
 
-def orphan(window: Window, at: int) -> Unreadable | None:
-    """The unreadable record at `at`, or None where the text only speaks of a 301 and doesn't begin a message."""
+def orphan(window: Stretch, at: int) -> Unreadable | None:
+    """The unreadable record at `at`, or None where the text only speaks of a 301 and doesn't begin a message.
+
+    Headers of an answer have to be near (R40), unless the text ends first.
+    """
     behind = window[at + len(_STATUS) : at + len(_STATUS) + 1]
     if not window.startswith(_STATUS, at) or behind.isdigit():
         return None
     if at and not window.endswith(_LINE_STARTS, max(0, at - 4), at) and not _in_prefixed_lines(window, at):
         return None
     limit = min(len(window), at + _KEPT)
-    ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := window.find(mark, at, limit)) >= 0]
+    if limit < len(window) and not looks_like_answer(window, at, limit):
+        return None
+    ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := find_ahead(window, mark, at, limit)) >= 0]
     return Unreadable(at, min(ends, default=limit), "no dialect knows what stands around this answer", "")
 
 

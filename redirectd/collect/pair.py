@@ -11,6 +11,7 @@ from typing import cast
 from redirectd.collect.branches import Branches
 from redirectd.collect.scan import Block
 from redirectd.dialects.frame import Dialect, Direction, Frame, GlimpsingCalls
+from redirectd.dialects.framing import Stretch
 from redirectd.dialects.plain import NO_REQUEST
 from redirectd.dialects.window import REACH, Window
 from redirectd.sip.message import MessageError, Request, Response, parse_message
@@ -21,8 +22,8 @@ LOOK_BACK = 8 << 20
 """Bytes before a response in which its request is looked for, on into the rotated file before."""
 
 CHUNK = 256 << 10
-OVERLAP = REACH
-"""Bytes by which searched stretches overlap, so that a record on their border is seen whole."""
+OVERLAP = 9 * REACH // 4
+"""Bytes by which searched stretches overlap, so that the entries around a place on their border are walked to."""
 
 MAX_TRIES = 256
 """Messages with the same branch or Call-ID that are looked at; a transaction has a handful, a hostile one more."""
@@ -62,7 +63,8 @@ def find_request(
 ) -> Asked | None:
     """The request that `response` answers, or None where the bounded stretch does not hold it (R7).
 
-    `branches` remembers what is in that stretch, for logs in which many requests are not to be found.
+    `branches` remembers what is in that stretch, for logs in which many requests are not to be found. One that is in
+    doubt is taken only where there is no other (R40).
     """
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
@@ -72,6 +74,7 @@ def find_request(
     spot = frame.start, frame.end
     glimpsing = glimpsing_calls(dialect)
     found: list[Asked] = []
+    doubtful: list[Asked] = []
     for window, base, at in islice(places(log, block, spot, needle, branches or Branches()), MAX_TRIES):
         if found and window is not found[0].window:
             break
@@ -79,10 +82,13 @@ def find_request(
             continue
         asked = _request_at(window, base, at, dialect)
         if asked is not None and answers(response, asked.request):
-            if branch:
+            if not asked.frame.authenticity.is_authentic:
+                doubtful.append(asked)
+            elif branch:
                 return asked
-            found.append(asked)
-    return _of_one_fork(found, frame)
+            else:
+                found.append(asked)
+    return _of_one_fork(found or doubtful[:1], frame)
 
 
 def _of_one_fork(found: Sequence[Asked], answer: Frame) -> Asked | None:
@@ -184,7 +190,7 @@ def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[_
     while high > lowest:
         low = max(lowest, high - CHUNK)
         base = max(log.start, low - OVERLAP)
-        window = log.read(base, high + OVERLAP - base)
+        window = Stretch(log.read(base, high + OVERLAP - base))
         at = window.rfind(needle, low - base, high - base + len(needle) - 1)
         while at >= 0:
             yield window, base, at

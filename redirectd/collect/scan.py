@@ -6,20 +6,28 @@ Nearly all bytes say nothing to us, so no loop here walks over lines.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from redirectd.collect.lookalike import looks_like_answer
 from redirectd.collect.places import Places
+from redirectd.dialects.asterisk_console import AsteriskConsole
+from redirectd.dialects.envelope import line_quiet_until
 from redirectd.dialects.family import is_foreign
 from redirectd.dialects.frame import Authenticity, Dialect, Frame, Glimpse, Glimpsing, Incomplete, Record, Unreadable
+from redirectd.dialects.framing import Grammar, Stretch, Walking, doubt_at, walk_to
 from redirectd.dialects.sip_text import SipText
-from redirectd.dialects.window import REACH, Window
+from redirectd.dialects.window import REACH
 from redirectd.sources.log import Log
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
 
-LEAD = 2 * REACH
-"""Bytes before a block that its first records may reach back to."""
+LEAD = 3 * REACH
+"""Bytes before a block from which the entries around its first places are walked to."""
+
+_DEEPEST = 4
+"""Entries within entries of other grammars that are looked at."""
 
 Told = Frame | Record | Unreadable
 
@@ -30,16 +38,30 @@ class Block:
 
     `window` holds until the next step, which reads into the same memory.
     `counted` are the places of each counted literal in this stretch, in the window.
-    `unframed` are places of a literal that no dialect knows.
+    `unframed` are places of a literal that no dialect knows. `within` is the number of look-alikes of answers that are
+    text of a framed message (R38), `ambiguous` that of places where a length reaches over other entries (R40).
     """
 
-    window: Window
+    window: Stretch
     base: int
     found: tuple[tuple[Told | Glimpse, Dialect], ...]
     counted: dict[bytes, list[int]]
     end: int
     at_end: bool
     unframed: tuple[int, ...] = ()
+    within: int = 0
+    ambiguous: int = 0
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one step has found so far; `done` is the end of the last record, `framed` says that it is a message."""
+
+    done: int
+    framed: bool = False
+    found: list[tuple[Told | Glimpse, Dialect]] = field(default_factory=list)
+    unframed: list[int] = field(default_factory=list)
+    within: int = 0
 
 
 class Scanner:
@@ -69,9 +91,15 @@ class Scanner:
         self._dialects = [one for one in dialects if one.literals and not isinstance(one, SipText)]
         self._fallback = next((one for one in dialects if isinstance(one, SipText)), None)
         self._places = Places(literals, counted)
-        self._buffer = bytearray()
+        self._buffer = Stretch()
         able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
         self._glimpsing = {one.name: one for one in able}
+        self._grammars = list({id(one.grammar): one.grammar for one in dialects if isinstance(one, Walking)}.values())
+        self._free = [0] * len(self._grammars)  # up to where no entry of each begins or goes on
+        self._of_lines: list[Dialect] = []
+        self._console = next((one for one in dialects if isinstance(one, AsteriskConsole)), None)
+        self._sort_out()
+        self._doubted: set[int] = set()
         self._margin = max(0, self._places.longest - 1)
 
     def next_block(self, *, final: bool) -> Block | None:
@@ -90,43 +118,75 @@ class Scanner:
         self.waits = False
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
-        found: list[tuple[Told | Glimpse, Dialect]] = []
-        unframed: list[int] = []
-        done = begin
+        step = _Step(begin)
         places, counted = self._places.find(window, begin)
-        for at in places:
-            if at < done:
-                continue
-            glimpse = self._glimpse(window, at)
-            if glimpse is not None:
-                found.append(glimpse)
-                done = glimpse[0].end
-                continue
-            framed = self._frame(window, at, begin=begin, final=last, at_end=at_end)
-            if isinstance(framed, Incomplete):
-                end = max(begin, min(end, framed.start))
-                self.waits = True
-                break
-            if framed is None:
-                unframed.append(at)
-            else:
-                found.append(framed)
-                done = max(done, framed[0].end)
-        end = max(end, done)
-        if base + end == self.offset and not found:
+        doubted = len(self._doubted)
+        waiting = self._step(step, window, places, (base, begin), final=last, at_end=at_end)
+        if waiting is not None:
+            end = max(begin, min(end, waiting.start))
+            self.waits = True
+        end = max(end, step.done)
+        ambiguous = len(self._doubted) - doubted
+        self._doubted = {one for one in self._doubted if one >= base}
+        if base + end == self.offset and not step.found:
             return None
         self.offset = base + end
         counted_here = {literal: [at for at in there if at < end] for literal, there in counted.items()}
-        return Block(window, base, tuple(found), counted_here, self.offset, at_end, tuple(unframed))
+        found, unframed = tuple(step.found), tuple(step.unframed)
+        return Block(window, base, found, counted_here, self.offset, at_end, unframed, step.within, ambiguous)
 
-    def _read(self, base: int, size: int) -> Window:
+    def _step(
+        self, step: _Step, page: Stretch, places: Iterable[int], bounds: tuple[int, int], *, final: bool, at_end: bool
+    ) -> Incomplete | None:
+        """Takes the places one after another, up to one whose record is not whole yet: that is given back."""
+        base, begin = bounds
+        quiet = begin
+        for at in places:
+            if at < step.done:
+                step.within += step.framed and looks_like_answer(page, at, step.done)
+                continue
+            if at < quiet:
+                step.unframed.append(at)
+                continue
+            glimpse = self._glimpse(page, at)
+            if glimpse is not None:
+                step.found.append(glimpse)
+                step.done, step.framed = glimpse[0].end, glimpse[0].message >= 0
+                continue
+            framed = self._frame(page, at, begin=begin, final=final, at_end=at_end)
+            if isinstance(framed, Incomplete):
+                return framed
+            if framed is None:
+                step.unframed.append(at)
+                quiet = min(line_quiet_until(page, at), *self._free, len(page))
+                continue
+            told = self._in_doubt(page, at, base, framed[0])
+            if isinstance(told, Frame) and not _begins(told, page, at):
+                step.within += looks_like_answer(page, at, told.end)
+            step.found.append((told, framed[1]))
+            step.done, step.framed = max(step.done, told.end), isinstance(told, Frame)
+        return None
+
+    def _in_doubt(self, page: Stretch, at: int, base: int, told: Told) -> Told:
+        """The same, held as unproven where only one of two readings has it (R40)."""
+        cause = doubt_at(page, at) if told.dialect != AsteriskConsole.name else -1  # its offsets are others
+        if cause < 0:
+            return told
+        self._doubted.add(base + cause)
+        if not isinstance(told, Unreadable) and told.authenticity is not Authenticity.PROVEN:
+            return replace(told, authenticity=Authenticity.UNPROVEN)
+        return told
+
+    def _read(self, base: int, size: int) -> Stretch:
         """Up to `size` bytes at `base`, into memory that is used again: fresh memory costs more than the bytes."""
         if len(self._buffer) < size:
-            self._buffer = bytearray(LEAD + BLOCK)
+            self._buffer = Stretch(LEAD + BLOCK)
+        self._buffer.forget()
+        self._free = [0] * len(self._grammars)
         filled = self.log.read_into(base, memoryview(self._buffer)[:size])
-        return self._buffer if filled == len(self._buffer) else bytes(memoryview(self._buffer)[:filled])
+        return self._buffer if filled == len(self._buffer) else Stretch(memoryview(self._buffer)[:filled])
 
-    def _glimpse(self, window: Window, at: int) -> tuple[Glimpse, Dialect] | None:
+    def _glimpse(self, window: Stretch, at: int) -> tuple[Glimpse, Dialect] | None:
         """What the dialect that would be asked first tells at a glance."""
         dialect = self._glimpsing.get(self._dialects[0].name) if self._dialects else None
         if dialect is not None and window.startswith(dialect.glimpsed, at):
@@ -141,17 +201,23 @@ class Scanner:
         if self._dialects[0] is not dialect:
             self._dialects.remove(dialect)
             self._dialects.insert(0, dialect)
+            self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Which dialects to ask where no entry goes over several lines."""
+        of_lines = [one for one in self._dialects if not isinstance(one, Walking) or one.reads_lines]
+        self._of_lines = sorted(of_lines, key=lambda one: not isinstance(one, AsteriskConsole))
 
     def _frame(
-        self, window: Window, at: int, *, begin: int, final: bool, at_end: bool
+        self, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool
     ) -> tuple[Told, Dialect] | Incomplete | None:
-        """The record at a hit, asked of each dialect, the one that knew the last hit first."""
+        """The record at a hit: of the writer whose entry holds it, the outermost, else of whoever knows the line."""
         waiting: Incomplete | None = None
-        for dialect in self._dialects:
-            framed = dialect.frame(window, at, final=final)
+        for dialect in self._in_turn(page, at, final=final):
+            framed = dialect.frame(page, at, final=final)
             if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
-                framed = dialect.frame(window, at, final=True)  # larger than a whole block: take what there is
-            if framed is not None and not _is_proven(framed) and is_foreign(dialect.name, window, framed.start):
+                framed = dialect.frame(page, at, final=True)  # larger than a whole block: take what there is
+            if framed is not None and not _is_proven(framed) and is_foreign(dialect.name, page, framed.start):
                 continue
             if isinstance(framed, Incomplete):
                 waiting = waiting or framed
@@ -160,18 +226,62 @@ class Scanner:
             elif framed is not None:
                 self._prefer(dialect)
                 return framed, dialect
-        return waiting or self._any_text(window, at, begin=begin, final=final, at_end=at_end)
+        return waiting or self._any_text(page, at, begin=begin, final=final, at_end=at_end)
 
     def _any_text(
-        self, window: Window, at: int, *, begin: int, final: bool, at_end: bool
+        self, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool
     ) -> tuple[Told, Dialect] | Incomplete | None:
         """What is left of a place that no writer's dialect framed: plain SIP text, believed by nobody (R40)."""
         if self._fallback is None:
             return None
-        framed = self._fallback.frame(window, at, final=final)
+        framed = self._fallback.frame(page, at, final=final)
         if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
-            framed = self._fallback.frame(window, at, final=True)
+            framed = self._fallback.frame(page, at, final=True)
         return framed if framed is None or isinstance(framed, Incomplete) else (framed, self._fallback)
+
+    def _in_turn(self, page: Stretch, at: int, *, final: bool) -> Iterable[Dialect]:
+        """The dialects to ask: those of the entry that holds the place first, the outermost entry's before others'."""
+        holding: list[tuple[int, int]] = []
+        for number, grammar in enumerate(self._grammars):
+            if at < self._free[number]:
+                continue
+            walk = walk_to(page, grammar, at, final=final)
+            entry = walk.around(at)
+            if entry is None:
+                self._free[number] = walk.quiet_until(at)
+            elif at >= entry.head.begin and not self._is_text(page, grammar, entry.head.start, final=final):
+                holding.append((entry.head.start, id(grammar)))
+        if not holding:
+            return self._of_lines
+        if self._console is not None and isinstance(framed := self._console.frame(page, at, final=final), Frame):
+            holding.append((framed.start, id(self._console)))
+        rank = {owner: number for number, (_, owner) in enumerate(sorted(holding))}
+        last = len(rank)
+        return sorted(
+            self._dialects, key=lambda one: rank.get(id(one), rank.get(id(getattr(one, "grammar", None)), last))
+        )
+
+    def _is_text(self, page: Stretch, own: Grammar[Any], start: int, *, final: bool, depth: int = _DEEPEST) -> bool:
+        """Whether an entry that begins at `start` is within a message of another grammar's, and so is none (R38)."""
+        if self._console is not None and own is not self._console.grammar:
+            framed = self._console.frame(page, start, final=final)  # which undoes what ends an entry too early
+            if isinstance(framed, Frame) and framed.start < start:
+                return framed.authenticity.is_authentic
+        for grammar in self._grammars:
+            entry = walk_to(page, grammar, start, final=final).around(start) if grammar is not own else None
+            if (
+                entry is not None
+                and entry.head.begin <= start
+                and not entry.doubtful
+                and not (depth and self._is_text(page, grammar, entry.head.start, final=final, depth=depth - 1))
+            ):
+                return True
+        return False
+
+
+def _begins(told: Frame, page: Stretch, at: int) -> bool:
+    """Whether a place is that of the frame's own start line."""
+    return told.payload.startswith(bytes(page[at : at + 11])) or not page.startswith(b"SIP/2.0 ", at)
 
 
 def _is_proven(framed: Told | Incomplete) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from redirectd.dialects.frame import Peer
-from redirectd.dialects.window import MOST_TRIES, REACH, Window
+from redirectd.dialects.extent import find_message, measure
+from redirectd.dialects.frame import Authenticity, Frame, Framed, Incomplete, Peer
+from redirectd.dialects.framing import Ending, entry_around, find_ahead
+from redirectd.dialects.window import REACH, Window
 
 _ARROW = b" -> "
 _LONGEST_HEAD = 256
@@ -19,13 +22,16 @@ _HEAD = re.compile(
     + rb"(?: \[[A-Z]{0,8}\])?(?: #\d{1,12})?[ \t]*\r?\n"
 )
 
+Undo = Callable[[bytes], bytes]
+"""Turns printed text back into the message without changing its length."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArrowHead:
     """A head line: its bounds, ngrep's letter for the transport ('' in sngrep's), the addresses and the date."""
 
     start: int
-    end: int
+    begin: int
     letter: str
     stamp: str
     source: Peer
@@ -41,7 +47,7 @@ def read_arrow(window: Window, start: int) -> ArrowHead | None:
     transport = {"U": "udp", "T": "tcp"}.get(letter, "")
     return ArrowHead(
         start=start,
-        end=match.end(),
+        begin=match.end(),
         letter=letter,
         stamp=(match[2] or b"").decode(),
         source=Peer(transport, match[3].decode().strip("[]"), int(match[4])),
@@ -49,28 +55,70 @@ def read_arrow(window: Window, start: int) -> ArrowHead | None:
     )
 
 
-def nearest_arrow(window: Window, at: int) -> ArrowHead | None:
-    """The last head line that begins at or before `at`, within reach."""
-    newline = window.find(b"\n", at, at + _LONGEST_HEAD)
-    stop, low = (newline if newline >= 0 else min(len(window), at + _LONGEST_HEAD)), max(0, at - REACH)
-    for _ in range(MOST_TRIES):
-        arrow = window.rfind(_ARROW, low, stop)
-        if arrow < 0:
+class Arrows:
+    """See `Grammar`: a head line; Content-Length, else the next head line."""
+
+    def __init__(self, undo: Undo) -> None:
+        self._undo = undo
+
+    def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> ArrowHead | None:
+        """See `Grammar.next_head`."""
+        while (arrow := find_ahead(window, _ARROW, at, stop)) >= 0:
+            line = window.rfind(b"\n", max(low, arrow - _LONGEST_HEAD), arrow) + 1
+            head = read_arrow(window, line or low)
+            if head is not None:
+                return head
+            at = arrow + len(_ARROW)
+        return None
+
+    def ending(self, window: Window, head: ArrowHead, *, final: bool) -> Ending:
+        """See `Grammar.ending`."""
+        limit = min(len(window), head.begin + REACH)
+        following = self.next_head(window, head.begin, limit, head.begin)
+        high = following.start if following is not None else limit
+        text = self._undo(bytes(window[head.begin : high]))
+        extent = measure(text, 0)
+        size, cut, told = extent.end, False, high
+        if size is None or size > len(text):
+            if following is None and limit == len(window) and not final:
+                return Ending(limit, limit, waits=True)
+            told = max(high, head.begin + size if size is not None else 0)
+            size, cut = _without_blank(text, len(text), extent.body), size is not None or extent.body < 0
+        behind = head.begin + size
+        while behind < high and window.startswith(b"\n", behind):
+            behind += 1
+        return Ending(head.begin + size, behind, told=told, cut=cut)
+
+    def skip(self, window: Window, low: int, at: int) -> list[int]:
+        """See `Grammar.skip`."""
+        return []
+
+    def frame(self, window: Window, at: int, *, lettered: bool, dialect: str, final: bool) -> Framed:
+        """The message that holds `at`, if its head line has ngrep's letter (`lettered`) or has none."""
+        entry = entry_around(window, self, at, final=final)
+        if entry is None or bool(entry.head.letter) is not lettered:
             return None
-        line = window.rfind(b"\n", max(0, arrow - _LONGEST_HEAD), arrow) + 1
-        head = read_arrow(window, line)
-        if head and head.start <= at:
-            return head
-        stop = arrow
-    return None
+        head, ending = entry.head, entry.ending
+        payload = self._undo(bytes(window[head.begin : ending.message]))
+        if find_message(payload, 0, payload.find(b"\n") + 1) != 0:
+            return None
+        if ending.waits and not final:
+            return Incomplete(head.start)
+        return Frame(
+            start=head.start,
+            end=ending.behind,
+            payload=payload,
+            dialect=dialect,
+            peer=head.source,
+            local=head.target,
+            stamp=head.stamp,
+            cut=ending.cut,
+            authenticity=Authenticity.UNPROVEN if entry.doubtful else Authenticity.FRAMED,
+        )
 
 
-def next_arrow(window: Window, begin: int, limit: int) -> int:
-    """Where the next head line begins, or -1."""
-    at = begin
-    while (arrow := window.find(_ARROW, at, limit)) >= 0:
-        line = window.rfind(b"\n", begin, arrow) + 1
-        if line > begin and read_arrow(window, line):
-            return line
-        at = arrow + len(_ARROW)
-    return -1
+def _without_blank(text: bytes, end: int, body: int) -> int:
+    """Length of a message without Content-Length, the empty line that the tool put behind it left out."""
+    while end > max(body, 1) and text[end - 2 : end] == b"\n\n":
+        end -= 1
+    return end

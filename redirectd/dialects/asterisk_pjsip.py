@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from redirectd.dialects.asterisk_blocks import in_chan_sip
-from redirectd.dialects.entry_buffer import lead_start
+from redirectd.dialects.asterisk_blocks import BLOCKS, Lead, frame_block
 from redirectd.dialects.frame import Framed, Glimpse, Heard
-from redirectd.dialects.linehead import line_head
+from redirectd.dialects.framing import Grammar
 from redirectd.dialects.pjsip_glimpse import glimpse_183, glimpse_request, heard_183
-from redirectd.dialects.pjsip_raw import RawBlock, find_header, frame_raw
 from redirectd.dialects.plain import Plain
 from redirectd.dialects.window import Window
 
@@ -19,21 +17,13 @@ class AsteriskPjsip:
 
     name: ClassVar[str] = "asterisk-pjsip"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    grammar: ClassVar[Grammar[Any]] = BLOCKS
+    reads_lines: ClassVar[bool] = False
     glimpsed: ClassVar[bytes] = b"SIP/2.0 183"
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        header = find_header(window, at, final=final)
-        if header is None:
-            return None
-        line_start = window.rfind(b"\n", max(0, header.start - 1024), header.start) + 1
-        lead = bytes(window[line_start : header.start])
-        entry = max(0, lead_start(lead))  # behind an entry that was cut off, the next one follows on the same line
-        head = line_head(lead[entry:])
-        if b"VERBOSE[" not in lead or head.syslog or in_chan_sip(window, header.start):
-            return None
-        line_start += entry
-        return frame_raw(window, at, RawBlock(header, line_start, head.stamp, self.name), final=final)
+        return frame_block(window, at, self.name, (Lead.FILE,), final=final, printed=False)
 
     def glimpse(self, window: Window, at: int) -> Glimpse | None:
         """See `Glimpsing.glimpse`."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from redirectd.dialects.entry_buffer import ENTRY_BUFFER, full_buffer
 from redirectd.dialects.envelope import LogEntry
 from redirectd.dialects.extent import Extent, find_message, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
@@ -22,6 +22,10 @@ _READ_END, _SEND_END = b"\n<------------->", re.compile(rb"\n---\r?(?:\n|\Z)")
 _ENTRY_END = re.compile(rb"\r?\n<------------->\s{0,4}\Z")
 _COUNT = re.compile(rb" headers (\d{1,4}) lines")
 _COUNT_REACH = 320
+_COUNTED = re.compile(rb"\n<------------->(?:\r?\n)?[^\n]{0,280} headers (\d{1,4}) lines")
+ENTRY_BUFFER = 8_191
+"""Bytes of one entry in Asterisk's buffer (16.28), which cuts a longer one without a mark and without line end."""
+
 _MOST_LINES = 256
 """chan_sip counts no more lines of a body (SIP_MAX_LINES)."""
 
@@ -43,13 +47,14 @@ class ChanSipHeader:
 class ChanSipEnd:
     """End of the message and of its block; `cut` where no delimiter stands where the message's length says.
 
-    `full` where Asterisk's own buffer cut it: then the end is sure, too.
+    `full` where Asterisk's own buffer cut it: then the end is sure, too. `counted`: the number of its lines is right.
     """
 
     message: int
     block: int
     cut: bool
     full: bool = False
+    counted: bool = False
 
 
 def read_chan_header(text: Window, at: int) -> ChanSipHeader | None:
@@ -65,27 +70,33 @@ def read_chan_header(text: Window, at: int) -> ChanSipHeader | None:
     return None
 
 
-def find_end(text: Window, header: ChanSipHeader) -> ChanSipEnd | None:
-    """The end of a block; None if there is none.
+def find_end(text: Window, begin: int, start: int, *, received: bool, full: int = -1) -> ChanSipEnd | None:
+    """The end of the block that starts at `start` with its message at `begin`; None if there is none.
 
     What chan_sip received is followed by the number of lines that its body has: the last delimiter with the right
-    number ends it. Where no number fits, the first delimiter does at which the message has its Content-Length.
+    number ends it. Where no number fits, the first delimiter does at which the message has its Content-Length. `full`
+    is where Asterisk's own buffer cut it, -1 where it did not.
     """
-    limit = min(len(text), header.end + REACH)
-    full = full_buffer(text, header.start)
-    if full > header.end:
+    limit = min(len(text), begin + REACH)
+    if full > begin:
         limit = min(limit, full)
-    extent = measure(text, header.end, limit)
-    if header.direction is Direction.RECEIVED:
-        delimiters, found = _read_ends, _received_end(text, header, extent, limit)
+    extent = measure(text, begin, limit)
+    counted = False
+    if received:
+        found, counted = _received_end(text, (start, begin), extent, limit)
     else:
-        begin = header.end if extent.end is None else min(extent.end, limit)
-        delimiters, found = _send_ends, next(_send_ends(text, begin - 1, limit), None)
+        first = begin if extent.end is None else min(extent.end, limit)
+        found = next(_send_ends(text, first - 1, limit), None)
     if found:
-        return ChanSipEnd(*found, cut=extent.body < 0)
-    if full > header.end:
+        return ChanSipEnd(*found, cut=extent.body < 0, counted=counted)
+    if full > begin:
         return ChanSipEnd(full, full, cut=True, full=True)
-    found = next(delimiters(text, header.end - 1, limit), None)
+    return first_end(text, begin, limit, received=received)
+
+
+def first_end(text: Window, begin: int, limit: int, *, received: bool) -> ChanSipEnd | None:
+    """The first delimiter behind `begin`, whatever the message tells."""
+    found = next((_read_ends if received else _send_ends)(text, begin - 1, limit), None)
     return ChanSipEnd(*found, cut=True) if found else None
 
 
@@ -101,22 +112,15 @@ def _send_ends(text: Window, begin: int, limit: int) -> Iterator[Span]:
     return (match.span() for match in _SEND_END.finditer(text, begin, limit))
 
 
-def counted_around(text: Window, position: int) -> bool:
-    """Whether a number of lines behind `position` says that the body it counts begins before `position`."""
-    return any(
-        int(match[1]) > text.count(b"\n", position, match.start())
-        for match in _COUNT.finditer(text, position, position + ENTRY_BUFFER)
-    )
-
-
-def _received_end(text: Window, header: ChanSipHeader, extent: Extent, limit: int) -> Span | None:
+def _received_end(text: Window, block: Span, extent: Extent, limit: int) -> tuple[Span | None, bool]:
+    """The delimiter that ends a block, and whether the number of lines behind it is right."""
     told = _printed_end(text, extent, limit) if extent.end is not None else None
     if extent.body >= 0:
-        stop = min(limit, max(header.start + ENTRY_BUFFER, told[1] if told else 0))
+        stop = min(limit, max(block[0] + ENTRY_BUFFER, told[1] if told else 0))
         counted = [one for one in _read_ends(text, extent.body - 2, stop) if _has_count(text, extent.body, one)]
         if counted:
-            return counted[-1]
-    return told if extent.end is not None else next(_read_ends(text, header.end - 1, limit), None)
+            return counted[-1], True
+    return told if extent.end is not None else next(_read_ends(text, block[1] - 1, limit), None), False
 
 
 def _has_count(text: Window, body: int, end: Span) -> bool:
@@ -129,6 +133,37 @@ def _has_count(text: Window, body: int, end: Span) -> bool:
     last = end[0]
     lines = text.count(b"\n", body, last) + (last > body and not text.endswith(b"\n", body, last))
     return int(match[1]) == min(lines, _MOST_LINES)
+
+
+class Delimiters:
+    """The delimiters of a stretch by the number of lines before them, to ask for many blocks which ones end them."""
+
+    def __init__(self, window: Window, low: int, high: int) -> None:
+        self._window = window
+        self._at = [low]
+        self._lines = [0]  # line ends between `low` and each
+        self._last: dict[int, int] = {}  # by the line ends before a body that it would end: the last one
+        self._any_number = False
+        for match in _COUNTED.finditer(window, low, min(len(window), high)):
+            last, counted = match.start(), int(match[1])
+            last -= last > low and window[last - 1] == 0x0D
+            lines = self._lines[-1] + window.count(b"\n", self._at[-1], last)
+            self._at.append(last)
+            self._lines.append(lines)
+            self._last[lines + (not window.endswith(b"\n", low, last)) - counted] = match.end(1)
+            self._any_number = self._any_number or counted >= _MOST_LINES
+
+    def only_end(self, body: int, limit: int) -> int:
+        """End of the one delimiter before `limit` that counts the lines from `body` on; -1 if that is not sure."""
+        first = self._window.find(_READ_END, max(0, body - 2), limit)
+        if self._any_number or first < 0:
+            return -1
+        span = first - (first > 0 and self._window[first - 1] == 0x0D), first + len(_READ_END)
+        if not _has_count(self._window, body, span):
+            return -1
+        before = bisect_right(self._at, body) - 1
+        last = self._last.get(self._lines[before] + self._window.count(b"\n", self._at[before], body), -1)
+        return span[1] if last < first + _COUNT_REACH else -1
 
 
 def leads_in_message(window: Window, begin: int) -> bool:
@@ -159,7 +194,7 @@ def read_chan_sip(entry: LogEntry, dialect: str) -> Frame | None:
     if last:  # nothing else stands in the entry, whatever the message tells of its length
         end: ChanSipEnd | None = ChanSipEnd(last.start(), last.end(), cut=measure(entry.text, header.end).body < 0)
     else:
-        end = find_end(entry.text, header)
+        end = find_end(entry.text, header.end, header.start, received=header.direction is Direction.RECEIVED)
     end = end or ChanSipEnd(len(entry.text), len(entry.text), cut=True)
     return Frame(
         start=entry.start,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from redirectd.dialects.entry_buffer import ENTRY_BUFFER
+from redirectd.dialects.chan_sip_block import ENTRY_BUFFER
 from redirectd.dialects.frame import Glimpse
 from redirectd.dialects.plain import HEADERS, STATUS_183_LINE, Identity
 from redirectd.dialects.printed import DATED_ARROW, NOISE, SENT_MARKS

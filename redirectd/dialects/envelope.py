@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from json import loads
 
+from redirectd.dialects.framing import Stretch
 from redirectd.dialects.linehead import SYSLOG_DATE, line_head
 from redirectd.dialects.window import REACH, Line, Window, line_at, runs_out
 
@@ -73,7 +74,8 @@ class LogEntry:
 
     `text` of a plain or octal line is the whole line, head included; of a JSON line the message field.
     `raw` is the line as it stands. `cut` says that the line or its text does not end in reach, `torn` that
-    the window ends in the line and more may come.
+    the window ends in the line and more may come. `bounds` are those of the string that holds the text, where it is
+    not the whole line that does.
     """
 
     start: int
@@ -86,10 +88,29 @@ class LogEntry:
     syslog: bool = False
     cut: bool = False
     torn: bool = False
+    bounds: tuple[int, int] | None = None
 
 
 def entry_at(window: Window, at: int, *, final: bool) -> LogEntry:
-    """The one-line entry that holds position `at`."""
+    """The one-line entry that holds position `at`; a page remembers the last one."""
+    known = window.places.get((LogEntry, final)) if isinstance(window, Stretch) else None
+    if known is not None and known[0] <= at < known[1]:
+        entry: LogEntry = known[2]
+        return entry
+    entry = _read_entry(window, at, final=final)
+    if isinstance(window, Stretch):
+        start, end = entry.bounds or (entry.start, entry.end)
+        window.places[LogEntry, final] = (start, end, entry)
+    return entry
+
+
+def line_quiet_until(page: Stretch, at: int) -> int:
+    """The end of the entry that holds `at`, if it was read: what no dialect knows of it, none does up to there."""
+    ends = [known[1] for final in (False, True) if (known := page.places.get((LogEntry, final))) and known[0] <= at]
+    return min((end for end in ends if end > at), default=at)
+
+
+def _read_entry(window: Window, at: int, *, final: bool) -> LogEntry:
     line = _object(window, line_at(window, at), at)
     torn = not final and runs_out(window, line, at)
     raw = bytes(window[line.start : line.end])
@@ -121,7 +142,13 @@ def _stands_raw(window: Window, line: Line, text: bytes) -> bool:
 
 
 def _object(window: Window, line: Line, at: int) -> Line:
-    """The JSON object around `at` where many stand on one line (Kamailio's `json:N`); no string can hold the seam."""
+    """The JSON object around `at` where many are on one line (Kamailio's `json:N`); no string can hold the seam.
+
+    A line that begins as no object does is another writer's, whose text can (R38).
+    """
+    begins = line.start == 0 or window.startswith(b"\n", line.start - 1)
+    if begins and not window.startswith(b"{", line.start):
+        return line
     start = window.rfind(_SEAM, line.start, at) + 1 or line.start
     end = window.find(_SEAM, at, line.end) + 1
     return Line(start, end or line.end, ended=line.ended or end > 0)
@@ -131,13 +158,15 @@ def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> Lo
     stamp = _STAMP.search(raw)
     match = _TEXT.search(raw)
     wrapping, whole = Wrapping.JSON, True
+    bounds: tuple[int, int] | None = None
     if match and match[3] is not None:
         wrapping, whole = Wrapping.ARRAY, bool(match[4])
         text = undo_array(match[3] if whole else match[3].rpartition(b",")[0])  # the last number can be cut
     elif match:
         text, whole = undo_json(match[1]), bool(match[2])
     else:
-        text = undo_json(_string_around(raw, at))
+        begin, end = _string_around(raw, at)
+        text, bounds = undo_json(raw[begin:end]), (start + begin, start + end)
     if b"\n" not in text:
         text = undo_syslog(text)
     return LogEntry(
@@ -145,19 +174,20 @@ def _json_entry(start: int, raw: bytes, at: int, *, torn: bool, cut: bool) -> Lo
         end=start + len(raw),
         raw=raw,
         text=text,
-        stamp=stamp[1].decode("ascii", "replace") if stamp else "",
+        stamp=stamp[1].decode("ascii", "replace") if stamp else line_head(raw).stamp,
         wrapping=wrapping,
         writer=next((writer for key, writer in _KEYS if key in raw), Writer.OTHER),
         cut=cut or not whole,
         torn=torn,
+        bounds=bounds,
     )
 
 
-def _string_around(raw: bytes, at: int) -> bytes:
-    """The inside of the JSON string that holds `at`, for shippers that name their message field otherwise."""
+def _string_around(raw: bytes, at: int) -> tuple[int, int]:
+    """Bounds of the JSON string that holds `at`, for shippers that name their message field otherwise."""
     begin = raw.rfind(b'":"', 0, at) + 3
     match = _STRING.match(raw, begin) if begin > 2 else None
-    return match[0] if match else b""
+    return match.span() if match else (at, at)
 
 
 def undo_syslog(text: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from redirectd.dialects.framing import ahead, find_ahead
 from redirectd.dialects.window import REACH, Window
 
 _STATUS_LINE = re.compile(rb"SIP/2\.0 [1-6]\d\d[ \r\n]")
@@ -64,14 +65,14 @@ def measure(text: Window, start: int, stop: int | None = None) -> Extent:
     body = head_end(text, start, limit)
     if body < 0:
         return Extent(-1, None)
-    length = _LENGTH.search(text, start, body)
+    length = ahead(text, _LENGTH, start, body)
     return Extent(body, body + int(length[1]) if length else None)
 
 
 def head_end(text: Window, start: int, limit: int) -> int:
     """Position behind the empty line that ends the headers, or -1; some logs have taken the CRs away."""
-    double = text.find(b"\r\n\r\n", start, limit)
-    bare = text.find(b"\n\n", start, limit if double < 0 else double)
+    double = find_ahead(text, b"\r\n\r\n", start, limit)
+    bare = find_ahead(text, b"\n\n", start, limit if double < 0 else double)
     if bare > start and text[bare - 1] != 0x0D:
         return bare + 2
     return double + 4 if double >= 0 else -1

@@ -45,7 +45,9 @@ FAMILIES: Mapping[str, frozenset[str]] = {
 _HEADS = re.compile(
     rb"^(?:"
     rb"(?P<asterisk>\[[^\]\r\n]{1,64}\] (?:\x1b\[[0-9;]{0,16}m)?"
-    rb"(?:[A-Z]{1,16}(?:\x1b\[[0-9;]{0,16}m)?\[|Asterisk [0-9]|<--- ))"
+    rb"(?:[A-Z]{1,16}(?:\x1b\[[0-9;]{0,16}m)?\[|Asterisk [0-9]|<--- )"
+    rb"|(?:\r|\x1b\[[0-9;]{0,16}[A-Za-z]){0,8}[^\s>]{1,64}\*CLI> "
+    rb"|(?:\r|\x1b\[[0-9;]{0,16}[A-Za-z]){1,8}\[[^\]\r\n]{0,64}\] (?:<--- |\x1b\[))"
     rb"|(?P<kamailio>(?:\x1b\[[0-9;]{0,16}m|[ \t]){0,8}\d{1,4}\(\d{1,10}\) [A-Z]{3,8}: )"
     rb"|(?P<block><--- (?:Received SIP|Transmitting SIP|SIP read from) )"
     rb"|(?P<syslog>" + SYSLOG_DATE + rb"[^ \r\n]{1,255} [^ \r\n])"

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from itertools import islice
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from redirectd.dialects.enclosure import lowest
 from redirectd.dialects.frame import Authenticity, Dialect, Frame, Framed, Incomplete, Unreadable
-from redirectd.dialects.hep3 import MAGIC, decode_hep, hep_frame
+from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
+from redirectd.dialects.hep3 import MAGIC, SMALLEST, decode_hep, hep_frame
 from redirectd.dialects.window import Window
 
-_MOST_DATAGRAMS = 1024
-_SMALL = 2048
-_LARGE = re.compile(rb"HEP3[\x08-\xff]")
-"""The mark of a datagram that tells a length of `_SMALL` or more."""
 _HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """Where its length field and it itself begin, and how long it is."""
+
+    start: int
+    begin: int
+    size: int
+
+
+class Datagrams:
+    """See `Grammar`: a length before, and the same length in the datagram."""
+
+    def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> Datagram | None:
+        """See `Grammar.next_head`."""
+        while (mark := find_ahead(window, MAGIC, at, stop)) >= 0:
+            told, before = int.from_bytes(window[mark + 4 : mark + 6], "big"), _length_before(window, mark)
+            if before is not None and before[1] == told >= SMALLEST and before[0] >= low:
+                return Datagram(before[0], mark, told)
+            at = mark + 1
+        return None
+
+    def ending(self, window: Window, head: Datagram, *, final: bool) -> Ending:
+        """See `Grammar.ending`: the length is the writer's own."""
+        end = head.begin + head.size
+        return Ending(min(end, len(window)), min(end, len(window)), waits=end > len(window) and not final)
+
+    def skip(self, window: Window, low: int, at: int) -> list[int]:
+        """See `Grammar.skip`."""
+        return []
+
+
+DATAGRAMS = Datagrams()
 
 
 class HepFile:
@@ -31,16 +59,23 @@ class HepFile:
     captured: ClassVar[Dialect]
     authenticity: ClassVar[Authenticity] = Authenticity.FRAMED
     """Of what a file's messages were, where they are written as datagrams to be searched."""
+    grammar: ClassVar[Grammar[Any]] = DATAGRAMS
+    reads_lines: ClassVar[bool] = False
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        for mark in _marks(window, at):
-            framed = _framed(window, mark, at, self.name, final=final)
-            if isinstance(framed, Frame) and framed.authenticity is not self.authenticity:
-                return replace(framed, authenticity=self.authenticity)
-            if framed is not None:
-                return framed
-        return None
+        entry = entry_around(window, DATAGRAMS, at, final=final)
+        if entry is None or at < entry.head.begin:
+            return None
+        start, begin, end = entry.head.start, entry.head.begin, entry.head.begin + entry.head.size
+        if end > len(window):
+            torn = "the last datagram is torn"
+            return Unreadable(start, len(window), torn, self.name) if final else Incomplete(start)
+        hep = decode_hep(bytes(window[begin:end]))
+        if hep is None:
+            return Unreadable(start, end, "a HEPv3 datagram that does not decode", self.name)
+        framed = hep_frame(hep, start, end, self.name)
+        return framed if framed.authenticity is self.authenticity else replace(framed, authenticity=self.authenticity)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""
@@ -69,17 +104,6 @@ class HepFile:
 HepFile.captured = HepFile()
 
 
-def _marks(window: Window, at: int) -> Iterator[int]:
-    """Where datagrams begin that can hold `at`, the outermost first: large ones from afar, any from near."""
-    near = max(0, at - _SMALL)
-    for match in islice(_LARGE.finditer(window, min(lowest(window, at), near), near + len(MAGIC)), _MOST_DATAGRAMS):
-        yield match.start()
-    mark = window.find(MAGIC, near, at + len(MAGIC))
-    while mark >= 0:
-        yield mark
-        mark = window.find(MAGIC, mark + 1, at + len(MAGIC))
-
-
 def _length_before(window: Window, mark: int) -> tuple[int, int] | None:
     """Start of the length field that stands before a datagram at `mark`, and the length it tells."""
     digits = window[max(0, mark - 9) : mark]
@@ -88,24 +112,6 @@ def _length_before(window: Window, mark: int) -> tuple[int, int] | None:
     if mark >= 4:
         return mark - 4, int.from_bytes(window[mark - 4 : mark], "big")
     return None
-
-
-def _framed(window: Window, mark: int, at: int, dialect: str, *, final: bool) -> Framed:
-    told = int.from_bytes(window[mark + 4 : mark + 6], "big")
-    if not mark <= at < mark + told:
-        return None
-    before = _length_before(window, mark)
-    if before is None or before[1] != told:
-        return None
-    end = mark + told
-    if end > len(window):
-        return (
-            Unreadable(before[0], len(window), "the last datagram is torn", dialect) if final else Incomplete(before[0])
-        )
-    hep = decode_hep(bytes(window[mark:end]))
-    if hep is None:
-        return Unreadable(before[0], end, "a HEPv3 datagram that does not decode", dialect)
-    return hep_frame(hep, before[0], end, dialect)
 
 
 def _step(held: bytearray, done: int) -> tuple[int, int] | None:

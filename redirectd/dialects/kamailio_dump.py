@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from redirectd.dialects.envelope import Wrapping, Writer, entry_at, spell_anyhow
-from redirectd.dialects.frame import Framed, Incomplete
+from redirectd.dialects.frame import Authenticity, Framed, Incomplete
+from redirectd.dialects.framing import Grammar, walk_to
 from redirectd.dialects.kamailio_block import may_hold_dump, read_dump
-from redirectd.dialects.kamailio_raw import frame_dump
+from redirectd.dialects.kamailio_raw import RAW, frame_dump
 from redirectd.dialects.window import Window
 
 
@@ -16,15 +18,22 @@ class KamailioDump:
 
     name: ClassVar[str] = "kamailio-dump"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d", b"SIP\\/2.0 %d")
+    grammar: ClassVar[Grammar[Any]] = RAW
+    reads_lines: ClassVar[bool] = True
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
+        walk = walk_to(window, RAW, at, final=final)
+        if walk.around(at) is not None:
+            return frame_dump(window, at, syslog=True, dialect=self.name, final=final)
         entry = entry_at(window, at, final=final)
         if entry.wrapping is Wrapping.PLAIN:
-            return frame_dump(window, at, syslog=True, dialect=self.name, final=final)
+            return None
         if entry.torn:
             return Incomplete(entry.start) if may_hold_dump(entry) else None
-        return read_dump(entry, self.name) if entry.writer is Writer.OTHER else None
+        frame = read_dump(entry, self.name) if entry.writer is Writer.OTHER else None
+        is_doubtful = frame is not None and walk.doubt(at) >= 0
+        return replace(frame, authenticity=Authenticity.UNPROVEN) if frame is not None and is_doubtful else frame
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: a part that every template writes alike."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from redirectd.dialects.frame import Framed
-from redirectd.dialects.kamailio_raw import frame_dump
+from redirectd.dialects.framing import Grammar
+from redirectd.dialects.kamailio_raw import RAW, frame_dump
 from redirectd.dialects.window import Window
 
 
@@ -14,6 +15,8 @@ class KamailioStderr:
 
     name: ClassVar[str] = "kamailio-stderr"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    grammar: ClassVar[Grammar[Any]] = RAW
+    reads_lines: ClassVar[bool] = False
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from redirectd.dialects.arrow_text import frame_arrow
+from redirectd.dialects.arrow import Arrows
 from redirectd.dialects.frame import Framed
+from redirectd.dialects.framing import Grammar
 from redirectd.dialects.window import Window
+
+
+def _undo(text: bytes) -> bytes:
+    return text.replace(b".\n", b"\r\n")
+
+
+_ARROWS = Arrows(_undo)
 
 
 class Ngrep:
@@ -14,15 +22,13 @@ class Ngrep:
 
     name: ClassVar[str] = "ngrep"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    grammar: ClassVar[Grammar[Any]] = _ARROWS
+    reads_lines: ClassVar[bool] = False
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        return frame_arrow(window, at, _undo, lettered=True, dialect=self.name, final=final)
+        return _ARROWS.frame(window, at, lettered=True, dialect=self.name, final=final)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""
         return text
-
-
-def _undo(text: bytes) -> bytes:
-    return text.replace(b".\n", b"\r\n")

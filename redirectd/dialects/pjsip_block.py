@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from redirectd.dialects.envelope import LogEntry, Writer
-from redirectd.dialects.extent import carve, find_message
+from redirectd.dialects.extent import carve, find_message, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
-from redirectd.dialects.pjsip_packet import message_ends
 from redirectd.dialects.window import Window
 
 HEAD = b"<--- "
 _HEADER = re.compile(
     rb"<--- (Received|Transmitting) SIP (?:request|response) \((\d{1,6}) bytes\) (?:from|to) "
     rb"([A-Za-z0-9-]{2,8}):(\[[0-9A-Fa-f:.%a-z]{2,64}\]|[^\s:\[\]]{1,64}):(\d{1,5}) --->"
+)
+_MOST_MESSAGES = 128
+_START_LINE = re.compile(
+    rb"SIP/2\.0 [1-6]\d\d[ \r\n]|[A-Z][A-Z0-9_-]{1,31} [a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^ \r\n]{1,4096} SIP/2\.0\r?\n"
 )
 
 
@@ -31,7 +34,7 @@ class BlockHeader:
 
     @property
     def of_stream(self) -> bool:
-        """Whether the message was read from a connection, where more can have come with it (`pjsip_packet`)."""
+        """Whether the message was read from a connection, where more can have come with it (`message_ends`)."""
         return self.direction is Direction.RECEIVED and self.peer.transport != "udp"
 
 
@@ -47,6 +50,24 @@ def read_header(text: Window, at: int) -> BlockHeader | None:
         direction=Direction.RECEIVED if match[1] == b"Received" else Direction.SENT,
         peer=Peer(match[3].decode().lower(), match[4].decode().strip("[]"), int(match[5])),
     )
+
+
+def message_ends(text: Window, begin: int, limit: int, size: int) -> tuple[int, ...]:
+    """Where the messages from `begin` on end, by their Content-Length, which a stream needs (RFC 3261 18.3).
+
+    A block for TCP, TLS or WebSocket shows all that was read at once, and its count is that of one message: Asterisk 16
+    logs each message of a stream so. Empty where no message has the `size` that the block's header tells.
+    """
+    ends: list[int] = []
+    position, counted = begin, False
+    while len(ends) < _MOST_MESSAGES and _START_LINE.match(text, position, limit):
+        end = measure(text, position, limit).end
+        if end is None or end > limit:
+            break
+        counted = counted or end - position == size
+        ends.append(end)
+        position = end
+    return tuple(ends) if counted else ()
 
 
 def read_block(entry: LogEntry, dialect: str) -> Frame | None:

@@ -13,15 +13,18 @@ from redirectd.dialects.window import Window
 NOISE = re.compile(rb"\x1b\[[0-9;]{0,16}[A-Za-z]|\r|[^\s>]{1,64}\*CLI> ")
 """What stands before a console's own lines: colours, prompts and what wipes them out."""
 
-_HEADERS_WITHOUT_CR = (re.compile(rb"<--- [^\r\n]{1,200} --->\n"), re.compile(rb"ransmitting [(#][^\r\n]{1,99}:\n"))
-_TAKEN_WITH_DATES = re.compile(rb"\r(?=\n)|^\[[^\]\r\n]{0,64}\] ", re.MULTILINE)
-_DATES = re.compile(rb"^\[[^\]\r\n]{0,64}\] ", re.MULTILINE)
+HEADERS_WITHOUT_CR = (re.compile(rb"<--- [^\r\n]{1,200} --->\n"), re.compile(rb"ransmitting [(#][^\r\n]{1,99}:\n"))
+_DATE = rb"(?:\r|\x1b\[[0-9;]{0,16}[A-Za-z]){0,8}\[[^\]\r\n]{0,64}\] "
+"""Of a line; a remote console wipes out its prompt before it."""
+_TAKEN_WITH_DATES = re.compile(rb"\r(?=\n)|^" + _DATE, re.MULTILINE)
+_DATES = re.compile(rb"^" + _DATE, re.MULTILINE)
 _ARROW = b"<--- "
-_LEAD = re.compile(rb"(\[[^\]\r\n]{0,64}\] )?((?:Reliably |Re)?[Tt])?")
+_LEAD = re.compile(rb"(?:\r|\x1b\[[0-9;]{0,16}[A-Za-z]){0,8}(\[[^\]\r\n]{0,64}\] )?((?:Reliably |Re)?[Tt])?")
 SENT_MARKS = (b"ransmitting (", b"ransmitting #")
 """One of them stands in each header of what chan_sip sends."""
 
 DATED_ARROW = b"] <--- "
+DATED_HEADER = re.compile(rb"\] (?:<--- |(?:Reliably |Re)?[Tt]ransmitting [(#])")
 _LONGEST_LEAD = 96
 _AFTER_ARROW = (b"Received", b"Transmitting", b"SIP read")
 
@@ -36,8 +39,8 @@ class Printed:
     def __init__(self, window: Window, low: int, high: int) -> None:
         """`low` is the start of a line."""
         region = bytes(window[low:high])
-        self._low = low
-        has_cr = b"\r\n" in region and not any(one.search(region) for one in _HEADERS_WITHOUT_CR)
+        self._low, self.high = low, high
+        has_cr = b"\r\n" in region and not any(one.search(region) for one in HEADERS_WITHOUT_CR)
         has_dates = _are_dated(region)
         self.changed = has_cr or has_dates
         if has_dates:
@@ -47,22 +50,22 @@ class Printed:
         self._starts: Sequence[int] = ()
         self._ends: Sequence[int] = ()
         self._taken: Sequence[int] = (0,)
-        self.text = region
+        self.text: Window = region
         if has_dates:
-            self._take(_TAKEN_WITH_DATES if has_cr else _DATES)
+            self._take(region, _TAKEN_WITH_DATES if has_cr else _DATES)
         elif has_cr:
-            self._take_cr()
+            self._take_cr(region)
 
-    def _take(self, pattern: re.Pattern[bytes]) -> None:
-        spans = [match.span() for match in pattern.finditer(self.text)]
-        self.text = pattern.sub(b"", self.text)
+    def _take(self, region: bytes, pattern: re.Pattern[bytes]) -> None:
+        spans = [match.span() for match in pattern.finditer(region)]
+        self.text = pattern.sub(b"", region)
         self._taken = list(accumulate((end - start for start, end in spans), initial=0))
         self._starts = [start for start, _ in spans]
         self._ends = [start - taken for (start, _), taken in zip(spans, self._taken, strict=False)]
 
-    def _take_cr(self) -> None:
+    def _take_cr(self, region: bytes) -> None:
         """The same for the CR of each CR LF, without a step of Python's for each: nearly all consoles are so."""
-        parts = self.text.split(b"\r\n")
+        parts = region.split(b"\r\n")
         self.text = b"\n".join(parts)
         self._taken = range(len(parts))
         self._ends = list(map(add, accumulate(map(len, parts[:-1])), self._taken))
@@ -81,7 +84,7 @@ class Printed:
 
 def _are_dated(region: bytes) -> bool:
     """Whether a header of Asterisk's own has a date, and none is without."""
-    if DATED_ARROW not in region and not any(one in region for one in SENT_MARKS):
+    if DATED_HEADER.search(region) is None:
         return False  # nearly all: what follows looks at each mark
     found = False
     for mark in (_ARROW, *SENT_MARKS):

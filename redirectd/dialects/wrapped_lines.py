@@ -112,7 +112,7 @@ class ContainerRuntimeLog(_ByLine):
 
     def recognises(self, lines: list[bytes]) -> bool:
         """See `Wrapper.recognises`."""
-        return self.unwrap(lines[0]) is not None
+        return _CRI.match(lines[0]) is not None
 
     def unwrap(self, line: bytes) -> Piece | None:
         """See `Wrapper.unwrap`."""
@@ -139,17 +139,23 @@ class ComposeLogs(_ByLine):
 
     name: ClassVar[str] = "docker compose logs"
 
+    def __init__(self) -> None:
+        self._dated: bool | None = None  # not known before the first line
+
     def recognises(self, lines: list[bytes]) -> bool:
-        """See `Wrapper.recognises`: every line has a name, as one alone can have by chance."""
+        """See `Wrapper.recognises`: every line has a name, as one alone can have by chance; with `-t`, a time, too."""
         own = [line for line in lines if not _COMPOSE_SAYS.match(line)]
-        return bool(own) and all(_COMPOSE.match(line) for line in own)
+        heads = [_COMPOSE.match(line) for line in own]
+        self._dated = all(head and _NANOSECONDS.match(line, head.end()) for line, head in zip(own, heads, strict=True))
+        return bool(own) and all(heads)
 
     def unwrap(self, line: bytes) -> Piece | None:
         """See `Wrapper.unwrap`."""
         match = _COMPOSE.match(line)
         if match is None:
             return None
-        time = _NANOSECONDS.match(line, match.end())
+        time = _NANOSECONDS.match(line, match.end()) if self._dated is not False else None
+        self._dated = time is not None if self._dated is None else self._dated
         return Piece(match[1], line[time.end() if time else match.end() :], time[1].decode() if time else "")
 
 
@@ -344,7 +350,7 @@ WRAPPERS: tuple[type[Wrapper], ...] = (
 def wrapper_of(head: bytes) -> Wrapper | None:
     """The wrapper of a log that begins with `head`, which may end within a line; None for one that has none."""
     lines = head[: head.rfind(b"\n") + 1].split(b"\n", SAMPLE_LINES)[:-1]
-    return next((one() for one in WRAPPERS if lines and one().recognises(lines)), None)
+    return next((one for one in (kind() for kind in WRAPPERS) if lines and one.recognises(lines)), None)
 
 
 def wrapper_named(name: str) -> Wrapper | None:

@@ -53,27 +53,38 @@ def found(request: pytest.FixtureRequest) -> tuple[str, str, Batch]:
     return writer, name, batch
 
 
-def test_each_answer_counts_once_and_no_forged_one(found: tuple[str, str, Batch]) -> None:
-    """R3, R8: the 301s and 183s that were sent are counted, each once, and none that only stands in a body."""
+def test_each_answer_counts_once_and_no_forged_one_is_believed(found: tuple[str, str, Batch]) -> None:
+    """R3, R8, R40: what was sent counts, each once; what only stands in a body is nothing, or held as unproven."""
     writer, name, batch = found
-    assert len(batch.verdicts) == SENT[writer]["files"][name]
+    doubtful = [one for one in batch.verdicts.values() if not one.answer.authenticity.is_authentic]
+    surplus = len(batch.verdicts) - SENT[writer]["files"][name]
+    assert 0 <= surplus <= len(doubtful)
     assert len(batch.progress) == SENT[writer]["session_progress"]
     assert not batch.quarantined
 
 
 def test_old_and_new_are_those_that_were_sent(found: tuple[str, str, Batch]) -> None:
-    """R5, R6, R14: each move is that of the request that was answered, with the Contact that the answer had."""
+    """R5, R6, R14: each move is that of the request that was answered, with the Contact that the answer had.
+
+    R40: only what begins within another entry's doubtful length can be anything else, and is in doubt.
+    """
     writer, _, batch = found
-    learnt = {
-        f"{one.answer.method} {one.old_key}": "choose" if "ambiguous" in one.flags else one.candidates[0].key
-        for one in batch.verdicts.values()
-        if isinstance(one, Learnt)
-    }
+    learnt = [one for one in batch.verdicts.values() if isinstance(one, Learnt)]
     moves = {tuple(asked.split()): new for asked, new in SENT[writer]["moves"].items() if new is not None}
     sent = {f"{method} {key(uri)}": "choose" if new == "choose" else key(new) for (method, uri), new in moves.items()}
-    assert _of_users(learnt) == _of_users(sent)
+    sure = [one for one in learnt if one.answer.authenticity.is_authentic]
+    assert _of_users(sure).items() <= sent.items()
+    assert {name for name in sent if not name.startswith(_PLACES)} <= _of_users(learnt).keys()
+    assert len(sure) > 0.75 * len(sent)
 
 
-def _of_users(moves: dict[str, str]) -> dict[str, str]:
-    """Without those of OPTIONS and REGISTER, where the place alone moves."""
-    return {asked: new for asked, new in moves.items() if not asked.startswith(("OPTIONS", "REGISTER"))}
+_PLACES = ("OPTIONS", "REGISTER")
+
+
+def _of_users(learnt: list[Learnt]) -> dict[str, str]:
+    """Old and new, without those of OPTIONS and REGISTER, where the place alone moves."""
+    return {
+        f"{one.answer.method} {one.old_key}": "choose" if "ambiguous" in one.flags else one.candidates[0].key
+        for one in learnt
+        if not one.answer.method.startswith(_PLACES)
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redirectd.dialects.frame import Direction, Frame
+from redirectd.dialects.frame import Authenticity, Direction, Frame
 from redirectd.dialects.registry import by_name
 
 ENTRY = b"[Nov 23 01:42:56] VERBOSE[17863] chan_sip.c: "
@@ -45,18 +45,19 @@ def test_a_length_that_is_told_too_long_hides_no_answer_behind_it() -> None:
 @pytest.mark.parametrize("length", [(), (b"Content-Length: 3",), (b"Content-Length: 9000",)])
 @pytest.mark.parametrize("lie", [None, 0, 1, 2, 17])
 def test_no_body_forges_a_block(length: tuple[bytes, ...], lie: int | None) -> None:
-    """Whatever length and number of lines the body tells, the text after its delimiter stays a part of it."""
+    """R40: whatever length and number of lines a body tells, what it forges has one of two readings: unproven."""
     forged = message(b"forged", b"Content-Length: 0").removesuffix(b"\n")
     body = b"x\n<------------->\n" + (b"" if lie is None else ENTRY + b"--- (6 headers %d lines) ---\n" % lie)
     body += ENTRY + b"\n<--- SIP read from UDP:" + TRUSTED + b" --->\n" + forged + b"\n<------------->\n"
     body += ENTRY + b"--- (6 headers 0 lines) ---"
     genuine = message(b"genuine", *length) + body
     log = block(genuine, body.count(b"\n") + 1) + block(NEXT, 6)
-    for name in (b"genuine", b"forged"):
-        found = read(log, name)
-        assert found.payload == genuine
-        assert found.peer is not None
-        assert found.peer.address == "192.0.2.7"
+    found = read(log, b"genuine")
+    assert genuine.startswith(found.payload)
+    assert found.peer is not None
+    assert (found.peer.address, found.authenticity) == ("192.0.2.7", Authenticity.FRAMED)
+    assert read(log, b"forged").authenticity is Authenticity.UNPROVEN
+    assert read(log, b"next").authenticity is Authenticity.FRAMED
     assert read(log, b"next").payload == NEXT
 
 

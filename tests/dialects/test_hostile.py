@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.dialects.frame import Frame, Incomplete, Record, Unreadable
+from redirectd.dialects.frame import Authenticity, Frame, Incomplete, Record, Unreadable
 from redirectd.dialects.registry import ALL, STREAMS, by_name
 from tests.dialects import writers
 from tests.dialects.strategies import messages
@@ -96,21 +96,23 @@ def answer(body: bytes = b"", status: bytes = b"301 Moved") -> bytes:
 
 
 FORGED = answer().replace(b"z9hG4bKtrue", b"z9hG4bKforged")
-LENGTH_KNOWN = [
+RAW = [
     ("asterisk-pjsip", writers.pjsip),
     ("asterisk-chan-sip", writers.chan_sip_sent),
     ("kamailio-stderr", writers.stderr),
     ("kamailio-dump", writers.dump_syslog_raw),
     ("sipdump", writers.sipdump),
     ("sngrep", writers.sngrep),
+    ("ngrep", writers.ngrep),
     ("hep", writers.hep_hex),
 ]
 
 
-@pytest.mark.parametrize(("name", "writer"), LENGTH_KNOWN)
+@pytest.mark.parametrize(("name", "writer"), RAW)
 @pytest.mark.parametrize("copies", [1, 3, 40])
-def test_record_forged_in_a_body_is_part_of_the_outer_message(name: str, writer: Writer, copies: int) -> None:
-    """R26: a body that holds whole forged records of the same log is one message, its sender's own."""
+def test_record_forged_in_a_body_is_never_believed(name: str, writer: Writer, copies: int) -> None:
+    """R38, R40: a forged record of the same log is a part of the message around it; where only a peer's length says
+    so, it is read too, and held as unproven."""
     body = b"x\r\n" + writer(FORGED).log * copies
     outer = answer(body, b"200 OK")
     lead = b"" if name in {"hep", "sipdump"} else NOISE["asterisk"]
@@ -119,18 +121,20 @@ def test_record_forged_in_a_body_is_part_of_the_outer_message(name: str, writer:
     while (at := log.find(b"SIP/2.0 301", at + 1)) >= 0:
         frame = by_name(name).frame(log, at, final=True)
         assert isinstance(frame, Frame)
-        assert frame.payload == outer
+        assert frame.payload == outer or frame.authenticity is Authenticity.UNPROVEN
+    behind = by_name(name).frame(log + writer(answer()).log, len(log) + writer(answer()).log.find(b"z9h"), final=True)
+    assert isinstance(behind, Frame)
+    assert (behind.payload, behind.authenticity) == (writer(answer()).payload, Authenticity.FRAMED)
 
 
 @pytest.mark.parametrize("padding", [0, 20_000, 40_000])
-def test_record_forged_in_a_body_that_ngrep_printed_is_part_of_the_outer_message(padding: int) -> None:
-    """R26: the dots that ngrep prints for CRs do not hide where the headers around a forged record end."""
+def test_record_forged_in_a_body_that_ngrep_printed_is_never_believed(padding: int) -> None:
+    """R40: the dots that ngrep prints for CRs do not hide where the headers around a forged record end."""
     body = b"x" * padding + b"\r\n" + writers.ngrep(FORGED).log.replace(b".\n", b"\r\n")
-    outer = answer(body, b"200 OK")
-    log = writers.ngrep(outer).log
+    log = writers.ngrep(answer(body, b"200 OK")).log
     frame = by_name("ngrep").frame(log, log.find(b"SIP/2.0 301"), final=True)
     assert isinstance(frame, Frame)
-    assert frame.payload == outer
+    assert frame.authenticity is Authenticity.UNPROVEN
 
 
 def test_header_with_a_huge_count_in_a_body_hides_nothing() -> None:
