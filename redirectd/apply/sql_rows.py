@@ -188,7 +188,10 @@ class SqlRows:
             engine.dispose()
 
     def _failed(self, error: DBAPIError, run: _Run | None) -> InstallError:
-        said = str(error.orig)
+        words = (
+            error.orig.args[-1] if error.orig is not None and error.orig.args else error.orig
+        )  # PyMySQL: number, text
+        said = " ".join(str(words).split())
         if "timed out" in said or (run is not None and run.timed_out):
             return InstallError(
                 self.where,

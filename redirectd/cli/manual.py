@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "REDIRECTD_DATABASE_PASSWORD": "Its password, before the configuration's password_file.",
     "REDIRECTD_TARGET_NAME_PASSWORD": "The password for a target's reload; NAME is the target's name in capitals, "
     "with _ for what is neither letter nor digit.",
+    "REDIRECTD_TARGET_NAME_DATABASE_PASSWORD": "The password for a target's database.",
     "REDIRECTD_DEBUG": "Where set, a defect shows its traceback.",
     "NO_COLOR": "Where set, nothing is coloured.",
 }

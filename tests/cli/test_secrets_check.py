@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from redirectd.cli.checks.finding import Finding, Level
-from redirectd.cli.checks.secrets_check import check_record_keys
+from redirectd.cli.checks.secrets_check import check_record_keys, check_secrets
 from redirectd.cli.recordkey import make_copies
 from redirectd.config.load import load
 from redirectd.config.model import Config
@@ -122,6 +122,23 @@ def test_a_password_that_others_may_read_is_warned_of(cli: Cli) -> None:
     assert any("every user" in why and "not-this-one" not in why for why in warnings(cli, "ami.password"))
     secret.chmod(0o640)
     assert warnings(cli, "ami.password") == []
+
+
+def test_the_password_of_a_targets_database_is_looked_at(cli: Cli) -> None:
+    """Its own file, and a configuration with it in the target's URL, that every user may read."""
+    secret = cli.folder / "db.password"
+    secret.write_text("not-this-one\n")
+    target = '[[target]]\nname = "t"\nkind = "kamailio-htable"\nreload = "none"\n'
+    place = "redirectd{}@127.0.0.1:1/kamailio"
+    cli.configure(f'{target}database = "mysql+pymysql://{place.format("")}"\ndatabase_password_file = "db.password"\n')
+    secret.chmod(0o644)
+    [found] = [one for one in check_secrets(load(cli.config)) if "database_password_file" in one.where]
+    assert "every user" in found.why
+    cli.configure(f'{target}database = "mysql+pymysql://{place.format(":s3cret")}"\n')
+    cli.config.chmod(0o644)
+    [found] = [one for one in check_secrets(load(cli.config)) if "target t, database" in one.where]
+    assert "every user" in found.why
+    assert "s3cret" not in cli("check", code=1).out
 
 
 def test_who_trusts_everybody_is_warned(cli: Cli) -> None:

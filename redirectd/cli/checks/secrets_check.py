@@ -26,6 +26,9 @@ def check_secrets(config: Config) -> Iterator[Finding]:
         yield from check_closed(f"{name}, {file}", file)
     if config.file is not None and _has_password(config.database.url):
         yield from check_closed(f"database.url, {config.file}", config.file)
+    for target in config.target:
+        if config.file is not None and target.database is not None and _has_password(target.database):
+            yield from check_closed(f"target {target.name}, database, {config.file}", config.file)
     yield from check_record_keys(config, KAMAILIO_COPY)
 
 
@@ -35,6 +38,8 @@ def _password_files(config: Config) -> Iterator[tuple[str, Path]]:
     for target in config.target:
         if target.password_file is not None:
             yield f"target {target.name}, password_file", config.resolve(target.password_file)
+        if target.database_password_file is not None:
+            yield f"target {target.name}, database_password_file", config.resolve(target.database_password_file)
 
 
 def _has_password(url: str) -> bool:
