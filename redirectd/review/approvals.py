@@ -82,7 +82,8 @@ class Approvals:
         Raises ContradictionError where it contradicts an approved remap that the decision does not name (R44),
         RefusedError where a hold forbids it, UsageError for a Contact or a remap to replace that it does not have.
         """
-        found = with_holds(replace(before, new_uri=_chosen(before, self._choice(before))), self._policy)
+        chosen = _chosen(before, self._choice(before))
+        found = with_holds(before if chosen == before.new_uri else replace(before, new_uri=chosen), self._policy)
         _refuse_held(found, self.decision)
         replaced = self._gives_way(found, self.decision.replace if replacing is None else replacing)
         if found.kind in _ROUTED:

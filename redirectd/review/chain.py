@@ -11,10 +11,11 @@ from redirectd.collect.verdict import digest
 from redirectd.plan.effective_table import matching_key
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.sip.routekey import RouteKey
-from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.sip.uri import SipUri
 from redirectd.store.remap import State
 from redirectd.store.schema import remap
 from redirectd.store.upsert import chunks
+from redirectd.store.uris import stored_uri
 
 MOST_AROUND = 20
 """Remaps around a URI that are looked up at most: a card shows a handful."""
@@ -116,6 +117,4 @@ def _approved(number: int, kind: RouteKind, old: str, new: str) -> Approved:
 
 def sip(text: str) -> SipUri:
     """A stored URI read again."""
-    uri = parse_uri(text)
-    assert isinstance(uri, SipUri), "only SIP URIs are stored on either side of a remap"
-    return uri
+    return stored_uri(text)

@@ -15,8 +15,9 @@ from redirectd.collect.usable_contacts import number_in, target_holds
 from redirectd.review.numbers import number_hold
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
-from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.sip.uri import SipUri
 from redirectd.store.remap import Remap, State
+from redirectd.store.uris import stored_uri
 
 NEED_REASON = {"untrusted": "R26", "unkeyed": "R39", "volatile": "R11"}
 """Holds that a person passes only with a written reason, and the rules they come from."""
@@ -51,11 +52,9 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
             "a 301 to REGISTER is how registrations are hijacked (26.1.2); approved, it goes into no routing file"
         )
     reasons: list[str] = []
-    old = parse_uri(remap.old_uri)
-    assert isinstance(old, SipUri)
+    old = stored_uri(remap.old_uri)
     for text in [remap.new_uri] if remap.new_uri else [one.uri for one in remap.contacts]:
-        new = parse_uri(text)
-        assert isinstance(new, SipUri)
+        new = stored_uri(text)
         held = target_holds(new, old)
         for reason in (held.pop("suspicious", None), suspicion(old, new, policy)):
             if reason and reason not in reasons:
@@ -68,11 +67,9 @@ def with_holds(remap: Remap, policy: Policy) -> Remap:
 
 def is_suspicious(old_uri: str, new_uris: Iterable[str], policy: Policy) -> bool:
     """Whether `with_holds` would hold it as suspicious (R27), judged by its URIs alone."""
-    old = parse_uri(old_uri)
-    assert isinstance(old, SipUri)
+    old = stored_uri(old_uri)
     for text in new_uris:
-        new = parse_uri(text)
-        assert isinstance(new, SipUri)
+        new = stored_uri(text)
         if "suspicious" in target_holds(new, old) or suspicion(old, new, policy):
             return True
     return False

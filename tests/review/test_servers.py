@@ -10,17 +10,20 @@ import pytest
 from sqlalchemy import delete, select
 
 from redirectd.errors import RefusedError
-from redirectd.review import decide
+from redirectd.review import decide, importing
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
 from redirectd.review.followup import failing, suspend_failing
+from redirectd.review.importing import Imported, run_import
 from redirectd.review.page import Query, ids
 from redirectd.review.screening import screen
 from redirectd.review.watch import Watch, record
+from redirectd.store.audit import broken_at
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import audit, followed_call
 from redirectd.store.tampering import tamperings
+from tests.review.test_import_many import row as import_row
 from tests.review.world import NOW, POLICY, World
 from tests.store.conftest import (
     SERVERS,
@@ -135,3 +138,34 @@ def test_r44_of_two_replacements_at_once_one_wins(server: Database) -> None:
     assert sum(outcome is None for outcome in outcomes) == 1
     assert [outcome.exit_code for outcome in outcomes if isinstance(outcome, RefusedError)] == [3]
     assert sorted(world.get(number).state for number in (first, *others)) == ["approved", "pending", "superseded"]
+
+
+def test_an_import_and_another_node_that_learns_the_same_wait_for_each_other(
+    server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R35, R44: rows are taken and approved on a server as elsewhere, while a node makes the same remaps and counts."""
+    monkeypatch.setattr(importing, "BATCH", 5)
+    world = World(server)
+    told = [
+        import_row(name, "z", state=State.APPROVED, incoming=(f"sip:{name}@in.test",), calls=3)
+        for name in "abcdefghijkl"
+    ]
+    told += [import_row("a", "y", state=State.APPROVED), import_row("m", "z", state=State.REJECTED)]
+
+    results: list[Imported] = []
+
+    def take() -> None:
+        by = Decision(actor="eva", at=NOW, reason="moved")
+        results.append(run_import(server, list(enumerate(told, 1)), by, POLICY, with_approvals=True)[0])
+
+    def learn() -> None:
+        for name in "ckfm":
+            world.told(f"sip:{name}@x.test", "sip:z@x.test")
+
+    assert at_once(take, learn) == [None, None]
+    assert [(one.rows, one.approved, [held.row for held in one.held]) for one in results] == [(14, 12, [13])]
+    found = world.all()
+    assert len(found) == 14
+    assert sum(one.state is State.APPROVED for one in found) == 12
+    with server.read() as connection:
+        assert broken_at(connection) is None
