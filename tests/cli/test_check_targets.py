@@ -78,3 +78,12 @@ def test_a_file_that_is_mounted_by_itself_is_a_fault(cli: Cli, monkeypatch: pyte
     assert "mounted by itself" in told
     mounts.write_text(line.format(str(folder).replace(" ", "\\040")) + "what is this\n")
     assert findings(cli, 0) == {}
+
+
+def test_two_ways_to_one_asterisk_are_one_server(cli: Cli) -> None:
+    """Targets that `server` joins share their contexts whatever their ways are; another server has its own."""
+    target = '[[target]]\nname = "{0}"\nkind = "asterisk-dialplan"\npath = "{0}.conf"\nserver = "{1}"\n'
+    cli.configure(target.format("one", "pbx") + target.format("two", "pbx"))
+    assert list(findings(cli, 1)) == ["target two, prefix"]
+    cli.configure(target.format("one", "pbx") + target.format("two", "other"))
+    assert findings(cli, 0) == {}

@@ -16,7 +16,7 @@ from redirectd.cli.checks import targets_check
 from redirectd.plan.target import TargetError
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
-from tests.peers.lab.asterisk import LOOK_UP, Setup
+from tests.peers.lab.asterisk import LOOK_UP, Asterisk, Setup
 from tests.peers.lab.kamailio import Kamailio, Script
 from tests.peers.lab.process import LabError
 from tests.peers.lab.sip_peers import Reply
@@ -154,6 +154,81 @@ def test_a_socket_that_only_root_may_use_is_named(
     assert list(targets_check.check_access(control, "users")) == []
 
 
+def _dialplan(operator: Operator, server: Asterisk) -> None:
+    operator.configure(
+        f'[[target]]\nname = "pbx"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "{server.dialplan_file}"\n'
+        f'reload = "asterisk -C {server.config_file} -rx"\n'
+    )
+
+
+@pytest.mark.peer("asterisk")
+def test_a_later_approval_takes_no_live_row_away(operator: Operator, start_asterisk: StartAsterisk) -> None:
+    """R44: Asterisk can't tell alice:6003 from alice:6004; the move that is live stays, and the later one is named."""
+    server = start_asterisk(Setup(LOOK_UP))
+    _dialplan(operator, server)
+    _approve(operator, {"sip:alice@127.0.0.9:6003": "sip:alice@127.0.0.10"})
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+    live = server.rx("dialplan show redirectd-map-63")
+    assert "Return(sip:alice@127.0.0.10)" in live
+    _approve(operator, {"sip:alice@127.0.0.9:6004": "sip:alice@127.0.0.11"})
+
+    plan = operator.json("plan")
+
+    assert [one["ids"] for one in plan["conflicts"]] == [[2]]
+    assert operator.json("apply")["targets"][0]["outcome"] == "unchanged"
+    assert server.rx("dialplan show redirectd-map-63") == live
+
+
+@pytest.mark.peer("kamailio")
+def test_what_apply_refuses_is_a_fault_before(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """An installed file that was edited, emptied or deleted, and a base with a line that Kamailio skips."""
+    server = start_kamailio(Script())
+    (server.folder / "base.list").write_text("1 sip:127.0.0.21\n", encoding="ascii")
+    server.dispatcher_file.unlink()
+    operator.configure(
+        USERS.format(path=server.htable_file, socket=server.ctl_socket, more=""),
+        DISPATCHER.format(folder=server.folder),
+    )
+    _approve(operator, {"sip:a@old.test": "sip:a@127.0.0.9"})
+    operator.run("apply")
+    assert _findings(operator, "fault") == {}
+    good = server.htable_file.read_bytes()
+    for content in (good + b"9:x:0:0:y:0\n", b""):
+        server.htable_file.write_bytes(content)
+        assert list(_findings(operator, "fault")) == [f"target users, {server.htable_file}"]
+        assert operator.try_run("apply").returncode == 3
+    server.htable_file.unlink()
+    assert list(_findings(operator, "fault")) == [f"target users, {server.htable_file}"]
+    operator.run("apply")
+    assert server.htable_file.read_bytes() == good
+    (server.folder / "base.list").write_text("1 sip:127.0.0.21\n1 tel:+49\n", encoding="ascii")
+    assert list(_findings(operator, "fault")) == [f"target gateways, base {server.folder}/base.list"]
+    assert operator.try_run("apply").returncode == 1
+
+
+@pytest.mark.peer("kamailio")
+def test_nothing_is_called_working_before_anything_was_read(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """R45: right after an apply by `reload = "none"`, and after one that Kamailio proves, it is "installed"."""
+    server = start_kamailio(Script())
+    log = operator.folder / "sip.log"
+    log.write_text("nothing of it\n")
+    target = f'[[target]]\nname = "users"\nkind = "kamailio-htable"\npath = "{server.htable_file}"\n'
+    operator.configure(target + 'reload = "none"\n')
+    _approve(operator, {"sip:a@old.test": "sip:a@127.0.0.9"})
+    assert operator.json("apply")["targets"][0]["outcome"] == "installed"
+    for _ in range(2):
+        told = operator.run("status")
+        assert "in service and working" not in told
+        assert "installed, and no log read since: 1" in told
+        assert operator.json("status")["saved"] == {
+            "remaps": 0, "calls_a_day": 0, "milliseconds_a_call": None, "unobserved": 1
+        }  # fmt: skip
+        operator.configure(target + f'reload = "binrpc:unix:{server.ctl_socket}"\n')
+        operator.run("apply")
+    operator.run("ingest", str(log))
+    assert "in service and working: 1" in operator.run("status")
+
+
 MOVES = {
     "sip:four@old.test": "sip:four@127.0.0.9:5060",
     "sip:six@old.test": "sip:six@[::1]:5060",
@@ -187,10 +262,7 @@ def test_moves_that_kamailio_has_no_socket_for_are_named(operator: Operator, sta
 def test_moves_that_asterisk_has_no_transport_for_are_named(operator: Operator, start_asterisk: StartAsterisk) -> None:
     """Asterisk's `pjsip show transports` says the same of its moves."""
     server = start_asterisk(Setup(LOOK_UP))
-    operator.configure(
-        f'[[target]]\nname = "pbx"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "{server.dialplan_file}"\n'
-        f'reload = "asterisk -C {server.config_file} -rx"\n'
-    )
+    _dialplan(operator, server)
     _approve(operator, MOVES)
 
     notices = "\n".join(operator.json("plan")["targets"][0]["notices"])

@@ -26,7 +26,7 @@ from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.planning import digest, understood
 from redirectd.plan.route import Route
 from redirectd.plan.target import TargetError
-from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec, units_of
 from redirectd.service.applying import approved_table, installer_of, rows_of
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
@@ -63,7 +63,7 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
             yield from _check_files(spec, states.get(spec.name))
         yield from check_width(spec)
         yield from check_configuration(spec)
-    yield from _check_prefixes(config)
+    yield from _check_prefixes(config, specs)
     versions = resolve(route.new for route in routes)
 
     def look(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
@@ -98,13 +98,18 @@ def _stored(config: Config) -> tuple[Mapping[str, TargetState], Sequence[Route]]
         database.close()
 
 
-def _check_prefixes(config: Config) -> Iterator[Finding]:
-    """Two files with the same contexts: Asterisk makes one of them, and the first file's entry wins."""
+def _check_prefixes(config: Config, specs: Sequence[TargetSpec]) -> Iterator[Finding]:
+    """Two files with the same contexts on one server: Asterisk makes one of them, and the first file's entry wins.
+
+    Without a way to reload, and without `server`, they may well be of one server, too.
+    """
+    unit_of = {spec.name: unit.name for unit in units_of(specs) for spec in unit.specs}
     first: dict[tuple[str, object], str] = {}
     for target in config.target:
         if target.kind == "asterisk-dialplan":
             prefix = target.options.get("prefix", DEFAULT_PREFIX)
-            other = first.setdefault((target.reload, prefix), target.name)
+            server = NO_RELOAD if target.reload == NO_RELOAD and target.server is None else unit_of[target.name]
+            other = first.setdefault((server, prefix), target.name)
             if other != target.name:
                 yield Finding(
                     f"target {target.name}, prefix",
