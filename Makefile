@@ -31,8 +31,9 @@ fast: $(VENV)/test.stamp ## the inner loop: what needs no server, no service and
 peers: ## installs what tests/peers talks to (Debian 12, root)
 	.ci/install-peers
 
-campaign: $(VENV)/test.stamp ## kills the running service 300 times, for up to 8 minutes, and counts what is lost
+campaign: $(VENV)/test.stamp ## kills the running service 300 times and counts what is lost; reads 20,000 hostile messages
 	$(BIN)/python -m tests.bench.crash_campaign --kills $${KILLS:-300} --seconds $${SECONDS_AT_MOST:-480}
+	$(BIN)/python -m tests.bench.hostile_campaign --messages $${MESSAGES:-20000}
 
 field: $(VENV)/test.stamp ## asks real servers about 2,000 random URIs a target, and writes tests/peers/RESULT (root, for the network namespace)
 	unshare -n sh -c 'ip link set lo up; exec $(BIN)/python -m tests.peers.field_result'
