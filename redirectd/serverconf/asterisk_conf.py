@@ -11,6 +11,7 @@ from redirectd.serverconf.conf_files import ConfFiles, ConfPlace
 
 _SECTION = re.compile(r"\[([^\]]*+)\]\s*(?:\(([^)]*+)\))?")
 _INCLUDE = re.compile(r'#(include|tryinclude|exec)\s+["<]?([^">]+?)[">]?\s*')
+_MOST_IN_LINE = 8190
 _COMMENT = re.compile(r"(?<!\\);")
 
 
@@ -96,6 +97,11 @@ class _ConfReading:
             return
         hidden = 0
         for number, raw in enumerate(text.split("\n"), 1):
+            if len(raw) > _MOST_IN_LINE:
+                self.files.doubt(
+                    f"{path}, line {number}: it has over {_MOST_IN_LINE} characters, and Asterisk skips it"
+                )
+                continue
             line, hidden = _uncommented(raw, hidden)
             if line:
                 self._line(line, ConfPlace(path, number), depth)

@@ -26,6 +26,8 @@ _TOKEN = re.compile(
 _SKIPPED = re.compile(r"(?:#!|!!)[ \t]*(?:ifdef|ifndef|ifexp|else|endif)\b[^\n]*")
 _NAME = re.compile(r"(?:#!|!!)[ \t]*(\w+)[ \t]*(\w*)[ \t]*(.*)", re.DOTALL)
 _PLAIN_SUBST = re.compile(r'"?(\W)([\w.@-]+)\1([^\n]*?)\1(\w*)"?\s*')
+_LONGEST_STATEMENT = 1000
+"""Tokens of a statement that are looked at."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _BLOCKS = frozenset(
     (
@@ -382,7 +384,10 @@ class _CfgParsing:
 
 def _before(inner: Sequence[Token], number: int) -> ConfPlace | None:
     """Give the line of the statement that holds a token; None where it is not the first of its line, or an else."""
-    while number > 0 and inner[number - 1].text not in {";", "{", "}"}:
+    earliest = max(0, number - _LONGEST_STATEMENT)
+    while number > earliest and inner[number - 1].text not in {";", "{", "}"}:
         number -= 1
+    if number == earliest > 0:
+        return None
     first = inner[number]
     return first.place if first.first and first.text != "else" else None

@@ -381,3 +381,41 @@ def test_snippet_freepbx_without_its_files(asterisk: AsteriskHost) -> None:
     out = asterisk.cli("snippet", "freepbx", "--generic").out
     assert "[redirectd-freepbx]" in out
     assert "MacroExit()   ; FreePBX 17: Return()" in out
+
+
+@pytest.mark.parametrize(("language", "name"), [("lua", "redirectd.lua"), ("python", "redirectd_kemi.py")])
+def test_routes_as_a_script(kamailio: Kamailio, language: str, name: str) -> None:
+    """Where cfgengine says so, or --kemi, the routes are a script beside kamailio.cfg; an outdated one is named."""
+    text = f'cfgengine "{language}"\ndebug=2\n'
+    parts = kamailio(text)["parts"]
+    assert "route[" not in parts[0]["text"]
+    assert "#!define REDIRECTD_EXACT_KEYS" in parts[0]["text"]
+    script = kamailio.cfg.parent / name
+    assert parts[1]["file"] == str(script)
+    assert kamailio("debug=2\n", "--kemi", language)["parts"] == parts
+    script.write_text(parts[1]["text"])
+    done = f"{text}{parts[0]['text']}\n"
+    assert (kamailio(done)["parts"], kamailio(done)["wrong"]) == ([], [])
+    script.write_text("old")
+    assert "not that of this version" in kamailio(done)["wrong"][0]["why"]
+    kamailio.cli("snippet", "asterisk", "--kemi", language, code=2)
+
+
+def test_records_that_would_not_be_logged(kamailio: Kamailio) -> None:
+    """Kamailio's own default logs no notice: a missing `debug` is printed, one below 1 is wrong, others are left."""
+    assert "debug=1" in kamailio('loadmodule "tm.so"\n')["parts"][0]["text"]
+    assert "debug=1" not in kamailio("#!define LEVEL 2\ndebug=LEVEL\n")["parts"][0]["text"]
+    assert any("level notice" in one["why"] for one in kamailio("debug=0\n")["wrong"])
+
+
+def test_a_file_that_could_not_be_read(asterisk: AsteriskHost) -> None:
+    """What is in it is not known: nothing is missing for sure, and no second section is printed for its end."""
+    (asterisk.folder / "pjsip.conf").mkdir()
+    found = asterisk(logger="[general]\ndateformat=%F\n[logfiles]\nfull => verbose\n")
+    assert "can't be read" in found["unknown"][0]
+    [part] = [one for one in found["parts"] if "debug=yes" in one["text"]]
+    assert part["position"] == "by-hand"
+    assert "could not be read" in part["place"]
+    findings = asterisk.cli("check", "--json", code=1).json["findings"]  # 1: nothing answers
+    levels = {one["level"] for one in findings if one["where"] == str(asterisk.folder)}
+    assert levels == {"warning"}

@@ -46,7 +46,7 @@ def _fit(server: str, main: str, fit: Fit) -> Iterator[Finding]:
         yield Finding(wrong.where, Level.FAULT, wrong.why, wrong.what_to_do)
     missing = [part for part in fit.ordered() if part.position != "replace"]
     if missing:
-        sure = any(part.position != "by-hand" for part in missing) and bool(fit.files)
+        sure = any(part.position != "by-hand" for part in missing) and bool(fit.files) and not fit.doubts
         places = "; ".join(heading(part) for part in missing[:5])
         more = f" and {len(missing) - 5} more places" if len(missing) > 5 else ""
         yield Finding(

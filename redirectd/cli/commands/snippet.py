@@ -32,9 +32,16 @@ if TYPE_CHECKING:
 @click.option(
     "--install", is_flag=True, help="As root: write the routes or contexts into a file of their own, to be included."
 )
+@click.option(
+    "--kemi",
+    type=click.Choice(["lua", "python"]),
+    help="Kamailio: the routes as a script for app_lua or app_python3. Default: what cfgengine says.",
+)
 @json_option
 @pass_app
-def snippet_command(app: App, server: str, main: str | None, *, generic: bool, install: bool, as_json: bool) -> None:
+def snippet_command(
+    app: App, server: str, main: str | None, *, generic: bool, install: bool, kemi: str | None, as_json: bool
+) -> None:
     """Print what the configuration of Kamailio, Asterisk or FreePBX lacks for the configured targets, place by place.
 
     The server's files are read with all that they include, and never changed. What is there already is not printed
@@ -48,9 +55,11 @@ def snippet_command(app: App, server: str, main: str | None, *, generic: bool, i
 
     if install and generic:
         raise UsageError("--install", "it needs a configuration to fit to", "leave out --generic")
+    if kemi and server != "kamailio":
+        raise UsageError("--kemi", "it is for Kamailio", f"leave it out, or: redirectd snippet kamailio --kemi {kemi}")
     file = installed_file(server)
     own = str(file) if install or (file.exists() and not generic) else None
-    fit = _fit(app.config, server, Where("" if generic else main or _main(app.config, server), own))
+    fit = _fit(app.config, server, Where("" if generic else main or _main(app.config, server), own), kemi or "")
     if install:
         _install(file, installed_text(fit))
         note(f"wrote {file}")
@@ -66,12 +75,12 @@ def _main(config: Config, server: str) -> str:
     return kamailio_main() if server == "kamailio" else asterisk_folder(config)
 
 
-def _fit(config: Config, server: str, where: object) -> Fit:
+def _fit(config: Config, server: str, where: object, kemi: str) -> Fit:
     from redirectd.cli.snippets.fitted import Where, fit_of_asterisk, fit_of_kamailio
 
     assert isinstance(where, Where)
     if server == "kamailio":
-        return fit_of_kamailio(config, where)
+        return fit_of_kamailio(config, where, kemi)
     return fit_of_asterisk(config, where, freepbx=server == "freepbx")
 
 

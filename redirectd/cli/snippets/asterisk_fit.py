@@ -89,6 +89,9 @@ class _AsteriskFitting:
         if found:
             words = f"into the [{section}] you have"
             self.fit.add(found[0].place, "after", words, line, why)
+        elif not conf.main and conf.doubts:
+            words = f"{name}, which could not be read: into the [{section}] it has, or with a new one"
+            self.fit.add(None, "by-hand", words, f"[{section}]\n{head}{line}", why)
         else:
             self.at_end(name, f"[{section}]\n{head}{line}", why)
 

@@ -15,8 +15,14 @@ from sqlalchemy.engine import make_url
 from redirectd.cli.recordkey import KAMAILIO_COPY
 from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
 from redirectd.cli.snippets.freepbx_fit import FOLDER, Generator, fit_freepbx, generator_of
-from redirectd.cli.snippets.kamailio_fit import KamailioTarget, control_paths, fit_kamailio
-from redirectd.cli.snippets.snippet_part import Fit
+from redirectd.cli.snippets.kamailio_fit import (
+    KamailioTarget,
+    control_paths,
+    fit_kamailio,
+    kemi_engine,
+    kemi_script,
+)
+from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
 from redirectd.config.model import Config
 from redirectd.config.recordkeys import DEFAULT
 from redirectd.config.specs import target_specs
@@ -33,6 +39,8 @@ from redirectd.targets.target_kinds import build
 KAMAILIO_CFGS = ("/etc/kamailio/kamailio.cfg", "/usr/local/etc/kamailio/kamailio.cfg")
 KAMAILIO_DEFAULTS = Path("/etc/default/kamailio")
 ASTERISK_FOLDER = "/etc/asterisk"
+KEMI_FILES = {"lua": "redirectd.lua", "python": "redirectd_kemi.py"}
+"""The script of ours by its language, beside kamailio.cfg."""
 INSTALL_FOLDER = DEFAULT.parent
 """Where root puts what a server executes: neither redirectd's user nor the server's may write there."""
 
@@ -87,11 +95,39 @@ def read_cfg(main: str) -> KamailioCfg:
     return read_kamailio(main, _files())
 
 
-def fit_of_kamailio(config: Config, where: Where) -> Fit:
-    """What this kamailio.cfg needs for the configured targets, or for the usual ones where there are none."""
+def fit_of_kamailio(config: Config, where: Where, kemi: str = "") -> Fit:
+    """What this kamailio.cfg needs for the configured targets, or for the usual ones where there are none.
+
+    `kemi` is the language of its routes, ``lua`` or ``python``; where it is empty the configuration says.
+    """
     without = [where.installed] if where.installed else []
     cfg = read_kamailio(where.main, _files(), without) if where.main else KamailioCfg()
-    return fit_kamailio(cfg, kamailio_targets(config), str(KAMAILIO_COPY), where.installed)
+    targets, kemi = kamailio_targets(config), kemi or kemi_engine(cfg)
+    fit = fit_kamailio(cfg, targets, str(KAMAILIO_COPY), where.installed, kemi=bool(kemi))
+    if kemi:
+        _add_script(fit, kemi, targets, str(Path(where.main).parent) if where.main else "/etc/kamailio")
+    return fit
+
+
+def _add_script(fit: Fit, language: str, targets: Sequence[KamailioTarget], folder: str) -> None:
+    """The script is a file of its own beside kamailio.cfg; nothing where it is there."""
+    file = f"{folder}/{KEMI_FILES[language]}"
+    text, notes = kemi_script(language, targets, str(KAMAILIO_COPY))
+    fit.notes += notes
+    try:
+        found = _read(file).decode("utf-8", "replace")
+    except FileNotFoundError:
+        found = ""
+    except OSError as error:
+        fit.doubts = [*fit.doubts, f"{file} can't be read ({error.strerror})"]
+        return
+    if found.strip() != text.strip():
+        fit.parts.append(
+            Part(file, "end", "a file of its own, whole", text, why="Its head says what your script calls.")
+        )
+    if found and found.strip() != text.strip():
+        why = "it is not that of this version and these targets"
+        fit.wrong.append(Wrong(file, why, "put what 'redirectd snippet kamailio' prints in its place"))
 
 
 def fit_of_asterisk(config: Config, where: Where, *, freepbx: bool = False) -> Fit:

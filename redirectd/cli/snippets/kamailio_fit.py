@@ -15,6 +15,7 @@ from posixpath import basename, dirname, normpath
 from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
 from redirectd.plan.target import Lines
 from redirectd.serverconf.kamailio_cfg import KamailioCfg, RouteBlock, blocks_in
+from redirectd.targets.kamailio_key import DEFINED
 
 RUN = "/run/kamailio"
 """Where Kamailio of Debian makes its sockets."""
@@ -50,17 +51,19 @@ class KamailioTarget:
     db_url: str = ""
 
 
-def fit_kamailio(cfg: KamailioCfg, targets: Sequence[KamailioTarget], key_file: str, installed: str | None) -> Fit:
+def fit_kamailio(
+    cfg: KamailioCfg, targets: Sequence[KamailioTarget], key_file: str, installed: str | None, *, kemi: bool = False
+) -> Fit:
     """Compare a configuration with what the targets need.
 
     `key_file` holds the key of the records. With `installed` the block belongs into that file, and the part for the
-    end of kamailio.cfg includes it.
+    end of kamailio.cfg includes it. With `kemi` the routes are a script's, and are left out.
     """
     known = bool(cfg.main) and not any("not understood" in doubt for doubt in cfg.doubts)
     fitting = _KamailioFitting(cfg if known else KamailioCfg(), targets, key_file)
     fit = fitting.fit
     fit.doubts = cfg.doubts
-    fitting.run()
+    fitting.run(kemi=kemi)
     fit.block = "\n\n".join(fitting.end)
     if installed is None:
         if fit.block:
@@ -84,11 +87,15 @@ class _KamailioFitting:
         self.end: list[str] = []
         self.controls = list(dict.fromkeys(target.reload for target in targets))
 
-    def run(self) -> None:
+    def run(self, *, kemi: bool) -> None:
         settings = list(self._settings())
         self._modules()
         parameters = list(self._parameters())
         self.end += [text for text in ("\n".join(settings), "\n".join(parameters)) if text]
+        if kemi:
+            if DEFINED not in self.cfg.defines:
+                self.end.append(f"#!define {DEFINED}")  # what a running Kamailio is asked for
+            return
         key = basename(self.key_file)
         if not any(basename(path) == key for path, _ in self.cfg.includes):  # nodes may keep it elsewhere
             self.end.append(f'import_file "{self.key_file}"')
@@ -102,6 +109,12 @@ class _KamailioFitting:
             yield f"{line}   # as it comes, 8192: a longer record would be lost"
         elif not _at_least(found[0], _SIZE):
             self.fit.change(found[1], line, f"a record of over {found[0]} bytes would be lost")
+
+        found = self.cfg.setting("debug")
+        if found is None:
+            yield "debug=1   # as it comes, 0: records are logged at the level notice, and would not be"
+        elif re.fullmatch(r"-?[0-9]", found[0]) and int(found[0]) < 1:
+            self.fit.change(found[1], "debug=1", "records are logged at the level notice, and with it are not")
 
     def _modules(self) -> None:
         wanted = list(_RECORD_MODULES)
@@ -387,6 +400,45 @@ class _KamailioFitting:
             self.fit.add(after, "after", words, line, why)
         else:
             self.fit.add(main.place if main else None, "by-hand", f"request_route, {words}", line, why)
+
+
+def kemi_script(language: str, targets: Sequence[KamailioTarget], key_file: str) -> tuple[str, list[str]]:
+    """Give the script that does in ``lua`` or ``python`` what the routes do, and notes on what it can't."""
+    text = (resources.files("redirectd.cli.snippets") / f"kamailio_kemi.{language}").read_text(encoding="utf-8")
+    lookups, notes = "", []
+    for target in targets:
+        if target.kind == "kamailio-htable" and target.match == "request-uri":
+            lookups += _KEMI_LOOKUPS[language].replace("@TABLE@", target.table)
+        elif target.lines is not None:
+            notes.append(f"The script has no lookup for target {target.name}: htable and request-uri alone have one.")
+    return text.replace("@LOOKUPS@", lookups).replace("@KEYFILE@", key_file), notes
+
+
+def kemi_engine(cfg: KamailioCfg) -> str:
+    """Give the language that runs a configuration's routes, empty for Kamailio's own."""
+    found = cfg.setting("cfgengine")
+    return "" if found is None else next((name for name in _KEMI_LOOKUPS if name in found[0].lower()), "")
+
+
+_KEMI_LOOKUPS = {
+    "lua": """\
+  local key = redirectd_key(KSR.pv.get("$ru"))
+  local new = key and KSR.htable.sht_get("@TABLE@", key)
+  if new then
+    KSR.pv.sets("$ru", new)
+    KSR.pv.unset("$du")
+    return 1
+  end
+""",
+    "python": """\
+    key = key_of(KSR.pv.get("$ru"))
+    new = KSR.htable.sht_get("@TABLE@", key) if key else None
+    if new is not None:
+        KSR.pv.sets("$ru", new)
+        KSR.pv.unset("$du")
+        return 1
+""",
+}
 
 
 def control_paths(cfg: KamailioCfg) -> set[str]:
