@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from redirectd.errors import UsageError
-from redirectd.store import audit, in_service
+from redirectd.sip.text import printable
+from redirectd.store import audit, event_log, in_service
 from redirectd.store.database import Database
 from redirectd.store.generations import (
     Generation,
@@ -136,6 +137,8 @@ class ApplyJournal:
             if forced_past:
                 reason = "forced past: " + "; ".join(forced_past)
                 self._tell(connection, new.created_at, new.actor, "force-apply", reason, told)
+            if hold is not None:
+                self._report(connection, number, new.created_at, new.actor, hold.reason)
             return number
 
     def close(
@@ -161,6 +164,21 @@ class ApplyJournal:
                 if whole in {GenerationOutcome.ROLLED_BACK, GenerationOutcome.INTERRUPTED}:
                     self._end_hold_of(connection, number, now)
             put_target_states(connection, self.node, states)
+            if files and whole is GenerationOutcome.ROLLED_BACK:
+                errors = {target: found.error for target, found in files.items() if found.error}
+                self._report(connection, number, now, "", "; ".join(f"{name}: {why}" for name, why in errors.items()))
+
+    def _report(self, connection: Connection, number: int, at: datetime, actor: str, reason: str) -> None:
+        """Reports that a generation was taken back, or that a person went back to one: each once."""
+        event = event_log.NewEvent(
+            kind=event_log.EventKind.ROLLED_BACK,
+            at=at,
+            node=self.node,
+            actor=actor or "redirectd",
+            key=f"rolled-back {number} {bool(actor)}",
+            detail={"generation": number, "reason": printable(reason, 1000)},
+        )
+        event_log.emit(connection, [event])
 
     def refused_entries(self) -> Refused:
         """Give what the servers were found not to hold."""

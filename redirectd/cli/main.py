@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "reopen": "Put decided remaps back to pending.",
     "plan": "Show what apply would change.",
     "apply": "Write the routing files from the approved remaps, reload and prove them.",
+    "events": "Show what happened, from a cursor on.",
     "history": "Show the generations that were installed.",
     "rollback": "Install an earlier generation again.",
     "export": "Write remaps as CSV or JSON.",

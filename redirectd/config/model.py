@@ -126,6 +126,9 @@ class RetentionSection(Section):
     quarantine: Duration = Field(
         default=parse_duration("90d"), description="How long unreadable 301s are kept in quarantine."
     )
+    events: Duration = Field(
+        default=parse_duration("90d"), description="How long what 'redirectd events' shows is kept."
+    )
     generations: int = Field(default=50, ge=2, description="Number of installed generations kept to roll back to.")
 
 

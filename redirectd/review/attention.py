@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -13,11 +14,17 @@ from redirectd.review.effect import ineffective_reason
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import Failing, failing
 from redirectd.review.holds import with_holds
+from redirectd.store import event_log, in_service
+from redirectd.store.database import Database
+from redirectd.store.event_log import EventKind, NewEvent
 from redirectd.store.in_service import services
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import of_ids
 from redirectd.store.schema import remap
 from redirectd.store.upsert import chunks
+
+MOST_REPORTED = 1_000
+"""Remaps whose old URI is still answered that are reported: a missing lookup concerns all of them."""
 
 
 def attention(connection: Connection, *, now: datetime) -> list[int]:
@@ -60,6 +67,54 @@ def with_attention(connection: Connection, remaps: Iterable[Remap], *, now: date
 
         covered = covered_by_gateways(connection, coverable)
     return [_flagged(one, fails.get(one.id), ineffective.get(one.id), covered.get(one.id), now) for one in given]
+
+
+def report_attention(database: Database, *, now: datetime) -> int:
+    """Writes an event for each approved remap that has come to fail, to be bypassed or to be due for review.
+
+    Each is reported once for each approval, generation or review date. Gives how many were new. Raises StoreError.
+    """
+    with database.read() as connection:
+        found = event_log.unreported(connection, _due_events(connection, now))
+    if found:
+        with database.begin() as connection:
+            event_log.emit(connection, found)
+    return len(found)
+
+
+def _due_events(connection: Connection, now: datetime) -> list[NewEvent]:
+    fails, past = failing(connection), in_service.ineffective(connection, MOST_REPORTED)
+    late = select(remap.c.id).where(remap.c.state == State.APPROVED, remap.c.revalidate_after < now)
+    numbers = {*fails, *(one.remap_id for one in past), *connection.scalars(late)}
+    columns = [remap.c[name] for name in ("id", "state", "old_uri", "new_uri", "decided_at", "revalidate_after")]
+    rows: dict[int, Any] = {}
+    for part in chunks(sorted(numbers)):
+        rows |= {row.id: row for row in connection.execute(select(*columns).where(remap.c.id.in_(part)))}
+
+    def event(kind: EventKind, number: int, since: object, reason: str, node: str = "") -> NewEvent:
+        row = rows[number]
+        detail = {"old_uri": row.old_uri, "new_uri": row.new_uri, "reason": reason}
+        key = f"{kind} {number} {node} {since}"
+        return NewEvent(kind=kind, at=now, remap_id=number, node=node, key=key, detail=detail)
+
+    approved = {number: row for number, row in rows.items() if row.state == State.APPROVED}
+    return [
+        *(
+            event(EventKind.FAILING, number, approved[number].decided_at, one.reason)
+            for number, one in fails.items()
+            if number in approved
+        ),
+        *(
+            event(EventKind.INEFFECTIVE, one.remap_id, one.since, ineffective_reason([one]) or "", one.node)
+            for one in past
+            if one.remap_id in approved
+        ),
+        *(
+            event(EventKind.STALE, number, row.revalidate_after, f"its review date was {row.revalidate_after:%Y-%m-%d}")
+            for number, row in approved.items()
+            if row.revalidate_after is not None and row.revalidate_after < now
+        ),
+    ]
 
 
 def _flagged(one: Remap, fails: Failing | None, past: str | None, gateway: int | None, now: datetime) -> Remap:

@@ -24,12 +24,12 @@ from redirectd.review.decision import Decision
 from redirectd.review.exchange import RowFault
 from redirectd.review.judged_row import JudgedRow, judged
 from redirectd.review.portable import Portable
-from redirectd.store import audit, remaps
+from redirectd.store import audit, event_log, remaps
 from redirectd.store.audit import AuditEntry
 from redirectd.store.database import Database
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
-from redirectd.store.states import Transition, move_each
+from redirectd.store.states import Transition, events_of, move_each
 from redirectd.store.turns import take_turn
 from redirectd.store.upsert import chunks, insert
 
@@ -255,6 +255,9 @@ class _Importer:
         audit.append_all(
             connection, [entry for one in taken for entry in (*entries.get(one.row, ()), *moved.get(one.row, ()))]
         )
+        waiting = [_waits(one, ids[one.identity], by) for one in fresh if one.birth is State.PENDING]
+        moved_events = [event for group in moves.values() for event in events_of(group, at=by.at, actor=by.actor)]
+        event_log.emit(connection, [*waiting, *moved_events])
 
     def _decided(
         self,
@@ -312,6 +315,17 @@ class _Importer:
             if not named:
                 raise
             return approval(judge, found, named)[1]
+
+
+def _waits(one: JudgedRow, number: int, decision: Decision) -> event_log.NewEvent:
+    uris = {"old_uri": one.values["old_uri"], "new_uri": one.new_uri}
+    return event_log.NewEvent(
+        kind=event_log.EventKind.PENDING,
+        at=decision.at,
+        remap_id=number,
+        actor=decision.actor,
+        detail={"action": "import", **uris, "reason": decision.reason},
+    )
 
 
 def _touched(connection: Connection, rows: Sequence[JudgedRow], decision: Decision) -> dict[str, frozenset[str]]:

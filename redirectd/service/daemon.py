@@ -20,6 +20,7 @@ import structlog
 import redirectd
 from redirectd.config.model import Config
 from redirectd.errors import ConfigError, RedirectdError
+from redirectd.service.announcer import Announcer
 from redirectd.service.control import StatusServer
 from redirectd.service.database_stats import Document
 from redirectd.service.jobs import APPLY
@@ -53,6 +54,10 @@ class Plant(Protocol):
 
     def jobs(self, families: Callable[[], list[Metric]]) -> Sequence[JobSpec]:
         """The schedule; `families` gives the metrics for the job that writes them to a file."""
+        ...
+
+    def announcer(self, reports: Callable[[], Sequence[ReaderReport]]) -> Announcer:
+        """What logs events; `reports` is what the sources are doing."""
         ...
 
     def wake_url(self) -> str | None:
@@ -123,6 +128,7 @@ class Daemon:
     _plant: Plant = field(init=False)
     _fleet: Fleet = field(init=False)
     _schedule: Schedule = field(init=False)
+    _announcer: Announcer = field(init=False)
     _doors: _Doors = field(default_factory=_Doors)
     _listener: Listener | None = None
     _heartbeats: Heartbeats = field(default_factory=Heartbeats)
@@ -141,7 +147,9 @@ class Daemon:
             # A beat must come between two ticks, or every second tick would find somebody silent.
             self._fleet = Fleet(self._heartbeats, tick / 2, inbox.wake)
             self._schedule = Schedule(self._heartbeats, self._plant.zone, tick / 2)
+            self._announcer = self._plant.announcer(self._fleet.reports)
             try:
+                self._announcer.start()
                 self._doors.change_to(self._plant.config, self.document, self.metrics)
                 self._fleet.change_to(self._plant.readers())
                 self._schedule.start(self._plant.jobs(self.metrics))
@@ -231,6 +239,9 @@ class Daemon:
             self._refused = None
             self._fleet.change_to(plant.readers())
             self._schedule.replace(plant.jobs(self.metrics), plant.zone)
+            self._announcer.stop()
+            self._announcer = plant.announcer(self._fleet.reports)
+            self._announcer.start()
             self._listen()
             self._doors.start()
             _log.info("reloaded", sources=len(plant.config.source))
@@ -256,6 +267,7 @@ class Daemon:
             self._listener.stop()
         clean = self._fleet.stop()
         self._schedule.stop()
+        self._announcer.stop()
         self._doors.close()
         self._plant.close()
         _log.info("stopped", clean=clean)

@@ -20,12 +20,13 @@ from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
 from redirectd.plan.target_spec import NO_RELOAD
 from redirectd.review.watch import Watch
+from redirectd.service.announcer import Announcer
 from redirectd.service.applying import applier_of, approved_table, publish_targets
 from redirectd.service.database_stats import Document
 from redirectd.service.feed import open_feed
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.schedule import JobSpec, every
-from redirectd.service.source_threads import Feed, ReaderSpec
+from redirectd.service.source_threads import Feed, ReaderReport, ReaderSpec
 from redirectd.service.status_document import stored_part
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
@@ -94,6 +95,10 @@ class Site:
         if servers:
             jobs.append(JobSpec("retry", self._retry, every(_RETRY, self.zone), 10 * 60, 30 * 60))
         return jobs
+
+    def announcer(self, reports: Callable[[], Sequence[ReaderReport]]) -> Announcer:
+        """What logs events."""
+        return Announcer(self.store.ready, self.config.node, reports)
 
     def wake_url(self) -> str | None:
         """The database to listen on for decisions made on other nodes; None where none are waited for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
@@ -215,18 +216,20 @@ def _replay(config: Config, database: Database) -> None:
 
 
 def _prune(config: Config, database: Database) -> None:
-    keep = config.retention
-    retention = Retention(evidence=keep.evidence, quarantine=keep.quarantine, generations=keep.generations)
-    pruned = prune(database, retention, node=config.node, now=datetime.now(UTC))
+    pruned = prune(database, retention_of(config), node=config.node, now=datetime.now(UTC))
     if pruned.total:
-        _log.info(
-            "pruned",
-            evidence=pruned.evidence,
-            events=pruned.events,
-            refusals=pruned.refusals,
-            quarantine=pruned.quarantine,
-            generations=pruned.generations,
-        )
+        _log.info("pruned", **asdict(pruned))
+
+
+def retention_of(config: Config) -> Retention:
+    """What `[retention]` says, as plain values."""
+    keep = config.retention
+    return Retention(
+        evidence=keep.evidence,
+        quarantine=keep.quarantine,
+        generations=keep.generations,
+        reported_events=keep.events,
+    )
 
 
 def _vacuum(database: Database) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, Connection, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, or_, select
 
 from redirectd.errors import StoreError
 from redirectd.store.database import Database
+from redirectd.store.event_log import EventKind
 from redirectd.store.generations import GenerationOutcome
+from redirectd.store.remap import State
 from redirectd.store.schema import (
     event,
+    event_log,
     event_pack,
     evidence,
     followed_call,
@@ -21,6 +24,7 @@ from redirectd.store.schema import (
     generation_file,
     quarantine,
     refusal,
+    remap,
     target_state,
 )
 
@@ -33,11 +37,12 @@ _FREE_PAGES = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long evidence and quarantine are kept, and how many generations of each node."""
+    """How long evidence, quarantine and reported events are kept, and how many generations of each node."""
 
     evidence: timedelta
     quarantine: timedelta
     generations: int
+    reported_events: timedelta = timedelta(days=90)
 
 
 @dataclass(slots=True)
@@ -49,11 +54,12 @@ class Pruned:
     refusals: int = 0
     quarantine: int = 0
     generations: int = 0
+    reported_events: int = 0
 
     @property
     def total(self) -> int:
         """All together."""
-        return self.evidence + self.events + self.refusals + self.quarantine + self.generations
+        return sum(astuple(self))
 
 
 def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> Pruned:
@@ -70,12 +76,29 @@ def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> P
         refusals=_drop(database, refusal, refusal.c.id, refusal.c.last_seen, old),
         quarantine=_drop(database, quarantine, quarantine.c.id, quarantine.c.seen_at, old_quarantine),
         generations=_in_parts(database, lambda connection: _drop_generations(connection, node, keep.generations)),
+        reported_events=_drop(
+            database, event_log, event_log.c.id, event_log.c.at, now - keep.reported_events, _no_longer_so()
+        ),
     )
 
 
-def _drop(database: Database, table: Table, key: Column[object], at: Column[datetime], before: datetime) -> int:
+def _no_longer_so() -> ColumnElement[bool]:
+    """What is still so (an approved remap that fails) keeps its event, or it would be reported anew."""
+    approved = select(remap.c.id).where(remap.c.state == State.APPROVED)
+    lasting = [EventKind.FAILING.value, EventKind.INEFFECTIVE.value, EventKind.STALE.value]
+    return or_(event_log.c.kind.not_in(lasting), event_log.c.remap_id.not_in(approved))
+
+
+def _drop(
+    database: Database,
+    table: Table,
+    key: Column[object],
+    at: Column[datetime],
+    before: datetime,
+    *also: ColumnElement[bool],
+) -> int:
     def part(connection: Connection) -> int:
-        keys = connection.scalars(select(key).where(at < before).limit(ROWS_AT_ONCE)).all()
+        keys = connection.scalars(select(key).where(at < before, *also).limit(ROWS_AT_ONCE)).all()
         if keys:
             connection.execute(delete(table).where(key.in_(keys)))
         return len(keys)

@@ -14,7 +14,7 @@ from redirectd.collect.batch import Batch
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
 from redirectd.sip.text import printable
-from redirectd.store import counting, evidence, in_service, packed, proven
+from redirectd.store import counting, event_log, evidence, in_service, packed, proven
 from redirectd.store.adding import Tellings, best_of, content_of, see_again, times
 from redirectd.store.budget import OVER_BUDGET, Budgets
 from redirectd.store.counting import Doubted
@@ -57,15 +57,20 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
     Where there is nothing in it that another node may be counting too, no other node is waited for.
     """
     result = Recorded()
+    waiting: Sequence[event_log.NewEvent] = ()
     if batch.verdicts or batch.retracted or batch.quarantined:
-        _record_answers(connection, batch, node, now, result)
+        waiting = _record_answers(connection, batch, node, now, result)
     _losses(connection, batch, node, now)
     if batch.proven:
         proven.note(connection, node, batch.source)
+    _report(connection, batch, waiting, node, now)
     return result
 
 
-def _record_answers(connection: Connection, batch: Batch, node: str, now: datetime, result: Recorded) -> None:
+def _record_answers(
+    connection: Connection, batch: Batch, node: str, now: datetime, result: Recorded
+) -> list[event_log.NewEvent]:
+    """Counts what is new of a batch into `result`; gives the events of the remaps that it has made."""
     take_turn(connection, "collect")
     doubted = counting.retract(connection, batch.retracted, node)
     known = known_remaps(connection, {one.identity for one in batch.verdicts.values() if isinstance(one, Learnt)})
@@ -87,6 +92,46 @@ def _record_answers(connection: Connection, batch: Batch, node: str, now: dateti
     evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
     _quarantine(connection, batch, refused, now, result)
     counting.drop_empty(connection, doubted)
+    return _waiting(learnt, known, remap_ids, batch.source, node, now)
+
+
+def _report(
+    connection: Connection, batch: Batch, waiting: Sequence[event_log.NewEvent], node: str, now: datetime
+) -> None:
+    """Writes the events of a batch: the remaps that it has made, what was lost, and the budgets that were used up."""
+    event_log.emit(connection, waiting)
+    lost = {kind: count for kind, count in batch.losses.items() if kind != OVER_BUDGET}
+    event_log.losses(connection, node=node, source=batch.source, counts=lost, now=now)
+    if batch.over_budget:
+        why = "; ".join(printable(reason, 200) for reason in list(batch.over_budget)[:3])
+        event_log.alarm(connection, node=node, source=batch.source, what=OVER_BUDGET, why=why, now=now)
+
+
+def _waiting(
+    learnt: Iterable[Learnt],
+    known: Container[str],
+    ids: Mapping[str, int],
+    source: str,
+    node: str,
+    now: datetime,
+) -> list[event_log.NewEvent]:
+    """The remaps that a batch has made, each once."""
+    made = {one.identity: one for one in learnt if one.identity not in known}
+    return [
+        event_log.NewEvent(
+            kind=event_log.EventKind.PENDING,
+            at=now,
+            remap_id=ids[identity],
+            node=node,
+            source=source,
+            detail={
+                "action": "learn",
+                "old_uri": one.old_uri,
+                "new_uri": one.candidates[0].uri if len(one.candidates) == 1 else None,
+            },
+        )
+        for identity, one in made.items()
+    ]
 
 
 def _keep_to_budgets(

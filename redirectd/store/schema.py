@@ -317,3 +317,18 @@ setting = Table(
     Column("name", String(64), primary_key=True),
     Column("value", LongText, nullable=False),  # e.g. apply held after a rollback
 )
+
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),  # the cursor: in the order of the commits
+    Column("key", String(32), unique=True),  # of what may be found more than once and is reported once
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("node", String(64), nullable=False),  # empty for what is of no node
+    Column("remap_id", BigId),
+    Column("source", String(255), nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("detail", LongText, nullable=False),  # JSON object
+    sqlite_autoincrement=True,  # a cursor is never given twice, also where all rows were dropped
+)

@@ -5,7 +5,7 @@ No other code writes the column `state` of a remap that is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, update
 
 from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
-from redirectd.store import audit, remaps
+from redirectd.store import audit, event_log, remaps
 from redirectd.store.node_channel import tell_nodes
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
@@ -72,6 +72,7 @@ def move_all(
     than it was found in, or in none that the action starts from.
     """
     audit.append_all(connection, move_each(connection, {0: moves}, at=at, actor=actor, force=force)[0])
+    event_log.emit(connection, events_of(moves, at=at, actor=actor))
 
 
 def move_each(
@@ -82,7 +83,10 @@ def move_each(
     actor: str,
     force: bool = False,
 ) -> dict[int, list[audit.AuditEntry]]:
-    """Moves remaps as `move_all` does, and gives what the caller has to say of each group in the audit."""
+    """Moves remaps as `move_all` does, and gives what the caller has to say of each group in the audit.
+
+    The caller writes the events of all of them, too.
+    """
     moves = [move for group in groups.values() for move in group]
     alike: dict[tuple[str, State, tuple[tuple[str, object], ...]], list[int]] = {}
     for move in moves:
@@ -102,6 +106,25 @@ def move_each(
     if any(State.APPROVED in {move.found.state, TRANSITIONS[move.action][1]} for move in moves):
         tell_nodes(connection)
     return {name: [_entry(move, at, actor, force=force) for move in group] for name, group in groups.items()}
+
+
+def events_of(moves: Iterable[Transition], *, at: datetime, actor: str) -> list[event_log.NewEvent]:
+    """What is reported of each move."""
+    return [
+        event_log.NewEvent(
+            kind=event_log.OF_ACTION[move.action],
+            at=at,
+            remap_id=move.found.id,
+            actor=actor,
+            detail={
+                "action": move.action,
+                "old_uri": move.found.old_uri,
+                "new_uri": move.values.get("new_uri") or move.found.new_uri,
+                "reason": printable(move.reason),
+            },
+        )
+        for move in moves
+    ]
 
 
 def _no_way(number: int, state: State, action: str) -> RedirectdError:

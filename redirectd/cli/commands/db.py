@@ -69,17 +69,16 @@ def prune_command(app: App, *, as_json: bool) -> None:
 
     Remaps, decisions and the audit are never dropped.
     """
-    from redirectd.service.maintenance import Retention, prune, vacuum
+    from redirectd.service.jobs import retention_of
+    from redirectd.service.maintenance import prune, vacuum
 
-    keep = app.config.retention
-    retention = Retention(evidence=keep.evidence, quarantine=keep.quarantine, generations=keep.generations)
     before = app.database.file_bytes()
-    pruned = prune(app.database, retention, node=app.config.node, now=app.now())
+    pruned = prune(app.database, retention_of(app.config), node=app.config.node, now=app.now())
     vacuum(app.database)
     freed = max(0, before - app.database.file_bytes())  # as `status` shows it: dropping rows made the log grow first
     counts = asdict(pruned)
     if as_json:
         emit_json({**counts, "freed_bytes": freed})
         return
-    say_wrapped("dropped: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    say_wrapped("dropped: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
     say(f"freed {freed:,} bytes")
