@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "rollback": "Install an earlier generation again.",
     "export": "Write remaps as CSV or JSON.",
     "import": "Read remaps from CSV or JSON.",
+    "notify": "Try out who is notified.",
     "db": "Upgrade, show and prune the database.",
     "db-target": "Print or run the SQL for a target's table.",
     "snippet": "Print the lines to paste into Kamailio's or Asterisk's configuration.",

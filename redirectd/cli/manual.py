@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "REDIRECTD_TARGET_NAME_PASSWORD": "The password for a target's reload; NAME is the target's name in capitals, "
     "with _ for what is neither letter nor digit.",
     "REDIRECTD_TARGET_NAME_DATABASE_PASSWORD": "The password for a target's database.",
+    "REDIRECTD_NOTIFY_NAME_URL": "The URL of a [[notify]]; NAME as above.",
     "REDIRECTD_DEBUG": "Where set, a defect shows its traceback.",
     "NO_COLOR": "Where set, nothing is coloured.",
 }

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr
 
 from redirectd.collect.policy import Policy
+from redirectd.config.notify_section import NotifySection
 from redirectd.config.policy_section import PolicySection
 from redirectd.config.section import Section
 from redirectd.config.source_sections import SourceSection
@@ -146,6 +147,7 @@ class Config(Section):
     limits: LimitsSection = Field(default_factory=LimitsSection, description="How much may change at once.")
     schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="When to apply.")
     target: list[TargetSection] = Field(default_factory=list, description="What is written.")
+    notify: list[NotifySection] = Field(default_factory=list, description="Who is notified of events.")
     daemon: DaemonSection = Field(default_factory=DaemonSection, description="The service.")
     retention: RetentionSection = Field(default_factory=RetentionSection, description="What is dropped, and when.")
 

@@ -49,6 +49,7 @@ def raw_faults(data: Mapping[str, object]) -> Iterator[ConfigFault]:
     sources, targets = _tables(data, "source"), _tables(data, "target")
     yield from _twice("source", "name", sources, "give each source a name of its own")
     yield from _twice("target", "name", targets, "give each target a name of its own")
+    yield from _twice("notify", "name", _tables(data, "notify"), "give each notify a name of its own")
     yield from _twice("target", "path", targets, "give each target a file of its own")
     yield from _same_table(targets)
     for index, source in sources:

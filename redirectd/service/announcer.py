@@ -1,4 +1,4 @@
-"""What the service itself does with events: notices sources that go down, and logs each event once in the fleet."""
+"""What the service itself does with events: notices sources that go down, logs each event, has people notified."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from redirectd.errors import StoreError
 from redirectd.review.attention import report_attention
 from redirectd.service.backpressure import Backoff
+from redirectd.service.notifications import NotifyQueue
 from redirectd.service.source_threads import ReaderReport, ReaderState
 from redirectd.store import event_log
 from redirectd.store.database import Database
@@ -50,8 +51,16 @@ _OF_NO_REMAP = {EventKind.ROLLED_BACK, EventKind.SOURCE_DOWN, EventKind.SOURCE_U
 class Announcer:
     """One thread that polls the table of events. A database that is away only delays it."""
 
-    def __init__(self, ready: Callable[[], Database], node: str, reports: Callable[[], Sequence[ReaderReport]]) -> None:
-        """`ready` gives the database or raises StoreError; `reports` is what the sources are doing."""
+    def __init__(
+        self,
+        ready: Callable[[], Database],
+        node: str,
+        reports: Callable[[], Sequence[ReaderReport]],
+        queues: Sequence[NotifyQueue] = (),
+    ) -> None:
+        """`ready` gives the database or raises StoreError; `reports` is what the sources are doing; `queues` are of
+        those who are notified."""
+        self._queues = queues
         self._ready = ready
         self._node = node
         self._reports = reports
@@ -88,6 +97,8 @@ class Announcer:
         self._note_attention(database, now)
         while self._log_some(database) and not self._stopping.is_set():
             pass
+        for queue in self._queues:
+            queue.turn(database, now)
 
     def _note_sources(self, database: Database, now: datetime) -> None:
         """Reports sources that went down or came back; the database knows which are down, also after a restart."""

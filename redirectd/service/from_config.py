@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
@@ -15,6 +17,7 @@ from redirectd.apply.applier import Applier, ApplyRequest
 from redirectd.config.database_url import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
+from redirectd.config.notify_section import NotifySection
 from redirectd.config.source_sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
@@ -25,6 +28,8 @@ from redirectd.service.applying import applier_of, approved_table, publish_targe
 from redirectd.service.database_stats import Document
 from redirectd.service.feed import open_feed
 from redirectd.service.jobs import is_paused, make_jobs
+from redirectd.service.message import Message
+from redirectd.service.notifications import NotifyQueue
 from redirectd.service.schedule import JobSpec, every
 from redirectd.service.source_threads import Feed, ReaderReport, ReaderSpec
 from redirectd.service.status_document import stored_part
@@ -35,6 +40,13 @@ _log = structlog.get_logger("redirectd.apply")
 
 _RETRY = timedelta(seconds=30)
 """How often it is looked whether a try is due; each target's tries back off by themselves."""
+
+
+def _send(section: NotifySection, config: Config, message: Message) -> None:
+    """The URL is read each time: a secret may have been renewed."""
+    from redirectd.service.delivery import delivery_of  # needed only where somebody is notified
+
+    delivery_of(section, config).send(message)
 
 
 class Store:
@@ -97,8 +109,10 @@ class Site:
         return jobs
 
     def announcer(self, reports: Callable[[], Sequence[ReaderReport]]) -> Announcer:
-        """What logs events."""
-        return Announcer(self.store.ready, self.config.node, reports)
+        """What logs events and notifies of them."""
+        holder = f"{self.config.node} {os.getpid()} {secrets.token_hex(4)}"
+        queues = [NotifyQueue(one, self.config, _send, holder) for one in self.config.notify]
+        return Announcer(self.store.ready, self.config.node, reports, queues)
 
     def wake_url(self) -> str | None:
         """The database to listen on for decisions made on other nodes; None where none are waited for."""

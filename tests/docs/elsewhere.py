@@ -14,6 +14,7 @@ ELSEWHERE: dict[str, str] = {
     r"mv /etc/(redirectd|kamailio)/": "needs the files of a real host: tests/cli/test_recordkey renews a key",
     r"kamailio -c ": "needs Kamailio: tests/peers checks and starts the same lines on a real one",
     r"asterisk -rx ": "needs Asterisk: tests/peers loads the same lines into a real one",
+    r"redirectd notify test": "needs a receiver: tests/service/test_notify_service.py has one",
     r"createuser |createdb |pg_dump ": "needs the database server's administrator: test_administrator is one",
 }
 """Beginning of a command line (a regular expression) to the reason."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redirectd.cli.checks.finding import Finding
     from redirectd.config.model import Config
 
-CHECKS = ("policy", "secrets", "database", "sources", "targets", "servers", "capacity")
+CHECKS = ("policy", "secrets", "database", "sources", "targets", "servers", "notify", "capacity")
 """Modules `NAME_check` of `redirectd.cli.checks`; in each, `check_NAME` gives findings."""
 
 
