@@ -77,6 +77,8 @@ STEPS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("apply-more", ("apply",), 0),
     ("history", ("history",), 0),
     ("history-one", ("history", "1"), 0),
+    ("events", ("events", "--limit", "4"), 0),
+    ("notify-test", ("notify", "test"), 2),
     ("rollback", ("rollback",), 0),
     ("apply-held", ("apply",), 3),
     ("revoke", ("revoke", "8"), 0),
