@@ -17,7 +17,7 @@ from redirectd import __version__
 from redirectd.config.model import Config
 from redirectd.config.notify_section import NotifySection, notify_url
 from redirectd.errors import ConfigError, RedirectdError
-from redirectd.service.message import Message
+from redirectd.service.notice import Notice
 from redirectd.sip.text import printable
 
 STEP_SECONDS = 10.0
@@ -35,7 +35,7 @@ class Delivery(Protocol):
     where: str
     """What it is called in errors: without the secret parts of the URL."""
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notice) -> None:
         """Hands a message over. Raises RedirectdError."""
         ...
 
@@ -68,7 +68,7 @@ class Webhook:
         port = f":{self._port}" if self._port else ""
         self.where = f"notify {name}, {self._url.scheme}://{printable(self._host, 200)}{port}/***"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notice) -> None:
         """Posts it."""
         body = json.dumps(dict(message.document)).encode()
         path = (self._url.path or "/").replace(" ", "%20") + (f"?{self._url.query}" if self._url.query else "")
@@ -146,7 +146,7 @@ class ByApprise:
             )
         self.where = f"notify {name}, {printable(url.partition(':')[0], 40)}:***"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notice) -> None:
         """As plain text, which Apprise escapes for the service."""
         if not self._apprise.notify(title=message.title, body=message.text, body_format="text"):
             raise RedirectdError(

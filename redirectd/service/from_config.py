@@ -28,7 +28,7 @@ from redirectd.service.applying import applier_of, approved_table, publish_targe
 from redirectd.service.database_stats import Document
 from redirectd.service.feed import open_feed
 from redirectd.service.jobs import is_paused, make_jobs
-from redirectd.service.message import Message
+from redirectd.service.notice import Notice
 from redirectd.service.notifications import NotifyQueue
 from redirectd.service.schedule import JobSpec, every
 from redirectd.service.source_threads import Feed, ReaderReport, ReaderSpec
@@ -42,7 +42,7 @@ _RETRY = timedelta(seconds=30)
 """How often it is looked whether a try is due; each target's tries back off by themselves."""
 
 
-def _send(section: NotifySection, config: Config, message: Message) -> None:
+def _send(section: NotifySection, config: Config, message: Notice) -> None:
     """The URL is read each time: a secret may have been renewed."""
     from redirectd.service.delivery import delivery_of  # needed only where somebody is notified
 

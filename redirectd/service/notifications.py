@@ -22,7 +22,7 @@ from redirectd.config.model import Config
 from redirectd.config.notify_section import NotifySection
 from redirectd.errors import RedirectdError
 from redirectd.review.page import Query, ids, passing
-from redirectd.service.message import Message, compose
+from redirectd.service.notice import Notice, compose
 from redirectd.store import event_log
 from redirectd.store.database import Database
 from redirectd.store.event_log import EventKind, LoggedEvent
@@ -40,7 +40,7 @@ MOST_EVENTS = 5_000
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=15), timedelta(hours=1)
 
-Send = Callable[[NotifySection, Config, Message], None]
+Send = Callable[[NotifySection, Config, Notice], None]
 
 
 def _now() -> datetime:
@@ -190,7 +190,7 @@ class NotifyQueue:
             known = {"where": error.where, "why": error.why, "what_to_do": error.what_to_do}
             _log.warning("notification_failed", notify=self.section.name, id=number, attempts=attempts, **known)
 
-    def _compose(self, database: Database, number: str, found: Sequence[LoggedEvent]) -> Message:
+    def _compose(self, database: Database, number: str, found: Sequence[LoggedEvent]) -> Notice:
         with database.read() as connection:
             return compose(
                 connection,

@@ -14,7 +14,7 @@ from redirectd.config.model import Config
 from redirectd.config.notify_section import NotifySection
 from redirectd.errors import RedirectdError
 from redirectd.service import notifications
-from redirectd.service.message import Message, plain
+from redirectd.service.notice import Notice, plain
 from redirectd.service.notifications import NotifyQueue, load_state
 from redirectd.store import event_log
 from redirectd.store.event_log import EventKind, NewEvent
@@ -32,10 +32,10 @@ class Post:
     """What was sent; `refuses` makes the next attempts fail."""
 
     def __init__(self) -> None:
-        self.sent: list[Message] = []
+        self.sent: list[Notice] = []
         self.refuses = 0
 
-    def __call__(self, section: NotifySection, config: Config, message: Message) -> None:
+    def __call__(self, section: NotifySection, config: Config, message: Notice) -> None:
         """Takes a message."""
         self.sent.append(message)
         if self.refuses:

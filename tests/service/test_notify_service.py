@@ -15,11 +15,11 @@ import pytest
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.service import delivery
 from redirectd.service.delivery import ByApprise, Webhook
-from redirectd.service.message import Message
+from redirectd.service.notice import Notice
 from tests.service.receiver import Receiver
 from tests.service.service import ROOT, Service, until
 
-MESSAGE = Message("id-1", "title", "text", {"id": "id-1", "text": "text"})
+MESSAGE = Notice("id-1", "title", "text", {"id": "id-1", "text": "text"})
 
 
 def notify(folder: Path, receiver: Receiver, name: str = "team", more: str = 'wait = "0s"\npause = "0s"\n') -> str:

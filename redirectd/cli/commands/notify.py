@@ -27,7 +27,7 @@ def test_command(app: App, names: tuple[str, ...], *, as_json: bool) -> None:
     and secrets may be others: 'redirectd check' looks at those.
     """
     from redirectd.service.delivery import delivery_of
-    from redirectd.service.message import test_message
+    from redirectd.service.notice import test_message
 
     sections = {one.name: one for one in app.config.notify}
     if not sections:

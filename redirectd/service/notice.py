@@ -46,7 +46,7 @@ _SAYS: Mapping[EventKind, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Notice:
     """One notification. `number` is the same when it is sent again, and `document` is what a webhook gets."""
 
     number: str
@@ -81,7 +81,7 @@ def compose(
     node: str,
     link: str | None,
     details: bool,
-) -> Message:
+) -> Notice:
     """The message of some events, or where there are none, the reminder of what waits."""
     counts = Counter(one.kind for one in found)
     peers = _peers(connection, [one.remap_id for one in found if one.remap_id is not None])
@@ -109,7 +109,7 @@ def compose(
     }
     if details:
         document["events"] = [event_log.document(one) for one in found[:MOST_SHOWN]]
-    return Message(number, title, text, document)
+    return Notice(number, title, text, document)
 
 
 def _remaps(count: int) -> str:
@@ -143,9 +143,9 @@ def _line(one: LoggedEvent) -> str:
     return "- " + ", ".join(part for part in parts if part)
 
 
-def test_message(node: str, now: datetime) -> Message:
+def test_message(node: str, now: datetime) -> Notice:
     """A message that nothing has happened for."""
     title = f"redirectd on {node}: test"
     text = "This is a test: notifications arrive."
     document = {"id": f"test {rfc3339(now)}", "title": title, "text": text, "node": node, "test": True}
-    return Message(str(document["id"]), title, text, document)
+    return Notice(str(document["id"]), title, text, document)
