@@ -198,7 +198,7 @@ class Console:
 
 
 class _Placed:
-    """Tells an observer of the places in a console by where they are in the wrapped log."""
+    """Reports places in a console to an observer by where they are in the wrapped log."""
 
     def __init__(self, observer: Observer, console: Console) -> None:
         self._observer = observer

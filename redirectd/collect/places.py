@@ -1,4 +1,4 @@
-"""Where the byte strings of interest stand in a block, found in one pass over it.
+"""Where the byte strings of interest are in a block, found in one pass over it.
 
 The pass is made by `ahocorasick_rs`, which compares many bytes at once (4 to 7 GB/s here for all strings together).
 Where that is not installed, one `rfind` for each takes its place: CPython's quickest search, but ten passes are ten.
@@ -21,7 +21,7 @@ _Finder = Callable[[Window, int], Iterable[int]]
 
 
 class Found(NamedTuple):
-    """Places in a window: of searched byte strings in order, and of each counted one that stands anywhere."""
+    """Places in a window: of searched byte strings in order, and of each counted one that is anywhere."""
 
     places: list[int]
     counted: dict[bytes, list[int]]
@@ -42,7 +42,7 @@ class Places:
         self._finder = _one_pass(every, shared) if able else _many_passes(every)
 
     def find(self, window: Window, begin: int) -> Found:
-        """Where any of them stands whole in `window[begin:]`."""
+        """Where any of them is whole in `window[begin:]`."""
         places: list[int] = []
         counted: defaultdict[bytes, list[int]] = defaultdict(list)
         for at in self._finder(window, begin):
@@ -56,7 +56,7 @@ class Places:
 
 
 def _one_pass(literals: Iterable[bytes], shared: int) -> _Finder:
-    """Finds where any stands. Matches never overlap, so the bytes that one can share with the next are left out."""
+    """Finds where any is. Matches never overlap, so the bytes that one can share with the next are left out."""
     ends = [literal[shared:] for literal in literals]
     automaton = one_pass.BytesAhoCorasick(ends, matchkind=one_pass.MatchKind.LeftmostFirst)
 

@@ -70,7 +70,7 @@ class Scanner:
     What lies between it and `seen` was looked at and waits for more: a literal or a record may go on.
 
     `literals` find records; `counted` are literals that are only counted (losses, hints). `glimpsing`: 183s need only
-    their identity, where the dialect can tell it.
+    their identity, where the dialect can give it.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Scanner:
         return self._buffer if filled == len(self._buffer) else Stretch(memoryview(self._buffer)[:filled])
 
     def _glimpse(self, window: Stretch, at: int) -> tuple[Glimpse, Dialect] | None:
-        """What the dialect that would be asked first tells at a glance."""
+        """What the dialect that would be asked first gives at a glance."""
         dialect = self._glimpsing.get(self._dialects[0].name) if self._dialects else None
         if dialect is not None and window.startswith(dialect.glimpsed, at):
             glimpse = dialect.glimpse(window, at)

@@ -60,7 +60,7 @@ class Lead(Enum):
 class SipBlock:
     """A block's head: start of its entry, of its header and of its message, and what the header says.
 
-    `size` is the message's exact length as the pjsip logger counted it, -1 for chan_sip's, which tells none.
+    `size` is the message's exact length as the pjsip logger counted it, -1 for chan_sip's, which has none.
     """
 
     start: int
@@ -261,7 +261,7 @@ def _end_without_count(window: Window, begin: int, limit: int) -> tuple[int, boo
 
 
 def _printed_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
-    """A number of lines behind the delimiter, else the Content-Length, picks the right one: none is told before it."""
+    """A number of lines behind the delimiter, else the Content-Length, picks the right one: none is given before it."""
     received, limit = head.direction is Direction.RECEIVED, min(len(window), head.begin + REACH)
     end = find_end(window, head.begin, head.start, received=received, full=_full_buffer(window, head))
     waits = (end is None or end.cut) and len(window) < head.begin + REACH and not final

@@ -45,7 +45,7 @@ class ChanSipHeader:
 
 @dataclass(frozen=True, slots=True)
 class ChanSipEnd:
-    """End of the message and of its block; `cut` where no delimiter stands where the message's length says.
+    """End of the message and of its block; `cut` where no delimiter is where the message's length says.
 
     `full` where Asterisk's own buffer cut it: then the end is sure, too. `counted`: the number of its lines is right.
     """
@@ -95,7 +95,7 @@ def find_end(text: Window, begin: int, start: int, *, received: bool, full: int 
 
 
 def first_end(text: Window, begin: int, limit: int, *, received: bool) -> ChanSipEnd | None:
-    """The first delimiter behind `begin`, whatever the message tells."""
+    """The first delimiter behind `begin`, whatever the message says."""
     found = next((_read_ends if received else _send_ends)(text, begin - 1, limit), None)
     return ChanSipEnd(*found, cut=True) if found else None
 
@@ -124,7 +124,7 @@ def _received_end(text: Window, block: Span, extent: Extent, limit: int) -> tupl
 
 
 def _has_count(text: Window, body: int, end: Span) -> bool:
-    """Whether the line behind a delimiter counts as many lines as stand before it."""
+    """Whether the line behind a delimiter counts as many lines as are before it."""
     line = text.find(b"\n", end[1], end[1] + 2) + 1
     stop = text.find(b"\n", line, line + _COUNT_REACH) if line else -1
     match = _COUNT.search(text, line, stop) if stop >= 0 else None
@@ -167,7 +167,7 @@ class Delimiters:
 
 
 def leads_in_message(window: Window, begin: int) -> bool:
-    """Whether a start line stands right behind a header: on a dated console, a date does."""
+    """Whether a start line comes right after a header: on a dated console, a date does."""
     line = bytes(window[begin : window.find(b"\n", begin, begin + REACH)])
     return line.startswith(b"SIP/2.0 ") or (line.rstrip().endswith(b" SIP/2.0") and not line.startswith(b"["))
 
@@ -185,13 +185,13 @@ def _printed_end(text: Window, extent: Extent, limit: int) -> Span | None:
 
 
 def read_chan_sip(entry: LogEntry, dialect: str) -> Frame | None:
-    """The message of a block that stands whole in one log entry (JSON, escaped syslog); see `read_block`."""
+    """The message of a block that is whole in one log entry (JSON, escaped syslog); see `read_block`."""
     mark = MARK.search(entry.text)
     header = read_chan_header(entry.text, mark.start()) if mark else None
     if header is None or find_message(entry.text, 0, header.start) >= 0:
         return None
     last = _ENTRY_END.search(entry.text, header.end - 1) if header.direction is Direction.RECEIVED else None
-    if last:  # nothing else stands in the entry, whatever the message tells of its length
+    if last:  # nothing else stands in the entry, whatever the message says of its length
         end: ChanSipEnd | None = ChanSipEnd(last.start(), last.end(), cut=measure(entry.text, header.end).body < 0)
     else:
         end = find_end(entry.text, header.end, header.start, received=header.direction is Direction.RECEIVED)

@@ -28,7 +28,7 @@ _OTHERS = (b" --->\n", DATED_ARROW, *SENT_MARKS)
 def glimpse_183(window: Window, at: int) -> Glimpse | None:
     """The 183 whose status line begins at `at`, or None for what needs the ordinary reading.
 
-    Taken are plain answers by UDP that stand whole in the window, where a terminal added a CR to each line end and all
+    Taken are plain answers by UDP that are whole in the window, where a terminal added a CR to each line end and all
     text around was printed so.
     """
     start = window.rfind(_MARK, max(0, at - _LONGEST_HEADER), at)

@@ -36,7 +36,7 @@ _CEE, _CEE_REACH = b"@cee:", 256
 
 
 class Writer(Enum):
-    """Which program wrote a JSON line, by its own keys; they can't stand inside a JSON string."""
+    """Which program wrote a JSON line, by its own keys; they can't be inside a JSON string."""
 
     ASTERISK = "asterisk"
     KAMAILIO = "kamailio"
@@ -55,7 +55,7 @@ _KEYS = (
 
 
 class Wrapping(Enum):
-    """How the text of an entry stood in its line."""
+    """How the text of an entry was written in its line."""
 
     PLAIN = "plain"
     OCTAL = "octal"
@@ -73,7 +73,7 @@ class LogEntry:
     """One log entry of one line: bounds of the line in the window, and its text unwrapped.
 
     `text` of a plain or octal line is the whole line, head included; of a JSON line the message field.
-    `raw` is the line as it stands. `cut` says that the line or its text does not end in reach, `torn` that
+    `raw` is the line as it is. `cut` says that the line or its text does not end in reach, `torn` that
     the window ends in the line and more may come. `bounds` are those of the string that holds the text, where it is
     not the whole line that does.
     """
@@ -134,7 +134,7 @@ def _read_entry(window: Window, at: int, *, final: bool) -> LogEntry:
 
 
 def _stands_raw(window: Window, line: Line, text: bytes) -> bool:
-    """Whether a line that ends with a CR is of a raw message: where a CR stands, none are escaped.
+    """Whether a line that ends with a CR is of a raw message: where there is a CR, none are escaped.
 
     A reason phrase can hold `#015`; but in a copy of an escaped log with CR LF, each line has a log's head.
     """
@@ -208,7 +208,7 @@ def undo_octal(text: bytes) -> bytes:
 
 
 def undo_json(text: bytes) -> bytes:
-    r"""Content of a JSON string (without its quotes) as bytes; what is no valid escape stays as it is.
+    r"""Content of a JSON string (without its quotes) as bytes; what is not a valid escape stays as it is.
 
     `\u` escapes become UTF-8, a lone surrogate included, so that nothing raises.
     """
@@ -229,7 +229,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def undo_array(numbers: bytes) -> bytes:
-    """Bytes of journald's `[83,73,80]` (given without the brackets); reading stops at what is no byte value."""
+    """Bytes of journald's `[83,73,80]` (given without the brackets); reading stops at what is not a byte value."""
     try:
         return bytes(loads(b"[%b]" % numbers))
     except (ValueError, TypeError):
@@ -247,15 +247,15 @@ def _bytes_before_fault(numbers: bytes) -> bytes:
 
 
 def spell_anyhow(text: bytes) -> bytes:
-    r"""The longest part of `text` that stands the same in a plain line and in a JSON string (`/` can be `\/`)."""
+    r"""The longest part of `text` that is the same in a plain line and in a JSON string (`/` can be `\/`)."""
     return max(_DIFFERENT.split(text), key=len)
 
 
 def spell_json(text: bytes) -> bytes:
-    r"""How `text` stands inside a JSON string of Asterisk or Kamailio: `"` and `\` escaped."""
+    r"""How `text` is written inside a JSON string of Asterisk or Kamailio: `"` and `\` escaped."""
     return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def spell_array(text: bytes) -> bytes:
-    """How `text` stands inside journald's array of byte values."""
+    """How `text` is written inside journald's array of byte values."""
     return b",".join(b"%d" % byte for byte in text)

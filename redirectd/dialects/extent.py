@@ -18,7 +18,7 @@ _LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:\s*(\d{1,9})[ \t]*\r?\n", r
 class Extent:
     """What a message's own headers say of its end: `body` is where its body begins (-1: the headers do not end).
 
-    `end` is the end by Content-Length, which may lie beyond the text; None where no length is told.
+    `end` is the end by Content-Length, which may lie beyond the text; None where no length is given.
     """
 
     body: int
@@ -28,7 +28,7 @@ class Extent:
 def find_message(text: Window, start: int = 0, stop: int | None = None) -> int:
     """Position of the first start line (RFC 3261 7.1, 7.2) that ends in `text[start:stop]`, or -1.
 
-    The line may stand behind other text on the same line, as in an operator's own `reply: $mb`.
+    The line may come after other text on the same line, as in an operator's own `reply: $mb`.
     """
     limit = len(text) if stop is None else stop
     status = _STATUS_LINE.search(text, start, limit)
@@ -47,7 +47,7 @@ def _first_request(text: Window, start: int, limit: int) -> int:
 
 
 def request_line_start(text: Window, version: int, low: int = 0) -> int:
-    """Start of the request line whose ` SIP/2.0` stands at `version`, or -1 if it is not one."""
+    """Start of the request line whose ` SIP/2.0` is at `version`, or -1 if it is not one."""
     low = max(low, version - REACH, text.rfind(b"\n", max(low, version - REACH), version) + 1)
     gap = text.rfind(b" ", low, version)
     if gap < 0:
@@ -81,7 +81,7 @@ def head_end(text: Window, start: int, limit: int) -> int:
 def carve(text: bytes, start: int, *, stripped: bool = False) -> tuple[bytes, bool]:
     r"""The message at `start` of a log entry's text, and whether it was cut off.
 
-    What an author wrote behind the message is left out where Content-Length tells its end. A final LF that
+    What an author wrote behind the message is left out where Content-Length gives its end. A final LF that
     syslog took away is put back; `stripped` says that the log takes away all white space at an entry's end
     (journald), so that the end of the text is the end of the last header or line.
     """

@@ -40,7 +40,7 @@ class Authenticity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other side of a message: transport in lower case ('' if not told), address without brackets, port."""
+    """The other side of a message: transport in lower case ('' if not known), address without brackets, port."""
 
     transport: str
     address: str
@@ -55,7 +55,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One SIP message as it stands in a log.
+    """One SIP message as it is in a log.
 
     `start` and `end` are offsets in the window given to the dialect: the whole record, prefix included.
     `payload` is the SIP message with the log's escaping undone. `peer` is the other side, or the sender
@@ -81,9 +81,9 @@ URI_CUT = "the URI that was answered is cut off: the record carries no more of i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """An answer told by a line that carries request and response together (one-line record, acc).
+    """An answer given by a line that carries request and response together (one-line record, acc).
 
-    `fork` is the branch index as text ('' where not told). `request_uri` is the URI that was answered (R5),
+    `fork` is the branch index as text ('' where not known). `request_uri` is the URI that was answered (R5),
     `incoming_uri` the one this proxy was asked for. `contacts` are raw header values. `faults` say what the
     writer cut or could not read. `expires` and `reasons` are
     header values. `enough` is false for lines that can prove no pair of URIs (acc). `stamp` is the time of the
@@ -139,7 +139,7 @@ class Unreadable:
 
 
 class Glimpse(NamedTuple):
-    """A received 183 of which only the identity was read, as it stands in the log: all that counting needs (R3).
+    """A received 183 of which only the identity was read, as it is in the log: all that counting needs (R3).
 
     `message` is where its message begins; a record has none (-1), and the branch's index for a branch.
     `match` is what showed it, for a dialect that reads more of it: good until the window changes. `proven`: by its MAC.
@@ -154,9 +154,9 @@ class Glimpse(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """The rest of what a 183 tells (R3): the Request-URI where it knows it itself, sender, time, SDP, Require.
+    """The rest of what a 183 says (R3): the Request-URI where it knows it itself, sender, time, SDP, Require.
 
-    Texts are as the log has them, '' or None where it does not tell.
+    Texts are as the log has them, '' or None where it does not say.
     """
 
     request_uri: str | None
@@ -188,39 +188,39 @@ class Dialect(Protocol):
         ...
 
     def spell(self, text: bytes) -> bytes:
-        r"""How `text` (a branch or Call-ID) stands in this log, e.g. `/` as `\/` in rsyslog's JSON."""
+        r"""How `text` (a branch or Call-ID) is written in this log, e.g. `/` as `\/` in rsyslog's JSON."""
         ...
 
 
 @runtime_checkable
 class Glimpsing(Protocol):
-    """A dialect that can tell a 183's identity without reading it."""
+    """A dialect that can give a 183's identity without reading it."""
 
     glimpsed: ClassVar[bytes | tuple[bytes, ...]]
     """The literal, or the literals, at whose places it can."""
 
     def glimpse(self, window: bytes | bytearray, at: int) -> Glimpse | None:
-        """The received 183 at a literal's position, or None for what only `Dialect.frame` can tell."""
+        """The received 183 at a literal's position, or None for what only `Dialect.frame` can read."""
         ...
 
 
 @runtime_checkable
 class Hearing(Glimpsing, Protocol):
-    """One that can tell the rest of it as quickly."""
+    """One that can give the rest of it as quickly."""
 
     def heard(self, window: bytes | bytearray, glimpse: Glimpse) -> Heard | None:
-        """What else a 183 tells that this dialect glimpsed; None for what only `Dialect.frame` can tell."""
+        """What else a 183 says that this dialect glimpsed; None for what only `Dialect.frame` can read."""
         ...
 
 
 @runtime_checkable
 class GlimpsingCalls(Protocol):
-    """A dialect of messages that can tell a plain request as quickly."""
+    """A dialect of messages that can give a plain request as quickly."""
 
     def glimpse_request(self, window: bytes | bytearray, at: int) -> Plain | None:
         """The plain request sent, in whose headers `at` lies; `NO_REQUEST` for a received message there.
 
-        None for what only `Dialect.frame` can tell.
+        None for what only `Dialect.frame` can read.
         """
         ...
 

@@ -1,9 +1,9 @@
 """One forward walk over the entries of a log: what lies in an entry is that entry's alone (R38, R40).
 
 A grammar declares how the entries of one writer begin and end. The walk goes from one entry's end to the next head,
-beginning well before the place that is asked for, and never looks for an entry inside another. Where a length told by
+beginning well before the place that is asked for, and never looks for an entry inside another. Where a length given by
 text reaches over a head of the same writer, both readings are kept, without recursion: the entry ends at that head, and
-whatever begins before the end that the length tells is in doubt.
+whatever begins before the end that the length gives is in doubt.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Walking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Walked(Generic[H]):
-    """An entry that a walk has come over. `doubtful`: it begins within what a doubtful length tells (R40)."""
+    """An entry that a walk has come over. `doubtful`: it begins within what a doubtful length covers (R40)."""
 
     head: H
     ending: Ending

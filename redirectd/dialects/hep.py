@@ -105,7 +105,7 @@ HepFile.captured = HepFile()
 
 
 def _length_before(window: Window, mark: int) -> tuple[int, int] | None:
-    """Start of the length field that stands before a datagram at `mark`, and the length it tells."""
+    """Start of the length field before a datagram at `mark`, and the length it gives."""
     digits = window[max(0, mark - 9) : mark]
     if len(digits) == 9 and digits[8] == 0x0A and _HEX.issuperset(digits[:8]):
         return mark - 9, int(digits[:8], 16)
@@ -115,7 +115,7 @@ def _length_before(window: Window, mark: int) -> tuple[int, int] | None:
 
 
 def _step(held: bytearray, done: int) -> tuple[int, int] | None:
-    """Length and start of the next datagram from `done` on, if it is all there; what is no datagram is passed over."""
+    """Length and start of the next datagram from `done` on, if it is all there; anything else is passed over."""
     while (mark := held.find(MAGIC, done)) >= 0:
         if len(held) < mark + 6:
             return None

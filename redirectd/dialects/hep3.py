@@ -38,7 +38,7 @@ class Hep:
 
 
 def decode_hep(datagram: bytes) -> Hep | None:
-    """The SIP message in a HEPv3 datagram; None for what is no HEPv3, is torn, or carries no SIP.
+    """The SIP message in a HEPv3 datagram; None for what is not HEPv3, is torn, or carries no SIP.
 
     The sender's password (chunk 14) is never looked at. A destination address can be wrong: Asterisk fills
     in its own wildcard address for received packets.
@@ -107,7 +107,7 @@ def _peer(transport: str, chunks: dict[int, bytes], addresses: tuple[int, int], 
 
 
 def hep_frame(hep: Hep, start: int, end: int, dialect: str) -> Frame:
-    """A frame of what `decode_hep` gave; who captured it is not told, so its direction is unknown."""
+    """A frame of what `decode_hep` gave; who captured it is not known, so its direction is unknown."""
     return Frame(
         start=start,
         end=end,

@@ -1,4 +1,4 @@
-"""What a log says about 301s without carrying a whole answer, what it has lost, and the setting that would mend it."""
+"""What a log says about 301s without carrying a whole answer, what it has lost, and the setting that would fix it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RECORD = "Kamailio: log the one-line record that `redirectd snippet kamailio` p
 class Mark:
     """Something that a log without (enough) answers shows.
 
-    Count the places where any of `literals` stands. `unless` names marks that make this one pointless, a `silent`
+    Count the places where any of `literals` is. `unless` names marks that make this one pointless, a `silent`
     one does only that.
-    `loss` says that each place stands for something the log no longer has.
+    `loss` says that each place means something the log no longer has.
     """
 
     name: str
@@ -124,12 +124,12 @@ def literals() -> tuple[bytes, ...]:
 
 
 def loss_literals() -> tuple[bytes, ...]:
-    """The byte strings that stand for losses."""
+    """The byte strings that mean losses."""
     return tuple(literal for mark in MARKS if mark.loss for literal in mark.literals)
 
 
 def lost(literal: bytes, line: bytes) -> tuple[str, int]:
-    """The kind of loss that a line with `literal` tells of, and how many there were; 0 for what a message says."""
+    """The kind of loss that a line with `literal` reports, and how many there were; 0 for what a message says."""
     mark = next(mark for mark in MARKS if literal in mark.literals)
     if not mark.loss or (line[:1] not in _HEAD_BYTES and not line_head(line).syslog):
         return mark.name, 0
@@ -137,7 +137,7 @@ def lost(literal: bytes, line: bytes) -> tuple[str, int]:
 
 
 def count(sample: bytes | bytearray) -> dict[bytes, int]:
-    """How often each of `literals` stands in a piece of a log."""
+    """How often each of `literals` is in a piece of a log."""
     return {literal: found for literal in literals() if (found := sample.count(literal))}
 
 

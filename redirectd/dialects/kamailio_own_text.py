@@ -36,8 +36,8 @@ def worth_searching(head: bytes) -> bool:
 class KamailioOwnText:
     """`rs=301 ... ci=...`, `reply 301 ... ci=...` and `failed 301 ... ci=...` behind Kamailio's own log head.
 
-    `enough` is false and no URI is taken: such a line counts a call that no other line tells of, and that is all.
-    What a peer sent stands in it unescaped, so the status must come before the first quoted or bracketed text, and
+    `enough` is false and no URI is taken: such a line counts a call that no other line reports, and that is all.
+    What a peer sent is in it unescaped, so the status must come before the first quoted or bracketed text, and
     two different Call-IDs make it unreadable.
     """
 
@@ -66,7 +66,7 @@ class KamailioOwnText:
 
 
 def _words(entry: LogEntry) -> bytes | None:
-    """The author's words: what follows a log head that stands at the line's start; None for any other line."""
+    """The author's words: what follows a log head at the line's start; None for any other line."""
     text = entry.text
     if entry.wrapping is Wrapping.JSON and entry.writer is Writer.KAMAILIO:
         return text if _XLOG in entry.raw else None

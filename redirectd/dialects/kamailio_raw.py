@@ -61,7 +61,7 @@ class KamailioRaw:
         return None
 
     def _read(self, window: Window, mark: int, low: int) -> Dump | None:
-        """The dump whose start line has its `SIP/2.0` at `mark`, or None if that is no start line of one."""
+        """The dump whose start line has its `SIP/2.0` at `mark`, or None if that is not a start line of one."""
         begin = mark
         if _is_request(window, mark):
             begin = request_line_start(window, mark - 1, max(low, mark - _START_LINE_REACH)) if mark > low else -1

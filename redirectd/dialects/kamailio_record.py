@@ -1,4 +1,4 @@
-"""`kamailio-record`: the one-line record that `redirectd snippet kamailio` writes, in whatever log it stands."""
+"""`kamailio-record`: the one-line record that `redirectd snippet kamailio` writes, in whatever log it is."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class KamailioRecord:
         return _read(entry, body, self.name, Authenticity.UNKEYED, end=entry.end, is_whole=end is not None)
 
     def glimpse(self, window: Window, at: int) -> Glimpse | None:
-        """See `Glimpsing.glimpse`: a whole record behind Kamailio's own head, on a line that is no JSON."""
+        """See `Glimpsing.glimpse`: a whole record behind Kamailio's own head, on a line that is not JSON."""
         if not window.startswith(_HEAD, at - len(_HEAD)):
             return None
         start = window.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1

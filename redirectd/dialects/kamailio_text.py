@@ -1,4 +1,4 @@
-"""What a Kamailio script's author wrote before a dumped message: where it came from, if plainly told."""
+"""What a Kamailio script's author wrote before a dumped message: where it came from, if plainly said."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SENT = re.compile(
 
 
 def told_of(text: bytes) -> tuple[Direction, Peer | None]:
-    """Direction and peer as the text before a message tells them; two different addresses tell nothing."""
+    """Direction and peer as the text before a message says; two different addresses say nothing."""
     return _told_of(text[-1024:])
 
 

@@ -15,14 +15,14 @@ _BRACKET = re.compile(rb"\[([^\]\r\n]{0,64})\] ")
 
 @dataclass(frozen=True, slots=True)
 class LineHead:
-    """`stamp` is the date as written ('' for none); `syslog` tells a syslog head from a program's own."""
+    """`stamp` is the date as written ('' for none); `syslog` distinguishes a syslog head from a program's own."""
 
     stamp: str
     syslog: bool
 
 
 def line_head(line: bytes) -> LineHead:
-    """What the first bytes of a line say of when and by whom it was written."""
+    """What the first bytes of a line say of when and by which program it was written."""
     match = _SYSLOG.match(line)
     if match:
         return LineHead(match[1].decode("ascii", "replace"), syslog=True)

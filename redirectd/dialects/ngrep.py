@@ -18,7 +18,7 @@ _ARROWS = Arrows(_undo)
 
 
 class Ngrep:
-    """ngrep prints `.` for each byte that is no printable character; at a line's end that was the CR."""
+    """ngrep prints `.` for each byte that is not a printable character; at a line's end that was the CR."""
 
     name: ClassVar[str] = "ngrep"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)

@@ -21,7 +21,7 @@ class CapturedPcap(HepFile):
 
 
 class Pcap(Unsearched):
-    """Read from its beginning only. Who captured it is not told: direction unknown, peer the sender."""
+    """Read from its beginning only. Who captured it is not known: direction unknown, peer the sender."""
 
     name: ClassVar[str] = "pcap"
     captured: ClassVar[Dialect] = CapturedPcap()

@@ -56,7 +56,7 @@ def message_ends(text: Window, begin: int, limit: int, size: int) -> tuple[int, 
     """Where the messages from `begin` on end, by their Content-Length, which a stream needs (RFC 3261 18.3).
 
     A block for TCP, TLS or WebSocket shows all that was read at once, and its count is that of one message: Asterisk 16
-    logs each message of a stream so. Empty where no message has the `size` that the block's header tells.
+    logs each message of a stream so. Empty where no message has the `size` that the block's header gives.
     """
     ends: list[int] = []
     position, counted = begin, False
@@ -71,7 +71,7 @@ def message_ends(text: Window, begin: int, limit: int, size: int) -> tuple[int, 
 
 
 def read_block(entry: LogEntry, dialect: str) -> Frame | None:
-    """The message of a block that stands whole in one log entry (JSON, escaped syslog).
+    """The message of a block that is whole in one log entry (JSON, escaped syslog).
 
     A header behind a start line is text within a message that another program dumped.
     """

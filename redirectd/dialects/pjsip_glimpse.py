@@ -37,7 +37,7 @@ _SIZE = re.compile(rb"<--- (?:Received|Transmitting) SIP (?:request|response) \(
 def glimpse_183(window: Window, at: int) -> Glimpse | None:
     """The 183 whose status line begins at `at`, or None for what needs the ordinary reading.
 
-    Taken are plain answers (see `redirectd.dialects.plain`) that were received and stand whole in the window. Of forged
+    Taken are plain answers (see `redirectd.dialects.plain`) that were received and are whole in the window. Of forged
     records in a message's body, those are seen that the block before reaches over; the ordinary reading's walk through
     all blocks is not worth its time for what decides nothing (R3).
     """

@@ -1,4 +1,4 @@
-"""Messages as nearly all programs write them, told by one regular expression instead of a parse.
+"""Messages as nearly all programs write them, recognised by one regular expression instead of a parse.
 
 Plain is a message with one Via, Call-ID and CSeq, in this order and in the usual spelling, no folded line among its
 headers, and an empty line behind them. What is not plain is left to `redirectd.sip.message`; what is, comes to the
@@ -47,7 +47,7 @@ _REQUEST = re.compile(REQUEST_LINE + HEADERS)
 
 
 class Identity(NamedTuple):
-    """What names a transaction (17.1.3), as it stands in a plain message."""
+    """What names a transaction (17.1.3), as it is in a plain message."""
 
     branch: bytes
     call_id: bytes

@@ -72,7 +72,7 @@ class Printed:
         self._starts = list(map(add, self._ends, self._taken))
 
     def inside(self, at: int) -> int:
-        """Offset in `text` of a place in the window; a place that was taken out is where it stood."""
+        """Offset in `text` of a place in the window; a place that was taken out is where it was."""
         at -= self._low
         index = bisect_right(self._starts, at)
         return max(at - self._taken[index], self._ends[index - 1] if index else 0)

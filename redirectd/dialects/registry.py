@@ -134,7 +134,7 @@ def _recognised(dialect: Dialect, head: bytes) -> int:
 def literals(dialects: Iterable[Dialect], statuses: Iterable[int]) -> tuple[bytes, ...]:
     """The byte strings to search for answers with one of `statuses`: none twice, none that another one finds.
 
-    In a dialect's literal `%d` stands for the status and `%a` for its digits as journald's byte values.
+    In a dialect's literal `%d` means the status and `%a` for its digits as journald's byte values.
     """
     found = {
         literal.replace(b"%d", b"%d" % status).replace(b"%a", b",".join(b"%d" % byte for byte in b"%d" % status))

@@ -72,7 +72,7 @@ RECORDS = SipdumpRecords()
 
 
 class Sipdump:
-    """`tag: rcv` and `tag: snd` tell the direction. There is no length field, so Content-Length decides the end."""
+    """`tag: rcv` and `tag: snd` give the direction. There is no length field, so Content-Length decides the end."""
 
     name: ClassVar[str] = "sipdump"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
@@ -105,7 +105,7 @@ class Sipdump:
         )
 
     def glimpse(self, window: Window, at: int) -> Glimpse | None:
-        """See `Glimpsing.glimpse`: a plain answer that was received, stands whole, and lies in no other's body."""
+        """See `Glimpsing.glimpse`: a plain answer that was received, is whole, and lies in no other's body."""
         entry = entry_around(window, RECORDS, at, final=False)
         if entry is None or entry.head.begin != at or entry.head.tag != b"rcv" or entry.doubtful:
             return None

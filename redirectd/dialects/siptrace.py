@@ -112,7 +112,7 @@ def _message_end(text: bytes, begin: int) -> int:
 
 
 def _row_end(held: bytearray, at: int, *, final: bool) -> int:
-    """Where the row at `at` ends; `at` where that is not known yet. What lies within its message is no row."""
+    """Where the row at `at` ends; `at` where that is not known yet. What lies within its message is not a row."""
     limit = min(len(held), at + LONGEST_ROW)
     head = _ROW.match(held, at)
     if head is None:

@@ -20,7 +20,7 @@ _NAMED = re.compile(
 
 
 def parse_stamp(text: str, zone: tzinfo, now: datetime) -> datetime | None:
-    """The UTC time that `text` stands for, or None where it is no date.
+    """The UTC time that `text` means, or None where it is not a date.
 
     Reads Asterisk's and syslog's `Nov 22 16:26:03`, ISO dates with or without fraction and zone, sipdump's
     `Sun Nov 22 16:44:08 2026`, ngrep's `2026/11/22 16:24:29.123456`, and epochs in seconds, with a fraction,

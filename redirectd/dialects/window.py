@@ -15,7 +15,7 @@ Window = bytes | bytearray
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Bounds of a line: `end` stands behind its newline. `ended` is false where no newline was seen in reach."""
+    """Bounds of a line: `end` is behind its newline. `ended` is false where no newline was seen in reach."""
 
     start: int
     end: int

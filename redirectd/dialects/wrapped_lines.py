@@ -1,6 +1,6 @@
 r"""What containers and the journal wrap around each line of a program's console, undone line by line.
 
-A wrapper knows its lines by their own form, which no text of a message can take on: each line of a SIP message stands
+A wrapper knows its lines by their own form, which no text of a message can take on: each line of a SIP message is
 in a line of the wrapper's own. `WRAPPERS` has all of them.
 """
 

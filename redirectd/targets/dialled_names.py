@@ -1,4 +1,4 @@
-"""What the targets share by which Asterisk looks a dialled name up: the entry's key, and whom it moves (R41)."""
+"""What the targets share by which Asterisk looks a dialled name up: the entry's key, and which users it moves (R41)."""
 
 from __future__ import annotations
 

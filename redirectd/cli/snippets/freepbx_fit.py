@@ -55,7 +55,7 @@ class Generator:
 
 
 def generator_of(generated: str) -> Generator | None:
-    """Tell from the text of extensions_additional.conf; None where it is neither FreePBX's nor Issabel's."""
+    """Which it is by the text of extensions_additional.conf; None where it is neither FreePBX's nor Issabel's."""
     found = _MAKER.search(generated[:4096])
     if found is None:
         return None
