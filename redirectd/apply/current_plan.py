@@ -12,7 +12,7 @@ from redirectd.plan.route import EffectiveTable
 from redirectd.plan.target_spec import Installed, TargetSpec
 from redirectd.store.refused_entries import Refused
 from redirectd.store.target_states import TargetState
-from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.sqltable import InDatabase
 
 
 def current_plan(
@@ -65,8 +65,9 @@ def read_installed(
             base = None if spec.base is None else installer.read(spec.base)
             if spec.database is not None and content is not None and content.count(b"\n") == 1:
                 last = None  # a table without rows is like a file that is not there: nothing in it can be lost
-            if content is not None and isinstance(spec.target, KamailioGatewayTable) and spec.target.is_own(content):
-                last = digest(content)  # whatever the operator did to his own rows is no change by hand of ours
+            own = spec.target if spec.database is not None and isinstance(spec.target, InDatabase) else None
+            if own is not None and content is not None and digest(content) != last and own.is_own(content):
+                last = digest(content)  # another node's redirectd wrote it, or the operator changed rows of his own
             found[spec.name] = Installed(content, base, last, pending)
         except InstallError as error:
             found[spec.name] = Installed(None, None, last, pending, error)

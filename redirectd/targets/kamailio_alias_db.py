@@ -148,6 +148,10 @@ class KamailioAliasSql(KamailioAliasDb):
         """Name the same user at the same host."""
         return f"calls to {printable(f'{old.user}@{old.host}', 200)} at any other port and by any other transport"
 
+    def is_own(self, content: bytes) -> bool:
+        """Never, by the table alone: it has no sentinel."""
+        return False
+
     def source(self) -> None:
         """Nothing: alias_db has no command that shows its database."""
 

@@ -210,6 +210,14 @@ class KamailioHtable(UserMoves):
             )
         return None
 
+    def is_own(self, content: bytes) -> bool:
+        """Say if the sentinel names the content: any change by hand makes it untrue."""
+        try:
+            self.parse(content)
+        except TargetError:
+            return False
+        return self.sql is not None
+
     def source(self) -> Question:
         """Ask for the name of the table that the htable is loaded from."""
         return Question(Command("htable.listTables"), self._judge_source)

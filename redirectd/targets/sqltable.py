@@ -99,6 +99,10 @@ class InDatabase(Protocol):
 
     sql: SqlTable | None
 
+    def is_own(self, content: bytes) -> bool:
+        """Say if a text names itself as some redirectd's, whichever node's, so that no person has changed it."""
+        ...
+
     def source(self) -> Question | None:
         """What shows that the server reads this table and does not write it; None where it can't be asked."""
         ...

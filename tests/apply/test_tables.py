@@ -170,3 +170,23 @@ def test_foreign_rows_come_back_when_the_new_ones_fail(tmp_path: Path, url: str)
     assert outcomes(world.apply(NEW, force=True)) == {"users": "rolled-back"}
     after = query(url, f"SELECT key_name, key_type, value_type, key_value, expires FROM {SQL.name}")
     assert sorted(after) == sorted(before)
+
+
+def test_several_redirectds_write_one_table(tmp_path: Path, url: str) -> None:
+    """What another node's redirectd wrote is no change by hand: it is written once, and each reloads its server."""
+    homes = [tmp_path / name for name in ("one", "two")]
+    for home in homes:
+        home.mkdir()
+    one, two = (TableWorld(home, url) for home in homes)
+    assert outcomes(one.apply(OLD)) == {"users": "verified"}
+    ids = query(url, f"SELECT id FROM {SQL.name} ORDER BY id")
+
+    assert outcomes(two.apply(OLD)) == {"users": "verified"}
+
+    assert query(url, f"SELECT id FROM {SQL.name} ORDER BY id") == ids
+    assert two.server.served("users") == expected(OLD)
+    assert outcomes(two.apply(NEW)) == {"users": "verified"}
+    assert outcomes(one.apply(moves(6, "newest.test"))) == {"users": "verified"}
+    assert one.in_table() == expected(moves(6, "newest.test"))
+    query(url, f"DELETE FROM {SQL.name} WHERE key_name LIKE '%u1@%'")
+    assert outcomes(two.apply(NEW)) == {"users": "refused"}

@@ -31,7 +31,7 @@ from redirectd.service.applying import approved_table, installer_of, rows_of
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
-from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.sqltable import InDatabase
 
 MOUNTS = Path("/proc/self/mountinfo")
 """The system's list of mounts; a mount's place is the fifth field, blanks and the like as three octal digits."""
@@ -180,7 +180,7 @@ def _check_content(
             yield good(where, "none yet")
         return
     entries, why = understood(spec.target, content)
-    is_own = isinstance(spec.target, KamailioGatewayTable) and spec.target.is_own(content)
+    is_own = isinstance(spec.target, InDatabase) and spec.target.is_own(content)
     if ours and state is not None and not is_own and digest(content) != state.sha256:
         found = "it was emptied" if not content.strip() else "it was changed by hand"
         detail = "" if why is None else f" ({why})"
