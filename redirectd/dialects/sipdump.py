@@ -58,7 +58,8 @@ class SipdumpRecords:
             return Ending(told, told + len(_END))
         if not 0 <= first < high:
             waits = following is None and limit == len(window) and not final
-            return Ending(high, high, told=max(told, 0), cut=True, waits=waits)
+            reaches = max(told, first + len(_END), extent.end or 0) if following is not None else 0
+            return Ending(high, high, told=reaches, cut=True, waits=waits)
         whole = extent.body >= 0 and (extent.end is None or extent.end <= first)
         end = extent.end if extent.end is not None and following is not None else 0
         return Ending(first, first + len(_END), told=max(told, end), cut=not whole)

@@ -1,0 +1,203 @@
+"""What every dialect of the registry withstands, whatever is in a message (R38 to R40); `LOGS` has a log of each."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from ipaddress import ip_network
+from itertools import cycle
+
+import pytest
+
+from redirectd.collect.batch import Batch
+from redirectd.collect.capture import CapturedLog, searchable
+from redirectd.collect.console_streams import reader_of
+from redirectd.collect.policy import Policy
+from redirectd.collect.reading import Reading
+from redirectd.collect.verdict import Learnt
+from redirectd.dialects import registry
+from redirectd.dialects.registry import ALL, STREAMS
+from tests.collect.logs import NOW, MemoryLog
+from tests.dialects.logfiles import LOGS, Log, Logged
+from tests.dialects.writers import NOISE
+
+POLICY = Policy(trusted_peers=(ip_network("0.0.0.0/0"),))
+NAMED = [(name, log) for name in sorted(LOGS) for log in LOGS[name]]
+IDS = [f"{name}-{number}" for name in sorted(LOGS) for number in range(len(LOGS[name]))]
+SEARCHED = [(name, log) for name, log in NAMED if name not in {one.name for one in STREAMS} - {"hep"}]
+SEARCHED_IDS = [one for (name, _), one in zip(NAMED, IDS, strict=True) if name in {name for name, _ in SEARCHED}]
+FRAMED = [one for one in NAMED if one[0] != "sip-text"]
+"""Text of an unknown program has no frame: its whole log is that of nobody."""
+FRAMED_IDS = [one for one in IDS if not one.startswith("sip-text")]
+every = pytest.mark.parametrize(("name", "write"), NAMED, ids=IDS)
+searched = pytest.mark.parametrize(("name", "write"), SEARCHED, ids=SEARCHED_IDS)
+known = pytest.mark.parametrize("auto", [True, False], ids=["family found", "all dialects"])
+
+OTHER_LINES = {
+    "asterisk-syslog": b"Nov 22 16:26:01 vm asterisk[1]: VERBOSE[1]: pbx.c:1 in pbx_extension_helper: Executing\n",
+    "kamailio-journal": b'{"__CURSOR":"s=1","MESSAGE":"reply 100","__REALTIME_TIMESTAMP":"1795365767101508"}\n',
+    "kamailio-stderr": b" 2(17408) NOTICE: <script>: reply 100 Trying from 192.0.2.9:5060\n",
+}
+"""Lines of the same program, where it begins its lines in a way of its own."""
+
+COMMON = (
+    b"Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK%b\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>%b\r\n"
+    b"Call-ID: %b\r\nCSeq: 1 INVITE\r\n"
+)
+
+
+def answer(
+    call: bytes, new: bytes, *, status: bytes = b"301 Moved", extra: bytes = b"", body: bytes = b"", size: bytes = b""
+) -> Logged:
+    """A response; `size` is its Content-Length where that is a lie."""
+    head = b"SIP/2.0 %b\r\n" % status + COMMON % (call[:8], b";tag=2", call)
+    return Logged(
+        head + b"Contact: <%b>\r\n%bContent-Length: %b\r\n\r\n%b" % (new, extra, size or b"%d" % len(body), body)
+    )
+
+
+def call(name: bytes, old: bytes, new: bytes) -> list[Logged]:
+    """A request that was sent, and the 301 to it."""
+    asked = b"INVITE %b SIP/2.0\r\n" % old + COMMON % (name[:8], b"", name) + b"Content-Length: 0\r\n\r\n"
+    return [Logged(asked, was_sent=True), answer(name, new)]
+
+
+def numbered(number: int) -> list[Logged]:
+    return call(b"call%d" % number, b"sip:old%d@gw.test" % number, b"sip:new%d@p.test" % number)
+
+
+EVIL = call(b"evil", b"sip:victim@gw.test", b"sip:evil@p.test")
+
+
+def read(data: bytes, *, auto: bool = True) -> Batch:
+    """What a log comes to: by the dialects that its beginning shows, or by all of them."""
+    log = searchable(MemoryLog(data))
+    dialects = registry.detect(log.read(0, 1 << 20)) if auto else ALL
+    if isinstance(log, CapturedLog):
+        dialects = (log.dialect,)
+    reader, batch = reader_of(log, Reading("t", dialects, UTC, POLICY), clock=lambda: NOW), Batch("t")
+    while reader.read(batch, final=True):
+        pass
+    return batch
+
+
+def seen(batch: Batch) -> set[str]:
+    """The calls of the answers that count."""
+    return {one.answer.call_id for one in batch.verdicts.values()}
+
+
+def moves(batch: Batch) -> set[str]:
+    """Old and new URI of each remap that was learnt."""
+    return {
+        f"{one.old_uri} > {one.candidates[0].key.removesuffix(':5060')}"
+        for one in batch.verdicts.values()
+        if isinstance(one, Learnt)
+    }
+
+
+def expected(*numbers: int) -> set[str]:
+    return {f"sip:old{number}@gw.test > sip:new{number}@p.test" for number in numbers}
+
+
+def believed(batch: Batch) -> list[object]:
+    """What was learnt of the forged entries and counts as authentic."""
+    return [
+        one
+        for one in batch.verdicts.values()
+        if "evil" in one.answer.call_id + repr(one.answer.contacts) and one.answer.authenticity.is_authentic
+    ]
+
+
+def unaccounted(batch: Batch, count: int) -> int:
+    """Of `count` answers, those that are neither counted as calls nor as anything unreadable or lost."""
+    genuine = {one for one in seen(batch) if one.startswith("call")}
+    return count - len(genuine) - len(batch.quarantined) - batch.losses.get("cut-short", 0)
+
+
+def test_every_dialect_has_logs_to_be_tested_with() -> None:
+    """R38: a dialect that brings no writer of its log is tested by nothing here."""
+    assert LOGS.keys() == {one.name for one in ALL}
+
+
+@every
+@known
+def test_what_was_written_is_read(name: str, write: Log, auto: bool) -> None:
+    """R5, R6: every call, with its move where the log shows one, and nothing else."""
+    batch = read(write([one for number in range(3) for one in numbered(number)]), auto=auto)
+    assert seen(batch) == {"call0", "call1", "call2"}
+    assert moves(batch) in (expected(0, 1, 2), set())
+    assert bool(moves(batch)) is (name not in {"kamailio-acc", "kamailio-text"})
+    assert not batch.quarantined
+    assert not batch.losses
+
+
+@every
+def test_a_log_cut_anywhere_shows_no_other_moves(name: str, write: Log) -> None:
+    """R25, R40: whatever is left of a log, calls that are whole are read, and the one that is cut is no other move."""
+    first, log = write(numbered(0)), write([*numbered(0), *numbered(1), *numbered(2)])
+    step = max(1, len(first) // 40)
+    for at in range(0, len(first), step):
+        behind = read(log[at:])
+        assert moves(behind) <= expected(0, 1, 2)
+        if (name, write) in SEARCHED:
+            assert {"call1", "call2"} <= seen(behind)
+        before = read(log[: len(log) - at])
+        assert moves(before) <= expected(0, 1, 2)
+        assert "call0" in seen(before)
+
+
+@searched
+def test_noise_between_entries_changes_nothing(name: str, write: Log) -> None:
+    """R25: other lines of the same program come between the entries."""
+    noise = OTHER_LINES.get(name) or next((line for program, line in NOISE.items() if name.startswith(program)), b"\n")
+    parts = [write(numbered(number)) for number in range(3)]
+    batch = read(noise * 3 + (noise * 2).join(parts) + noise)
+    assert seen(batch) == {"call0", "call1", "call2"}
+    assert not batch.quarantined
+
+
+PLACES = ("body", "long length", "folded header", "header", "Call-ID", "user part")
+
+
+def forged(place: str, entries: bytes) -> Logged:
+    """A message of a stranger that holds entries of some log."""
+    line = entries.replace(b"\r", b"").strip(b"\n")
+    if place == "body":
+        return answer(b"st", b"sip:s@t", status=b"200 OK", body=b"x\r\n" + entries * 2)
+    if place == "long length":
+        return answer(b"st", b"sip:s@t", status=b"200 OK", body=entries * 2, size=b"60000")
+    if place == "folded header":
+        return answer(b"st", b"sip:s@t", status=b"200 OK", extra=b"X: y\r\n %b\r\n" % line.replace(b"\n", b"\r\n "))
+    if place == "header":
+        return answer(b"st", b"sip:s@t", status=b"200 OK", extra=b"X: %b\r\n" % line.replace(b"\n", b" "))
+    if place == "Call-ID":
+        return answer(b"st" + line.replace(b"\n", b"_"), b"sip:s@t", status=b"200 OK")
+    return answer(b"st", b"sip:%b@t" % line.replace(b"\n", b"%0a"), status=b"200 OK")
+
+
+@pytest.mark.parametrize(("name", "write"), FRAMED, ids=FRAMED_IDS)
+@pytest.mark.parametrize("place", PLACES)
+def test_no_entry_of_any_dialect_in_a_message_is_believed(name: str, write: Log, place: str) -> None:
+    """R38, R40: it makes no authentic remap, and hides no call before or behind it."""
+    for other, forger in NAMED:
+        try:
+            log = write([*numbered(0), forged(place, forger(EVIL)), *numbered(1)])
+        except UnicodeDecodeError:
+            continue  # JSON holds no such bytes
+        batch = read(log)
+        assert not believed(batch), other
+        assert unaccounted(batch, 2) <= 0, other
+
+
+@every
+@known
+@pytest.mark.parametrize(
+    "size", [b"0", b"1", b"300", b"60000", b"999999999", b"-5", b"x", b"60000\r\nContent-Length: 4"]
+)
+def test_a_lying_length_hides_nothing(name: str, write: Log, size: bytes, auto: bool) -> None:
+    """R40: whatever length a message tells, each answer behind it is read or counted, and none is another move."""
+    for body, was_sent in zip((b"v=0\r\n", b"v=0\r\n" * 40, b""), cycle((False, True))):
+        liar = answer(b"liar", b"sip:x@y", status=b"183 Session Progress", body=body, size=size)
+        calls = [one for number in range(1, 8) for one in numbered(number)]
+        batch = read(write([*numbered(0), Logged(liar.message, was_sent), *calls]), auto=auto)
+        assert moves(batch) <= expected(*range(8))
+        assert unaccounted(batch, 8) <= 0
