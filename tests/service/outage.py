@@ -22,7 +22,12 @@ class Site:
         self.metrics = metrics
         self.service = Service(folder, watchdog=40.0)
         config = self.service.config.read_text().replace("sqlite:///redirectd.db", url)
-        self.service.config.write_text(config.replace("[daemon]\n", f'[daemon]\nmetrics_listen = "{metrics}"\n'))
+        config = config.replace("[daemon]\n", f'[daemon]\nmetrics_listen = "{metrics}"\n')
+        if "[policy]\n" not in config:
+            config += "\n[policy]\n"
+        # All that is written must be found again: more moves than one peer may bring in an hour (R46).
+        config = config.replace("[policy]\n", "[policy]\nnew_remaps_per_peer = 100000\n")
+        self.service.config.write_text(config)
         self.service.log.touch()
         self.traffic = Traffic(self.service.log, random.Random(1))
 
