@@ -16,10 +16,10 @@ USUAL_REASONS = (
 
 
 def ineffective_reason(services: Sequence[Service]) -> str | None:
-    """Why a remap is flagged: how often its old URI was answered 301 since it went live; None where it never was."""
+    """Why a remap is flagged: how often its old URI was answered 301 since its installation; None for never."""
     told = [
-        f"its old URI was answered 301 {_times(one.calls)} on {one.node} since generation {one.generation} went live "
-        f"at {_time(one.since)}, last at {_time(one.last_seen)}"
+        f"its old URI was answered 301 {_times(one.calls)} on {one.node} since generation {one.generation} was "
+        f"installed at {_time(one.since)}, last at {_time(one.last_seen)}"
         for one in services
         if one.calls and one.last_seen is not None
     ]

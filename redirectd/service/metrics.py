@@ -264,7 +264,7 @@ def _stored(status: _Document) -> list[Metric]:
              (status.get("failing") or {}).get("calls")),
         _one("redirectd_remaps_ineffective", "Installed remaps whose old URI is still answered 301.",
              (status["ineffective"] or {}).get("remaps")),
-        _one("redirectd_ineffective_calls", "301s of old URIs since their remaps went live.",
+        _one("redirectd_ineffective_calls", "301s of old URIs since their remaps were installed.",
              (status["ineffective"] or {}).get("calls")),
         _one("redirectd_saved_redirects_per_day", "301s a day before, of installed remaps seen to work since.",
              (status["saved"] or {}).get("calls_a_day")),

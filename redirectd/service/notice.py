@@ -35,7 +35,7 @@ _SAYS: Mapping[EventKind, tuple[str, str]] = {
     EventKind.SUPERSEDED: ("remap was superseded", "remaps were superseded"),
     EventKind.EXPIRED: ("remap expired", "remaps expired"),
     EventKind.FAILING: ("approved remap fails", "approved remaps fail"),
-    EventKind.INEFFECTIVE: ("remap in service is bypassed", "remaps in service are bypassed"),
+    EventKind.INEFFECTIVE: ("installed remap is bypassed", "installed remaps are bypassed"),
     EventKind.STALE: ("approved remap is past its review date", "approved remaps are past their review date"),
     EventKind.ROLLED_BACK: ("generation was rolled back", "generations were rolled back"),
     EventKind.SOURCE_DOWN: ("source is down", "sources are down"),

@@ -46,8 +46,8 @@ class _Kind:
     """What builds it where it is kept in a database, with the table as `sql`; None where `build` does."""
 
 
-_LEGACY = _Option("keep rows of earlier versions, by user@host, that are in service (default true)", bool)
-_LEGACY_USER = _Option("keep rows of earlier versions, by plain user, that are in service (default true)", bool)
+_LEGACY = _Option("keep rows of earlier versions, by user@host, that are installed (default true)", bool)
+_LEGACY_USER = _Option("keep rows of earlier versions, by plain user, that are installed (default true)", bool)
 _USER = _Option(
     '"user": allows entries that move their user at every host, port and transport; without it, no new ones', str
 )

@@ -42,7 +42,7 @@ def service(world: World, number: int) -> Service | None:
 
 
 def calls_since(world: World, number: int) -> int | None:
-    """How many 301s since it went live; None where it is not in service."""
+    """How many 301s since it was installed; None where it is not in service."""
     found = service(world, number)
     return None if found is None else found.calls
 
@@ -60,14 +60,14 @@ def answered(world: World, hours: float, *, new: str = NEW, waited_ms: int | Non
 
 
 def test_a_remap_whose_old_uri_is_still_answered_301_is_ineffective(world: World, routed: Remap) -> None:
-    """Each 301 after its generation went live counts, and the flag tells how many, since when and what it means."""
+    """Each 301 after its generation was installed counts, and the flag tells how many, since when and what it means."""
     answered(world, 2)
     answered(world, 3)
     with world.database.read() as connection:
         (flagged,) = with_attention(connection, [world.get(routed.id)], now=NOW + timedelta(hours=4))
         assert in_service.count_ineffective(connection) == (1, 2)
     assert flagged.flags[INEFFECTIVE].startswith(
-        "its old URI was answered 301 2 times on test since generation 7 went live at 2026-03-01T13:00:00Z, "
+        "its old URI was answered 301 2 times on test since generation 7 was installed at 2026-03-01T13:00:00Z, "
         "last at 2026-03-01T15:00:00Z: usually the lookup is missing"
     )
     assert "`match`" in flagged.flags[INEFFECTIVE]
