@@ -175,9 +175,11 @@ class SqlRows:
             raise InstallError(
                 self.where, f"its database can't be used: {error}", "install redirectd[mysql] or redirectd[postgresql]"
             ) from error
+        except (TypeError, ValueError) as error:
+            raise self._unusable(error) from error
         run: _Run | None = None
         try:
-            with engine.connect() as connection:
+            with self._connection(engine) as connection:
                 run = _Run(connection, self._timeout)
                 yield run
         except DBAPIError as error:
@@ -186,6 +188,19 @@ class SqlRows:
             raise InstallError(self.where, printable(str(error), 300), "'redirectd check' looks at it") from error
         finally:
             engine.dispose()
+
+    def _connection(self, engine: Engine) -> Connection:
+        try:
+            return engine.connect()
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # drivers raise anything for what they don't know in a URL
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> InstallError:
+        said = error.strerror if isinstance(error, OSError) else None
+        why = f"its driver can't take the URL: {printable(said or str(error), 300)}"
+        return InstallError(self.where, why, "correct what follows the ? in the target's `database`")
 
     def _failed(self, error: DBAPIError, run: _Run | None) -> InstallError:
         words = (
@@ -289,7 +304,8 @@ def _engine(url: str, timeout: float) -> Engine:
     bounds: dict[str, object] = {"connect_timeout": seconds}
     if parsed.get_backend_name() == "mysql":
         wait = f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
-        bounds["init_command"] = f"SET SESSION sql_mode = '{_STRICT}', {wait}"
+        whole = f"sql_select_limit = {2**64 - 1}"  # a limit for everybody would hide rows
+        bounds["init_command"] = f"SET SESSION sql_mode = '{_STRICT}', {whole}, {wait}"
         bounds["read_timeout"] = bounds["write_timeout"] = timeout
         bounds["charset"] = "utf8mb4"
         isolation = "REPEATABLE READ"  # locks the gaps between rows, too: nobody adds one meanwhile
@@ -313,10 +329,16 @@ def _difference(there: Sequence[tuple[int, Row]], wanted: Sequence[Row]) -> tupl
 
 
 def _remedy(said: str, name: str) -> str:
-    if "exist" in said and name in said:
-        return "make the table: redirectd db-target create NAME, or have 'redirectd db-target sql NAME' run"
     if "denied" in said or "permission" in said or "password" in said or "authentication" in said:
         return "see user, password and rights; 'redirectd db-target sql NAME' prints the grants"
+    if "column" in said:
+        return "'redirectd check' compares its columns with those of 'redirectd db-target sql NAME'"
+    if "invalid byte sequence" in said:  # a database in SQL_ASCII takes any bytes
+        return "correct the row whose text is not UTF-8"
+    if "unknown database" in said or ('database "' in said and "does not exist" in said):
+        return "create the database, or correct its name in the target's `database`"
+    if "exist" in said and name in said:
+        return "make the table: redirectd db-target create NAME, or have 'redirectd db-target sql NAME' run"
     if "too many connections" in said or "too many clients" in said:
         return "it has no connection left: raise its limit or end idle sessions; the next apply goes on"
     return "see that the server runs and can be reached; the next apply goes on"

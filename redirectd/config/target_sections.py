@@ -18,6 +18,7 @@ _RELOAD = re.compile(
     r"|asterisk( -C \S+)? -rx|asterisk(:/\S+)?|amis?://\S+"
 )
 _DATABASE = re.compile(r"(mysql\+pymysql|postgresql\+psycopg)://[^\s#]+/[^\s/#]+")
+_TWO_AT = re.compile(r"[^/]*//[^/?#]*@[^/?#]*@.*")
 _MODE = re.compile(r"0?[0-7]{3}")
 RELOADS = (
     "none, binrpc:unix:/PATH, jsonrpc:unix:/PATH, jsonrpc:http://HOST:PORT/RPC, jsonrpc:fifo:/PATH, kamcmd, "
@@ -32,12 +33,21 @@ def _reload(value: object) -> object:
 
 
 def _database(value: object) -> object:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     if not isinstance(value, str) or not _DATABASE.fullmatch(value):
         shown = mask_url(value) if isinstance(value, str) else value
         raise ValueError(
             f'"{shown}" is not a database with tables for a server: use mysql+pymysql://user@host/name or '
             "postgresql+psycopg://user@host/name, with the password in database_password_file"
         )
+    if _TWO_AT.fullmatch(value):  # what is behind the first would be taken for the host, and shown
+        raise ValueError("its password has an @: write that as %40, or the password in database_password_file")
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError(f'"{mask_url(value)}" is no URL: see that its port is a number') from None
     return value
 
 

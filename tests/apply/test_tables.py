@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
+from redirectd.apply.sql_rows import SqlRows
 from redirectd.errors import InstallError, RedirectdError, RefusedError
 from redirectd.targets.kamailio_htable import SQL
 from tests.apply.kill import Steps, copy_of, stepped_database, stepped_files
@@ -145,6 +146,38 @@ def test_values_that_a_lax_server_would_cut_change_nothing(tmp_path: Path, url: 
     finally:
         if url.startswith("mysql"):
             query(url, "SET GLOBAL sql_mode = DEFAULT")
+
+
+def test_a_limit_for_everybody_hides_no_row(tmp_path: Path, url: str) -> None:
+    """A MariaDB whose administrator cuts each SELECT to two rows: the table is read whole all the same."""
+    if not url.startswith("mysql"):
+        pytest.skip("PostgreSQL has no such limit")
+    world = TableWorld(tmp_path, url)
+    world.apply(OLD)
+    query(url, "SET GLOBAL sql_select_limit = 2")
+    try:
+        assert world.in_table() == expected(OLD)
+    finally:
+        query(url, "SET GLOBAL sql_select_limit = DEFAULT")
+
+
+def test_what_to_do_fits_what_is_wrong(tmp_path: Path, url: str) -> None:
+    """A missing column, table or database, and a key after the ? that no driver knows, each have their own advice."""
+    world = TableWorld(tmp_path, url)
+
+    def advice(url: str) -> str:
+        with pytest.raises(InstallError) as raised:
+            SqlRows(world.rows.where, SQL, lambda: url, 10.0).read()
+        return raised.value.what_to_do
+
+    query(url, f"ALTER TABLE {SQL.name} DROP COLUMN expires")
+    assert "columns" in advice(url)
+    query(url, f"DROP TABLE {SQL.name}")
+    assert "make the table" in advice(url)
+    assert "create the database" in advice(f"{url.rpartition('/')[0]}/not_there")
+    if url.startswith("mysql"):
+        for unknown in ("foo=bar", "read_timeout=abc", "ssl_ca=/not/there", "charset=zzz"):
+            assert "what follows the ?" in advice(f"{url}?{unknown}")
 
 
 def test_a_collation_that_confuses_keys_is_refused(tmp_path: Path, url: str) -> None:

@@ -95,3 +95,15 @@ def test_unreadable_among_several(cli: Cli, corpus: Path, tmp_path: Path) -> Non
     result = cli("ingest", "--json", log, tmp_path / "missing.log", code=1)
     assert (result.out, "missing.log" in result.err) == ("", True)
     assert cli("ingest", "--session-progress", "count", "--json", log).json["sightings"] == 32
+
+
+def test_an_administrator_of_another_kind_of_database(cli: Cli) -> None:
+    """--admin at a PostgreSQL for a table in MariaDB is wrong usage, whose password is not shown; one JSON document."""
+    cli.configure(
+        '[[target]]\nname = "users"\nkind = "kamailio-htable"\ndatabase = "mysql+pymysql://redirectd@db.test/kamailio"\n'
+    )
+    result = cli(
+        "db-target", "create", "users", "--admin", "postgresql+psycopg://root:s3cret@db.test/x", "--json", code=2
+    )
+    assert result.json["error"]["where"] == "--admin"
+    assert "s3cret" not in result.out + result.err

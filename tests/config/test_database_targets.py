@@ -55,6 +55,8 @@ def test_the_password_has_its_own_places(tmp_path: Path) -> None:
         (HTABLE + URL + 'path = "/x"\n', "only a target that is a file"),
         (HTABLE + URL + 'mode = "0600"\n', "only a target that is a file"),
         (HTABLE + 'database = "sqlite:///x.db"\n', "mysql+pymysql://"),
+        (HTABLE + 'database = "mysql+pymysql://redirectd@db.test:port/kamailio"\n', "its port is a number"),
+        (HTABLE + 'database = "mysql+pymysql://redirectd:s3@cret@db.test/kamailio"\n', "write that as %40"),
         (HTABLE + URL + 'table = "a; DROP TABLE b"\n', "must be a name of a table"),
         ('[[target]]\nname = "d"\nkind = "kamailio-dialplan"\n' + URL, "is a file"),
         ('[[target]]\nname = "a"\nkind = "kamailio-alias_db"\npath = "/x"\ntable = "y"\n', "takes no such key"),

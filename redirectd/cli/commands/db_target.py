@@ -79,13 +79,22 @@ def create_command(
     The users themselves must exist. A table that is there already stays as it is, only the rights are given.
     """
     statements = _statements(app, name, reader, host)
-    rows = _rows(app, _of_database(app, name), admin, password_file)
+    spec = _of_database(app, name)
+    rows = _rows(app, spec, admin, password_file)
+    if admin is not None and _kind_of(admin) != _kind_of(spec.database or ""):
+        what_to_do = f"name an administrator of {printable(rows.where)}, with the same host and database"
+        raise UsageError("--admin", f"it is a URL of another kind of database than that of {name}", what_to_do)
     is_there = rows.exists()
     rows.make(statements[1:] if is_there else statements)
     if as_json:
         emit_json({"target": name, "table": rows.where, "created": not is_there})
     else:
         say(f"{rows.where}: " + ("already there, the rights are given" if is_there else "created"))
+
+
+def _kind_of(url: str) -> str:
+    """Give `mysql` or `postgresql`, whichever driver speaks to it."""
+    return url.partition(":")[0].partition("+")[0]
 
 
 def _statements(app: App, name: str, reader: str, host: str) -> list[str]:
