@@ -50,6 +50,9 @@ class ConfFiles:
         if len(self.files) >= MOST_FILES or depth > MOST_DEPTH:
             self.doubt(f"{path} was not read: it is one of over {MOST_FILES} files, or over {MOST_DEPTH} deep")
             return None
+        if self._bytes > MOST_BYTES:
+            self.doubt(f"{path} was not read: there are over {MOST_BYTES:,} bytes before it")
+            return None
         try:
             content = self._read(path)
         except FileNotFoundError:
@@ -58,6 +61,9 @@ class ConfFiles:
             return None
         except OSError as error:
             self.doubt(f"{path} can't be read ({error.strerror}): what is in it is not known")
+            return None
+        except ValueError:  # a name with a NUL in it
+            self.doubt(f"{path} is not the name of a file: what is included there is not known")
             return None
         self._bytes += len(content)
         if self._bytes > MOST_BYTES:

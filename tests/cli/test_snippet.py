@@ -168,6 +168,24 @@ def test_what_is_not_understood_gets_all_lines(kamailio: Kamailio) -> None:
     assert kamailio.cfg.read_text() == 'loadmodule "tm.so"\n'
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\0*"])
+def test_a_name_with_a_nul(kamailio: Kamailio, name: str) -> None:
+    """An include that no file can have as its name is said to be not known, and the rest is read."""
+    found = kamailio(f'include_file "{name}"\nloadmodule "tm.so"\n')
+    assert any("is not the name of a file" in doubt for doubt in found["unknown"])
+    (kamailio.cli.folder / "pjsip.conf").write_text(f"#include {name}\n[global]\ntype=global\n")
+    found = kamailio.cli("snippet", "asterisk", "--file", str(kamailio.cli.folder), "--json").json
+    assert found["unknown"] or "*" in name
+
+
+@pytest.mark.parametrize("mode", ["0980", "\u00b2", "rw"])
+def test_a_mode_that_is_no_number(cli: Cli, mode: str) -> None:
+    """A mode that Asterisk could not read either is nothing to stumble over."""
+    cli.configure(TRUNK.format(folder=cli.folder))
+    (cli.folder / "asterisk.conf").write_text(f"[files]\nastctlpermissions = {mode}\n")
+    assert cli("snippet", "asterisk", "--file", str(cli.folder), "--json").json["files"]
+
+
 def test_install_writes_a_file_of_roots(kamailio: Kamailio) -> None:
     """--install puts the block into a file that only root can change, and one line to include it is left."""
     folder = kamailio.cli.folder / "installed"
@@ -182,6 +200,10 @@ def test_install_writes_a_file_of_roots(kamailio: Kamailio) -> None:
         assert "only root" in kamailio.cli("snippet", "kamailio", "--install", code=1).err
         return
     file = folder / "kamailio-snippet.cfg"
+    beside = folder / ".kamailio-snippet.cfg.new"
+    beside.mkdir()
+    assert str(file) in kamailio.cli("snippet", "kamailio", "--install", code=1).err
+    beside.rmdir()
     parts = kamailio(base, "--install")["parts"]
     assert parts[0]["text"] == f'include_file "{file}"'
     assert file.stat().st_mode & 0o777 == 0o644

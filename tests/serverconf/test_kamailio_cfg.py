@@ -130,6 +130,18 @@ def test_reading_is_bounded() -> None:
     assert any("huge.cfg" in doubt for doubt in huge.doubts)
 
 
+def test_nothing_is_read_beyond_the_bytes() -> None:
+    """After a file too large no further one is even opened, however often it is included."""
+    read_files: list[str] = []
+
+    def content(path: str) -> bytes:
+        read_files.append(path)
+        return b'import_file "huge.cfg"\n' * 100 if path == "/k/kamailio.cfg" else b" " * (MOST_BYTES + 1)
+
+    read_kamailio("/k/kamailio.cfg", ConfFiles(content, lambda _: ()))
+    assert read_files == ["/k/kamailio.cfg", "/k/huge.cfg"]
+
+
 def test_a_file_can_be_left_out() -> None:
     """A file named in `without` is known to be included, and not read."""
     files = {"/k/kamailio.cfg": 'include_file "/r/s.cfg"\n', "/r/s.cfg": 'loadmodule "a.so"\n'}

@@ -115,11 +115,11 @@ def _install(file: Path, text: str) -> None:
             why = "others than root can change what is in it, and a server executes that"
             raise InstallError(str(folder), why, f"chown root {folder} && chmod go-w {folder}")
     beside = file.with_name(f".{file.name}.new")
-    beside.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w") as out:
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as out:
             os.fchmod(out.fileno(), 0o644)
-            out.write(text)
+            out.write(text.encode("utf-8", "surrogateescape"))
             out.flush()
             os.fsync(out.fileno())
         beside.replace(file)

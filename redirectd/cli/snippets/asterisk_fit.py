@@ -19,6 +19,7 @@ _DIAL = re.compile(
 )
 _EXTEN = re.compile(r"(?P<pattern>[^,]+),(?P<rest>.*)")
 _MOST_DIALS = 20
+_OCTAL = re.compile(r"[0-7]{1,8}")
 _AMI_USER = re.compile(r"amis?://([^@/]+)@")
 _PERMISSIONS = "system,command,reporting,config"
 
@@ -279,7 +280,7 @@ class _AsteriskFitting:
             why = "redirectd, in the group asterisk, asks at this socket. Asterisk takes it over at its next start."
             text = "astctlpermissions = 0660\nastctlgroup = asterisk"
             self._into("asterisk.conf", "files", text, why)
-        elif mode.value.isdigit() and int(mode.value, 8) & 0o060 != 0o060:
+        elif _OCTAL.fullmatch(mode.value) and int(mode.value, 8) & 0o060 != 0o060:
             self.fit.change(mode.place, "astctlpermissions = 0660", f"the control socket has mode {mode.value}")
 
 

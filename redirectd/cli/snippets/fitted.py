@@ -264,10 +264,13 @@ def _files() -> ConfFiles:
 
 
 def _read(path: str) -> bytes:
-    """A regular file's content. Raises OSError; what is no file, as a FIFO, is never opened."""
+    """A regular file's content. Raises OSError; what is no file, as a FIFO, is never opened or waited for."""
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise OSError(0, "not a file", path)
-    with Path(path).open("rb") as file:
+    # Others may write in the server's folders: what is opened can be another thing than what was looked at.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, "not a file", path)
         return file.read(MOST_BYTES + 1)
 
 

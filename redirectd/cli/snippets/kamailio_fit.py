@@ -268,7 +268,7 @@ class _KamailioFitting:
     def _transport(self, way: str) -> Iterator[str]:
         bit = _TRANSPORTS[way]
         found = self.cfg.value("jsonrpcs", "transport")
-        if found is not None and found.value.isdigit() and int(found.value) and not int(found.value) & bit:
+        if found is not None and found.value.isdecimal() and int(found.value) and not int(found.value) & bit:
             line = f'modparam("jsonrpcs", "transport", {int(found.value) | bit})'
             self.fit.change(found.place, line, f"jsonrpcs does not listen on {way}, where redirectd asks")
         elif found is None and way == "http":
@@ -494,11 +494,11 @@ def _control_modules(control: str) -> list[str]:
 
 
 def _literal(value: str) -> str:
-    return value if value.isdigit() else f'"{value}"'
+    return value if value.isdecimal() else f'"{value}"'
 
 
 def _at_least(value: str, size: int) -> bool:
-    return not value.isdigit() or int(value) >= size  # what is no number can't be judged
+    return not value.isdecimal() or int(value) >= size  # what is no number can't be judged
 
 
 def _table_name(value: str) -> str:
