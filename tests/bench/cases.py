@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from redirectd.store import migrate
 from redirectd.store.database import Database
-from tests.bench.bench import Bench, Line
+from tests.bench.bench import UNBOUNDED, Bench, Line
 from tests.bench.dialects import dialects
 from tests.bench.following import following
 from tests.bench.hot_incoming import fill
@@ -93,7 +93,7 @@ def starting(bench: Bench) -> Iterator[Line]:
     """What a person waits for before a command does anything."""
     config = bench.folder / "redirectd.toml"
     database = bench.folder / "start.db"
-    config.write_text(f'[database]\nurl = "sqlite:///{database}"\n')
+    config.write_text(f'[database]\nurl = "sqlite:///{database}"\n{UNBOUNDED}')
     run([*REDIRECTD, "--config", str(config), "db", "upgrade"])
     pairs = (
         ("redirectd --help", [*REDIRECTD, "--help"], "import click", "2.0"),

@@ -35,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from redirectd.service.control import ask
 from redirectd.store.database import Database
 from redirectd.store.migrate import upgrade
+from tests.bench.bench import UNBOUNDED
 from tests.bench.pjsip_traffic import write_until
 from tests.peers.lab.database import start_postgresql
 from tests.peers.lab.loopback import own_address
@@ -95,6 +96,7 @@ class Campaign:
         self._config = folder / "redirectd.toml"
         self._config.write_text(
             f'node = "campaign"\n[database]\nurl = "{self._url}"\n[daemon]\nsocket = "s"\n[schedule]\napply = ""\n'
+            f"{UNBOUNDED}"
             f'[[source]]\nname = "full"\npath = "{self._log}"\nsession_progress = "count"\n'
         )
         self._seed = seed
