@@ -15,6 +15,7 @@ from typing import Protocol
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.log_reader import LogReader
+from redirectd.collect.losses import AMBIGUOUS_FRAME
 from redirectd.collect.observer import Observation, Observer
 from redirectd.collect.reading import Reading, ReadPart
 from redirectd.collect.scan import Block
@@ -362,6 +363,8 @@ class ConsoleStreams:
                     batch.lose("not-wrapped")
             elif piece.lost:
                 batch.lose("blob-data")
+            elif piece.doubtful:
+                batch.lose(AMBIGUOUS_FRAME)
             else:
                 self._console(piece.stream, batch).add(piece, min(position, self._at + len(text)))
             position += len(entry) + 1

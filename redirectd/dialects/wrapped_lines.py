@@ -11,6 +11,7 @@ from json import loads
 from typing import ClassVar, NamedTuple, Protocol
 
 from redirectd.dialects.envelope import undo_json
+from redirectd.dialects.window import REACH
 from redirectd.sip.text import to_bytes
 
 SAMPLE_LINES = 200
@@ -21,6 +22,7 @@ class Piece(NamedTuple):
     """A piece of a program's console: which stream it is of, its text, and the wrapper's time ('' for none).
 
     `ends` is false for a part of a line whose rest follows in the stream's next piece. `lost`: its text is not there.
+    `doubtful`: it begins an entry, or is a message's text: what the wrapper took away would tell (R40).
     """
 
     stream: bytes
@@ -28,6 +30,7 @@ class Piece(NamedTuple):
     stamp: str = ""
     ends: bool = True
     lost: bool = False
+    doubtful: bool = False
 
 
 class Wrapper(Protocol):
@@ -69,6 +72,7 @@ _TIME = re.compile(rb'"time": ?"([0-9T:.Z+-]{10,40})"\}\s*\Z')
 _RFC3339 = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d))"
 _CRI = re.compile(_RFC3339 + rb" (stdout|stderr) ([FP](?::[^ ]{0,64})?) ?")
 _COUNTED = re.compile(rb"<--- (?:Received|Transmitting) SIP re[a-z]{5,6} \((\d{1,6}) bytes\) [^\r\n]{1,120} --->\r?\Z")
+_HEAD_MARKS = (b"<--- ", b"ransmitting ")
 _NANOSECONDS = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) ")
 _COMPOSE = re.compile(
     rb"(?:\x1b\[[0-9;]{0,16}m){0,4}([a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}) +(?:\x1b\[[0-9;]{0,16}m)?\| ?(?:\x1b\[0m ?)?"
@@ -99,16 +103,25 @@ class DockerJsonFile(_ByLine):
         return Piece(match[2], text.removesuffix(b"\n"), time[1].decode(), text.endswith(b"\n"))
 
 
+class _Counted(NamedTuple):
+    """A block of Asterisk's in a stream: bytes that are still to come (fewer than 0 behind it), CRs put back."""
+
+    left: int
+    put_back: int = 0
+
+
 class ContainerRuntimeLog(_ByLine):
     """The CRI's log of a container (Kubernetes, `/var/log/pods`): `TIME stdout F text`, P for a part of a line.
 
-    containerd drops the CR at a line's end, which the count of a block of Asterisk's includes: it is put back.
+    containerd drops the CR at a line's end, which the count of a block of Asterisk's includes: it is put back. Where
+    a peer ended lines with a bare LF, the block ends later than so counted, by a byte for each CR at the most: what
+    looks like an entry's head there is in doubt.
     """
 
     name: ClassVar[str] = "CRI"
 
     def __init__(self) -> None:
-        self._left: dict[bytes, int] = {}  # bytes of a block that are still to come, by stream
+        self._blocks: dict[bytes, _Counted] = {}
 
     def recognises(self, lines: list[bytes]) -> bool:
         """See `Wrapper.recognises`."""
@@ -120,18 +133,33 @@ class ContainerRuntimeLog(_ByLine):
         if match is None:
             return None
         stream, text, ends = match[2], line[match.end() :], match[3][:1] == b"F"
-        return Piece(stream, self._with_cr(stream, text, ends=ends), match[1].decode(), ends)
+        block, doubtful = self._blocks.get(stream), False
+        if block is not None and block.left > 0:
+            text = self._with_cr(stream, block, text, ends=ends)
+        else:
+            if block is not None:
+                doubtful = self._is_doubtful(stream, block, text, ends=ends)
+            if not doubtful and b" bytes) " in text and (head := _COUNTED.search(text)) is not None:
+                self._blocks[stream] = _Counted(min(int(head[1]), REACH))
+        return Piece(stream, text, match[1].decode(), ends, doubtful=doubtful)
 
-    def _with_cr(self, stream: bytes, text: bytes, *, ends: bool) -> bytes:
-        left = self._left.get(stream, 0)
-        if left > 0 and not text.endswith(b"\r"):
-            text += b"\r" * ends
-            self._left[stream] = left - len(text) - ends
-        elif left:  # the CRs are there, or the block is over
-            self._left[stream] = 0
-        elif b" bytes) " in text and (block := _COUNTED.search(text)) is not None:
-            self._left[stream] = int(block[1])
+    def _with_cr(self, stream: bytes, block: _Counted, text: bytes, *, ends: bool) -> bytes:
+        """A line of a block as it was; one that has its CR on the first line has all of them."""
+        if not block.put_back and text.endswith(b"\r"):
+            del self._blocks[stream]
+            return text
+        text += b"\r" * ends
+        self._blocks[stream] = _Counted(block.left - len(text) - ends, block.put_back + ends)
         return text
+
+    def _is_doubtful(self, stream: bytes, block: _Counted, text: bytes, *, ends: bool) -> bool:
+        """Whether a line behind a block is a head, and would be of the block if no CR had been there."""
+        left = block.left - len(text) - ends
+        if left + block.put_back <= 0:
+            del self._blocks[stream]
+            return False
+        self._blocks[stream] = _Counted(left, block.put_back)
+        return any(mark in text for mark in _HEAD_MARKS)
 
 
 class ComposeLogs(_ByLine):

@@ -84,6 +84,31 @@ def test_no_text_of_a_message_is_a_line_of_the_wrapper(name: str) -> None:
     assert "evil" not in repr(found.remaps)
 
 
+@pytest.mark.parametrize("part", [1, 3])
+def test_bare_line_ends_let_no_message_reach_behind_its_count(part: int) -> None:
+    """R38, R40: where the CRI dropped the CRs, what can be of a message whose lines had none is counted, not believed.
+
+    A CR is put back on each line, so the count of such a message ends before its text does.
+    """
+    forged = sent(request("sip:victim@gw.test", call="forged"))
+    forged += received(response("301 Moved Permanently", "<sip:evil@192.0.2.66>", call="forged"))
+    genuine = response("200 OK", call="other", body=b"\n" * (len(forged) // part) + forged)
+    found = read_all(b"".join(WRITERS["CRI"](sent(request(call="other")) + received(genuine) + CALL, "stdout")))
+    assert all("unproven" in flags for contacts, flags in found.remaps.values() if "evil" in repr(contacts))
+    assert "sip:old@gw.test" in found.remaps
+    assert found.batch.losses["ambiguous-frame"]
+
+
+@pytest.mark.parametrize("line", [b"a=b\r\n", b"\r\r\n", b"\n"])
+def test_messages_behind_one_of_many_lines_are_read_or_counted(line: bytes) -> None:
+    """R40: what stands behind a message of few lines is read, behind one of so many that it is in doubt, counted."""
+    for lines in (0, 1, 40, 200, 600):
+        other = received(response("200 OK", call="other", body=line * lines))
+        found = read_all(b"".join(WRITERS["CRI"](other + CALL, "stdout")))
+        assert found.sightings or found.batch.losses["ambiguous-frame"]
+        assert found.sightings or lines > 40
+
+
 @given(data=st.data(), name=st.sampled_from(sorted(WRITERS)))
 def test_reading_goes_on_wherever_it_was_cut(data: st.DataObject, name: str) -> None:
     """A log that grows byte by byte, read in stretches and by a new reader from any committed offset, finds it once."""
