@@ -186,6 +186,20 @@ def test_a_mode_that_is_no_number(cli: Cli, mode: str) -> None:
     assert cli("snippet", "asterisk", "--file", str(cli.folder), "--json").json["files"]
 
 
+def test_a_folder_that_one_may_not_look_into(kamailio: Kamailio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a person may not see what is installed, `snippet` and `check` answer as if nothing was."""
+    look = os.stat
+
+    def stat(path: Any, *more: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith("-snippet.cfg"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, *more, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert "route[REDIRECTD_KEY]" in str(kamailio('loadmodule "tm.so"\n')["parts"])
+    assert kamailio.cli("check", "--json", code=1).json["findings"]
+
+
 def test_install_writes_a_file_of_roots(kamailio: Kamailio) -> None:
     """--install puts the block into a file that only root can change, and one line to include it is left."""
     folder = kamailio.cli.folder / "installed"

@@ -12,7 +12,7 @@ from redirectd.cli.snippets.fitted import (
     asterisk_folder,
     fit_of_asterisk,
     fit_of_kamailio,
-    installed_file,
+    installed,
     installed_text,
     is_of_this_host,
     kamailio_main,
@@ -28,14 +28,14 @@ def check_servers(config: Config) -> Iterator[Finding]:
         try:
             if not main or not is_of_this_host(config, server, main):
                 continue
-            file = installed_file(server)
-            where = Where(main, str(file) if file.exists() else None)
+            file = installed(server)
+            where = Where(main, str(file) if file else None)
             fit = fit_of_kamailio(config, where) if server == "kamailio" else fit_of_asterisk(config, where)
         except RedirectdError as error:
             yield from fault(error)
             continue
         yield from _fit(server, main, fit)
-        if where.installed:
+        if file is not None:
             yield from _installed(server, file, fit)
 
 
@@ -66,7 +66,8 @@ def _installed(server: str, file: Path, fit: Fit) -> Iterator[Finding]:
     """A file that a server executes: root's alone, and of this version."""
     again = f"as root: redirectd snippet {server} --install, then reload or restart the server"
     try:
-        status, text = file.lstat(), file.read_text(encoding="utf-8", errors="replace")
+        status = file.lstat()
+        text = file.read_text(encoding="utf-8", errors="replace") if stat.S_ISREG(status.st_mode) else ""
     except OSError as error:
         yield Finding(str(file), Level.FAULT, f"it can't be read: {error.strerror}", again)
         return

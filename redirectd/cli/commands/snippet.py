@@ -50,7 +50,7 @@ def snippet_command(
     With --install the lines that need no place of their own go into a file of root's, and one line to include it is
     printed; without it nothing is written.
     """
-    from redirectd.cli.snippets.fitted import Where, installed_file, installed_text
+    from redirectd.cli.snippets.fitted import Where, installed, installed_file, installed_text
     from redirectd.cli.snippets.snippet_part import printed
 
     if install and generic:
@@ -58,7 +58,7 @@ def snippet_command(
     if kemi and server != "kamailio":
         raise UsageError("--kemi", "it is for Kamailio", f"leave it out, or: redirectd snippet kamailio --kemi {kemi}")
     file = installed_file(server)
-    own = str(file) if install or (file.exists() and not generic) else None
+    own = str(file) if install or (not generic and installed(server)) else None
     fit = _fit(app.config, server, Where("" if generic else main or _main(app.config, server), own), kemi or "")
     if install:
         _install(file, installed_text(fit))

@@ -67,6 +67,12 @@ def installed_file(server: str) -> Path:
     return INSTALL_FOLDER / name
 
 
+def installed(server: str) -> Path | None:
+    """That file where it is there, or None; None, too, where one may not look."""
+    file = installed_file(server)
+    return file if os.path.exists(file) else None  # noqa: PTH110 - Path's own raises where one may not look
+
+
 def installed_text(fit: Fit) -> str:
     """What belongs into that file."""
     head = f"{fit.comment} Written by 'redirectd snippet --install', which writes over it; yours goes elsewhere."
