@@ -23,7 +23,7 @@ def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str
     text = environ.get("REDIRECTD_DATABASE_URL") or config.database.url
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise ConfigError(
             "database.url",
             f"{mask_url(text)} is no database URL",
@@ -54,7 +54,7 @@ def with_password(text: str, file: Path | None) -> str:
     """A URL of the command line with the password in a file. Raises ConfigError."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigError(mask_url(text), "this is not a database URL", "mysql+pymysql://user@host/name") from error
     secret = read_secret("", "", file, {})
     return (url if secret is None else url.set(password=secret)).render_as_string(hide_password=False)

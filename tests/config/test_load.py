@@ -146,9 +146,10 @@ def test_useless_password_file(tmp_path: Path, content: str | None) -> None:
         database_url(parse(text, tmp_path / "x.toml"), {})
 
 
-def test_bad_url_hides_its_password() -> None:
+@pytest.mark.parametrize("url", ["postgres:://u:hunter2@h", "mysql+pymysql://u:hunter2@h:port/d"])
+def test_bad_url_hides_its_password(url: str) -> None:
     """A URL that can't be used is shown without its password."""
-    config = parse('[database]\nurl = "postgres:://u:hunter2@h"\n', Path("x.toml"))
+    config = parse(f'[database]\nurl = "{url}"\n', Path("x.toml"))
     with pytest.raises(ConfigError) as caught:
         database_url(config, {})
     assert "hunter2" not in str(caught.value)

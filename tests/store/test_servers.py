@@ -9,7 +9,7 @@ from functools import partial
 from threading import Barrier, Event
 
 import pytest
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import Connection, event, insert, select, text
 
 from redirectd.collect.batch import Batch
 from redirectd.errors import BusyStoreError, RedirectdError
@@ -234,3 +234,20 @@ def test_a_database_keeps_one_connection_at_rest(server: Database) -> None:
 
     assert at_once(read, read, read) == [None] * 3
     assert server.engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+
+
+def test_a_limit_for_everybody_hides_no_remap(server_url: str) -> None:
+    """A MariaDB whose administrator cuts each SELECT to two rows gives all: what it hides would be unrouted."""
+    if not server_url.startswith("mysql"):
+        pytest.skip("PostgreSQL has no such limit")
+    administrator, database = Database(server_url), Database(server_url)
+    with administrator.read() as connection:
+        connection.execute(text("SET GLOBAL sql_select_limit = 2"))
+    try:
+        with database.read() as connection:
+            assert len(connection.execute(text("SELECT 1 UNION SELECT 2 UNION SELECT 3")).all()) == 3
+    finally:
+        with administrator.read() as connection:
+            connection.execute(text("SET GLOBAL sql_select_limit = DEFAULT"))
+        administrator.close()
+        database.close()
