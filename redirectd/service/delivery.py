@@ -59,19 +59,23 @@ class Webhook:
         try:
             self._url: SplitResult = urlsplit(url)
             self._host, self._port = self._url.hostname or "", self._url.port
-        except ValueError:
+            self._host.encode("idna")  # as connecting does, where it would look like a defect
+            http.client.HTTPConnection(self._host, 80)
+        except (ValueError, http.client.InvalidURL):
             self._url, self._host, self._port = urlsplit(""), "", None
         if self._url.scheme not in {"http", "https"} or not self._host or not url.isascii() or not url.isprintable():
             raise ConfigError(
                 f"notify {name}", "its URL is not an http or https URL", "write it as https://HOST/PATH, in its secret"
             )
+        host = f"[{self._host}]" if ":" in self._host else self._host
         port = f":{self._port}" if self._port else ""
-        self.where = f"notify {name}, {self._url.scheme}://{printable(self._host, 200)}{port}/***"
+        self.where = f"notify {name}, {self._url.scheme}://{printable(host, 200)}{port}/***"
 
     def send(self, message: Notice) -> None:
         """Posts it."""
         body = json.dumps(dict(message.document)).encode()
-        path = (self._url.path or "/").replace(" ", "%20") + (f"?{self._url.query}" if self._url.query else "")
+        path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+        path = path.replace(" ", "%20")
         headers = {"Content-Type": "application/json", "User-Agent": f"redirectd/{__version__}"}
         headers["Idempotency-Key"] = message.number
         if self._url.username is not None:
@@ -100,10 +104,12 @@ class Webhook:
                 raise self._failed(error) from None
 
     def _connection(self) -> http.client.HTTPConnection:
-        if self._url.scheme == "https":
+        if self._url.scheme == "https":  # always with a port, or the end of an IPv6 address is taken for one
+            port = http.client.HTTPS_PORT if self._port is None else self._port
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=STEP_SECONDS, context=context)
-        return http.client.HTTPConnection(self._host, self._port, timeout=STEP_SECONDS)
+            return http.client.HTTPSConnection(self._host, port, timeout=STEP_SECONDS, context=context)
+        port = http.client.HTTP_PORT if self._port is None else self._port
+        return http.client.HTTPConnection(self._host, port, timeout=STEP_SECONDS)
 
     def _failed(self, error: Exception) -> RedirectdError:
         if isinstance(error, ssl.SSLCertVerificationError):

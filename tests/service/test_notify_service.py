@@ -113,13 +113,49 @@ def test_drawn_out_answers_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x/s3cret", "http://", "nonsense s3cret", "http://h:port/s3cret", "https://h/\u202e"]
+    "url",
+    [
+        "ftp://x/s3cret",
+        "http://",
+        "nonsense s3cret",
+        "http://h:port/s3cret",
+        "https://h/\u202e",
+        "https://a..b/s3cret",
+        "https://a b/s3cret",
+        f"https://{'a' * 64}/s3cret",
+    ],
 )
 def test_what_is_not_a_webhook_is_refused(url: str) -> None:
     """A URL of another kind is an error that does not show it."""
     with pytest.raises(ConfigError) as refused:
         Webhook("team", url)
     assert "s3cret" not in f"{refused.value.where} {refused.value.why} {refused.value.what_to_do}"
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("http://[2001:db8::7]/s3cret", 80), ("https://[2001:db8::7]/", 443), ("http://[2001:db8::7]:81", 81)],
+)
+def test_an_ipv6_address_keeps_its_end(monkeypatch: pytest.MonkeyPatch, url: str, port: int) -> None:
+    """The last group of an address is no port, and errors write the address as the URL does."""
+    asked: list[object] = []
+
+    def refuse(address: object, *_: object) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    with pytest.raises(RedirectdError) as refused:
+        Webhook("team", url).reach()
+    assert asked == [("2001:db8::7", port)]
+    assert "//[2001:db8::7]" in refused.value.where
+
+
+def test_spaces_of_a_query_are_escaped() -> None:
+    """A URL that 'check' calls good can be sent to, whatever its query holds."""
+    with Receiver() as receiver:
+        Webhook("team", f"{receiver.url} of ours").send(MESSAGE)
+        assert receiver.got[0]["path"].endswith("?token=t0ken%20of%20ours")
 
 
 def test_apprise_posts_and_shows_no_secret(capfd: pytest.CaptureFixture[str]) -> None:
