@@ -79,7 +79,7 @@ def read(text: str, form: Format) -> Iterator[tuple[int, Portable | RowFault]]:
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | RowFault]]:
     try:
-        document = json.loads(text)
+        document = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         yield 0, RowFault(0, f"this is no JSON: {printable(str(error), 200)}")
         return

@@ -136,7 +136,16 @@ def test_import_does_not_approve_by_itself(cli: Cli) -> None:
 def test_no_file_of_remaps(cli: Cli, tmp_path: Path, name: str, text: str) -> None:
     """A file that holds no remaps is wrong usage."""
     (tmp_path / name).write_text(text)
-    cli("import", tmp_path / name, code=2)
+    assert "row 0" not in cli("import", tmp_path / name, code=2).err
+
+
+@pytest.mark.parametrize(
+    "text", ["old_uri,new_uri\nsip:a@b.test,sip:c@d.test\n", '[{"old_uri": "sip:a@b.test", "new_uri": "sip:c@d.test"}]']
+)
+def test_byte_order_mark(cli: Cli, tmp_path: Path, text: str) -> None:
+    """What an editor or a spreadsheet puts before the text is no part of it, in CSV and in JSON."""
+    (tmp_path / "remaps").write_text(text, encoding="utf-8-sig")
+    assert cli("import", tmp_path / "remaps", "--json").json["new"] == 1
 
 
 def test_export_that_fails_prints_nothing(cli: Cli) -> None:

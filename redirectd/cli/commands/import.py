@@ -137,7 +137,8 @@ def _document(result: Imported, *, stands: bool) -> dict[str, Any]:
 def _show(result: Imported, file: str, *, stands: bool, dry_run: bool) -> None:
     for title, rows in (("", result.faults), ("stays pending: ", result.held)):
         for one in rows[:SHOWN_FAULTS]:
-            note(f"{printable(file)}, row {one.row}: {title}{printable(one.why)}")
+            place = f", row {one.row}" if one.row else ""  # 0 is the file itself
+            note(f"{printable(file)}{place}: {title}{printable(one.why)}")
         if len(rows) > SHOWN_FAULTS:
             note(f"... and {len(rows) - SHOWN_FAULTS} rows more: --json lists all")
     faulty = f"{len(result.faults)} faulty" if result.faults else "none faulty"
