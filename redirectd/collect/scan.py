@@ -254,12 +254,23 @@ class Scanner:
         if not holding:
             return self._of_lines
         if self._console is not None and isinstance(framed := self._console.frame(page, at, final=final), Frame):
+            blocks = id(self._console.grammar)  # read without what the console did: what begins in a message is none
+            holding = [
+                one
+                for one in holding
+                if one[1] != blocks or one[0] >= framed.start or not self._is_printed(page, one[0], final=final)
+            ]
             holding.append((framed.start, id(self._console)))
         rank = {owner: number for number, (_, owner) in enumerate(sorted(holding))}
         last = len(rank)
         return sorted(
             self._dialects, key=lambda one: rank.get(id(one), rank.get(id(getattr(one, "grammar", None)), last))
         )
+
+    def _is_printed(self, page: Stretch, start: int, *, final: bool) -> bool:
+        """Whether a place is within a message as the console's dialect reads it."""
+        framed = self._console.frame(page, start, final=final) if self._console is not None else None
+        return isinstance(framed, Frame) and framed.start < start and framed.authenticity.is_authentic
 
     def _is_text(self, page: Stretch, own: Grammar[Any], start: int, *, final: bool, depth: int = _DEEPEST) -> bool:
         """Whether an entry that begins at `start` is within a message of another grammar's, and so is none (R38)."""

@@ -25,6 +25,11 @@ SENT_MARKS = (b"ransmitting (", b"ransmitting #")
 
 DATED_ARROW = b"] <--- "
 DATED_HEADER = re.compile(rb"\] (?:<--- |(?:Reliably |Re)?[Tt]ransmitting [(#])")
+_UNDATED = re.compile(
+    rb"(?:<--- [^\r\n]{1,200} --->|ransmitting [(#][^\r\n]{1,99}:)\r?\n"
+    rb"(?:SIP/2\.0 |[A-Z][A-Z0-9_-]{1,31} [a-zA-Z]{3,4}:)"
+)
+"""A header with its message's start line: where lines are dated, a date comes between, whatever a peer sent."""
 _LONGEST_LEAD = 96
 _AFTER_ARROW = (b"Received", b"Transmitting", b"SIP read")
 
@@ -84,7 +89,7 @@ class Printed:
 
 def _are_dated(region: bytes) -> bool:
     """Whether a header of Asterisk's own has a date, and none is without."""
-    if DATED_HEADER.search(region) is None:
+    if DATED_HEADER.search(region) is None or _UNDATED.search(region) is not None:
         return False  # nearly all: what follows looks at each mark
     found = False
     for mark in (_ARROW, *SENT_MARKS):

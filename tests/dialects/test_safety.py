@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 from ipaddress import ip_network
-from itertools import cycle
+from itertools import cycle, product
 
 import pytest
 
@@ -201,3 +201,20 @@ def test_a_lying_length_hides_nothing(name: str, write: Log, size: bytes, auto: 
         batch = read(write([*numbered(0), Logged(liar.message, was_sent), *calls]), auto=auto)
         assert moves(batch) <= expected(*range(8))
         assert unaccounted(batch, 8) <= 0
+
+
+HEADERS = (
+    b"<--- Received SIP response (%d bytes) from UDP:192.0.2.66:5060 --->\nSIP/2.0 200 OK\n",
+    b"Transmitting (NAT) to 192.0.2.66:5060:\nSIP/2.0 301 Moved\n",
+)
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=["pjsip", "chan_sip"])
+@pytest.mark.parametrize("name", ["asterisk-pjsip", "asterisk-console"])
+def test_no_header_in_a_body_changes_how_the_log_is_read(name: str, header: bytes) -> None:
+    """R38: a dated header in a body makes no dated console of a log, one of chan_sip hides nothing on a terminal."""
+    for write in LOGS[name]:
+        for lead, size in product((b"", b"[x] "), range(440, 580, 9)):
+            body = b"\n" + lead + (header % size if b"%d" in header else header)
+            log = write([*numbered(0), answer(b"st", b"sip:s@t", status=b"200 OK", body=body), *numbered(1)])
+            assert seen(read(log)) >= {"call0", "call1"}
