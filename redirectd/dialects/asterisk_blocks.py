@@ -87,17 +87,17 @@ class AsteriskBlocks:
         if known is not None and known[0] <= at <= known[2].mark and known[2].start >= low:
             return known[2] if known[2].mark < stop else None
         begin = at
-        while True:
-            places = [found for mark in _MARKS if (found := find_ahead(window, mark, at, stop)) >= 0]
-            if not places:
-                return None
-            at = min(places)
+        places = {mark: find_ahead(window, mark, at, stop) for mark in _MARKS}
+        while places := {mark: found for mark, found in places.items() if found >= 0}:
+            at = min(places.values())
             block = self._read(window, at, low)
             if block is not None:
                 if isinstance(window, Stretch):
                     window.places[AsteriskBlocks] = (begin, block.mark, block)
                 return block
-            at += 1
+            at += 1  # only the marks that were passed are looked for again: text made of one costs no more than other
+            places |= {mark: find_ahead(window, mark, at, stop) for mark, found in places.items() if found < at}
+        return None
 
     def _read(self, window: Window, mark: int, low: int) -> SipBlock | None:
         if not window.startswith(b"<", mark):

@@ -11,7 +11,11 @@ from redirectd.dialects.window import REACH, Window
 _STATUS_LINE = re.compile(rb"SIP/2\.0 [1-6]\d\d[ \r\n]")
 _REQUEST_LINE = re.compile(rb" SIP/2\.0\r?\n")
 _METHOD_URI = re.compile(rb"[A-Z][A-Z0-9_-]{1,31} [a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^ \r\n]*+")
-_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:\s*(\d{1,9})[ \t]*\r?\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:\s*(\d{1,64})[ \t]*\r?\n", re.IGNORECASE)
+
+
+_LONGEST = 10**9
+"""What a longer Content-Length counts as: it reaches over everything either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def measure(text: Window, start: int, stop: int | None = None) -> Extent:
     if body < 0:
         return Extent(-1, None)
     length = ahead(text, _LENGTH, start, body)
-    return Extent(body, body + int(length[1]) if length else None)
+    return Extent(body, body + min(int(length[1]), _LONGEST) if length else None)
 
 
 def head_end(text: Window, start: int, limit: int) -> int:
