@@ -71,9 +71,7 @@ def sip_uri(text: str) -> SipUri:
     try:
         uri = parse_uri(whole)
     except UriError as error:
-        raise UsageError(
-            printable(text, 200), f"this is no SIP URI: {error.why}", "write it as sip:user@host"
-        ) from None
+        raise UsageError(printable(text, 200), f"not a SIP URI: {error.why}", "write it as sip:user@host") from None
     if not isinstance(uri, SipUri):
         raise UsageError(printable(text, 200), "routing looks SIP URIs up", "write it as sip:user@host")
     return uri

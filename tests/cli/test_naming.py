@@ -115,3 +115,10 @@ def test_many_ask_back_and_show_progress_on_a_terminal(crowd: Cli) -> None:
         terminal.close()
         assert terminal.exitstatus == (0 if answer == "y" else 1)
         assert list(states(crowd).values()).count("rejected") == (600 if answer == "y" else 0)
+
+
+def test_a_number_of_no_remap_is_said_to_be_one(filled: Cli) -> None:
+    """`lookup` of a number without a remap says so, instead of what is wrong with it as a URI."""
+    said = filled("lookup", "+4930 0000", code=2).err
+    assert "no remap of this number or user" in said
+    assert "redirectd list" in said

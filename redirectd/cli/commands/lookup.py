@@ -62,7 +62,7 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
 
 def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: Filters) -> tuple[list[str], bool]:
     """The URIs that are meant, as they were written, and whether one name gave one URI."""
-    from redirectd.cli.named import named, of_user, sip_uri
+    from redirectd.cli.named import named, of_user
     from redirectd.cli.selection import is_id
     from redirectd.store.remaps import get
 
@@ -81,8 +81,21 @@ def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: F
         elif is_id(what):
             named(connection, what, policy)  # says that there is no such id
         else:
-            texts.append(written(what, sip_uri(what)))
+            texts.append(written(what, _whole(what)))
     return texts, single
+
+
+def _whole(what: str) -> SipUri:
+    """The SIP URI that was typed. Raises UsageError, in the words of a number or user where it was one."""
+    from redirectd.cli.named import sip_uri
+
+    try:
+        return sip_uri(what)
+    except UsageError as error:
+        if {":", "@"} & set(what):
+            raise
+        advice = "see those there are with 'redirectd list', or write a whole URI: sip:user@host"
+        raise UsageError(printable(what, 200), "no remap of this number or user", advice) from error
 
 
 def written(what: str, uri: SipUri) -> str:
