@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,13 +114,17 @@ def test_each_problem_says_what_to_do() -> None:
     assert all(one.what_to_do for one in problems(document))
 
 
-def test_everything_at_once_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    """Twenty sources, fifty nodes and twelve problems take no more than the lines of a screen."""
+def test_everything_at_once_fits_a_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty sources, fifty nodes and twelve problems take no more than the lines of a screen; a pipe gets all."""
     document = changed(
         sources=[{**SOURCE, "name": f"log{number}"} for number in range(20)],
         nodes=[{**NODE, "node": f"sip{number}"} for number in range(50)],
         waiting=[{**WAITING, "node": f"sip{number}"} for number in range(12)],
     )
+    show_document(document)
+    assert capsys.readouterr().out.count("\nsip") == 50
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     show_document(document)
     lines = capsys.readouterr().out.splitlines()
     more = [line.split(maxsplit=1) for line in lines if line.endswith("redirectd status --wide")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -60,12 +61,12 @@ def status_command(app: App, *, losses: bool, healthy: bool, as_json: bool) -> N
 
 
 def show_document(document: dict[str, Any]) -> None:
-    """Prints the document for people: with fewer rows of each kind, as few as it takes to fit the screen."""
+    """Prints the document for people: on a terminal with as few rows of each kind as it takes to fit the screen."""
     from redirectd.cli.output import is_wide
 
     text = kept(lambda: _show(document, None))
     for most in range(MOST_ROWS, 0, -1):
-        if is_wide() or fits(text):
+        if is_wide() or not sys.stdout.isatty() or fits(text):
             break
         text = kept(partial(_show, document, most))
     write(text)
