@@ -96,7 +96,7 @@ class AsteriskAstdb(DialledNames):
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the file back: one user a line, none twice, the token true."""
-        entries = gather(_rows(content), like, "the user")
+        entries = gather(_rows(content), like, "user")
         token = entries.pop(SENTINEL, None)
         if token != token_of(entries) and (entries or token is not None):
             raise TargetError(f"the line {SENTINEL} does not name this content")

@@ -116,7 +116,7 @@ class AsteriskDialplan(DialledNames):
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the contexts as Asterisk does; each extension must be in its own context and name its user."""
         tokens: list[str] = []
-        entries = gather(self._rows(content, tokens), like, "the extension")
+        entries = gather(self._rows(content, tokens), like, "extension")
         if tokens != [token_of(entries)]:
             raise TargetError(f"the extension {SENTINEL} does not name this content")
         return entries

@@ -112,7 +112,7 @@ class KamailioAliasDb(UserMoves):
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as alias_db asks it: alias user and domain to user and domain, none twice, whatever its case."""
-        return gather(((number, key.lower(), to) for number, key, to in _rows(content)), like, "an alias")
+        return gather(((number, key.lower(), to) for number, key, to in _rows(content)), like, "alias")
 
     def reload(self) -> Sequence[Command]:
         """Nothing: the table is read for each request."""
@@ -157,7 +157,7 @@ class KamailioAliasSql(KamailioAliasDb):
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as alias_db asks it, none twice."""
-        return gather(_rows(content), like, "an alias")
+        return gather(_rows(content), like, "alias")
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:

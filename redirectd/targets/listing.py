@@ -38,7 +38,7 @@ class _Listing(ABC):
         """Read the pairs back; TargetError where the file is not of this form or an old URI appears twice."""
         try:
             rows = ((number, old, new) for number, (old, new) in enumerate(self._read(content.decode("ascii")), 1))
-            return gather(rows, like, "an old URI")
+            return gather(rows, like, "old URI")
         except TargetError:
             raise
         except (ValueError, csv.Error) as error:

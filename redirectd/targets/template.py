@@ -117,7 +117,7 @@ class Template(UserMoves):
             text = content.decode("utf-8")
         except UnicodeDecodeError:
             raise TargetError("the file is not UTF-8") from None
-        return gather(self._rows(text), like, "an old URI")
+        return gather(self._rows(text), like, "old URI")
 
     def _rows(self, text: str) -> Iterator[tuple[int, str, str]]:
         line, at = 1, 0

@@ -194,7 +194,7 @@ CONTEXT = f"[redirectd-map-{shard('abc')}]"
         (("[redirectd-map-00]", f"exten => {digest_of('abc')},1,Return(a) ; abc"), "not in the context"),
         ((CONTEXT, "exten => abc,1,Return(a);--"), "block comment"),
         ((CONTEXT, "exten => abc,1,Return(a\\nb)"), "backslash"),
-        ((CONTEXT, "exten => abc,1,Return(a)", "exten => abc,1,Return(a)"), "twice"),
+        ((CONTEXT, "exten => abc,1,Return(a)", "exten => abc,1,Return(a)"), "duplicate extension"),
         ((CONTEXT, "exten => abc,1,Return(" + "x" * 8200 + ")"), "over 8190 bytes"),
         ((CONTEXT, "exten => abc,1,Return(\xfc)"), "line 2: a byte"),
         (("\xef\xbb\xbf" + CONTEXT,), "line 1: a byte"),
