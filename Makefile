@@ -23,7 +23,7 @@ check: $(VENV)/test.stamp ## style and types
 	$(BIN)/mypy
 
 unit: $(VENV)/test.stamp ## the tests, those with peers among them
-	$(BIN)/pytest -n $${TEST_PROCESSES:-2} --dist loadgroup
+	$(BIN)/pytest -n $${TEST_PROCESSES:-3} --dist loadgroup
 
 fast: $(VENV)/test.stamp ## the inner loop: what needs no server, no service and no rendered page
 	$(BIN)/pytest -q -x -n $${TEST_PROCESSES:-2} --dist loadgroup -m 'not peer and not bench' tests/sip tests/dialects tests/collect tests/plan tests/targets tests/config tests/store tests/review tests/sources tests/test_*.py

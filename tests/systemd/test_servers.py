@@ -158,7 +158,7 @@ def test_applies_to_both_servers_with_the_rights_of_the_drop_ins(machine: Machin
         owner = machine.run("stat", "-c", "%U:%G", f"/etc/{server}/redirectd/{file}").stdout.strip()
         assert owner == f"redirectd:{server}"
     assert machine.run("asterisk", "-rx", "dialplan show").stdout.count("Return(sip:") == 2
-    found = json.loads(machine.run("redirectd", "check", "--json").stdout)["findings"]
+    found = json.loads(machine.run("redirectd", "check", "--json", check=False).stdout)["findings"]
     assert [one["ok"] for one in found if one["where"].startswith("reload of ")] == [True, True]
 
 
