@@ -52,14 +52,16 @@ def states_after(items: Iterable[Item], verdict: Verdict, now: datetime) -> list
 def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> VerifyError:
     """Say which stage failed where, and what is in service now."""
     failed = [item for item in items if item.name in verdict.failed]
-    told = [f"{item.name}: {': '.join(verdict.failed[item.name])}" for item in failed]
+    failures = [f"{item.name}: {': '.join(verdict.failed[item.name])}" for item in failed]
     unproven = "; ".join(f"{name}: {why}" for name, why in verdict.unproven.items())
     after = "what was there before is back in service; see the server's log, then plan and apply again"
     causes = [_usual_cause(item, verdict) for item in failed]
     if unproven:
         after = f"the old files are back, but not proven in service ({unproven}); redirectd goes on trying, see status"
     usual = "; ".join(dict.fromkeys(cause for cause in causes if cause))
-    return VerifyError(f"generation {number}", "; ".join(told), f"usual cause: {usual}; {after}" if usual else after)
+    return VerifyError(
+        f"generation {number}", "; ".join(failures), f"usual cause: {usual}; {after}" if usual else after
+    )
 
 
 def _usual_cause(item: Item, verdict: Verdict) -> str | None:

@@ -20,7 +20,7 @@ from redirectd.collect.branches import Branches
 from redirectd.collect.early import EarlyMedia
 from redirectd.collect.keyed import Keyed
 from redirectd.collect.losses import AMBIGUOUS_FRAME, CUT_SHORT, FORGED, WITHIN_MESSAGE, told_losses
-from redirectd.collect.observer import Observer, PlaceOutcome, Spot, Teller
+from redirectd.collect.observer import Observer, PlaceOutcome, PlaceReporter, Spot
 from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
 from redirectd.collect.reading import Reading, ReadPart
@@ -28,7 +28,7 @@ from redirectd.collect.registrations import Registrations
 from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
-from redirectd.collect.scan import Block, Scanner, Told
+from redirectd.collect.scan import Block, LoggedEntry, Scanner
 from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects.frame import (
     Dialect,
@@ -84,7 +84,7 @@ class LogReader:
         self._scanner = Scanner(
             log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=glimpsing
         )
-        self._tell = Teller(observer)
+        self._report = PlaceReporter(observer)
         self._stamps = stamps
         self._seen = Remembered()
         self._relays = Relays()
@@ -149,15 +149,15 @@ class LogReader:
             batch.lose(kind, count)
         batch.lose(WITHIN_MESSAGE, block.within)
         batch.lose(AMBIGUOUS_FRAME, block.ambiguous)
-        self._tell.block(block, begin)
+        self._report.block(block, begin)
         now = self._clock().replace(minute=0, second=0, microsecond=0)
-        for told, dialect in block.found:
-            if isinstance(told, Glimpse) and told.proven:
+        for logged, dialect in block.found:
+            if isinstance(logged, Glimpse) and logged.proven:
                 self._keyed.note(batch)
-            if not isinstance(told, Glimpse):
-                self._take(block, told, dialect, batch, now)
-            elif not self._early.take_glimpse(batch, self.log, block, told, dialect, now):
-                framed = dialect.frame(block.window, told.start, final=True)
+            if not isinstance(logged, Glimpse):
+                self._take(block, logged, dialect, batch, now)
+            elif not self._early.take_glimpse(batch, self.log, block, logged, dialect, now):
+                framed = dialect.frame(block.window, logged.start, final=True)
                 if framed is not None and not isinstance(framed, Incomplete):
                     self._take(block, framed, dialect, batch, now)
         for at in block.unframed:
@@ -165,28 +165,30 @@ class LogReader:
                 self._quarantine(batch, Spot(block, lost), lost.why)
         return True
 
-    def _take(self, block: Block, told: Told, dialect: Dialect, batch: Batch, now: datetime) -> None:
-        spot = Spot(block, told)
-        if isinstance(told, Record | Unreadable):
-            batch.lose(FORGED, told.forged)
-        if isinstance(told, Unreadable):
-            self._quarantine(batch, spot, told.why)
+    def _take(self, block: Block, logged: LoggedEntry, dialect: Dialect, batch: Batch, now: datetime) -> None:
+        spot = Spot(block, logged)
+        if isinstance(logged, Record | Unreadable):
+            batch.lose(FORGED, logged.forged)
+        if isinstance(logged, Unreadable):
+            self._quarantine(batch, spot, logged.why)
             return
-        stamp = told.stamp or self._stamps(spot.position)
+        stamp = logged.stamp or self._stamps(spot.position)
         seen_at = parse_stamp(stamp, self.reading.zone, now) if stamp else None
-        if isinstance(told, Record):
-            self._take_record(batch, spot, told, seen_at)
-        elif told.direction is Direction.SENT:
-            self._tell.told(spot, PlaceOutcome.SENT, "R8", "this host sent it: it relays an answer or redirects itself")
+        if isinstance(logged, Record):
+            self._take_record(batch, spot, logged, seen_at)
+        elif logged.direction is Direction.SENT:
+            self._report.place(
+                spot, PlaceOutcome.SENT, "R8", "this host sent it: it relays an answer or redirects itself"
+            )
         else:
-            self._take_frame(batch, spot, told, dialect, seen_at)
+            self._take_frame(batch, spot, logged, dialect, seen_at)
 
     def _take_record(self, batch: Batch, spot: Spot, record: Record, seen_at: datetime | None) -> None:
         refused = self._keyed.refuses(batch, record, seen_at)
         if record.status not in {301, 183}:
             return
         if refused:
-            self._tell.told(spot, PlaceOutcome.IGNORED, "R39", refused)
+            self._report.place(spot, PlaceOutcome.IGNORED, "R39", refused)
             return
         text = _evidence(spot.block.window[record.start : record.end]) if record.status == 301 else ""
         if LINE_CUT in record.faults:
@@ -203,12 +205,12 @@ class LogReader:
             message = parse_message(frame.payload)
         except MessageError as error:
             if _LONGER_STATUS.match(frame.payload):
-                self._tell.told(spot, PlaceOutcome.IGNORED, "R2", "a status of more than three digits is nothing")
+                self._report.place(spot, PlaceOutcome.IGNORED, "R2", "a status of more than three digits is nothing")
             else:
                 self._quarantine(batch, spot, str(error))
             return
         if not isinstance(message, Response) or message.status not in {301, 183}:
-            self._tell.told(spot, PlaceOutcome.IGNORED, "R2", "it is within another message")
+            self._report.place(spot, PlaceOutcome.IGNORED, "R2", "it is within another message")
             return
         if frame.cut:
             batch.lose(CUT_SHORT)
@@ -217,7 +219,7 @@ class LogReader:
         elif message.status == 301:
             self._quarantine(batch, spot, "the answer has no readable Call-ID and CSeq")
         else:
-            self._tell.told(spot, PlaceOutcome.IGNORED, "R3", "the answer has no readable Call-ID and CSeq")
+            self._report.place(spot, PlaceOutcome.IGNORED, "R3", "the answer has no readable Call-ID and CSeq")
 
     def _take_response(
         self,
@@ -230,19 +232,19 @@ class LogReader:
     ) -> None:
         text, position = _evidence(frame.payload) if response.status == 301 else "", spot.position
         unpaired = from_messages(frame, response, None, position=position, seen_at=seen_at, text=text)
-        told = copy_of(unpaired)
-        is_relayed = self._relays.is_relayed(told)
-        for copy in self._relays.overtaken(told):
+        logged = copy_of(unpaired)
+        is_relayed = self._relays.is_relayed(logged)
+        for copy in self._relays.overtaken(logged):
             self._retract(batch, copy)
         if is_relayed:
-            self._tell.told(spot, PlaceOutcome.COPY, "R8", "the same answer, relayed further", unpaired)
+            self._report.place(spot, PlaceOutcome.COPY, "R8", "the same answer, relayed further", unpaired)
             return
         known = self._seen.rank(unpaired.event_key)
         if known is not None and known >= (BEST if response.status == 301 else WHOLE):
             if self._adds(batch, unpaired):
                 self._add(batch, unpaired, spot)
             else:
-                self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, unpaired)
+                self._report.place(spot, PlaceOutcome.COPY, "R8", _AGAIN, unpaired)
             return
         if response.status == 183 and self.reading.session_progress == "count":
             self._add(batch, unpaired, spot)
@@ -256,7 +258,7 @@ class LogReader:
             answer = from_messages(
                 frame, response, asked.request, position=position, seen_at=seen_at, text=text, asked_at=asked_at
             )
-        self._relays.counted(told, answer.move_key)
+        self._relays.counted(logged, answer.move_key)
         self._add(batch, answer, spot)
 
     def _time(self, stamp: str) -> datetime | None:
@@ -272,7 +274,7 @@ class LogReader:
 
     def _retract(self, batch: Batch, copy: Copy) -> None:
         """Takes back a relayed copy that came before the received one (R8)."""
-        self._tell.taken_back(copy.event_key)
+        self._report.taken_back(copy.event_key)
         self._seen.remember(copy.event_key, None)
         batch.verdicts.pop(copy.event_key, None)
         batch.retracted.add(copy.move_key)
@@ -283,13 +285,13 @@ class LogReader:
         if answer.status == 183:
             self._early.add(batch, answer, is_new=known is None)
             if known is None:
-                self._tell.told(spot, PlaceOutcome.PROGRESS, "R3", "", answer)
+                self._report.place(spot, PlaceOutcome.PROGRESS, "R3", "", answer)
             else:
-                self._tell.told(spot, PlaceOutcome.COPY, "R3", "a repeated 183 counts once", answer)
+                self._report.place(spot, PlaceOutcome.COPY, "R3", "a repeated 183 counts once", answer)
         elif known is None or known < answer.standing or key in batch.verdicts:
             self._judge(batch, answer, spot)
         else:
-            self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
+            self._report.place(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
         standing = answer.rank if answer.status == 183 else answer.standing
         self._seen.remember(key, standing if known is None else max(known, standing))
 
@@ -299,15 +301,15 @@ class LogReader:
         if earlier is not None:
             improved = better(earlier.answer, answer)
             if improved is None:
-                self._tell.told(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
+                self._report.place(spot, PlaceOutcome.COPY, "R8", _AGAIN, answer)
                 return
             answer = improved
         if answer.rank == WEAK and self._seen.rank(f"call {answer.call_key}"):
-            self._tell.told(spot, PlaceOutcome.COPY, "R8", "another line says more of the same call", answer)
+            self._report.place(spot, PlaceOutcome.COPY, "R8", "another line says more of the same call", answer)
             return
         verdict = judge(answer, self.reading.policy)
         if verdict is None:
-            self._tell.told(
+            self._report.place(
                 spot, PlaceOutcome.IGNORED, "R12", f"{printable(answer.method, 30)} can't be redirected", answer
             )
             return
@@ -315,7 +317,7 @@ class LogReader:
             verdict = self._held_if_registered(verdict, spot)
         if isinstance(verdict, Refused) and verdict.unparsed:
             verdict = replace(verdict, content=spot.content())
-        self._tell.verdict(spot, verdict)
+        self._report.verdict(spot, verdict)
         batch.verdicts[key] = verdict
         self._seen.remember(key, answer.standing)
         if answer.rank != WEAK:
@@ -327,7 +329,7 @@ class LogReader:
 
         It is not refused: a customer could register a number to keep its move from being learnt.
         """
-        dialect = self._by_name.get(spot.told.dialect) if isinstance(spot.told, Frame) else None
+        dialect = self._by_name.get(spot.logged.dialect) if isinstance(spot.logged, Frame) else None
         whose = self._registrations.holder(self.log, spot.position, dialect, learnt.old_key)
         if whose is None:
             return learnt
@@ -335,8 +337,8 @@ class LogReader:
         return replace(learnt, flags={**learnt.flags, "volatile": reason})
 
     def _quarantine(self, batch: Batch, spot: Spot, why: str) -> None:
-        self._tell.told(spot, PlaceOutcome.UNREADABLE, "", why)
-        batch.quarantined.append(Quarantined(spot.position, spot.told.dialect, why, spot.content()))
+        self._report.place(spot, PlaceOutcome.UNREADABLE, "", why)
+        batch.quarantined.append(Quarantined(spot.position, spot.logged.dialect, why, spot.content()))
 
 
 def _evidence(raw: bytes | bytearray) -> str:

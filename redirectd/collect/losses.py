@@ -25,7 +25,7 @@ WITHIN_MESSAGE = "within-message"
 """Look-alikes of answers that are text of a framed message, and nothing else (R38)."""
 
 AMBIGUOUS_FRAME = "ambiguous-frame"
-"""Entries whose length, told by text, reaches over other entries of the same log that look like answers (R40)."""
+"""Entries whose length, given by text, reaches over other entries of the same log that look like answers (R40)."""
 
 _LONGEST_HEAD, _LINE = 1024, 96
 

@@ -13,7 +13,7 @@ from redirectd.dialects.frame import Frame
 if TYPE_CHECKING:
     from redirectd.collect.answer import Answer
     from redirectd.collect.pair import Asked
-    from redirectd.collect.scan import Block, Told
+    from redirectd.collect.scan import Block, LoggedEntry
     from redirectd.collect.verdict import Verdict
 
 MAX_QUARANTINE = 65_536
@@ -75,29 +75,29 @@ class Spot:
     """The record that is being dealt with, and its request where it was found."""
 
     block: Block
-    told: Told
+    logged: LoggedEntry
     asked: Asked | None = None
 
     @property
     def position(self) -> int:
         """Its offset in the log."""
-        return self.block.base + self.told.start
+        return self.block.base + self.logged.start
 
     def content(self) -> bytes:
         """The request's and the record's own bytes in the log, bounded: enough to read both again."""
-        own = bytes(self.block.window[self.told.start : min(self.told.end, self.told.start + MAX_QUARANTINE)])
+        own = bytes(self.block.window[self.logged.start : min(self.logged.end, self.logged.start + MAX_QUARANTINE)])
         asked = self.asked.record if self.asked is not None else b""
         return asked + own if len(asked) + len(own) <= MAX_QUARANTINE else own
 
     def status(self) -> int | None:
         """301 or 183 by its text, 301 for a record; None where it is not an answer at all."""
-        if not isinstance(self.told, Frame):
+        if not isinstance(self.logged, Frame):
             return 301
-        match = _STATUS.search(self.told.payload)
+        match = _STATUS.search(self.logged.payload)
         return int(match[1]) if match else None
 
 
-class Teller:
+class PlaceReporter:
     """Reports to an observer what the reader does with each place; without one it does nothing."""
 
     def __init__(self, observer: Observer | None) -> None:
@@ -116,12 +116,12 @@ class Teller:
     def verdict(self, spot: Spot, verdict: Verdict) -> None:
         """What the rules made of an answer."""
         if isinstance(verdict, Learnt):
-            self.told(spot, PlaceOutcome.LEARNT, "R1", "", verdict.answer, verdict)
+            self.place(spot, PlaceOutcome.LEARNT, "R1", "", verdict.answer, verdict)
         else:
             outcome = PlaceOutcome.UNREADABLE if verdict.unparsed else PlaceOutcome.REFUSED
-            self.told(spot, outcome, verdict.rule, verdict.reason, verdict.answer, verdict)
+            self.place(spot, outcome, verdict.rule, verdict.reason, verdict.answer, verdict)
 
-    def told(
+    def place(
         self,
         spot: Spot,
         outcome: PlaceOutcome,
@@ -140,7 +140,7 @@ class Teller:
             Observation(
                 position=spot.position,
                 status=status,
-                dialect=spot.told.dialect,
+                dialect=spot.logged.dialect,
                 outcome=outcome,
                 rule=rule,
                 reason=reason,

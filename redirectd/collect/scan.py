@@ -29,7 +29,7 @@ LEAD = 3 * REACH
 _DEEPEST = 4
 """Entries within entries of other grammars that are looked at."""
 
-Told = Frame | Record | Unreadable
+LoggedEntry = Frame | Record | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Block:
 
     window: Stretch
     base: int
-    found: tuple[tuple[Told | Glimpse, Dialect], ...]
+    found: tuple[tuple[LoggedEntry | Glimpse, Dialect], ...]
     counted: dict[bytes, list[int]]
     end: int
     at_end: bool
@@ -59,7 +59,7 @@ class _Step:
 
     done: int
     framed: bool = False
-    found: list[tuple[Told | Glimpse, Dialect]] = field(default_factory=list)
+    found: list[tuple[LoggedEntry | Glimpse, Dialect]] = field(default_factory=list)
     unframed: list[int] = field(default_factory=list)
     within: int = 0
 
@@ -160,22 +160,22 @@ class Scanner:
                 step.unframed.append(at)
                 quiet = min(line_quiet_until(page, at), *self._free, len(page))
                 continue
-            told = self._in_doubt(page, at, base, framed[0])
-            if isinstance(told, Frame) and not _begins(told, page, at):
-                step.within += looks_like_answer(page, at, told.end)
-            step.found.append((told, framed[1]))
-            step.done, step.framed = max(step.done, told.end), isinstance(told, Frame)
+            logged = self._in_doubt(page, at, base, framed[0])
+            if isinstance(logged, Frame) and not _begins(logged, page, at):
+                step.within += looks_like_answer(page, at, logged.end)
+            step.found.append((logged, framed[1]))
+            step.done, step.framed = max(step.done, logged.end), isinstance(logged, Frame)
         return None
 
-    def _in_doubt(self, page: Stretch, at: int, base: int, told: Told) -> Told:
+    def _in_doubt(self, page: Stretch, at: int, base: int, logged: LoggedEntry) -> LoggedEntry:
         """The same, held as unproven where only one of two readings has it (R40)."""
-        cause = doubt_at(page, at) if told.dialect != AsteriskConsole.name else -1  # its offsets are others
+        cause = doubt_at(page, at) if logged.dialect != AsteriskConsole.name else -1  # its offsets are others
         if cause < 0:
-            return told
+            return logged
         self._doubted.add(base + cause)
-        if not isinstance(told, Unreadable) and told.authenticity is not Authenticity.PROVEN:
-            return replace(told, authenticity=Authenticity.UNPROVEN)
-        return told
+        if not isinstance(logged, Unreadable) and logged.authenticity is not Authenticity.PROVEN:
+            return replace(logged, authenticity=Authenticity.UNPROVEN)
+        return logged
 
     def _read(self, base: int, size: int) -> Stretch:
         """Up to `size` bytes at `base`, into memory that is used again: fresh memory costs more than the bytes."""
@@ -210,7 +210,7 @@ class Scanner:
 
     def _frame(
         self, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool
-    ) -> tuple[Told, Dialect] | Incomplete | None:
+    ) -> tuple[LoggedEntry, Dialect] | Incomplete | None:
         """The record at a hit: of the writer whose entry holds it, the outermost, else of whoever knows the line."""
         waiting: Incomplete | None = None
         for dialect in self._in_turn(page, at, final=final):
@@ -230,7 +230,7 @@ class Scanner:
 
     def _any_text(
         self, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool
-    ) -> tuple[Told, Dialect] | Incomplete | None:
+    ) -> tuple[LoggedEntry, Dialect] | Incomplete | None:
         """What is left of a place that no writer's dialect framed: plain SIP text, believed by nobody (R40)."""
         if self._fallback is None:
             return None
@@ -290,11 +290,11 @@ class Scanner:
         return False
 
 
-def _begins(told: Frame, page: Stretch, at: int) -> bool:
+def _begins(logged: Frame, page: Stretch, at: int) -> bool:
     """Whether a place is that of the frame's own start line."""
-    return told.payload.startswith(bytes(page[at : at + 11])) or not page.startswith(b"SIP/2.0 ", at)
+    return logged.payload.startswith(bytes(page[at : at + 11])) or not page.startswith(b"SIP/2.0 ", at)
 
 
-def _is_proven(framed: Told | Incomplete) -> bool:
+def _is_proven(framed: LoggedEntry | Incomplete) -> bool:
     """Whether its proof shows who wrote it, whatever the log's tag says (R39)."""
     return isinstance(framed, Record) and framed.authenticity is Authenticity.PROVEN

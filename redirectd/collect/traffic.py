@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from redirectd.collect.answer import fork_of
 from redirectd.collect.reading import Reading
-from redirectd.collect.scan import Scanner, Told
+from redirectd.collect.scan import LoggedEntry, Scanner
 from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, Peer, Record
 from redirectd.dialects.stamps import parse_stamp
 from redirectd.sip.message import MessageError, Request, Response, parse_message
@@ -78,14 +78,14 @@ class Traffic:
         if block is None:
             return None
         now = self._clock().replace(minute=0, second=0, microsecond=0)  # so that the parser knows a stamp again
-        told = (found for found, _ in block.found)
-        return [one for found in told if (one := self._logged(found, block.base, now)) is not None]
+        logged = (found for found, _ in block.found)
+        return [one for found in logged if (one := self._logged(found, block.base, now)) is not None]
 
     def __iter__(self) -> Iterator[LoggedMessage]:
         while (found := self.stretch()) is not None:
             yield from found
 
-    def _logged(self, found: Told | Glimpse, base: int, now: datetime) -> LoggedMessage | None:
+    def _logged(self, found: LoggedEntry | Glimpse, base: int, now: datetime) -> LoggedMessage | None:
         if not isinstance(found, Frame | Record):
             return None
         position = base + found.start

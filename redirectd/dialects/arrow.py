@@ -78,16 +78,16 @@ class Arrows:
         high = following.start if following is not None else limit
         text = self._undo(bytes(window[head.begin : high]))
         extent = measure(text, 0)
-        size, cut, told = extent.end, False, high
+        size, cut, claimed = extent.end, False, high
         if size is None or size > len(text):
             if following is None and limit == len(window) and not final:
                 return Ending(limit, limit, waits=True)
-            told = max(high, head.begin + size if size is not None else 0)
+            claimed = max(high, head.begin + size if size is not None else 0)
             size, cut = _without_blank(text, len(text), extent.body), size is not None or extent.body < 0
         behind = head.begin + size
         while behind < high and window.startswith(b"\n", behind):
             behind += 1
-        return Ending(head.begin + size, behind, told=told, cut=cut)
+        return Ending(head.begin + size, behind, claimed=claimed, cut=cut)
 
     def skip(self, window: Window, low: int, at: int) -> list[int]:
         """See `Grammar.skip`."""

@@ -235,15 +235,15 @@ def _counted_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
         full = _full_buffer(window, head) if end - head.start > ENTRY_BUFFER else -1
         if full < 0 or full >= end:
             return Ending(end, _past_line_end(window, end))
-        return Ending(full, full, told=end, cut=True)
+        return Ending(full, full, claimed=end, cut=True)
     full = _full_buffer(window, head) if end - head.start > ENTRY_BUFFER - 160 else -1
     if head.begin < full < end:
         return Ending(full, full, cut=True)
     following = BLOCKS.next_head(window, head.begin, min(len(window), head.begin + REACH), head.begin)
     limit = following.start if following is not None else min(len(window), head.begin + REACH)
     message, cut = _end_without_count(window, head.begin, limit)
-    told = end if following is not None and end > following.start else 0
-    return Ending(message, _past_line_end(window, message), told=told, cut=cut)
+    claimed = end if following is not None and end > following.start else 0
+    return Ending(message, _past_line_end(window, message), claimed=claimed, cut=cut)
 
 
 def _fits(window: Window, end: int) -> bool:
@@ -273,8 +273,8 @@ def _printed_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
     if following is not None and following.start < end.block and not end.full:
         first = first_end(window, head.begin, following.start, received=received)
         message, behind = (first.message, first.block) if first else (following.start, following.start)
-        told = end.block if end.counted or not received else max(end.block, head.start + ENTRY_BUFFER)
-        return Ending(message, _past_line_end(window, behind), told=told, cut=end.cut)
+        claimed = end.block if end.counted or not received else max(end.block, head.start + ENTRY_BUFFER)
+        return Ending(message, _past_line_end(window, behind), claimed=claimed, cut=end.cut)
     return Ending(end.message, _past_line_end(window, end.block), cut=end.cut, waits=waits)
 
 

@@ -114,13 +114,13 @@ def _send_ends(text: Window, begin: int, limit: int) -> Iterator[Span]:
 
 def _received_end(text: Window, block: Span, extent: Extent, limit: int) -> tuple[Span | None, bool]:
     """The delimiter that ends a block, and whether the number of lines behind it is right."""
-    told = _printed_end(text, extent, limit) if extent.end is not None else None
+    claimed = _printed_end(text, extent, limit) if extent.end is not None else None
     if extent.body >= 0:
-        stop = min(limit, max(block[0] + ENTRY_BUFFER, told[1] if told else 0))
+        stop = min(limit, max(block[0] + ENTRY_BUFFER, claimed[1] if claimed else 0))
         counted = [one for one in _read_ends(text, extent.body - 2, stop) if _has_count(text, extent.body, one)]
         if counted:
             return counted[-1], True
-    return told if extent.end is not None else next(_read_ends(text, block[1] - 1, limit), None), False
+    return claimed if extent.end is not None else next(_read_ends(text, block[1] - 1, limit), None), False
 
 
 def _has_count(text: Window, body: int, end: Span) -> bool:
@@ -174,12 +174,12 @@ def leads_in_message(window: Window, begin: int) -> bool:
 
 def _printed_end(text: Window, extent: Extent, limit: int) -> Span | None:
     """The first delimiter behind as many bytes as the body had before its CRs were taken out."""
-    told, position, size = (extent.end or extent.body) - extent.body, extent.body, 2
+    claimed, position, size = (extent.end or extent.body) - extent.body, extent.body, 2
     for delimiter in _read_ends(text, extent.body - 2, limit):
         end = max(delimiter[0], extent.body)
         size += end - position + text.count(b"\n", position, end)
         position = end
-        if size >= told:
+        if size >= claimed:
             return delimiter
     return None
 
@@ -191,7 +191,7 @@ def read_chan_sip(entry: LogEntry, dialect: str) -> Frame | None:
     if header is None or find_message(entry.text, 0, header.start) >= 0:
         return None
     last = _ENTRY_END.search(entry.text, header.end - 1) if header.direction is Direction.RECEIVED else None
-    if last:  # nothing else stands in the entry, whatever the message says of its length
+    if last:  # nothing else is in the entry, whatever the message says of its length
         end: ChanSipEnd | None = ChanSipEnd(last.start(), last.end(), cut=measure(entry.text, header.end).body < 0)
     else:
         end = find_end(entry.text, header.end, header.start, received=header.direction is Direction.RECEIVED)

@@ -49,14 +49,14 @@ class Ending(NamedTuple):
     """Where an entry ends.
 
     `message` is the end of its SIP message, `behind` that of all its text: the next entry begins there at the
-    earliest. `told` is where a length that can't be relied on says it ends, if that is behind `behind`. `cut`: the
+    earliest. `claimed` is where a length that can't be relied on says it ends, if that is behind `behind`. `cut`: the
     message is not whole. `waits`: more bytes behind the window can belong to it. `parts` are the ends of its messages
     where there are several.
     """
 
     message: int
     behind: int
-    told: int = 0
+    claimed: int = 0
     cut: bool = False
     waits: bool = False
     parts: tuple[int, ...] = ()
@@ -192,8 +192,8 @@ class Walk(Generic[H]):
         ending = self._grammar.ending(self._window, head, final=self._final)
         self._entries.append(Walked(head, ending, self.doubt(head.start) >= 0))
         self._starts.append(head.start)
-        if ending.told > ending.behind:
-            until = min(ending.told, head.start + _WAY_BACK)
+        if ending.claimed > ending.behind:
+            until = min(ending.claimed, head.start + _WAY_BACK)
             known = self._doubts[-1] if self._doubts else (0, 0)
             self._doubts.append((until, head.start) if until > known[0] else known)
             self._doubt_begins.append(ending.behind)

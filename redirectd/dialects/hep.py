@@ -29,9 +29,9 @@ class Datagrams:
     def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> Datagram | None:
         """See `Grammar.next_head`."""
         while (mark := find_ahead(window, MAGIC, at, stop)) >= 0:
-            told, before = int.from_bytes(window[mark + 4 : mark + 6], "big"), _length_before(window, mark)
-            if before is not None and before[1] == told >= SMALLEST and before[0] >= low:
-                return Datagram(before[0], mark, told)
+            claimed, before = int.from_bytes(window[mark + 4 : mark + 6], "big"), _length_before(window, mark)
+            if before is not None and before[1] == claimed >= SMALLEST and before[0] >= low:
+                return Datagram(before[0], mark, claimed)
             at = mark + 1
         return None
 
@@ -119,8 +119,8 @@ def _step(held: bytearray, done: int) -> tuple[int, int] | None:
     while (mark := held.find(MAGIC, done)) >= 0:
         if len(held) < mark + 6:
             return None
-        told = int.from_bytes(held[mark + 4 : mark + 6], "big")
-        if told >= 6:
-            return (told, mark) if len(held) >= mark + told else None
+        claimed = int.from_bytes(held[mark + 4 : mark + 6], "big")
+        if claimed >= 6:
+            return (claimed, mark) if len(held) >= mark + claimed else None
         done = mark + len(MAGIC)
     return None

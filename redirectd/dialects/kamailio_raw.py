@@ -94,8 +94,8 @@ class KamailioRaw:
             last = min(last, _headers_end(window, head.begin, high))
         message = end if 0 <= end <= high else last
         behind = message + window.startswith(b"\n", message)
-        told = max(end, high)  # what lies before the next head is of this entry, whatever its message's length says
-        return Ending(message, behind, told=told, cut=extent.body < 0 or end > high, waits=waits)
+        claimed = max(end, high)  # what lies before the next head is of this entry, whatever its message's length says
+        return Ending(message, behind, claimed=claimed, cut=extent.body < 0 or end > high, waits=waits)
 
     def skip(self, window: Window, low: int, at: int) -> list[int]:
         """See `Grammar.skip`."""

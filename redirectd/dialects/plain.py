@@ -101,5 +101,5 @@ def early_media(text: bytes | bytearray, start: int, body: int, end: int) -> tup
             length = value.strip(b" \t\r")
     if kind is None or b"sdp" not in kind.lower():
         return b"", b",".join(require)
-    told = body + int(length) if length and _LENGTH.fullmatch(length) else end
-    return bytes(text[body : min(told, end)]), b",".join(require)
+    claimed = body + int(length) if length and _LENGTH.fullmatch(length) else end
+    return bytes(text[body : min(claimed, end)]), b",".join(require)

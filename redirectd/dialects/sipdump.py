@@ -53,16 +53,16 @@ class SipdumpRecords:
         first = find_ahead(window, _END, begin, limit)
         following = self.next_head(window, head.begin, limit, head.begin)
         high = following.start if following is not None else limit
-        told = extent.end if extent.end is not None and window.startswith(_END, extent.end) else -1
-        if 0 <= told < high:
-            return Ending(told, told + len(_END))
+        claimed = extent.end if extent.end is not None and window.startswith(_END, extent.end) else -1
+        if 0 <= claimed < high:
+            return Ending(claimed, claimed + len(_END))
         if not 0 <= first < high:
             waits = following is None and limit == len(window) and not final
-            reaches = max(told, first + len(_END), extent.end or 0) if following is not None else 0
-            return Ending(high, high, told=reaches, cut=True, waits=waits)
+            reaches = max(claimed, first + len(_END), extent.end or 0) if following is not None else 0
+            return Ending(high, high, claimed=reaches, cut=True, waits=waits)
         whole = extent.body >= 0 and (extent.end is None or extent.end <= first)
         end = extent.end if extent.end is not None and following is not None else 0
-        return Ending(first, first + len(_END), told=max(told, end), cut=not whole)
+        return Ending(first, first + len(_END), claimed=max(claimed, end), cut=not whole)
 
     def skip(self, window: Window, low: int, at: int) -> list[int]:
         """See `Grammar.skip`."""
@@ -111,7 +111,7 @@ class Sipdump:
         if entry is None or entry.head.begin != at or entry.head.tag != b"rcv" or entry.doubtful:
             return None
         end, ending = entry.ending.message, entry.ending
-        if ending.cut or ending.waits or ending.told > ending.behind:
+        if ending.cut or ending.waits or ending.claimed > ending.behind:
             return None
         message = _ANSWER.match(window, at, end)
         if message is None:

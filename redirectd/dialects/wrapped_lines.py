@@ -22,7 +22,7 @@ class Piece(NamedTuple):
     """A piece of a program's console: which stream it is of, its text, and the wrapper's time ('' for none).
 
     `ends` is false for a part of a line whose rest follows in the stream's next piece. `lost`: its text is not there.
-    `doubtful`: it begins an entry, or is a message's text: what the wrapper took away would tell (R40).
+    `doubtful`: it begins an entry, or is a message's text: what the wrapper took away would show (R40).
     """
 
     stream: bytes

@@ -126,19 +126,19 @@ class Follower:
 
     def _take(self, part: ReadPart, block: Block, now: datetime) -> None:
         paired = unpaired = 0
-        for told, dialect in (one for one in block.found if len(one) == 2):
-            if not isinstance(told, Record | Frame):
+        for logged, dialect in (one for one in block.found if len(one) == 2):
+            if not isinstance(logged, Record | Frame):
                 continue
-            stamp = told.stamp or part.stamp(block.base + told.start)
+            stamp = logged.stamp or part.stamp(block.base + logged.start)
             if not stamp:
                 continue  # one without a time may be older than the approval
             seen_at = parse_stamp(stamp, part.reading.zone, now)
-            if isinstance(told, Record):
-                if told.status not in FOLLOWED:
+            if isinstance(logged, Record):
+                if logged.status not in FOLLOWED:
                     continue  # an entry's own record, beside which another one was looked for (R39)
-                self._note(from_record(told, position=0, seen_at=seen_at, text=""))
+                self._note(from_record(logged, position=0, seen_at=seen_at, text=""))
             elif paired < MOST_PAIRED and unpaired < MOST_UNPAIRED:
-                answer = _answer(part.log, block, told, dialect, seen_at)
+                answer = _answer(part.log, block, logged, dialect, seen_at)
                 if answer is not None:
                     paired += 1
                     unpaired += answer.request_uri is None
@@ -156,18 +156,18 @@ class Follower:
             self._found.append(followed)
 
 
-def _answer(log: Log, block: Block, told: Frame, dialect: Dialect, seen_at: datetime | None) -> Answer | None:
+def _answer(log: Log, block: Block, logged: Frame, dialect: Dialect, seen_at: datetime | None) -> Answer | None:
     """A received answer to an INVITE with its request where that is found; None for all other messages."""
-    if told.direction is Direction.SENT:
+    if logged.direction is Direction.SENT:
         return None
     try:
-        message = parse_message(told.payload)
+        message = parse_message(logged.payload)
     except MessageError:
         return None
     if not isinstance(message, Response) or message.status not in FOLLOWED:
         return None
     if message.call_id is None or message.cseq is None or message.cseq.method != "INVITE":
         return None
-    asked = find_request(log, block, told, message, dialect)
+    asked = find_request(log, block, logged, message, dialect)
     request = asked.request if asked else None
-    return from_messages(told, message, request, position=0, seen_at=seen_at, text="")
+    return from_messages(logged, message, request, position=0, seen_at=seen_at, text="")

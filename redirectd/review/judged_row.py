@@ -108,8 +108,8 @@ def judged(row: int, one: Portable, decision: Decision, policy: Policy) -> Judge
 
 
 def _values(one: Portable, learnt: Learnt, decision: Decision, seen: _Seen) -> dict[str, Any]:
-    told = {target.uri: target for target in one.contacts}
-    contacts = [told.get(c.uri, RemapTarget(c.uri, c.q, c.raw, c.dropped)) for c in learnt.candidates]
+    given = {target.uri: target for target in one.contacts}
+    contacts = [given.get(c.uri, RemapTarget(c.uri, c.q, c.raw, c.dropped)) for c in learnt.candidates]
     sole = contacts[0].uri if len(contacts) == 1 and not learnt.flags.get("ambiguous") else None
     new_uri = one.new_uri or sole
     keys = {c.uri: c.key for c in learnt.candidates}
@@ -140,17 +140,17 @@ def _values(one: Portable, learnt: Learnt, decision: Decision, seen: _Seen) -> d
 def _kind(one: Portable) -> str:
     """What the row moves: as it says, or as its methods do, or a user where the old URI has one."""
     kinds = {METHOD_KINDS.get(name) for name in one.methods}
-    told = one.kind or (kinds.pop() if len(kinds) == 1 else None)
+    kind = one.kind or (kinds.pop() if len(kinds) == 1 else None)
     try:
         old = parse_uri(one.old_uri)
     except UriError as error:
         raise _fault(f"old_uri can't be read: {error.why}") from error
     has_user = isinstance(old, SipUri) and old.user is not None
-    if told is None and isinstance(old, SipUri) and not has_user:
+    if kind is None and isinstance(old, SipUri) and not has_user:
         raise _fault("old_uri has no user: say its kind: gateway where a whole host has moved, or user, or registrar")
-    if told in {"gateway", "registrar"} and has_user:
-        raise _fault(f"old_uri has a user, and a {told} moves as a whole: leave the user out, or say kind user")
-    return told or "user"
+    if kind in {"gateway", "registrar"} and has_user:
+        raise _fault(f"old_uri has a user, and a {kind} moves as a whole: leave the user out, or say kind user")
+    return kind or "user"
 
 
 def _learn(one: Portable, kind: str, decision: Decision, policy: Policy) -> Learnt:

@@ -77,7 +77,7 @@ class TableWorld(World):
         return None if content is None else dict(KamailioHtable(table="users").parse(content))
 
     def strays(self) -> list[str]:
-        """Give what stands beside the database and the server's memory."""
+        """Give what is beside the database and the server's memory."""
         return sorted(path.name for path in self.home.glob("*redirectd-old*"))
 
 

@@ -21,9 +21,9 @@ from tests.bench.worst import storing, worst
 def planning(bench: Bench) -> Iterator[Line]:
     """Plans and files of ever more remaps."""
     for count in (bench.remaps // 100, bench.remaps // 10, bench.remaps):
-        told = json.loads(run([sys.executable, "-m", "tests.bench.planning", str(count)]).out)
+        measured = json.loads(run([sys.executable, "-m", "tests.bench.planning", str(count)]).out)
         aims = {"table_s": "5 s", "htable_render_s": "10 s", "dialplan_render_s": "10 s", "peak_mb": "1,024 MB"}
-        for name, figure in told.items():
+        for name, figure in measured.items():
             if name != "remaps":
                 unit = name.rpartition("_")[2].replace("mb", "MB")
                 aim = aims.get(name, "") if count == 1_000_000 else ""
@@ -35,8 +35,8 @@ def planning(bench: Bench) -> Iterator[Line]:
 def hot_incoming(bench: Bench) -> Iterator[Line]:
     """Approved remaps beside pending ones that share their incoming URI (R5)."""
     count = bench.remaps // 10
-    told = json.loads(run([sys.executable, "-m", "tests.bench.hot_incoming", str(count)]).out)
-    own, shared = told["own_s"], told["shared_s"]
+    measured = json.loads(run([sys.executable, "-m", "tests.bench.hot_incoming", str(count)]).out)
+    own, shared = measured["own_s"], measured["shared_s"]
     ratio = f"{shared / max(own, 1e-3):.1f} x the time"
     yield Line(
         f"{count:,} remaps of one incoming URI, read", f"{shared:g} s", f"of one each, {own:g} s", ratio, "2.0 x"
@@ -46,11 +46,11 @@ def hot_incoming(bench: Bench) -> Iterator[Line]:
 def deciding(bench: Bench) -> Iterator[Line]:
     """Import and decisions of many, in rows a second of the processor."""
     count = max(2, bench.remaps // 10)
-    told = json.loads(run([sys.executable, "-m", "tests.bench.deciding", str(count)]).out)
+    measured = json.loads(run([sys.executable, "-m", "tests.bench.deciding", str(count)]).out)
     words = {"import_approve": "import --approve", "import": "import", "approve": "approve", "reject": "reject"}
     for name, what in words.items():
         rows = count // 2 if name in {"approve", "reject"} else count
-        yield Line(f"{rows:,} rows: {what}", f"{rows / max(told[f'{name}_s'], 1e-3):,.0f}/s", aim="5,000/s")
+        yield Line(f"{rows:,} rows: {what}", f"{rows / max(measured[f'{name}_s'], 1e-3):,.0f}/s", aim="5,000/s")
 
 
 def listing(bench: Bench) -> Iterator[Line]:
@@ -65,12 +65,14 @@ def listing(bench: Bench) -> Iterator[Line]:
     shown = (["list", "1"], ["pending"], ["list", "--limit", "50"], ["status"], ["list", "--json"])
     start, *runs = in_turn([[*command, *words] for words in shown], max(1, bench.times))
     for words, found in zip(shown[1:], runs, strict=True):
-        told = typical(found)
+        measured = typical(found)
         name = f"{bench.remaps:,} remaps: {' '.join(words)}"
         if "--json" in words:
-            yield Line(f"{name}, memory", f"{told.peak:.0f} MB", aim="150 MB")
+            yield Line(f"{name}, memory", f"{measured.peak:.0f} MB", aim="150 MB")
         else:
-            yield Line(f"{name}, start-up left out", f"{max(0.0, told.cpu - typical(start).cpu):.2f} s", aim="0.3 s")
+            yield Line(
+                f"{name}, start-up left out", f"{max(0.0, measured.cpu - typical(start).cpu):.2f} s", aim="0.3 s"
+            )
 
 
 def live(bench: Bench) -> Iterator[Line]:

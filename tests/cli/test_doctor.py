@@ -70,6 +70,8 @@ def test_root_looks_with_the_eyes_of_another_user(clinic: Clinic) -> None:
         os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
-    told = [one["why"] for one in json.loads(answer.read_text())["findings"] if one["where"].startswith("target users")]
-    assert any("may not write to the folder" in why for why in told)
+    reasons = [
+        one["why"] for one in json.loads(answer.read_text())["findings"] if one["where"].startswith("target users")
+    ]
+    assert any("may not write to the folder" in why for why in reasons)
     assert clinic("check", "--as", "no-such-user")[0] == 2

@@ -39,10 +39,10 @@ def odd(cli: Cli) -> Cli:
     """A hostile log line, URIs of thousands of characters, and more Contacts than a screen has rows."""
     long = "L" * 3000
     with filled_by_hand(cli) as world:
-        world.told("sip:a@old.example", "sip:a@new.example", text=HOSTILE)
-        world.told(f"sip:{long}@old.example", f"sip:{long}x@new.example", text=f"SIP/2.0 301 Moved\nVia: {long}")
-        world.told("sip:p@old.example", "sip:p@new.example;" + ";".join(f"p{one}=v{one}" for one in range(90)))
-        world.told("sip:m@old.example", *(f"sip:m{one}@h{one}.example;x={'y' * 60}" for one in range(40)))
+        world.sighted("sip:a@old.example", "sip:a@new.example", text=HOSTILE)
+        world.sighted(f"sip:{long}@old.example", f"sip:{long}x@new.example", text=f"SIP/2.0 301 Moved\nVia: {long}")
+        world.sighted("sip:p@old.example", "sip:p@new.example;" + ";".join(f"p{one}=v{one}" for one in range(90)))
+        world.sighted("sip:m@old.example", *(f"sip:m{one}@h{one}.example;x={'y' * 60}" for one in range(40)))
     return cli
 
 

@@ -168,7 +168,7 @@ def test_r39_records_without_a_proof_ask_for_the_upgrade(cli: Cli) -> None:
 
 
 def test_a_database_that_others_may_read_is_warned_of(cli: Cli) -> None:
-    """An SQLite file of mode 0644, as older versions or a copy made it, holds who called whom."""
+    """An SQLite file of mode 0644, as older versions or a copy made it, holds call records."""
     cli.ingest("kamailio/snippet-all-cases.log")
     database = cli.folder / "redirectd.db"
     database.chmod(0o644)

@@ -369,7 +369,7 @@ def generated(asterisk: AsteriskHost, call: str, *, maker: str = "FreePBX", cust
 
 @pytest.mark.parametrize(("call", "end"), [(MACRO, "MacroExit()"), (GOSUB, "Return()")])
 def test_the_hook_ends_as_it_is_called(asterisk: AsteriskHost, call: str, end: str) -> None:
-    """Macro or Gosub is told from the generated text; only pjsip trunks are listed; files of the user's are named."""
+    """Macro or Gosub is taken from the generated text; only pjsip trunks are listed; files of the user's are named."""
     parts = {part["file"].rpartition("/")[2]: part["text"] for part in generated(asterisk, call)["parts"]}
     assert set(parts) == {"extensions_custom.conf", "pjsip_custom_post.conf", "logger_logfiles_custom.conf"}
     assert parts["extensions_custom.conf"].endswith(f"same => n,{end}")

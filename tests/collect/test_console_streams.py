@@ -101,7 +101,7 @@ def test_bare_line_ends_let_no_message_reach_behind_its_count(part: int) -> None
 
 @pytest.mark.parametrize("line", [b"a=b\r\n", b"\r\r\n", b"\n"])
 def test_messages_behind_one_of_many_lines_are_read_or_counted(line: bytes) -> None:
-    """R40: what stands behind a message of few lines is read, behind one of so many that it is in doubt, counted."""
+    """R40: what comes behind a message of few lines is read, behind one of so many that it is in doubt, counted."""
     for lines in (0, 1, 40, 200, 600):
         other = received(response("200 OK", call="other", body=line * lines))
         found = read_all(b"".join(WRITERS["CRI"](other + CALL, "stdout")))

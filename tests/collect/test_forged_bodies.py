@@ -54,7 +54,7 @@ def found(request: pytest.FixtureRequest) -> tuple[str, str, Batch]:
 
 
 def test_each_answer_counts_once_and_no_forged_one_is_believed(found: tuple[str, str, Batch]) -> None:
-    """R3, R8, R40: what was sent counts, each once; what only stands in a body is nothing, or held as unproven."""
+    """R3, R8, R40: what was sent counts, each once; what is only in a body is nothing, or held as unproven."""
     writer, name, batch = found
     doubtful = [one for one in batch.verdicts.values() if not one.answer.authenticity.is_authentic]
     surplus = len(batch.verdicts) - SENT[writer]["files"][name]

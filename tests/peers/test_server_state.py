@@ -163,7 +163,7 @@ def _dialplan(operator: Operator, server: Asterisk) -> None:
 
 @pytest.mark.peer("asterisk")
 def test_a_later_approval_takes_no_live_row_away(operator: Operator, start_asterisk: StartAsterisk) -> None:
-    """R44: Asterisk can't tell alice:6003 from alice:6004; the move that is live stays, and the later one is named."""
+    """R44: Asterisk has one key for alice:6003 and alice:6004; what is live stays, and the later one is named."""
     server = start_asterisk(Setup(LOOK_UP))
     _dialplan(operator, server)
     _approve(operator, {"sip:alice@127.0.0.9:6003": "sip:alice@127.0.0.10"})
@@ -217,9 +217,9 @@ def test_nothing_is_called_working_before_anything_was_read(operator: Operator, 
     _approve(operator, {"sip:a@old.test": "sip:a@127.0.0.9"})
     assert operator.json("apply")["targets"][0]["outcome"] == "installed"
     for _ in range(2):
-        told = operator.run("status")
-        assert "in service and working" not in told
-        assert "installed, and no log read since: 1" in told
+        screen = operator.run("status")
+        assert "in service and working" not in screen
+        assert "installed, and no log read since: 1" in screen
         assert operator.json("status")["saved"] == {
             "remaps": 0, "calls_a_day": 0, "milliseconds_a_call": None, "unobserved": 1
         }  # fmt: skip

@@ -41,14 +41,14 @@ def ready(world: World) -> list[int]:
 
 def test_r29_nothing_is_approved_without_a_rule(world: World) -> None:
     """R29: it is off by default, however much evidence there is."""
-    world.told(OLD, NEW, calls=50)
+    world.sighted(OLD, NEW, calls=50)
     assert ready(world) == []
     assert world.all()[0].state is State.PENDING
 
 
 def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled: World) -> None:
     """R29, R35: the audit names redirectd and the rule's figures."""
-    one = ruled.told(OLD, NEW, calls=3)
+    one = ruled.sighted(OLD, NEW, calls=3)
     assert ready(ruled) == [one.id]
     assert ruled.get(one.id).state is State.APPROVED
     with ruled.database.read() as connection:
@@ -71,22 +71,22 @@ def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled:
 )
 def test_r29_a_remap_that_misses_one_condition_stays_pending(ruled: World, told: dict[str, object], why: str) -> None:
     """R29: the rule names all of peers, calls and age, and what is held is never approved automatically."""
-    ruled.told(OLD, NEW, **told)  # type: ignore[arg-type]  # one keyword each
+    ruled.sighted(OLD, NEW, **told)  # type: ignore[arg-type]  # one keyword each
     assert ready(ruled) == [], why
 
 
 def test_r29_a_target_outside_the_allowed_domains_stays_pending(ruled: World) -> None:
     """R29: the allowed domains are the new URI's host, a wildcard takes what is below it and not itself."""
-    ruled.told(OLD, "sip:alice@elsewhere.example", calls=9)
-    ruled.told("sip:bob@old.example.com", "sip:bob@carrier.example", calls=9)
-    below = ruled.told("sip:carol@old.example.com", "sip:carol@gw1.carrier.example", calls=9)
+    ruled.sighted(OLD, "sip:alice@elsewhere.example", calls=9)
+    ruled.sighted("sip:bob@old.example.com", "sip:bob@carrier.example", calls=9)
+    below = ruled.sighted("sip:carol@old.example.com", "sip:carol@gw1.carrier.example", calls=9)
     assert ready(ruled) == [below.id]
 
 
 def test_r29_calls_of_other_peers_neither_count_nor_age(ruled: World) -> None:
     """R29: old sightings of a stranger do not make young ones of the rule's peer old enough."""
-    ruled.told(OLD, NEW, calls=1, peer=STRANGER, first=-500, last=-500)
-    ruled.told(OLD, NEW, calls=9, first=-2, last=-1)
+    ruled.sighted(OLD, NEW, calls=1, peer=STRANGER, first=-500, last=-500)
+    ruled.sighted(OLD, NEW, calls=9, first=-2, last=-1)
     assert ready(ruled) == []
 
 
@@ -96,22 +96,22 @@ def test_r29_ambiguous_and_suspicious_remaps_stay_pending(ruled: World, contacts
     ruled.policy = replace(
         ruled.policy, auto_approve=replace(RULE, allowed_domains=RULE.allowed_domains | {"10.0.0.1"})
     )
-    ruled.told(OLD, *contacts, calls=9)
+    ruled.sighted(OLD, *contacts, calls=9)
     assert ready(ruled) == []
 
 
 def test_r29_a_move_of_what_a_person_approved_waits_for_a_person(ruled: World) -> None:
     """R30: a new target for an approved old URI is never approved by the rule."""
-    first = ruled.told(OLD, "sip:alice@gw.carrier.example", calls=1, first=-400, last=-400)
+    first = ruled.sighted(OLD, "sip:alice@gw.carrier.example", calls=1, first=-400, last=-400)
     ruled.approve(first.id)
-    ruled.told(OLD, NEW, calls=9)
+    ruled.sighted(OLD, NEW, calls=9)
     assert ready(ruled) == []
     assert ruled.get(first.id).state is State.APPROVED
 
 
 def test_r29_what_a_person_has_reopened_waits_for_a_person(ruled: World) -> None:
     """R31: rejected and reopened, it is there to be looked at, not to be approved a minute later."""
-    one = ruled.told(OLD, NEW, calls=9)
+    one = ruled.sighted(OLD, NEW, calls=9)
     by = Decision(actor="alice", at=NOW)
     with ruled.database.begin() as connection:
         reject(connection, one.id, by)
@@ -121,11 +121,11 @@ def test_r29_what_a_person_has_reopened_waits_for_a_person(ruled: World) -> None
 
 def test_r34_the_rule_never_closes_a_cycle(ruled: World) -> None:
     """R34: of two remaps that lead to each other one is approved, the other one refused with the reason."""
-    one = ruled.told(OLD, NEW, calls=9)
+    one = ruled.sighted(OLD, NEW, calls=9)
     ruled.policy = replace(
         ruled.policy, auto_approve=replace(RULE, allowed_domains=RULE.allowed_domains | {"old.example.com"})
     )
-    other = ruled.told(NEW, OLD, calls=9)
+    other = ruled.sighted(NEW, OLD, calls=9)
     result = approve_ready(ruled.database, ruled.policy, now=NOW)
     assert [done.id for done in result.approved] == [one.id]
     assert "cycle" in (result.refused or {})[other.id]

@@ -27,8 +27,8 @@ def case_of(world: World, number: int, contact: int | None = None) -> Case:
 
 def test_r33_a_case_shows_the_chain_today_and_after(world: World) -> None:
     """R33: with B->C approved, A is not moved today, and would go to C by two hops."""
-    onward = world.approve(world.told(B, C).id)
-    case = case_of(world, world.told(A, B).id)
+    onward = world.approve(world.sighted(B, C).id)
+    case = case_of(world, world.sighted(A, B).id)
     assert case.today is not None
     assert case.today.result is None
     assert case.after is not None
@@ -38,8 +38,8 @@ def test_r33_a_case_shows_the_chain_today_and_after(world: World) -> None:
 
 def test_r30_a_case_names_the_remap_it_would_replace(world: World) -> None:
     """R30: today's routing is the approved target, and the sentence says which remap goes."""
-    first = world.approve(world.told(A, B).id)
-    case = case_of(world, world.told(A, C).id)
+    first = world.approve(world.sighted(A, B).id)
+    case = case_of(world, world.sighted(A, C).id)
     assert case.today is not None
     assert str(case.today.result) == B
     assert str(case.after and case.after.result) == C
@@ -48,9 +48,9 @@ def test_r30_a_case_names_the_remap_it_would_replace(world: World) -> None:
 
 def test_r34_a_case_tells_of_the_cycle_before_the_approval_is_tried(world: World) -> None:
     """R34: the way back is seen on the card."""
-    world.approve(world.told(A, B).id)
-    world.approve(world.told(B, C).id)
-    case = case_of(world, world.told(C, A).id)
+    world.approve(world.sighted(A, B).id)
+    world.approve(world.sighted(B, C).id)
+    case = case_of(world, world.sighted(C, A).id)
     assert case.after is not None
     assert case.after.result is None
     assert any("cycle" in sentence for sentence in case.touches)
@@ -58,29 +58,29 @@ def test_r34_a_case_tells_of_the_cycle_before_the_approval_is_tried(world: World
 
 def test_a_case_names_remaps_that_lead_to_its_old_uri(world: World) -> None:
     """What was approved to end here would go on to the new URI."""
-    before = world.approve(world.told(A, B).id)
-    case = case_of(world, world.told(B, C).id)
+    before = world.approve(world.sighted(A, B).id)
+    case = case_of(world, world.sighted(B, C).id)
     assert f"remaps that lead here would go on to its new URI: {before.id}" in case.touches
 
 
 def test_a_case_tells_that_its_new_uri_is_said_to_have_moved_on(world: World) -> None:
     """R33: what is still pending for the new URI is the next hop, or closes a cycle, once it is approved too."""
-    first, back = world.told(A, B), world.told(B, A)
+    first, back = world.sighted(A, B), world.sighted(B, A)
     assert f"remap {back.id} (pending) says that its new URI has moved on, to {A}" in case_of(world, first.id).touches
 
 
 def test_r24_a_case_tells_what_a_target_may_not_tell_apart(world: World) -> None:
     """R24: an approved remap of the same user and host with another port: a conflict in targets without ports."""
-    there = world.approve(world.told(f"{A}:5070", B).id)
-    world.approve(world.told("sip:aa@example.com:5070", D).id)
-    (sentence,) = case_of(world, world.told(A, C).id).touches
+    there = world.approve(world.sighted(f"{A}:5070", B).id)
+    world.approve(world.sighted("sip:aa@example.com:5070", D).id)
+    (sentence,) = case_of(world, world.sighted(A, C).id).touches
     assert sentence.startswith(f"remap {there.id}, approved to {B}, has the same old user and host")
-    assert case_of(world, world.told(f"{A}:5080", B).id).touches == []
+    assert case_of(world, world.sighted(f"{A}:5080", B).id).touches == []
 
 
 def test_r15_a_case_can_be_looked_at_with_each_contact(world: World) -> None:
     """R15: without a choice there is no result, with one there is that Contact's."""
-    one = world.told(A, B, C)
+    one = world.sighted(A, B, C)
     assert case_of(world, one.id).after is None
     second = case_of(world, one.id, contact=2)
     assert second.after is not None
@@ -89,14 +89,14 @@ def test_r15_a_case_can_be_looked_at_with_each_contact(world: World) -> None:
 
 def test_r27_a_case_says_that_force_is_needed(world: World) -> None:
     """R27: a private target can be approved by force alone."""
-    assert case_of(world, world.told(A, "sip:a@10.0.0.1").id).needs == ("force", "reason")
-    assert case_of(world, world.told(B, C).id).needs == ()
+    assert case_of(world, world.sighted(A, "sip:a@10.0.0.1").id).needs == ("force", "reason")
+    assert case_of(world, world.sighted(B, C).id).needs == ()
 
 
 def test_r35_undo_of_an_approval_brings_back_what_it_replaced(world: World) -> None:
     """R35: the remap waits again, the one before it routes again, and the audit tells of every step."""
-    first = world.approve(world.told(A, B).id)
-    second = world.told(A, C)
+    first = world.approve(world.sighted(A, B).id)
+    second = world.sighted(A, C)
     with world.database.begin() as connection:
         _, step = do_approve(connection, second.id, replace(BY, replace=frozenset({first.id})), world.policy)
     assert world.get(first.id).state is State.SUPERSEDED
@@ -112,8 +112,8 @@ def test_r35_undo_of_an_approval_brings_back_what_it_replaced(world: World) -> N
 
 def test_r15_undo_restores_the_chosen_contact_of_what_was_replaced(world: World) -> None:
     """R15: an ambiguous remap that was approved with its second Contact has that one again."""
-    first = world.approve(world.told(A, B, C).id, contact=2)
-    second = world.told(A, D)
+    first = world.approve(world.sighted(A, B, C).id, contact=2)
+    second = world.sighted(A, D)
     with world.database.begin() as connection:
         _, step = do_approve(connection, second.id, replace(BY, replace=frozenset({first.id})), world.policy)
         undo(connection, step, BY, world.policy)
@@ -122,7 +122,7 @@ def test_r15_undo_restores_the_chosen_contact_of_what_was_replaced(world: World)
 
 def test_r31_undo_of_a_rejection_and_of_a_note(world: World) -> None:
     """R31: a rejected remap waits again; a note is again what it was."""
-    one = world.told(A, B)
+    one = world.sighted(A, B)
     with world.database.begin() as connection:
         _, rejected = do_reject(connection, one.id, BY)
         undo(connection, rejected, BY, world.policy)
@@ -135,7 +135,7 @@ def test_r31_undo_of_a_rejection_and_of_a_note(world: World) -> None:
 
 def test_undo_is_refused_where_somebody_decided_meanwhile(world: World) -> None:
     """What another person has revoked since is not touched."""
-    one = world.told(A, B)
+    one = world.sighted(A, B)
     with world.database.begin() as connection:
         _, step = do_approve(connection, one.id, BY, world.policy)
         revoke(connection, one.id, Decision(actor="bob", at=NOW))

@@ -43,7 +43,9 @@ def _do(world: World, action: str, number: int, *replaced: int) -> None:
 
 def test_r34_a_cycle_is_refused_with_its_hops(world: World) -> None:
     """R34: the approval that would close A -> B -> C -> A is refused, names each hop and the way out."""
-    ids = [world.told(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in (("a", "b"), ("b", "c"), ("c", "a"))]
+    ids = [
+        world.sighted(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in (("a", "b"), ("b", "c"), ("c", "a"))
+    ]
     for number in ids[:2]:
         _do(world, "approve", number)
     with pytest.raises(RefusedError) as refused:
@@ -58,8 +60,8 @@ def test_r34_a_cycle_is_refused_with_its_hops(world: World) -> None:
 
 def test_r34_spellings_close_cycles_too(world: World) -> None:
     """R34: hops meet by route key, whatever their spelling."""
-    first = world.told("sip:a@x.test", "sip:b@X.test;user=phone").id
-    second = world.told("sip:%62@x.test", "sip:a@x.TEST.").id
+    first = world.sighted("sip:a@x.test", "sip:b@X.test;user=phone").id
+    second = world.sighted("sip:%62@x.test", "sip:a@x.TEST.").id
     _do(world, "approve", first)
     with pytest.raises(RefusedError, match="cycle"):
         _do(world, "approve", second)
@@ -67,19 +69,19 @@ def test_r34_spellings_close_cycles_too(world: World) -> None:
 
 def test_r34_replacing_a_hop_opens_the_cycle(world: World) -> None:
     """R34, R30: an approval that replaces the hop of its own old URI does not count the one it replaces."""
-    first = world.told("sip:a@x.test", "sip:b@x.test").id
-    other = world.told("sip:a@x.test", "sip:c@x.test").id
+    first = world.sighted("sip:a@x.test", "sip:b@x.test").id
+    other = world.sighted("sip:a@x.test", "sip:c@x.test").id
     _do(world, "approve", first)
     _do(world, "approve", other, first)
-    back = world.told("sip:b@x.test", "sip:a@x.test").id
+    back = world.sighted("sip:b@x.test", "sip:a@x.test").id
     _do(world, "approve", back)
     assert [world.get(number).state for number in (first, other, back)] == ["superseded", "approved", "approved"]
 
 
 def test_r44_another_new_uri_is_refused_until_the_approved_one_is_named(world: World) -> None:
     """R44, R30: the refusal (exit 3) shows the approved remap; named, it is superseded in the same decision."""
-    first = world.told("sip:a@x.test", "sip:b@x.test").id
-    other = world.told("sip:a@x.test", "sip:c@x.test").id
+    first = world.sighted("sip:a@x.test", "sip:b@x.test").id
+    other = world.sighted("sip:a@x.test", "sip:c@x.test").id
     _do(world, "approve", first)
     with pytest.raises(ContradictionError) as refused:
         _do(world, "approve", other)
@@ -99,7 +101,9 @@ def test_r44_another_new_uri_is_refused_until_the_approved_one_is_named(world: W
 
 def test_r44_a_number_that_moves_back_takes_the_place_of_its_move(world: World) -> None:
     """R44, R34: the way back is refused with the cycle; with the move it ends named, that is superseded."""
-    ids = [world.told(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in (("a", "b"), ("b", "c"), ("c", "a"))]
+    ids = [
+        world.sighted(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in (("a", "b"), ("b", "c"), ("c", "a"))
+    ]
     for number in ids[:2]:
         _do(world, "approve", number)
     with pytest.raises(ContradictionError) as refused:
@@ -112,8 +116,8 @@ def test_r44_a_number_that_moves_back_takes_the_place_of_its_move(world: World) 
 @pytest.mark.parametrize("state", ["approved", "pending"])
 def test_r44_what_contradicts_nothing_is_not_replaced(world: World, state: str) -> None:
     """R44: a named remap that is not approved, or of another URI, is wrong usage and stays as it is."""
-    number = world.told("sip:a@x.test", "sip:b@x.test").id
-    other = world.told("sip:z@x.test", "sip:y@x.test").id
+    number = world.sighted("sip:a@x.test", "sip:b@x.test").id
+    other = world.sighted("sip:z@x.test", "sip:y@x.test").id
     if state == "approved":
         _do(world, "approve", other)
     with pytest.raises(UsageError, match=f"remap {other} is not an approved remap that it contradicts"):
@@ -144,9 +148,9 @@ def _publish(world: World, match: str) -> None:
 
 def test_r44_r5_another_move_of_one_incoming_uri_is_refused_where_a_node_looks_that_up(world: World) -> None:
     """R44, R5: on whichever node the target is; without such a target the two moves do not meet."""
-    first = world.told("sip:a@gw1.test", "sip:a@new.test").id
-    other = world.told("sip:a@gw2.test", "sip:a@elsewhere.test").id
-    agreeing = world.told("sip:a@gw3.test", "sip:a@new.test").id
+    first = world.sighted("sip:a@gw1.test", "sip:a@new.test").id
+    other = world.sighted("sip:a@gw2.test", "sip:a@elsewhere.test").id
+    agreeing = world.sighted("sip:a@gw3.test", "sip:a@new.test").id
     for number in (first, other, agreeing):
         _asked(world, number, "pub")
     _publish(world, "incoming")
@@ -162,8 +166,8 @@ def test_r44_r5_another_move_of_one_incoming_uri_is_refused_where_a_node_looks_t
 
 def test_r44_r5_a_proxy_that_follows_its_301_is_no_contradiction(world: World) -> None:
     """R44, R33: the next hop of the same incoming URI agrees with the first once chains are flattened."""
-    first = world.told("sip:a@gw1.test", "sip:a@gw2.test").id
-    onward = world.told("sip:a@gw2.test", "sip:a@gw3.test").id
+    first = world.sighted("sip:a@gw1.test", "sip:a@gw2.test").id
+    onward = world.sighted("sip:a@gw2.test", "sip:a@gw3.test").id
     for number in (first, onward):
         _asked(world, number, "pub")
     _publish(world, "incoming")
@@ -173,12 +177,12 @@ def test_r44_r5_a_proxy_that_follows_its_301_is_no_contradiction(world: World) -
 
 def test_r44_r5_what_is_seen_after_an_approval_takes_nothing_out_of_the_plan(world: World) -> None:
     """R44, R5: a later remap, a fork and further incoming URIs leave the approved one its own; one is held before."""
-    first = world.told("sip:a@gw1.test", "sip:a@new.test").id
+    first = world.sighted("sip:a@gw1.test", "sip:a@new.test").id
     _asked(world, first, "pub")
     _do(world, "approve", first)
     alone = (["sip:pub@own.test"], (), False)
     assert _plan(world) == {first: alone}
-    other = world.told("sip:a@gw2.test", "sip:a@elsewhere.test").id
+    other = world.sighted("sip:a@gw2.test", "sip:a@elsewhere.test").id
     _asked(world, other, "pub", "second")
     _asked(world, first, "second", forked=True)
     assert _plan(world) == {first: alone}
@@ -189,11 +193,11 @@ def test_r44_r5_what_is_seen_after_an_approval_takes_nothing_out_of_the_plan(wor
 
 def test_r44_r5_undoing_a_revocation_restores_the_approval_as_it_was(world: World) -> None:
     """R44, R5: what was seen of its incoming URI since the approval keeps it out of no plan, and it is no later one."""
-    first = world.told("sip:a@gw1.test", "sip:a@new.test").id
+    first = world.sighted("sip:a@gw1.test", "sip:a@new.test").id
     _asked(world, first, "pub")
     _do(world, "approve", first)
     before = _plan(world)
-    _asked(world, world.told("sip:a@gw2.test", "sip:a@elsewhere.test").id, "pub")
+    _asked(world, world.sighted("sip:a@gw2.test", "sip:a@elsewhere.test").id, "pub")
     later = replace(BY, at=NOW + timedelta(days=1))
     with world.database.begin() as connection:
         _, step = do_revoke(connection, first, later)
@@ -207,7 +211,7 @@ def test_r44_r5_undoing_a_revocation_restores_the_approval_as_it_was(world: Worl
 
 def test_r44_a_confirmation_makes_an_approval_no_later_one(world: World) -> None:
     """R44, R36: what is confirmed keeps the time of its approval in the plan, whatever a target finds there."""
-    number = world.told("sip:a@x.test", "sip:b@x.test").id
+    number = world.sighted("sip:a@x.test", "sip:b@x.test").id
     _do(world, "approve", number)
     with world.database.begin() as connection:
         confirm(connection, number, replace(BY, at=NOW + timedelta(days=1)), POLICY)
@@ -217,15 +221,15 @@ def test_r44_a_confirmation_makes_an_approval_no_later_one(world: World) -> None
 
 def test_r34_gateways_and_users_do_not_meet(world: World) -> None:
     """R34: a gateway's move and a user's move are different things and close no cycle together."""
-    user = world.told("sip:a@x.test", "sip:a@y.test").id
-    gateway = world.told("sip:y.test", "sip:x.test", method="OPTIONS").id
+    user = world.sighted("sip:a@x.test", "sip:a@y.test").id
+    gateway = world.sighted("sip:y.test", "sip:x.test", method="OPTIONS").id
     _do(world, "approve", user)
     _do(world, "approve", gateway)
 
 
 def test_r35_a_decision_that_somebody_overtook_is_refused(world: World) -> None:
     """R35: what was decided meanwhile is not decided again: the second is told so, and the audit has one entry."""
-    number = world.told("sip:a@x.test", "sip:b@x.test").id
+    number = world.sighted("sip:a@x.test", "sip:b@x.test").id
     with world.database.read() as connection:
         before = decide.load(connection, number)
     _do(world, "reject", number)
@@ -237,7 +241,7 @@ def test_r35_a_decision_that_somebody_overtook_is_refused(world: World) -> None:
 @pytest.mark.parametrize("state", list(State))
 def test_every_wrong_step_names_the_right_ones(world: World, state: State) -> None:
     """A step that a state does not allow is refused and names those that it does."""
-    number = world.told("sip:a@x.test", "sip:b@x.test").id
+    number = world.sighted("sip:a@x.test", "sip:b@x.test").id
     with world.database.begin() as connection:
         connection.execute(table.update().values(state=state))
     for action in COMMANDS:
@@ -251,7 +255,7 @@ def test_every_wrong_step_names_the_right_ones(world: World, state: State) -> No
 
 def test_an_unknown_id_or_contact_is_a_usage_error(world: World) -> None:
     """Ids and Contacts that there are none of are wrong usage (exit 2)."""
-    number = world.told("sip:a@x.test", "sip:b@x.test").id
+    number = world.sighted("sip:a@x.test", "sip:b@x.test").id
     with world.database.begin() as connection:
         with pytest.raises(UsageError):
             decide.approve(connection, number + 1, BY, POLICY)
@@ -284,7 +288,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(old=st.sampled_from("abcd"), new=st.sampled_from("abcd"))
     def told(self, old: str, new: str) -> None:
         if old != new:
-            found = self.world.told(f"sip:{old}@x.test", f"sip:{new}@x.test")
+            found = self.world.sighted(f"sip:{old}@x.test", f"sip:{new}@x.test")
             self.known.setdefault(found.id, Known(old, new))
 
     def _way(self, start: str, *, without: str) -> list[str]:

@@ -25,7 +25,7 @@ LIVE = NOW + timedelta(hours=1)
 @pytest.fixture
 def routed(world: World) -> Remap:
     """A remap of six calls in two days, approved at `NOW` and in service an hour later."""
-    remap = world.approve(world.told(OLD, NEW, calls=6, first=-48, last=0).id)
+    remap = world.approve(world.sighted(OLD, NEW, calls=6, first=-48, last=0).id)
     go_live(world, remap.id)
     return remap
 

@@ -35,8 +35,8 @@ def kinds(world: World) -> list[tuple[str, int | None]]:
 
 def test_a_remap_from_first_sighting_to_expiry(world: World) -> None:
     """Pending once, whatever is seen again; then each decision, with who and why."""
-    one = world.told("sip:a@old.example", "sip:a@new.example", calls=3)
-    world.told("sip:a@old.example", "sip:a@new.example", calls=3)
+    one = world.sighted("sip:a@old.example", "sip:a@new.example", calls=3)
+    world.sighted("sip:a@old.example", "sip:a@new.example", calls=3)
     by = Decision(actor="alice", at=NOW, reason="called them")
     with world.database.begin() as connection:
         decide.approve(connection, one.id, by, world.policy)
@@ -49,8 +49,8 @@ def test_a_remap_from_first_sighting_to_expiry(world: World) -> None:
         connection.execute(update(remap).values(expires_at=NOW))
     with world.database.begin() as connection:
         decide.expire(connection, now=NOW)
-    told = ["pending", "approved", "revoked", "pending", "approved", "expired"]
-    assert kinds(world) == [(kind, one.id) for kind in told]
+    expected_kinds = ["pending", "approved", "revoked", "pending", "approved", "expired"]
+    assert kinds(world) == [(kind, one.id) for kind in expected_kinds]
     assert [one.detail["action"] for one in events(world)][:4] == ["learn", "approve", "revoke", "reopen"]
     approved = events(world)[1]
     assert (approved.actor, approved.detail["reason"]) == ("alice", "called them")
@@ -59,16 +59,16 @@ def test_a_remap_from_first_sighting_to_expiry(world: World) -> None:
 
 def test_r44_what_is_replaced_is_reported_too(world: World) -> None:
     """R44: an approval in another's place is two events, of one transaction."""
-    first = world.told("sip:a@old.example", "sip:a@new.example", last=-30)
+    first = world.sighted("sip:a@old.example", "sip:a@new.example", last=-30)
     world.approve(first.id)
-    second = world.told("sip:a@old.example", "sip:a@newer.example", first=-20)
+    second = world.sighted("sip:a@old.example", "sip:a@newer.example", first=-20)
     world.approve(second.id, replace=first.id)
     assert kinds(world)[-2:] == [("superseded", first.id), ("approved", second.id)]
 
 
 def test_what_is_taken_back_was_never_reported(world: World) -> None:
     """An event belongs to the transaction of what it reports: where that is rolled back, there is none."""
-    one = world.told("sip:a@old.example", "sip:a@new.example")
+    one = world.sighted("sip:a@old.example", "sip:a@new.example")
     with world.database.engine.connect() as connection, connection.begin() as transaction:
         decide.reject(connection, one.id, Decision(actor="alice", at=NOW))
         assert len(event_log.read(connection)) == 2
@@ -94,7 +94,7 @@ def test_an_import_reports_what_waits(world: World, dry_run: bool) -> None:
 
 def test_r36_failing_and_stale_are_reported_once(world: World) -> None:
     """R36: what comes to fail or to be due is one event, again only after a new approval, also once rows are pruned."""
-    one = world.told("sip:a@old.example", "sip:a@new.example")
+    one = world.sighted("sip:a@old.example", "sip:a@new.example")
     world.approve(one.id)
     with world.database.begin() as connection:
         connection.execute(update(remap).values(revalidate_after=NOW))
@@ -115,7 +115,7 @@ def test_r36_failing_and_stale_are_reported_once(world: World) -> None:
 
 def test_cursors_are_not_given_twice(world: World) -> None:
     """Where all events were pruned, the next one still comes after the last: a reader's cursor stays right."""
-    one = world.told("sip:a@old.example", "sip:a@new.example")
+    one = world.sighted("sip:a@old.example", "sip:a@new.example")
     before = events(world)[-1].cursor
     prune(world.database, KEEP, node="test", now=NOW + timedelta(days=400))
     assert events(world) == []

@@ -125,11 +125,11 @@ def test_a_database_round_trips_but_for_its_ids(world: World, tmp_path_factory: 
     """Evidence, holds, a chosen Contact, states and notes are the same in another database; the audit says who."""
     from tests.review.world import opened
 
-    world.told("sip:a@x.example", "sip:a@y.example", calls=3)
-    world.approve(world.told("sip:b@x.example", "sip:b@y.example", "sip:c@y.example").id, contact=2)
-    world.reject(world.told("sips:d@x.example", "sip:d@y.example").id)
-    world.told("sip:e@x.example", "sip:e@y.example", expires="86400")
-    world.told("sip:x.example", "sip:y.example", method="OPTIONS")
+    world.sighted("sip:a@x.example", "sip:a@y.example", calls=3)
+    world.approve(world.sighted("sip:b@x.example", "sip:b@y.example", "sip:c@y.example").id, contact=2)
+    world.reject(world.sighted("sips:d@x.example", "sip:d@y.example").id)
+    world.sighted("sip:e@x.example", "sip:e@y.example", expires="86400")
+    world.sighted("sip:x.example", "sip:y.example", method="OPTIONS")
     with opened(tmp_path_factory.mktemp("other")) as other:
         text = "".join(write(map(as_document, everything(world)), "csv"))
         result, stands = run_import(other.database, read(text, "csv"), BY, other.policy, with_approvals=True)

@@ -238,7 +238,7 @@ def test_the_commands_show_it_first_with_its_figures(followed: Followed, tmp_pat
 
 @pytest.mark.parametrize("name", sorted(WRAPPINGS))
 def test_a_wrapped_console_is_followed_as_it_is_read(followed: Followed, name: str) -> None:
-    """A container's or the journal's log: what stands in its consoles counts, in pieces and over a restart, once."""
+    """A container's or the journal's log: what is in its consoles counts, in pieces and over a restart, once."""
     log = followed.log.with_name("wrapped.log")
     start = b"[Nov 22 16:00:00] Asterisk 22.10.1 built by root @ vm\n"
     lines = [line for text in (start, call(1), call(2), start) for line in WRAPPINGS[name](text, "stdout")]

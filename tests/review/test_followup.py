@@ -37,7 +37,7 @@ def hours(count: float) -> datetime:
 @pytest.fixture
 def approved(world: World) -> Remap:
     """One remap, approved at `NOW`."""
-    return world.approve(world.told(OLD, NEW).id)
+    return world.approve(world.sighted(OLD, NEW).id)
 
 
 def answered(world: World, *answers: tuple[int, str, float]) -> None:
@@ -106,7 +106,7 @@ def test_calls_are_counted_up_to_a_bound(world: World, approved: Remap) -> None:
 
 def test_a_call_is_counted_once_for_every_remap_that_leads_there(world: World, approved: Remap) -> None:
     """Two old URIs that moved to one target both fail by its calls, each by each call once."""
-    other = world.approve(world.told("sip:alice2@old.example.com", NEW).id)
+    other = world.approve(world.sighted("sip:alice2@old.example.com", NEW).id)
     answered(world, (404, NEW, 1))
     answered(world, (404, NEW, 1), (404, NEW, 2))
     assert reasons(world).keys() == {approved.id, other.id}
@@ -115,7 +115,7 @@ def test_a_call_is_counted_once_for_every_remap_that_leads_there(world: World, a
 
 def test_a_pending_remap_is_not_watched(world: World) -> None:
     """Only approved targets are looked at: nothing was sent to the others by us."""
-    world.told(OLD, NEW)
+    world.sighted(OLD, NEW)
     answered(world, (404, NEW, 1))
     assert reasons(world) == {}
 
@@ -136,7 +136,7 @@ def test_the_watch_follows_decisions(world: World, approved: Remap) -> None:
 
 def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world: World, approved: Remap) -> None:
     """301 again: the remap that it made is named; once approved the chain is flattened (R33) and nothing fails."""
-    onward = world.told(NEW, "sip:alice@third.example", calls=2, first=1, last=2)
+    onward = world.sighted(NEW, "sip:alice@third.example", calls=2, first=1, last=2)
     assert reasons(world) == {
         approved.id: f"its target has answered 301 in 2 calls, last 2026-03-01T14:00:00Z (see remap {onward.id})"
     }
@@ -155,25 +155,25 @@ def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world
 )
 def test_r24_moving_on_is_told_by_the_route_key(world: World, new: str, asked: str) -> None:
     """R24: a target that was written in another way has moved on all the same; another port is another place."""
-    one = world.approve(world.told(OLD, new).id)
-    world.told(f"{asked.partition(';')[0]}:5070", "sip:alice@third.example", first=1, last=2)
+    one = world.approve(world.sighted(OLD, new).id)
+    world.sighted(f"{asked.partition(';')[0]}:5070", "sip:alice@third.example", first=1, last=2)
     assert reasons(world) == {}
-    onward = world.told(asked, "sip:alice@third.example", first=1, last=2)
+    onward = world.sighted(asked, "sip:alice@third.example", first=1, last=2)
     assert reasons(world)[one.id].endswith(f"(see remap {onward.id})")
 
 
 def test_a_gateway_that_has_moved_on_is_failing(world: World) -> None:
     """The same for a host that answered a ping."""
-    one = world.approve(world.told("sip:gw.example", "sip:gw2.example:5070", method="OPTIONS").id)
-    onward = world.told("sip:gw2.example:5070", "sip:gw3.example", method="OPTIONS", first=1, last=2)
+    one = world.approve(world.sighted("sip:gw.example", "sip:gw2.example:5070", method="OPTIONS").id)
+    onward = world.sighted("sip:gw2.example:5070", "sip:gw3.example", method="OPTIONS", first=1, last=2)
     assert reasons(world)[one.id].endswith(f"(see remap {onward.id})")
 
 
 def test_failing_comes_first_then_stale(world: World, approved: Remap) -> None:
     """R36: failing ones are shown before stale ones, and both carry their flag with its reason."""
     world.policy = replace(POLICY, revalidate_after=timedelta(hours=1))
-    stale = world.approve(world.told("sip:b@old.example.com", "sip:b@new.example.net").id)
-    late = world.approve(world.told("sip:c@old.example.com", "sip:c@new.example.net").id)
+    stale = world.approve(world.sighted("sip:b@old.example.com", "sip:b@new.example.net").id)
+    late = world.approve(world.sighted("sip:c@old.example.com", "sip:c@new.example.net").id)
     answered(world, (410, "sip:c@new.example.net", 5))
     with world.database.read() as connection:
         assert attention(connection, now=hours(9)) == [late.id, stale.id]
@@ -213,7 +213,7 @@ def test_suspension_only_where_configured_and_by_calls(world: World, approved: R
 
 def test_moving_on_never_suspends(world: World, approved: Remap) -> None:
     """A 301 of the target leaves the approved remap in force, as it leaves a pending one to a person."""
-    world.told(NEW, "sip:alice@third.example", calls=50, first=1, last=2)
+    world.sighted(NEW, "sip:alice@third.example", calls=50, first=1, last=2)
     assert suspend_failing(world.database, replace(POLICY, suspend_failing_after=1), now=hours(4)) == []
 
 
@@ -234,7 +234,7 @@ def test_keeping_a_failing_remap_can_be_taken_back(world: World, approved: Remap
 
 def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
     """R24: learnt, chosen among several, reopened, seen again and imported remaps are all found by where they lead."""
-    several = world.told("sip:a@x.example", "sip:B@Y.example", "sip:c@y.example")
+    several = world.sighted("sip:a@x.example", "sip:B@Y.example", "sip:c@y.example")
     assert new_hashes(world) == {several.id: None}
     world.approve(several.id, contact=2)
     assert new_hashes(world) == {several.id: digest("user", "sip:c@y.example")}
@@ -243,10 +243,10 @@ def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
         decide.reopen(connection, several.id, BY)
     assert new_hashes(world) == {several.id: None}
     world.approve(several.id, contact=1)
-    gateway = world.told("sip:x.example", "sip:Y.example:5070", method="OPTIONS")
-    first = world.approve(world.told("sip:d@x.example", "sip:d@y.example").id)
-    second = world.approve(world.told("sip:d@x.example", "sip:e@y.example").id, replace=first.id)
-    world.told("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and told again
+    gateway = world.sighted("sip:x.example", "sip:Y.example:5070", method="OPTIONS")
+    first = world.approve(world.sighted("sip:d@x.example", "sip:d@y.example").id)
+    second = world.approve(world.sighted("sip:d@x.example", "sip:e@y.example").id, replace=first.id)
+    world.sighted("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and reported again
     assert world.get(first.id).state is State.PENDING
     row = Portable(old_uri="sip:f@x.example", new_uri="sip:f@y.example", contacts=(RemapTarget("sip:f@y.example"),))
     result, _ = run_import(world.database, [(1, row)], BY, world.policy, with_approvals=False)

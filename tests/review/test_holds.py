@@ -159,23 +159,23 @@ def test_r27_the_country_counts_without_a_region() -> None:
 )
 def test_r26_untrusted_peers(world: World, peer: str, is_held: bool) -> None:
     """R26: a remap seen only from peers that are not trusted is held as untrusted; one trusted peer is enough."""
-    found = world.told("sip:a@x.test", "sip:b@place.test", peer=peer)
+    found = world.sighted("sip:a@x.test", "sip:b@place.test", peer=peer)
     assert ("untrusted" in world.get(found.id).flags) is is_held
-    world.told("sip:a@x.test", "sip:b@place.test", peer="192.0.2.99")
+    world.sighted("sip:a@x.test", "sip:b@place.test", peer="192.0.2.99")
     assert "untrusted" not in world.get(found.id).flags
 
 
 def test_r12_seen_for_messages_alone(world: World) -> None:
     """R12: a remap that no call has shown is held, and no more once one has."""
-    found = world.told("sip:a@x.test", "sip:b@place.test", method="MESSAGE")
+    found = world.sighted("sip:a@x.test", "sip:b@place.test", method="MESSAGE")
     assert set(world.get(found.id).flags) == {"method"}
-    world.told("sip:a@x.test", "sip:b@place.test")
+    world.sighted("sip:a@x.test", "sip:b@place.test")
     assert world.get(found.id).flags == {}
 
 
 def test_a_changed_policy_counts_at_once(world: World) -> None:
     """R26, R27: trust, denials and own domains are those of now, without reading any log again."""
-    found = world.told("sip:a@x.test", "sip:b@place.test")
+    found = world.sighted("sip:a@x.test", "sip:b@place.test")
     for policy, flags in (
         (Policy(), {"untrusted"}),
         (POLICY, set[str]()),
@@ -194,7 +194,7 @@ def test_r21_r27_holds_are_of_what_would_be_routed(world: World, new: str, flag:
     """R21, R27: a clean answer of the same route key takes no hold off a stored target that needs it."""
     order = ["sip:b@place.test", new] if clean_first else [new, "sip:b@place.test"]
     for target in order:
-        found = world.told("sip:a@x.test", target)
+        found = world.sighted("sip:a@x.test", target)
     held = world.get(found.id)
     assert held.new_uri == order[0]
     if not clean_first:
@@ -209,7 +209,7 @@ def _approve(world: World, number: int, **more: Any) -> None:
 @pytest.mark.parametrize("new", ["sip:b@127.0.0.1", "sip:b%0d%0a@place.test", "sip:b@place.test;maddr=1.2.3.4"])
 def test_r27_needs_force_and_a_written_reason(world: World, new: str) -> None:
     """R27: nothing suspicious is approved without --force and a reason; blanks are no reason."""
-    found = world.told("sip:a@x.test", new)
+    found = world.sighted("sip:a@x.test", new)
     for more in ({}, {"force": True}, {"reason": "sure"}, {"force": True, "reason": "  "}):
         with pytest.raises(RefusedError, match="suspicious") as refused:
             _approve(world, found.id, **more)
@@ -219,7 +219,7 @@ def test_r27_needs_force_and_a_written_reason(world: World, new: str) -> None:
 
 def test_r12_a_registrar_needs_force_too(world: World) -> None:
     """R12: what a 301 to REGISTER told is held, by a flag of that name, and approved on purpose only."""
-    found = world.told("sip:x.test", "sip:place.test", method="REGISTER")
+    found = world.sighted("sip:x.test", "sip:place.test", method="REGISTER")
     assert list(world.get(found.id).flags) == ["registrar"]
     with pytest.raises(RefusedError, match="registrar"):
         _approve(world, found.id)
@@ -227,7 +227,7 @@ def test_r12_a_registrar_needs_force_too(world: World) -> None:
 
 def test_r15_approving_an_ambiguous_one_asks_which(world: World) -> None:
     """R15: without --contact it is refused with the Contacts listed; the choice alone has to pass the holds."""
-    found = world.told("sip:a@x.test", "sip:b@127.0.0.1", "sip:c@place.test")
+    found = world.sighted("sip:a@x.test", "sip:b@127.0.0.1", "sip:c@place.test")
     with pytest.raises(RefusedError, match=r"sip:c@place\.test"):
         _approve(world, found.id)
     with pytest.raises(RefusedError, match="loopback"):

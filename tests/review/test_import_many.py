@@ -27,10 +27,10 @@ TABLES = ("remap", "remap_peer", "remap_method", "remap_incoming", "audit", "set
 
 
 def row(old: str, *new: str, **values: Any) -> Portable:
-    """A row as a trusted peer would have told it; with one new URI that is the choice."""
+    """A row as a trusted peer would have given it; with one new URI that is the choice."""
     contacts = tuple(RemapTarget(f"sip:{one}@x.test") for one in new)
-    told: dict[str, Any] = {"new_uri": contacts[0].uri, "calls": 1, "peer_calls": {f"udp:{TRUSTED}:5060": 1}} | values
-    return Portable(old_uri=f"sip:{old}@x.test", contacts=contacts, **told)
+    given: dict[str, Any] = {"new_uri": contacts[0].uri, "calls": 1, "peer_calls": {f"udp:{TRUSTED}:5060": 1}} | values
+    return Portable(old_uri=f"sip:{old}@x.test", contacts=contacts, **given)
 
 
 def world_of(before: list[Portable], *, match: str = "request-uri") -> World:
@@ -84,17 +84,17 @@ rows_of_few = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(
     before=st.lists(rows_of_few, max_size=5),
-    told=st.lists(rows_of_few, max_size=8),
+    given=st.lists(rows_of_few, max_size=8),
     match=st.sampled_from(["incoming", "request-uri"]),
     replaced=st.frozensets(st.integers(1, 8), max_size=3),
     with_approvals=st.sampled_from([True, True, False]),
 )
 def test_r35_r44_many_rows_are_as_one_after_another(
-    before: list[Portable], told: list[Portable], match: str, replaced: frozenset[int], with_approvals: bool
+    before: list[Portable], given: list[Portable], match: str, replaced: frozenset[int], with_approvals: bool
 ) -> None:
     """R5, R30, R34, R35, R44: remaps, refusals with their reasons, and the audit with its hashes are the same."""
     by = Decision(actor="eva", at=NOW, reason="", replace=replaced)
-    rows = list(enumerate(told, 1))
+    rows = list(enumerate(given, 1))
     together, apart = world_of(before, match=match), world_of(before, match=match)
     with closing(together.database), closing(apart.database):
         many = take(together, rows, by, with_approvals=with_approvals)
@@ -113,8 +113,8 @@ BY = Decision(actor="eva", at=NOW, reason="moved")
 
 def test_r34_a_cycle_over_several_parts_is_found(world: World, parts: None) -> None:
     """R34: the row that would close a cycle with rows of earlier parts stays pending."""
-    told = [row(old, new, state=State.APPROVED) for old, new in ("ab", "bc", "cd", "de", "ea")]
-    result, kept = run_import(world.database, list(enumerate(told, 1)), BY, POLICY, with_approvals=True)
+    given = [row(old, new, state=State.APPROVED) for old, new in ("ab", "bc", "cd", "de", "ea")]
+    result, kept = run_import(world.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True)
     assert kept
     assert (result.new, result.approved, [one.row for one in result.held]) == (5, 4, [5])
 
@@ -122,8 +122,8 @@ def test_r34_a_cycle_over_several_parts_is_found(world: World, parts: None) -> N
 def test_one_faulty_row_at_the_end_stops_all(world: World, parts: None) -> None:
     """Nothing is written before all rows were looked at: those that are faulty by themselves, and those that the
     database or an earlier row contradicts."""
-    world.reject(world.told("sip:z@x.test", "sip:y@x.test").id)
-    told = [
+    world.reject(world.sighted("sip:z@x.test", "sip:y@x.test").id)
+    given = [
         row("a", "b"),
         row("c", "d"),
         row("e", "e"),
@@ -131,7 +131,7 @@ def test_one_faulty_row_at_the_end_stops_all(world: World, parts: None) -> None:
         row("f", "g", state=State.APPROVED),
         row("f", "g", state=State.EXPIRED),
     ]
-    rows = list(enumerate(told, 1))
+    rows = list(enumerate(given, 1))
     result, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True)
     assert (kept, [one.row for one in result.faults]) == (False, [3, 4, 6])
     assert len(world.all()) == 1
@@ -141,8 +141,8 @@ def test_one_faulty_row_at_the_end_stops_all(world: World, parts: None) -> None:
 
 def test_a_dry_run_says_what_the_import_says(tmp_path: Path, parts: None) -> None:
     """A dry run finds the same new, approved and held rows as the import after it, and changes nothing."""
-    told = [row(old, new, state=State.APPROVED) for old, new in ("ab", "bc", "ca", "bd")]
-    rows = list(enumerate(told, 1))
+    given = [row(old, new, state=State.APPROVED) for old, new in ("ab", "bc", "ca", "bd")]
+    rows = list(enumerate(given, 1))
     with opened(tmp_path) as world:
         before = stored(world)
         dry, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True, dry_run=True)
@@ -159,24 +159,24 @@ def test_others_write_between_the_parts(world: World, parts: None) -> None:
 
     def progress(rows: int) -> None:
         heard.append(rows)
-        world.told(f"sip:other{len(heard)}@x.test", "sip:there@x.test")
+        world.sighted(f"sip:other{len(heard)}@x.test", "sip:there@x.test")
 
-    told = [row(name, "z", state=State.APPROVED) for name in "abcde"]
-    run_import(world.database, list(enumerate(told, 1)), BY, POLICY, with_approvals=True, progress=progress)
+    given = [row(name, "z", state=State.APPROVED) for name in "abcde"]
+    run_import(world.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True, progress=progress)
     assert heard == [2, 2, 1] * 2
     assert len(world.all()) == 5 + len(heard)
 
 
 def test_a_decision_meanwhile_makes_a_fault_of_its_row_alone(world: World, parts: None) -> None:
     """R35: a remap that a person approves while a file would reject it stays approved; the other rows are taken."""
-    number = world.told("sip:e@x.test", "sip:z@x.test").id
-    told = [*(row(name, "z") for name in "abcd"), row("e", "z", state=State.REJECTED)]
+    number = world.sighted("sip:e@x.test", "sip:z@x.test").id
+    given = [*(row(name, "z") for name in "abcd"), row("e", "z", state=State.REJECTED)]
 
     def progress(_: int) -> None:
         if len(world.all()) == 3:
             world.approve(number)
 
-    rows = list(enumerate(told, 1))
+    rows = list(enumerate(given, 1))
     result, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True, progress=progress)
     assert (kept, result.new, [one.row for one in result.faults]) == (True, 4, [5])
     assert world.get(number).state is State.APPROVED
@@ -186,7 +186,7 @@ def test_many_rows_take_few_statements(world: World) -> None:
     """What 300 rows that are approved read and write is a few dozen statements, not some for each."""
     statements: list[str] = []
     event.listen(world.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    told = [row(f"u{number}", f"v{number}", state=State.APPROVED) for number in range(300)]
-    result, _ = run_import(world.database, list(enumerate(told, 1)), BY, POLICY, with_approvals=True)
+    given = [row(f"u{number}", f"v{number}", state=State.APPROVED) for number in range(300)]
+    result, _ = run_import(world.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True)
     assert result.approved == 300
     assert len(statements) < 50

@@ -32,7 +32,7 @@ def test_no_query_goes_through_a_whole_state_for_a_few_remaps(world: World, name
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
         asked.append((statement, parameters))
 
-    world.told("sip:a@old.example", "sip:a@new.example")
+    world.sighted("sip:a@old.example", "sip:a@new.example")
     event.listen(world.database.engine, "before_cursor_execute", note)
     with world.database.read() as connection:
         QUERIES[name](connection)

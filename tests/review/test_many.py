@@ -35,7 +35,7 @@ def world_of(told: list[Told]) -> World:
     metadata.create_all(world.database.engine)
     for old, new in told:
         if old != new:
-            world.told(f"sip:{old}@x.test", f"sip:{new}@x.test")
+            world.sighted(f"sip:{old}@x.test", f"sip:{new}@x.test")
     return world
 
 
@@ -88,8 +88,8 @@ def test_r34_r35_many_at_once_are_as_one_after_another(told: list[Told], steps: 
 
 def test_r30_of_one_old_uri_only_the_first_is_approved(world: World) -> None:
     """R30, R44: a decision on many does not choose between targets by their order: the second contradicts the first."""
-    first = world.told("sip:a@x.test", "sip:b@x.test").id
-    second = world.told("sip:a@x.test", "sip:c@x.test").id
+    first = world.sighted("sip:a@x.test", "sip:b@x.test").id
+    second = world.sighted("sip:a@x.test", "sip:c@x.test").id
     done, refused = decide(world, "approve", [first, second])
     assert done == [first]
     assert f"remap {first}, approved by " in refused[second]
@@ -100,7 +100,7 @@ def test_r30_of_one_old_uri_only_the_first_is_approved(world: World) -> None:
 def test_r34_a_cycle_within_one_decision_is_refused(world: World) -> None:
     """R34: of three moves in a circle the last is refused with the cycle, whether or not the others stood before."""
     moves = (("a", "b"), ("b", "c"), ("c", "a"))
-    ids = [world.told(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in moves]
+    ids = [world.sighted(f"sip:{old}@x.test", f"sip:{new}@x.test").id for old, new in moves]
     done, refused = decide(world, "approve", ids)
     assert done == ids[:2]
     assert "it would close a cycle" in refused[ids[2]]
@@ -109,7 +109,7 @@ def test_r34_a_cycle_within_one_decision_is_refused(world: World) -> None:
 def test_one_old_uri_is_approved_once_over_all_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """R30: the second target of an old URI is refused in a later batch too."""
     monkeypatch.setattr(batches, "BATCH", 1)
-    ids = [world.told("sip:a@x.test", f"sip:{new}@x.test").id for new in "bc"]
+    ids = [world.sighted("sip:a@x.test", f"sip:{new}@x.test").id for new in "bc"]
     parts = list(decide_in_batches(world.database, "approve", ids, BY, POLICY))
     assert [[step.before.id for step in part.steps] for part in parts] == [[ids[0]], []]
     assert list(parts[1].refused) == [ids[1]]
@@ -119,7 +119,7 @@ def test_what_was_committed_stands_when_a_batch_fails(tmp_path: Path, monkeypatc
     """A database that goes away in the middle keeps the batches before, and the caller knows which they are."""
     monkeypatch.setattr(batches, "BATCH", 2)
     with opened(tmp_path) as world:
-        ids = [world.told(f"sip:{old}@x.test", "sip:z@x.test").id for old in "abcd"]
+        ids = [world.sighted(f"sip:{old}@x.test", "sip:z@x.test").id for old in "abcd"]
         parts = decide_in_batches(world.database, "reject", ids, BY, POLICY)
         assert [step.before.id for step in next(parts).steps] == ids[:2]
         with world.database.begin() as connection:
@@ -132,8 +132,8 @@ def test_what_was_committed_stands_when_a_batch_fails(tmp_path: Path, monkeypatc
 
 def test_r35_undo_of_many_is_in_the_audit(world: World) -> None:
     """R35: all is taken back, what was replaced routes again, and what somebody decided since is left and told."""
-    before = world.approve(world.told("sip:a@x.test", "sip:b@x.test").id)
-    ids = [world.told(f"sip:{old}@x.test", "sip:z@x.test").id for old in "acd"]
+    before = world.approve(world.sighted("sip:a@x.test", "sip:b@x.test").id)
+    ids = [world.sighted(f"sip:{old}@x.test", "sip:z@x.test").id for old in "acd"]
     with world.database.begin() as connection:
         steps = decide_all(connection, "approve", ids, BY, POLICY).steps
     with world.database.begin() as connection:
@@ -154,7 +154,7 @@ def test_r35_undo_of_many_is_in_the_audit(world: World) -> None:
 
 def test_many_take_few_statements(world: World) -> None:
     """What 300 approvals read and write is a few dozen statements, not some for each."""
-    ids = [world.told(f"sip:u{number}@x.test", f"sip:u{number}@y.test").id for number in range(300)]
+    ids = [world.sighted(f"sip:u{number}@x.test", f"sip:u{number}@y.test").id for number in range(300)]
     statements: list[str] = []
     event.listen(world.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     done, refused = decide(world, "approve", ids)

@@ -20,15 +20,15 @@ PENDING = Query(states=(State.PENDING,))
 def many(world: World) -> World:
     """Thirteen remaps of two domains, two of them held in different ways, one approved, one flapping pair."""
     for number in range(6):
-        world.told(f"sip:u{number}@a.example", f"sip:u{number}@new.example.net", last=-number * 24, first=-500)
-    world.told("sip:s@b.example", "sip:s@new.example.net", peer=STRANGER)
-    world.told("sip:m@b.example", "sip:m@new.example.net", method="MESSAGE")
-    world.told("sips:d@b.example", "sip:d@new.example.net")
-    world.told("sip:p@b.example", "sip:p@10.1.2.3")
-    world.told("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
-    world.told("sip:f@b.example", "sip:f@two.example.net", calls=2, first=-6, last=-1)
-    world.told("sip:reg.example", "sip:reg.example.net", method="REGISTER")
-    done = world.told("sip:z@a.example", "sip:z@new.example.net")
+        world.sighted(f"sip:u{number}@a.example", f"sip:u{number}@new.example.net", last=-number * 24, first=-500)
+    world.sighted("sip:s@b.example", "sip:s@new.example.net", peer=STRANGER)
+    world.sighted("sip:m@b.example", "sip:m@new.example.net", method="MESSAGE")
+    world.sighted("sips:d@b.example", "sip:d@new.example.net")
+    world.sighted("sip:p@b.example", "sip:p@10.1.2.3")
+    world.sighted("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
+    world.sighted("sip:f@b.example", "sip:f@two.example.net", calls=2, first=-6, last=-1)
+    world.sighted("sip:reg.example", "sip:reg.example.net", method="REGISTER")
+    done = world.sighted("sip:z@a.example", "sip:z@new.example.net")
     world.approve(done.id)
     return world
 
@@ -72,8 +72,8 @@ def test_filters_give_what_they_name(many: World, query: Query, users: set[str])
 
 def test_r32_those_that_flap_within_one_second_are_found(world: World) -> None:
     """R32: the filter finds both of a pair of which one was told only in the second in which the other began."""
-    world.told("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
-    world.told("sip:f@b.example", "sip:f@two.example.net", calls=1, first=-9, last=-9)
+    world.sighted("sip:f@b.example", "sip:f@one.example.net", calls=2, first=-9, last=-3)
+    world.sighted("sip:f@b.example", "sip:f@two.example.net", calls=1, first=-9, last=-9)
     with world.database.read() as connection:
         found = {one.new_uri for one in matching(connection, replace(PENDING, flag="flapping"), world.policy)}
     assert found == {"sip:f@one.example.net", "sip:f@two.example.net"}

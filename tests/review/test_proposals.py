@@ -26,7 +26,7 @@ BY = Decision(actor="alice", at=NOW, reason="the carrier says so")
 def moved(world: World, count: int, *, to: str = "new.example.net", start: int = 0, peer: str = "192.0.2.10") -> None:
     """`count` users of old.example.com moved to one host."""
     for number in range(start, start + count):
-        world.told(f"sip:u{number}@old.example.com", f"sip:u{number}@{to}", peer=peer)
+        world.sighted(f"sip:u{number}@old.example.com", f"sip:u{number}@{to}", peer=peer)
 
 
 def proposed(world: World) -> list[Proposal]:
@@ -38,7 +38,7 @@ def proposed(world: World) -> list[Proposal]:
 def test_four_fifths_of_five_users_make_a_proposal(world: World) -> None:
     """Five of six users are over 80 %: one move of the host, with the sixth as its exception."""
     moved(world, 5)
-    other = world.told("sip:u9@old.example.com", "sip:u9@third.example")
+    other = world.sighted("sip:u9@old.example.com", "sip:u9@third.example")
     (one,) = proposed(world)
     assert (str(one.old), str(one.new), one.users, one.total) == ("sip:old.example.com", "sip:new.example.net", 5, 6)
     assert one.exceptions == (other.id,)
@@ -60,9 +60,9 @@ def test_another_user_part_a_choice_and_a_rejection_are_exceptions(world: World)
     """What does not move under its own name, is ambiguous, or was rejected by a person counts against it."""
     world.policy = replace(POLICY, propose_percent=51)
     moved(world, 5)
-    renamed = world.told("sip:r@old.example.com", "sip:renamed@new.example.net")
-    choice = world.told("sip:c@old.example.com", "sip:c@new.example.net", "sip:c@third.example")
-    rejected = world.reject(world.told("sip:n@old.example.com", "sip:n@new.example.net").id)
+    renamed = world.sighted("sip:r@old.example.com", "sip:renamed@new.example.net")
+    choice = world.sighted("sip:c@old.example.com", "sip:c@new.example.net", "sip:c@third.example")
+    rejected = world.reject(world.sighted("sip:n@old.example.com", "sip:n@new.example.net").id)
     (one,) = proposed(world)
     assert one.exceptions == (renamed.id, choice.id, rejected.id)
     assert (one.users, one.total) == (5, 8)

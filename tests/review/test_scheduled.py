@@ -32,7 +32,7 @@ def jobs(world: World, text: str, applied: list[str]) -> dict[str, JobSpec]:
 
 def test_r29_the_rule_runs_only_where_it_is_configured(world: World) -> None:
     """R29: without the table there is no such job; with it, what the rule covers is approved."""
-    one = world.told("sip:a@old.example.com", "sip:a@new.example.net", calls=2)
+    one = world.sighted("sip:a@old.example.com", "sip:a@new.example.net", calls=2)
     assert "auto-approve" not in jobs(world, "", [])
     jobs(world, RULE, [])["auto-approve"].run()
     assert world.get(one.id).state is State.APPROVED
@@ -40,7 +40,7 @@ def test_r29_the_rule_runs_only_where_it_is_configured(world: World) -> None:
 
 def test_failing_remaps_leave_before_the_apply_that_follows(world: World) -> None:
     """Suspended at the next apply, and only where configured."""
-    one = world.approve(world.told("sip:a@old.example.com", "sip:a@new.example.net").id)
+    one = world.approve(world.sighted("sip:a@old.example.com", "sip:a@new.example.net").id)
     watch = Watch()
     watch.refresh(world.database)
     later = datetime.now(UTC) + timedelta(days=3650)

@@ -41,7 +41,7 @@ POLICIES = [
 def told(world: World) -> World:
     """A remap to each of the targets."""
     for number, new in enumerate(TARGETS):
-        world.told(f"sip:+4930{number:06}@old.example", new)
+        world.sighted(f"sip:+4930{number:06}@old.example", new)
     return world
 
 
@@ -82,7 +82,7 @@ def test_r27_what_is_remembered_is_used(told: World) -> None:
 
 def test_r27_another_new_uri_is_looked_at(world: World) -> None:
     """R15, R27: the choice among Contacts that an approval made and a reopening took back does not stay remembered."""
-    one = world.told("sip:a@old.example", "sip:a@new.example", "sip:a@10.1.2.3")
+    one = world.sighted("sip:a@old.example", "sip:a@new.example", "sip:a@10.1.2.3")
     world.approve(one.id, contact=1)
     by = Decision(actor="alice", at=NOW + timedelta(hours=1))
     with world.database.begin() as connection:
@@ -99,7 +99,7 @@ def test_only_what_is_new_is_screened_again(told: World) -> None:
     """A second turn looks at what came since; a start of the service at all that waits."""
     assert screen(told.database, POLICY) == len(TARGETS)
     assert screen(told.database, POLICY) == 0
-    one = told.told("sip:late@old.example", "sip:late@10.9.9.9")
+    one = told.sighted("sip:late@old.example", "sip:late@10.9.9.9")
     assert one.id in by_filter(told, POLICY)
     assert screen(told.database, POLICY) == 1
     assert screen(told.database, POLICY, anew=True) == len(TARGETS) + 1

@@ -53,7 +53,7 @@ pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
 def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> None:
     """R8: both nodes' logs have the call; their transactions take turns, and either suspends what fails."""
     world = World(server)
-    one = world.approve(world.told("sip:a@old.example", "sip:a@new.example").id)
+    one = world.approve(world.sighted("sip:a@old.example", "sip:a@new.example").id)
     watch = Watch()
     watch.refresh(server)
 
@@ -65,7 +65,7 @@ def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> N
                 record(connection, [told])
 
     assert at_once(tell, tell) == [None, None]
-    onward = world.told("sip:a@new.example", "sip:a@third.example", first=1, last=2)
+    onward = world.sighted("sip:a@new.example", "sip:a@third.example", first=1, last=2)
     with server.read() as connection:
         found = failing(connection)[one.id]
         assert len(connection.execute(select(followed_call)).all()) == 5
@@ -80,8 +80,8 @@ def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> N
 def test_r27_two_nodes_screen_the_same_remaps(server: Database) -> None:
     """R27: each replaces what the other has stored, and both find what is suspicious under their own policy."""
     world = World(server)
-    hidden = world.told("sip:a@old.example", "sip:a@10.1.2.3")
-    world.told("sip:b@old.example", "sip:b@new.example")
+    hidden = world.sighted("sip:a@old.example", "sip:a@10.1.2.3")
+    world.sighted("sip:b@old.example", "sip:b@new.example")
     other = replace(POLICY, denied_domains=frozenset({"new.example"}))
     for anew in (True, False):
         assert None not in at_once(
@@ -99,7 +99,7 @@ def test_r35_tampering_is_seen_on_servers(server: Database) -> None:
     """R35: a whole audit is found whole, one without its end is not."""
     world = World(server)
     for name in "abc":
-        world.approve(world.told(f"sip:{name}@old.example", f"sip:{name}@new.example").id)
+        world.approve(world.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example").id)
     with server.begin() as connection:
         assert list(tamperings(connection)) == []
         connection.execute(delete(audit).where(audit.c.id == 3))
@@ -110,11 +110,11 @@ def test_r44_of_two_contradicting_approvals_at_once_one_wins(server: Database) -
     """R44: two people on two nodes: one approval stands, the other is refused and names it, whatever the order."""
     world = World(server)
     pairs = [
-        [world.told(f"sip:{name}@old.example", f"sip:{name}@{place}.example").id for place in ("one", "two")]
+        [world.sighted(f"sip:{name}@old.example", f"sip:{name}@{place}.example").id for place in ("one", "two")]
         for name in "abcd"
     ]
     pairs += [
-        [world.told(f"sip:{old}@x.example", f"sip:{new}@x.example").id for old, new in (("p", "q"), ("q", "p"))],
+        [world.sighted(f"sip:{old}@x.example", f"sip:{new}@x.example").id for old, new in (("p", "q"), ("q", "p"))],
     ]
     for pair in pairs:
         outcomes = at_once(*[partial(world.approve, number) for number in pair])
@@ -126,7 +126,9 @@ def test_r44_of_two_contradicting_approvals_at_once_one_wins(server: Database) -
 def test_r44_of_two_replacements_at_once_one_wins(server: Database) -> None:
     """R44: each names the remap that it saw approved; the later one is refused, since that is no longer approved."""
     world = World(server)
-    first, *others = [world.told("sip:a@old.example", f"sip:a@{place}.example").id for place in ("one", "two", "three")]
+    first, *others = [
+        world.sighted("sip:a@old.example", f"sip:a@{place}.example").id for place in ("one", "two", "three")
+    ]
     world.approve(first)
 
     def swap(number: int) -> None:
@@ -160,7 +162,7 @@ def test_an_import_and_another_node_that_learns_the_same_wait_for_each_other(
 
     def learn() -> None:
         for name in "ckfm":
-            world.told(f"sip:{name}@x.test", "sip:z@x.test")
+            world.sighted(f"sip:{name}@x.test", "sip:z@x.test")
 
     assert at_once(take, learn) == [None, None]
     assert [(one.rows, one.approved, [held.row for held in one.held]) for one in results] == [(14, 12, [13])]

@@ -29,7 +29,7 @@ def row(name: str, state: State) -> Portable:
 @pytest.mark.parametrize(("state", "action"), list(product(State, TRANSITIONS)))
 def test_r35_no_caller_goes_another_way(world: World, state: State, action: str) -> None:
     """R35: a move that does not start in the remap's state is refused and leaves no trace, also past the commands."""
-    world.told("sip:a@old.example", "sip:a@new.example")
+    world.sighted("sip:a@old.example", "sip:a@new.example")
     with world.database.begin() as connection:
         connection.exec_driver_sql(f"update remap set state = '{state}'")
     found = world.get(1)

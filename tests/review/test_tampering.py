@@ -34,7 +34,7 @@ BY = Decision(actor="alice", at=NOW + timedelta(hours=1), reason="known")
 def decided(world: World) -> World:
     """Five remaps, and seven entries about four of them."""
     for name in "abcde":
-        world.told(f"sip:{name}@old.example", f"sip:{name}@new.example")
+        world.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example")
     world.approve(1)
     world.approve(2)
     world.reject(3)
@@ -200,7 +200,7 @@ def test_r35_redirectd_itself_is_never_suspected(world: World, steps: list[tuple
 
     def tell(hours: float) -> None:
         for old, new in (("a", "b"), ("a", "c"), ("b", "d"), ("a", "e"), ("f", "gh")):
-            world.told(f"sip:{old}{base}@x.example", *(f"sip:{one}{base}@y.example" for one in new), last=hours)
+            world.sighted(f"sip:{old}{base}@x.example", *(f"sip:{one}{base}@y.example" for one in new), last=hours)
 
     tell(-1)
     for index, (step, which) in enumerate(steps, 1):

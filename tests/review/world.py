@@ -38,7 +38,7 @@ class World:
     policy: Policy = POLICY
     _number: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def told(
+    def sighted(
         self,
         old: str,
         *new: str,

@@ -154,7 +154,7 @@ def test_r29_the_next_apply_can_carry_all_that_is_approved_automatically(tmp_pat
     """R29: what would have an apply refused by a limit waits, said in the log, until the applies before it are done."""
     config = parse(RULED, tmp_path / "redirectd.toml")
     with opened(tmp_path, config.rules()) as world:
-        ids = [world.told(f"sip:{name}@old.example", f"sip:{name}@new.example", calls=2).id for name in "abcde"]
+        ids = [world.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example", calls=2).id for name in "abcde"]
         made = make_jobs(config, UTC, lambda: world.database, apply=lambda: None, families=list)
         [job] = [one for one in made if one.name == "auto-approve"]
         applier = applier_of(config, world.database)

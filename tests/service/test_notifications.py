@@ -96,8 +96,8 @@ def test_counts_and_peers_and_a_link_are_all(world: World) -> None:
     post = Post()
     one = queue(post, 'link = "https://sip1.example.net/review"\nwait = "0s"\npause = "0s"\n')
     turn(one, world, NOW)
-    world.told("sip:alice@old.example", "sip:alice@new.example")
-    world.told("sip:bob@old.example", "sip:bob@evil.example", peer=STRANGER)
+    world.sighted("sip:alice@old.example", "sip:alice@new.example")
+    world.sighted("sip:bob@old.example", "sip:bob@evil.example", peer=STRANGER)
     turn(one, world, minutes(1))
     (message,) = post.sent
     assert message.document["waiting"] == 2
@@ -112,7 +112,7 @@ def test_details_are_plain_text(world: World) -> None:
     post = Post()
     one = queue(post, 'details = true\nwait = "0s"\npause = "0s"\n')
     turn(one, world, NOW)
-    world.told("sip:*a_b*~c@old.example", "sip:%40here@www.evil.example;u=http://evil.example")
+    world.sighted("sip:*a_b*~c@old.example", "sip:%40here@www.evil.example;u=http://evil.example")
     turn(one, world, minutes(1))
     (message,) = post.sent
     line = next(line for line in message.text.splitlines() if line.startswith("- pending"))
@@ -138,10 +138,10 @@ def test_a_filter_restricts_remaps(world: World) -> None:
     post = Post()
     one = queue(post, 'flag = "untrusted"\nwait = "0s"\npause = "0s"\n')
     turn(one, world, NOW)
-    world.told("sip:alice@old.example", "sip:alice@new.example")
+    world.sighted("sip:alice@old.example", "sip:alice@new.example")
     turn(one, world, minutes(1))
     assert post.sent == []
-    world.told("sip:bob@old.example", "sip:bob@new.example", peer=STRANGER)
+    world.sighted("sip:bob@old.example", "sip:bob@new.example", peer=STRANGER)
     happen(world, NOW, EventKind.SOURCE_DOWN, source="full")
     happen(world, NOW, EventKind.APPROVED, remap_id=2)
     turn(one, world, minutes(2))
@@ -205,7 +205,7 @@ def test_a_daily_reminder_while_something_waits(world: World) -> None:
     turn(one, world, now)
     turn(one, world, now + timedelta(days=2))
     assert post.sent == []
-    remap = world.told("sip:alice@old.example", "sip:alice@new.example")
+    remap = world.sighted("sip:alice@old.example", "sip:alice@new.example")
     turn(one, world, now + timedelta(minutes=1))
     assert [message.document["reminder"] for message in post.sent] == [False]
     turn(one, world, now + timedelta(hours=23))

@@ -31,7 +31,7 @@ def notify(folder: Path, receiver: Receiver, name: str = "team", more: str = 'wa
 
 
 def counts(receiver: Receiver) -> int:
-    """How many new remaps it was told of."""
+    """How many new remaps it got."""
     return sum(one["counts"].get("pending", 0) for one in receiver.got)
 
 
@@ -66,7 +66,7 @@ def test_new_remaps_arrive(tmp_path: Path, corpus: Path) -> None:
 
 @pytest.mark.parametrize("answer", [0, 500, 302])
 def test_a_bad_receiver_holds_up_nothing(tmp_path: Path, corpus: Path, answer: int) -> None:
-    """One that hangs, fails or redirects: reading goes on, another receiver is told, the service stops at once."""
+    """One that hangs, fails or redirects: reading goes on, another receiver is served, the service stops at once."""
     with Receiver(answers=[answer] * 100) as bad, Receiver() as good:
         service = Service(tmp_path, extra=notify(tmp_path, bad) + notify(tmp_path, good, "other"))
         service.log.touch()
@@ -74,7 +74,7 @@ def test_a_bad_receiver_holds_up_nothing(tmp_path: Path, corpus: Path, answer: i
             service.until_told("READY")
             feed(service, corpus)
             until(lambda: good.got and bad.got, "both were tried")
-            until(lambda: counts(good) == pending(service), "the other was told of all")
+            until(lambda: counts(good) == pending(service), "the other got all")
             if answer:
                 until(lambda: service.records("notification_failed"), "the failure is logged")
                 record = service.records("notification_failed")[0]

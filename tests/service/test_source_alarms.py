@@ -87,6 +87,6 @@ def test_r46_an_alarm_names_the_reasons_once() -> None:
 def test_another_family_is_reported_once() -> None:
     """R38: entries of another family than the source is read as are one record, and in the report that status shows."""
     logs, thread = run(Script(CollectStep(more=True), CollectStep(more=True), conflict="kamailio"))
-    [told] = [one for one in logs if one["event"] == "other_format"]
-    assert (told["read_as"], told["holds"]) == ("asterisk", "kamailio")
+    [found] = [one for one in logs if one["event"] == "other_format"]
+    assert (found["read_as"], found["holds"]) == ("asterisk", "kamailio")
     assert (thread.report().family, thread.report().conflict) == ("asterisk", "kamailio")

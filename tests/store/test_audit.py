@@ -14,7 +14,7 @@ from redirectd.store import audit
 from redirectd.store.database import Database
 from redirectd.store.schema import audit as table
 from redirectd.store.schema import metadata
-from tests.store.telling import NOW
+from tests.store.answers import NOW
 
 ENTRIES = [
     audit.AuditEntry(at=NOW, actor="eva", action="approve", remap_id=1, old_state="pending", new_state="approved"),

@@ -15,7 +15,7 @@ from redirectd.store.budget import sender_of
 from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
 from redirectd.store.schema import loss
-from tests.store.telling import NOW, batch_of, remaps, rows, whole
+from tests.store.answers import NOW, batch_of, remaps, rows, whole
 
 HOUR = timedelta(hours=1)
 POLICY = Policy(trusted_peers=(ip_network("192.0.2.7/32"),), new_per_peer=5, new_per_incoming=3)
@@ -29,7 +29,7 @@ def moved(first: int, count: int, **changes: object) -> list[Answer]:
     return [whole(number, **{"request_uri": f"sip:u{number}@gw.test", **changes}) for number in numbers]
 
 
-def tell(database: Database, answers: Iterable[Answer], *, source: str = "test", hours: int = 0) -> Recorded:
+def commit(database: Database, answers: Iterable[Answer], *, source: str = "test", hours: int = 0) -> Recorded:
     """Commits the answers as one batch read under the policy."""
     batch = batch_of(answers, source)
     batch.policy = POLICY
@@ -45,41 +45,41 @@ def lost(database: Database) -> dict[str, int]:
 
 def test_r46_a_peer_is_bounded_in_each_hour(database: Database) -> None:
     """R46: in one batch or many, the sixth new remap of an hour is only counted; the next hour begins anew."""
-    first = tell(database, moved(0, 3))
-    second = tell(database, moved(10, 4))
+    first = commit(database, moved(0, 3))
+    second = commit(database, moved(10, 4))
     assert (first.remaps_new, first.over_budget) == (3, 0)
     assert (second.sightings, second.remaps_new, second.refused, second.over_budget) == (4, 2, 0, 2)
     assert (len(remaps(database)), rows(database, "refusal"), rows(database, "event")) == (5, 1, 7)
     assert lost(database) == {"test": 2}
-    assert tell(database, moved(20, 6, seen_at=NOW)).remaps_new == 5
+    assert commit(database, moved(20, 6, seen_at=NOW)).remaps_new == 5
 
 
 def test_r46_known_remaps_and_replays_take_no_budget(database: Database) -> None:
     """R46, R8: more calls of known remaps go on, and reading the same again counts nothing and makes nothing."""
     answers = moved(0, 8)
-    tell(database, answers)
-    again = tell(database, answers)
+    commit(database, answers)
+    again = commit(database, answers)
     assert (again.sightings, again.remaps_new, again.over_budget) == (0, 0, 0)
-    more = tell(database, [whole(100 + n, request_uri=f"sip:u{n}@gw.test") for n in range(5)])
+    more = commit(database, [whole(100 + n, request_uri=f"sip:u{n}@gw.test") for n in range(5)])
     assert (more.remaps_updated, more.over_budget) == (5, 0)
 
 
 def test_r46_other_senders_have_their_own(database: Database) -> None:
     """R46: a peer that floods, from whatever port, leaves other peers theirs."""
     flood = [whole(n, request_uri=f"sip:u{n}@gw.test", peer=Peer("udp", "203.0.113.9", 1024 + n)) for n in range(40)]
-    assert tell(database, flood).remaps_new == 5
-    assert tell(database, moved(100, 5)).remaps_new == 5
+    assert commit(database, flood).remaps_new == 5
+    assert commit(database, moved(100, 5)).remaps_new == 5
 
 
 def test_r46_an_incoming_uri_is_bounded(database: Database) -> None:
     """R46: many targets or request URIs of one incoming URI are bounded, for trusted and other peers apart."""
     spread = {"incoming_uri": "sip:in@example.test"}
-    assert tell(database, moved(0, 4, peer=STRANGER, **spread)).remaps_new == 3
-    assert tell(database, moved(10, 4, **spread)).remaps_new == 3
+    assert commit(database, moved(0, 4, peer=STRANGER, **spread)).remaps_new == 3
+    assert commit(database, moved(10, 4, **spread)).remaps_new == 3
     other = Peer("udp", "203.0.113.10", 5060)
-    assert tell(database, moved(20, 4, peer=other, **spread)).over_budget == 4
+    assert commit(database, moved(20, 4, peer=other, **spread)).over_budget == 4
     targets = [whole(n, contacts=(f"<sip:new{n}@place.test>",), peer=other) for n in range(30, 34)]
-    assert tell(database, targets).remaps_new == 3
+    assert commit(database, targets).remaps_new == 3
 
 
 def test_r46_lines_without_a_proof_share_one_budget(database: Database) -> None:
@@ -94,11 +94,11 @@ def test_r46_lines_without_a_proof_share_one_budget(database: Database) -> None:
         )
         for n in range(20)
     ]
-    assert tell(database, forged[:8]).remaps_new == 5
-    assert tell(database, forged[8:16]).remaps_new == 0
-    assert tell(database, forged[16:18], source="other").remaps_new == 2
-    assert tell(database, forged[18:], hours=1).remaps_new == 2
-    assert tell(database, moved(50, 5)).remaps_new == 5, "what is proven has its own"
+    assert commit(database, forged[:8]).remaps_new == 5
+    assert commit(database, forged[8:16]).remaps_new == 0
+    assert commit(database, forged[16:18], source="other").remaps_new == 2
+    assert commit(database, forged[18:], hours=1).remaps_new == 2
+    assert commit(database, moved(50, 5)).remaps_new == 5, "what is proven has its own"
 
 
 def test_r46_a_transaction_that_fails_takes_nothing(database: Database) -> None:
@@ -106,7 +106,7 @@ def test_r46_a_transaction_that_fails_takes_nothing(database: Database) -> None:
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             _killed(database)
-    assert tell(database, moved(0, 5, authenticity=UNKEYED)).remaps_new == 5
+    assert commit(database, moved(0, 5, authenticity=UNKEYED)).remaps_new == 5
 
 
 def _killed(database: Database) -> None:

@@ -29,7 +29,7 @@ from redirectd.store.schema import audit as audit_table
 from redirectd.store.schema import metadata, quarantine
 from tests.collect.logs import MemoryLog, reading, received, request, response
 from tests.collect.logs import call as call_log
-from tests.store.telling import NOW, POLICY, batch_of, counters, remaps, rows, tell, whole
+from tests.store.answers import NOW, POLICY, batch_of, commit, counters, remaps, rows, whole
 
 HOUR = timedelta(hours=1)
 
@@ -37,11 +37,11 @@ HOUR = timedelta(hours=1)
 def test_r8_replays_count_nothing(database: Database) -> None:
     """R8: the same batch a second and third time changes no counter and makes no row."""
     answers = [whole(1), whole(2), whole(3, contacts=(), contact_headers=0), whole(4, request_uri=None, rank=UNPAIRED)]
-    first = tell(database, *answers)
+    first = commit(database, *answers)
     before = counters(database)
     assert (first.sightings, first.remaps_new, first.refused, first.unpaired) == (4, 1, 1, 1)
     for _ in range(2):
-        again = tell(database, *answers)
+        again = commit(database, *answers)
         assert (again.sightings, again.remaps_new, again.remaps_updated, again.refused) == (0, 0, 0, 0)
     assert counters(database) == before
 
@@ -57,7 +57,7 @@ def test_a_crash_within_a_transaction_leaves_nothing(database: Database) -> None
     with pytest.raises(KeyboardInterrupt):
         killed()
     assert (rows(database, "event"), rows(database, "remap"), rows(database, "evidence")) == (0, 0, 0)
-    assert tell(database, whole(1), whole(2), whole(3)).sightings == 3
+    assert commit(database, whole(1), whole(2), whole(3)).sightings == 3
 
 
 def _unpaired(number: int = 1) -> Answer:
@@ -76,7 +76,7 @@ def _weak(number: int = 1) -> Answer:
 def test_r8_the_best_telling_stays_whatever_the_order(database: Database, order: tuple[str, ...]) -> None:
     """R8: four tellings of one answer, each in a batch of its own, leave what the best one alone leaves."""
     tellings = {"weak": _weak(), "unpaired": _unpaired(), "cut": _cut(), "whole": whole()}
-    sightings = sum(tell(database, tellings[name]).sightings for name in order)
+    sightings = sum(commit(database, tellings[name]).sightings for name in order)
     assert sightings == 1
     (remap,) = remaps(database)
     assert (remap.calls, remap.peer_calls, dict(remap.flags)) == (1, {"udp:192.0.2.7:5060": 1}, {})
@@ -85,8 +85,8 @@ def test_r8_the_best_telling_stays_whatever_the_order(database: Database, order:
 
 def test_r8_one_better_telling_takes_back_only_its_own(database: Database) -> None:
     """R8: of two unpaired answers counted together one is told better; the other stays counted."""
-    tell(database, _unpaired(1), _unpaired(2))
-    tell(database, whole(1))
+    commit(database, _unpaired(1), _unpaired(2))
+    commit(database, whole(1))
     found = counters(database)
     assert found["R7 "] == 1
     assert found["sip:old@gw.test -> sip:new@place.test"] == (1, {"udp:192.0.2.7:5060": 1})
@@ -94,9 +94,9 @@ def test_r8_one_better_telling_takes_back_only_its_own(database: Database) -> No
 
 def test_r8_a_weak_line_never_stands_beside_full_ones(database: Database) -> None:
     """R8: two full answers of one call take the place of its weak line; a later weak line adds nothing."""
-    tell(database, _weak())
-    tell(database, whole(1), whole(1, cseq=2, contacts=("<sip:other@place.test>",)))
-    tell(database, _weak())
+    commit(database, _weak())
+    commit(database, whole(1), whole(1, cseq=2, contacts=("<sip:other@place.test>",)))
+    commit(database, _weak())
     assert sorted((one.new_uri, one.calls, dict(one.flags)) for one in remaps(database)) == [
         ("sip:new@place.test", 1, {}),
         ("sip:other@place.test", 1, {}),
@@ -105,8 +105,8 @@ def test_r8_a_weak_line_never_stands_beside_full_ones(database: Database) -> Non
 
 def test_a_weak_line_does_not_taint_what_is_proven(database: Database) -> None:
     """A weak line of another call adds to the count and takes no clean remap's flags away or on."""
-    tell(database, whole(1))
-    tell(database, _weak(2))
+    commit(database, whole(1))
+    commit(database, _weak(2))
     (remap,) = remaps(database)
     assert (remap.calls, dict(remap.flags)) == (2, {})
 
@@ -115,14 +115,14 @@ def test_r5_proxies_in_a_row_are_two_sightings(database: Database) -> None:
     """R5: edge and core share database, Call-ID, CSeq and branch index; each was answered for its own URI."""
     edge, core = whole(1, request_uri="sip:x@core.test"), whole(1, request_uri="sip:x@gw.test")
     for answers in ([edge], [core], [edge], [core]):
-        tell(database, *answers)
+        commit(database, *answers)
     assert {one.old_uri: one.calls for one in remaps(database)} == {"sip:x@core.test": 1, "sip:x@gw.test": 1}
 
 
 def test_r8_a_retracted_copy_is_taken_back(database: Database) -> None:
     """R8: a relayed copy that was committed before it was known as one leaves no trace."""
     relayed = whole(1, request_uri="sip:x@lab.test")
-    tell(database, relayed, whole(2))
+    commit(database, relayed, whole(2))
     batch = batch_of([whole(1)])
     batch.retracted.add(relayed.move_key)
     with database.begin() as connection:
@@ -134,9 +134,9 @@ def test_r8_a_retracted_copy_is_taken_back(database: Database) -> None:
 
 def test_ids_are_never_given_twice(database: Database) -> None:
     """The id of a remap that was taken back names no other remap, nor does its evidence."""
-    tell(database, _cut(1))
+    commit(database, _cut(1))
     (first,) = remaps(database)
-    tell(database, whole(1, contacts=("<sip:elsewhere@place.test>",)))
+    commit(database, whole(1, contacts=("<sip:elsewhere@place.test>",)))
     (second,) = remaps(database)
     assert second.id > first.id
     with database.read() as connection:
@@ -145,8 +145,8 @@ def test_ids_are_never_given_twice(database: Database) -> None:
 
 def test_r30_one_remap_per_old_key_and_target(database: Database) -> None:
     """R30: spellings of one old URI and target are one remap; another target opens another one."""
-    tell(database, whole(1), whole(2, request_uri="sip:%6fld@GW.test;user=phone"))
-    tell(database, whole(3, contacts=("<sip:new@PLACE.test;user=phone>",)), whole(4, contacts=("<sip:x@y.test>",)))
+    commit(database, whole(1), whole(2, request_uri="sip:%6fld@GW.test;user=phone"))
+    commit(database, whole(3, contacts=("<sip:new@PLACE.test;user=phone>",)), whole(4, contacts=("<sip:x@y.test>",)))
     assert sorted((one.calls, one.new_uri) for one in remaps(database)) == [
         (1, "sip:x@y.test"),
         (3, "sip:new@place.test"),
@@ -164,10 +164,10 @@ def _decide(database: Database, action: str, number: int, *, replace: frozenset[
 
 def test_r30_a_new_target_names_what_it_would_replace(database: Database) -> None:
     """R30: while B is approved for A, A -> C waits and names it, whether it was told before or after the approval."""
-    tell(database, whole(1), whole(2, contacts=("<sip:c@y.test>",)))
+    commit(database, whole(1), whole(2, contacts=("<sip:c@y.test>",)))
     first, second = remaps(database)
     _decide(database, "approve", first.id)
-    tell(database, whole(3, contacts=("<sip:d@y.test>",)))
+    commit(database, whole(3, contacts=("<sip:d@y.test>",)))
     assert {one.id: one.replaces for one in remaps(database)} == {first.id: None, second.id: first.id, 3: first.id}
     _decide(database, "approve", second.id, replace=frozenset({first.id}))
     states = {one.id: (one.state, one.replaces) for one in remaps(database)}
@@ -180,13 +180,13 @@ def test_r30_a_new_target_names_what_it_would_replace(database: Database) -> Non
 
 def test_r30_a_superseded_target_that_comes_back_waits_again(database: Database) -> None:
     """R30: the network returns to B after C was approved: B is pending again, naming C, and the audit says so."""
-    tell(database, whole(1), whole(2, contacts=("<sip:c@y.test>",)))
+    commit(database, whole(1), whole(2, contacts=("<sip:c@y.test>",)))
     first, second = (one.id for one in remaps(database))
     _decide(database, "approve", first)
     _decide(database, "approve", second, replace=frozenset({first}))
-    tell(database, whole(3, seen_at=NOW - HOUR))
+    commit(database, whole(3, seen_at=NOW - HOUR))
     assert remaps(database)[0].state is State.SUPERSEDED, "a sighting from before the decision opens nothing"
-    tell(database, whole(4, seen_at=NOW + HOUR))
+    commit(database, whole(4, seen_at=NOW + HOUR))
     found = remaps(database)[0]
     assert (found.state, found.replaces, found.calls) == (State.PENDING, second, 3)
     with database.read() as connection:
@@ -197,11 +197,11 @@ def test_r30_a_superseded_target_that_comes_back_waits_again(database: Database)
 @pytest.mark.parametrize("action", ["reject", "revoke"])
 def test_r31_what_a_person_put_down_stays_down(database: Database, action: str) -> None:
     """R31: a rejected (or revoked) remap stays so on new sightings; its counter grows; a person can reopen it."""
-    tell(database, whole(1))
+    commit(database, whole(1))
     if action == "revoke":
         _decide(database, "approve", 1)
     _decide(database, action, 1)
-    tell(database, whole(2, seen_at=NOW + HOUR))
+    commit(database, whole(2, seen_at=NOW + HOUR))
     (remap,) = remaps(database)
     assert (remap.state, remap.calls) == (State.REJECTED if action == "reject" else State.REVOKED, 2)
     _decide(database, "reopen", 1)
@@ -221,7 +221,7 @@ def _at(number: int, hour: int, target: str) -> Answer:
 def test_r32_targets_that_alternate_are_flapping(database: Database, told: str, flapping: str) -> None:
     """R32: one told again after another had begun is flapping; a plain change from one to the next is not."""
     for hour, target in enumerate(told):
-        tell(database, _at(hour, hour, target))
+        commit(database, _at(hour, hour, target))
     assert {one.new_uri[4] for one in remaps(database) if one.new_uri and "flapping" in one.flags} == set(flapping)
 
 
@@ -232,25 +232,25 @@ def test_r32_targets_that_alternate_are_flapping(database: Database, told: str, 
 def test_r32_targets_that_begin_within_one_second(database: Database, told: str, flapping: str) -> None:
     """R32: where a log without parts of a second tells both at once, the order of its lines says which came again."""
     for number, one in enumerate(told.split()):
-        tell(database, _at(number, int(one[1]), one[0]))
+        commit(database, _at(number, int(one[1]), one[0]))
     assert {one.new_uri[4] for one in remaps(database) if one.new_uri and "flapping" in one.flags} == set(flapping)
 
 
 def test_r18_an_approval_keeps_its_lifetime(database: Database) -> None:
     """R18: while pending, the newest answer's deadline counts; once approved, no answer shortens or lengthens it."""
     later = {"seen_at": NOW + HOUR}
-    tell(database, whole(1, contacts=("<sip:new@place.test>;expires=7200",)))
-    tell(database, whole(2, contacts=("<sip:new@place.test>;expires=14400",)))
+    commit(database, whole(1, contacts=("<sip:new@place.test>;expires=7200",)))
+    commit(database, whole(2, contacts=("<sip:new@place.test>;expires=14400",)))
     assert remaps(database)[0].expires_at == NOW + 3 * HOUR
     _decide(database, "approve", 1)
-    tell(database, whole(3, **later), whole(4, contacts=("<sip:new@place.test>;expires=1",), **later))
+    commit(database, whole(3, **later), whole(4, contacts=("<sip:new@place.test>;expires=1",), **later))
     (remap,) = remaps(database)
     assert (remap.expires_at, set(remap.flags), remap.calls) == (NOW + 3 * HOUR, {"expiring"}, 4)
 
 
 def test_r18_an_expired_remap_that_is_told_anew_waits_again(database: Database) -> None:
     """R18: it ends by itself on its day, and a later answer makes it wait for review with its own deadline."""
-    tell(database, whole(1, contacts=("<sip:new@place.test>;expires=7200",)))
+    commit(database, whole(1, contacts=("<sip:new@place.test>;expires=7200",)))
     _decide(database, "approve", 1)
     with database.begin() as connection:
         assert decide.expire(connection, now=NOW) == []
@@ -262,7 +262,7 @@ def test_r18_an_expired_remap_that_is_told_anew_waits_again(database: Database) 
             decide.approve(connection, 1, late, POLICY)
         connection.rollback()
     told = whole(2, seen_at=NOW + 2 * HOUR, contacts=("<sip:new@place.test>;expires=60",))
-    tell(database, told, now=NOW + 2 * HOUR)
+    commit(database, told, now=NOW + 2 * HOUR)
     (remap,) = remaps(database)
     assert (remap.state, remap.expires_at) == (State.PENDING, NOW + 2 * HOUR + timedelta(seconds=60))
 
@@ -270,7 +270,7 @@ def test_r18_an_expired_remap_that_is_told_anew_waits_again(database: Database) 
 def test_r37_times_are_utc_to_the_microsecond(database: Database) -> None:
     """R37: what is stored comes back as the same instant, in UTC."""
     seen = NOW - timedelta(microseconds=1)
-    tell(database, whole(1, seen_at=seen))
+    commit(database, whole(1, seen_at=seen))
     (remap,) = remaps(database)
     assert (remap.first_seen, remap.last_seen) == (seen, seen)
     assert remap.first_seen.utcoffset() == timedelta(0)
@@ -282,7 +282,7 @@ def test_a_storm_costs_few_rows_and_flat_memory(database: Database) -> None:
     peaks = []
     for part in range(5):
         numbers = range(2_000 * part, 2_000 * (part + 1))
-        tell(database, *(whole(number, position=number) for number in numbers))
+        commit(database, *(whole(number, position=number) for number in numbers))
         peaks.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     (remap,) = remaps(database)
@@ -314,7 +314,7 @@ def test_the_quarantine_is_bounded(database: Database, monkeypatch: pytest.Monke
     """What does not fit into the quarantine is counted as lost; the same text again takes no room."""
     monkeypatch.setattr(collecting, "MAX_QUARANTINED", 3)
     broken = [whole(number, contacts=(f"<sip:x{number}",), text=f"text {number}") for number in range(5)]
-    assert tell(database, *broken).unparsed == 5
+    assert commit(database, *broken).unparsed == 5
     with database.read() as connection:
         assert len(connection.execute(select(quarantine)).all()) == 3
         (lost,) = connection.execute(select(metadata.tables["loss"])).all()
@@ -336,13 +336,13 @@ def test_r46_one_source_cannot_fill_the_quarantine_in_an_hour(
             for number, when in zip(range(first, first + 5), at, strict=False)
         ]
 
-    assert tell(database, *broken(0, Authenticity.UNKEYED)).unparsed == 5
-    assert tell(database, *broken(10, Authenticity.FRAMED)).unparsed == 5
+    assert commit(database, *broken(0, Authenticity.UNKEYED)).unparsed == 5
+    assert commit(database, *broken(10, Authenticity.FRAMED)).unparsed == 5
     assert rows(database, "quarantine") == 3
     with database.begin() as connection:
         record(connection, batch_of(broken(20, Authenticity.FRAMED), "other"), node="node", now=NOW)
     assert rows(database, "quarantine") == 6
-    tell(database, *broken(30, Authenticity.UNKEYED), now=NOW + hour)
+    commit(database, *broken(30, Authenticity.UNKEYED), now=NOW + hour)
     assert rows(database, "quarantine") == 9
     with database.read() as connection:
         lost = connection.execute(select(metadata.tables["loss"])).all()
@@ -353,12 +353,12 @@ def test_r46_one_source_cannot_fill_the_quarantine_in_an_hour(
 def test_the_quarantine_is_bounded_in_bytes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long records fill the quarantine before their number does, and what finds no room is counted as lost."""
     broken = [whole(number, contacts=(f"<sip:x{number}",), text=f"text {number}" * 100) for number in range(9)]
-    tell(database, broken[0])
+    commit(database, broken[0])
     with database.read() as connection:
         size = len(connection.execute(select(quarantine.c.content)).scalar_one())
     monkeypatch.setattr(collecting, "MAX_QUARANTINED_BYTES", 4 * size)
-    assert tell(database, *broken[1:6]).unparsed == 5
-    assert tell(database, *broken[6:]).unparsed == 3
+    assert commit(database, *broken[1:6]).unparsed == 5
+    assert commit(database, *broken[6:]).unparsed == 3
     with database.read() as connection:
         assert len(connection.execute(select(quarantine)).all()) == 4
         (lost,) = connection.execute(select(metadata.tables["loss"])).all()
@@ -377,7 +377,7 @@ def test_text_of_any_kind_can_be_stored(database: Database) -> None:
         replace(whole(6), call_id=odd),
         whole(7, request_uri=None, rank=UNPAIRED, to_hint=odd),
     ]
-    assert tell(database, *answers).sightings == 7
+    assert commit(database, *answers).sightings == 7
     with database.read() as connection:
         for table in metadata.sorted_tables:
             for row in connection.execute(select(table)):
@@ -397,7 +397,7 @@ def test_r8_counters_are_the_sum_of_the_best_tellings(batches: list[list[tuple[s
     order = ["weak", "unpaired", "cut", "whole"]
     for batch in batches:
         calls = {number: kind if kind != "refused" else "whole" for kind, number in batch}
-        tell(database, *(made[kind](number) for number, kind in calls.items()))
+        commit(database, *(made[kind](number) for number, kind in calls.items()))
         for number, kind in calls.items():
             best[number] = max(best.get(number, "weak"), kind, key=order.index)
     counted = [kind for kind in best.values() if kind != "unpaired"]
@@ -415,6 +415,6 @@ def test_r8_counters_are_the_sum_of_the_best_tellings(batches: list[list[tuple[s
 
 def test_the_audit_table_is_empty_after_collecting(database: Database, tmp_path: Path) -> None:
     """R35: collecting alone decides nothing, so the audit has no entry."""
-    tell(database, whole(1), whole(2))
+    commit(database, whole(1), whole(2))
     assert rows(database, audit_table.name) == 0
     assert tmp_path.exists()

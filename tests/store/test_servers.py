@@ -24,8 +24,8 @@ from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import remap_incoming
 from redirectd.store.turns import take_turn
+from tests.store.answers import NOW, POLICY, batch_of, commit, counters, remaps, whole
 from tests.store.conftest import SERVERS
-from tests.store.telling import NOW, POLICY, batch_of, counters, remaps, tell, whole
 
 pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
 
@@ -78,7 +78,7 @@ def test_two_nodes_count_exactly(server: Database) -> None:
 
     def node(numbers: range) -> None:
         for begin in range(numbers.start, numbers.stop, 10):
-            tell(server, *(whole(number) for number in range(begin, begin + 10)))
+            commit(server, *(whole(number) for number in range(begin, begin + 10)))
 
     assert at_once(lambda: node(range(100)), lambda: node(range(80, 180))) == [None, None]
     (remap,) = remaps(server)
@@ -88,7 +88,7 @@ def test_two_nodes_count_exactly(server: Database) -> None:
 
 def test_r34_two_approvals_at_once_close_no_cycle(server: Database) -> None:
     """R34: A -> B and B -> A approved at the same moment: one is approved, the other refused with the cycle."""
-    tell(
+    commit(
         server,
         whole(1, request_uri="sip:a@x.test", contacts=("<sip:b@x.test>",)),
         whole(2, request_uri="sip:b@x.test", contacts=("<sip:a@x.test>",)),
@@ -106,7 +106,7 @@ def test_r34_two_approvals_at_once_close_no_cycle(server: Database) -> None:
 
 def test_r35_one_decision_of_two_at_once_wins(server: Database) -> None:
     """R35: a remap approved and rejected at the same moment has one decision, and the audit's chain is whole."""
-    tell(server, *(whole(number, contacts=(f"<sip:{number}@x.test>",)) for number in range(4)))
+    commit(server, *(whole(number, contacts=(f"<sip:{number}@x.test>",)) for number in range(4)))
 
     def act(action: str, number: int) -> None:
         by = Decision(actor=action, at=NOW, reason="known")
@@ -126,14 +126,14 @@ def test_r35_one_decision_of_two_at_once_wins(server: Database) -> None:
 
 def test_odd_text_is_stored(server: Database) -> None:
     """R25: four-byte characters, surrogates and NUL come into a server's tables as into SQLite's."""
-    tell(server, whole(1, text="\U0001f4de", contacts=('"\U0001f4de \x00\udcff" <sip:new@place.test>',)))
+    commit(server, whole(1, text="\U0001f4de", contacts=('"\U0001f4de \x00\udcff" <sip:new@place.test>',)))
     (remap,) = remaps(server)
     assert "\U0001f4de" in remap.contacts[0].raw
 
 
 def test_old_uris_keep_their_case(server: Database) -> None:
     """R24: users that differ in case alone are different, whatever the server's collation says."""
-    tell(server, whole(1, request_uri="sip:Al@x.test"), whole(2, request_uri="sip:al@x.test"))
+    commit(server, whole(1, request_uri="sip:Al@x.test"), whole(2, request_uri="sip:al@x.test"))
     one, other = remaps(server)
     with server.begin() as connection:
         decide.approve(connection, one.id, Decision(actor="eva", at=NOW, reason="known"), POLICY)
@@ -144,7 +144,7 @@ def test_old_uris_keep_their_case(server: Database) -> None:
 def test_r5_what_else_an_incoming_uri_led_to_is_found(server: Database) -> None:
     """R5: of many old URIs of one incoming URI a server gives a bounded sample, as SQLite does."""
     incoming = {"hash": "pub", "uri": "sip:pub@own.test", "forked": False, "calls": 1}
-    tell(server, *(whole(number, request_uri=f"sip:gw{number}@x.test") for number in range(70)))
+    commit(server, *(whole(number, request_uri=f"sip:gw{number}@x.test") for number in range(70)))
     first = remaps(server)[0]
     with server.begin() as connection:
         connection.execute(insert(remap_incoming), [incoming | {"remap_id": one.id} for one in remaps(server)])

@@ -58,7 +58,7 @@ def check_database(config: Config) -> Iterator[Finding]:
         yield from _look(database)
         yield from _check_rights(database)
         if database.file is not None:
-            yield from check_closed(f"database {database.shown}", database.file, "who called whom")
+            yield from check_closed(f"database {database.shown}", database.file, "call records")
         yield from _check_lock(database)
         yield from check_apply_lock(lock_path(config, database))
     except RedirectdError as error:

@@ -84,7 +84,7 @@ def import_command(
         publish_targets(app.config, app.database)
     about = text.count("\n" if form == "csv" else '"old_uri"')  # rows, each read and written
     with progress_bar("import", 2 * about, least=2 * BATCH) as progress:
-        result, stands = run_import(
+        result, imported = run_import(
             app.database,
             read(text, form),
             decision,
@@ -95,9 +95,9 @@ def import_command(
             progress=progress,
         )
     if as_json:
-        emit_json(_document(result, stands=stands))
+        emit_json(_document(result, imported=imported))
     else:
-        _show(result, file, stands=stands, dry_run=dry_run)
+        _show(result, file, imported=imported, dry_run=dry_run)
     if result.faults or result.held:
         raise click.exceptions.Exit(2 if result.faults else 3)
 
@@ -119,12 +119,12 @@ def _text(file: str) -> str:
         raise UsageError(file, f"it is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
 
 
-def _document(result: Imported, *, stands: bool) -> dict[str, Any]:
+def _document(result: Imported, *, imported: bool) -> dict[str, Any]:
     def listed(rows: list[RowFault]) -> list[dict[str, Any]]:
         return [{"row": one.row, "why": printable(one.why)} for one in rows]
 
     return {
-        "imported": stands,
+        "imported": imported,
         "rows": result.rows,
         "new": result.new,
         "known": result.known,
@@ -134,7 +134,7 @@ def _document(result: Imported, *, stands: bool) -> dict[str, Any]:
     }
 
 
-def _show(result: Imported, file: str, *, stands: bool, dry_run: bool) -> None:
+def _show(result: Imported, file: str, *, imported: bool, dry_run: bool) -> None:
     for title, rows in (("", result.faults), ("stays pending: ", result.held)):
         for one in rows[:SHOWN_FAULTS]:
             place = f", row {one.row}" if one.row else ""  # 0 is the file itself
@@ -143,7 +143,7 @@ def _show(result: Imported, file: str, *, stands: bool, dry_run: bool) -> None:
             note(f"... and {len(rows) - SHOWN_FAULTS} rows more: --json lists all")
     faulty = f"{len(result.faults)} faulty" if result.faults else "none faulty"
     counts = f"{result.new} new, {result.known} known, {result.approved} approved"
-    if stands:
+    if imported:
         say_wrapped(f"{counts}, {faulty}" if result.faults else counts)
     elif dry_run:
         say_wrapped(f"{_rows(result)}, {faulty}: it would be {counts}; nothing was imported (--dry-run)")

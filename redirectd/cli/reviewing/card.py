@@ -175,7 +175,7 @@ _TELLS = re.compile(r"(?i)^(?:SIP/2\.0 |contact[ \t]*:|m[ \t]*:|reason[ \t]*:|ex
 _MARGIN = "    | "
 
 
-def telling(one: Evidence, width: int) -> list[str]:
+def sighting_lines(one: Evidence, width: int) -> list[str]:
     """One sighting with all its log lines, wrapped."""
     return [*_head(one, width), *(line for part in _parts(one, width) for line in part)]
 
@@ -185,24 +185,24 @@ def excerpt(case: Case, width: int, room: int | None) -> list[str]:
     if not case.evidence:
         return labelled("log", "no excerpt stored", width)
     if room is None:
-        return [line for one in case.evidence for line in telling(one, width)]
+        return [line for one in case.evidence for line in sighting_lines(one, width)]
     newest = case.evidence[-1]
     others = len(case.evidence) - 1
-    tellings = _counted(others, "older telling") if others else ""
-    lines = telling(newest, width)
+    earlier = _counted(others, "earlier sighting") if others else ""
+    lines = sighting_lines(newest, width)
     if len(lines) + bool(others) <= room:
-        return [*lines, _rest(width, tellings)] if others else lines
+        return [*lines, _rest(width, earlier)] if others else lines
     head, parts = _head(newest, width), _parts(newest, width)
     kept = _chosen(parts, room - len(head) - 1)
     left = sum(map(len, parts)) - sum(len(parts[place]) for place in kept)
     if not kept:  # one long line: what of it there is room for
         shown_part = parts[0][: max(1, room - len(head) - 1)]
         left -= len(shown_part)
-        return [*head, *shown_part, _rest(width, _counted(left, "line"), tellings)]
+        return [*head, *shown_part, _rest(width, _counted(left, "line"), earlier)]
     return [
         *head,
         *(line for place in sorted(kept) for line in parts[place]),
-        _rest(width, _counted(left, "line"), tellings),
+        _rest(width, _counted(left, "line"), earlier),
     ]
 
 

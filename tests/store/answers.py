@@ -54,7 +54,7 @@ def batch_of(answers: Iterable[Answer], source: str = "test") -> Batch:
     return batch
 
 
-def tell(database: Database, *answers: Answer, now: datetime = NOW) -> Recorded:
+def commit(database: Database, *answers: Answer, now: datetime = NOW) -> Recorded:
     """Commits the answers as one batch."""
     with database.begin() as connection:
         return record(connection, batch_of(answers), node="node", now=now)
