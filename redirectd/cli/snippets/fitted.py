@@ -15,13 +15,9 @@ from sqlalchemy.engine import make_url
 from redirectd.cli.recordkey import KAMAILIO_COPY
 from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
 from redirectd.cli.snippets.freepbx_fit import FOLDER, Generator, fit_freepbx, generator_of
-from redirectd.cli.snippets.kamailio_fit import (
-    KamailioTarget,
-    control_paths,
-    fit_kamailio,
-    kemi_engine,
-    kemi_script,
-)
+from redirectd.cli.snippets.kamailio_fit import fit_kamailio
+from redirectd.cli.snippets.kamailio_routes import KamailioTarget, kemi_engine, kemi_script
+from redirectd.cli.snippets.kamailio_values import control_paths
 from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
 from redirectd.config.model import Config
 from redirectd.config.recordkeys import DEFAULT

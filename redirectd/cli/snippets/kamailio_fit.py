@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from posixpath import basename, dirname, normpath
+from posixpath import basename, dirname
 
+from redirectd.cli.snippets.kamailio_routes import KamailioTarget, route_texts
+from redirectd.cli.snippets.kamailio_values import (
+    RUN,
+    at_least,
+    database_of,
+    in_run,
+    literal,
+    masked,
+    mode_of,
+    socket_of,
+    table_name,
+)
 from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
-from redirectd.plan.target import Lines
 from redirectd.serverconf.kamailio_cfg import KamailioCfg, RouteBlock, blocks_in
 from redirectd.targets.kamailio_key import DEFINED
-
-RUN = "/run/kamailio"
-"""Where Kamailio of Debian makes its sockets."""
 
 _DB_MODULES = {"kamailio-htable": "htable", "kamailio-dialplan": "dialplan", "kamailio-alias_db": "alias_db"}
 _RECORD_MODULES = ("tm", "tmx", "pv", "textops", "siputils", "xlog")
@@ -27,28 +33,9 @@ _GROUP_WRITES = 0o060
 _TRANSPORTS = {"http": 1, "fifo": 2, "unix": 4}
 _STATUSES = re.compile(r"\^\(301[0-9|]*\)\$")
 """The answers that are recorded: an operator may take some out (docs/logs.md)."""
-_UNIX = re.compile(r"^unixs?:")
 _REPLY = "route(REDIRECTD_REPLY);"
 _PING = "route(REDIRECTD_PING);"
 _RELAY = "route(REDIRECTD_BEFORE_RELAY);"
-
-
-@dataclass(frozen=True, slots=True)
-class KamailioTarget:
-    """What of a ``[[target]]`` concerns kamailio.cfg; `table` is the name of the htable, or the dialplan's id.
-
-    With `db_url`, Kamailio's, `path` is the name of a table there.
-    """
-
-    name: str
-    kind: str
-    path: str
-    reload: str = "none"
-    match: str = "request-uri"
-    table: str = "redir"
-    base: str | None = None
-    lines: Lines | None = None
-    db_url: str = ""
 
 
 def fit_kamailio(
@@ -107,7 +94,7 @@ class _KamailioFitting:
         line = f"pv_buffer_size={_SIZE}"
         if found is None:
             yield f"{line}   # as it comes, 8192: a longer record would be lost"
-        elif not _at_least(found[0], _SIZE):
+        elif not at_least(found[0], _SIZE):
             self.fit.change(found[1], line, f"a record of over {found[0]} bytes would be lost")
 
         found = self.cfg.setting("debug")
@@ -148,7 +135,7 @@ class _KamailioFitting:
             self.fit.wrong.append(Wrong(str(own), why, f"move this line before {place}"))
 
     def _parameters(self) -> Iterator[str]:
-        yield from self._parameter("xlog", "buf_size", str(_SIZE), lambda value: _at_least(value, _SIZE))
+        yield from self._parameter("xlog", "buf_size", str(_SIZE), lambda value: at_least(value, _SIZE))
         tables = [target for target in self.targets if target.kind in _DB_MODULES]
         if any(not target.db_url for target in tables):
             why = "a reload would report success and keep the old data"
@@ -164,7 +151,7 @@ class _KamailioFitting:
     def _parameter(
         self, module: str, name: str, value: str, good: Callable[[str], bool], why: str = "it is too small for a record"
     ) -> Iterator[str]:
-        line = f'modparam("{module}", "{name}", {_literal(value)})'
+        line = f'modparam("{module}", "{name}", {literal(value)})'
         found = self.cfg.value(module, name)
         if found is None:
             yield line
@@ -178,12 +165,12 @@ class _KamailioFitting:
             names = ", ".join(target.name for target in targets)
             self.fit.wrong.append(Wrong(f"targets {names}", why, "keep them in one folder, or in one database"))
         found = self.cfg.value(module, "db_url")
-        if found is not None and _place(found.value) != _place(places[0]):
+        if found is not None and database_of(found.value) != database_of(places[0]):
             what = f"write the target's file to {found.value.removeprefix('text://')}"
             if not found.value.startswith("text://") or targets[0].db_url:
                 what = f"keep the target in that database ({targets[0].name}: database = ...)"
             why = (
-                f"{module}'s db_url is {_masked(found.value)}, and it exists once a module: tables of ours are not read"
+                f"{module}'s db_url is {masked(found.value)}, and it exists once a module: tables of ours are not read"
             )
             self.fit.wrong.append(Wrong(str(found.place), why, what))
         elif found is None:
@@ -203,7 +190,7 @@ class _KamailioFitting:
         file = basename(target.path)
         line = f'modparam("htable", "htable", "{target.table}=>size=14;dbtable={file};")'
         found = next(
-            (one for one in self.cfg.values("htable", "htable") if _table_name(one.value) == target.table), None
+            (one for one in self.cfg.values("htable", "htable") if table_name(one.value) == target.table), None
         )
         if found is None:
             yield line
@@ -228,15 +215,17 @@ class _KamailioFitting:
 
     def _dispatcher_view(self, target: KamailioTarget) -> Iterator[str]:
         why = f"the gateways that redirectd moves are in the database of target {target.name}"
-        place = _place(target.db_url)
-        yield from self._parameter("dispatcher", "db_url", target.db_url, lambda value: _place(value) == place, why)
+        place = database_of(target.db_url)
+        yield from self._parameter(
+            "dispatcher", "db_url", target.db_url, lambda value: database_of(value) == place, why
+        )
         why = f"moved gateways are in the view {target.path}, over your own table"
         yield from self._parameter("dispatcher", "table_name", target.path, lambda value: value == target.path, why)
 
     def _dispatcher_list(self, target: KamailioTarget) -> Iterator[str]:
         url = self.cfg.value("dispatcher", "db_url")
         if url is not None:
-            why = f"dispatcher reads its gateways from {_masked(url.value)}, and no file"
+            why = f"dispatcher reads its gateways from {masked(url.value)}, and no file"
             what = f"take that line out, or keep the gateways in that database instead of the target {target.name}"
             self.fit.wrong.append(Wrong(str(url.place), why, what))
         why = f"the gateways that redirectd writes are in {target.path}"
@@ -259,9 +248,9 @@ class _KamailioFitting:
         found = self.cfg.value("jsonrpcs", name)
         if found is None and (path != usual or way == "fifo"):
             yield f'modparam("jsonrpcs", "{name}", "{path}")'
-        elif found is not None and _in_run(found.value) != path:
-            why = f"jsonrpcs listens at {_in_run(found.value)}, and redirectd asks at {path}"
-            what = f'set reload = "jsonrpc:{way}:{_in_run(found.value)}" in redirectd.toml'
+        elif found is not None and in_run(found.value) != path:
+            why = f"jsonrpcs listens at {in_run(found.value)}, and redirectd asks at {path}"
+            what = f'set reload = "jsonrpc:{way}:{in_run(found.value)}" in redirectd.toml'
             self.fit.wrong.append(Wrong(str(found.place), why, what))
         yield from self._mode("jsonrpcs", mode)
 
@@ -291,7 +280,7 @@ class _KamailioFitting:
     def _ctl(self, path: str) -> Iterator[str]:
         path = path or f"{RUN}/kamailio_ctl"
         found = self.cfg.values("ctl", "binrpc")
-        sockets = [_in_run(_UNIX.sub("", one.value)) for one in found]
+        sockets = [socket_of(one.value) for one in found]
         if not found and path != f"{RUN}/kamailio_ctl":
             yield f'modparam("ctl", "binrpc", "unixs:{path}")'
         elif found and path not in sockets:
@@ -305,12 +294,12 @@ class _KamailioFitting:
         line = f'modparam("{module}", "{name}", 0660)'
         if found is None:
             yield f"{line}   # as it comes 0600: redirectd, in the group kamailio, could not ask"
-        elif _mode_of(found.value) & _GROUP_WRITES != _GROUP_WRITES:
+        elif mode_of(found.value) & _GROUP_WRITES != _GROUP_WRITES:
             self.fit.change(found.place, line, f"its socket has mode {found.value}: redirectd can't ask there")
 
     def _routes(self) -> None:
         """Put those routes into the block that are missing, and those of an earlier version in place of these."""
-        for text in self._texts():
+        for text in route_texts(self.targets):
             wanted = blocks_in(text)
             keyed = blocks_in(text, "REDIRECTD_KEYED")
             found = [self.cfg.block(block.kind, block.name) for block in wanted]
@@ -335,15 +324,6 @@ class _KamailioFitting:
             Part(own.place.file, "replace", f"in place of {name}", lines, own.place.line, own.end.line, why)
         )
         self.fit.wrong.append(Wrong(str(own.place), why, "put what 'redirectd snippet kamailio' prints in its place"))
-
-    def _texts(self) -> Iterator[str]:
-        yield (resources.files("redirectd.cli.snippets") / "kamailio_record.cfg").read_text(encoding="utf-8")
-        looked_up = [(target, target.lines) for target in self.targets if target.lines is not None]
-        yield from dict.fromkeys(lines.beside for _, lines in looked_up if lines.beside)
-        yield before_relay([one for one in looked_up if one[0].match == "request-uri"])
-        incoming = [one for one in looked_up if one[0].match == "incoming"]
-        if incoming:
-            yield _incoming(incoming)
 
     def _calls(self) -> None:
         """Say where the operator's own routes call ours."""
@@ -402,127 +382,9 @@ class _KamailioFitting:
             self.fit.add(main.place if main else None, "by-hand", f"request_route, {words}", line, why)
 
 
-def kemi_script(language: str, targets: Sequence[KamailioTarget], key_file: str) -> tuple[str, list[str]]:
-    """Give the script that does in ``lua`` or ``python`` what the routes do, and notes on what it can't."""
-    text = (resources.files("redirectd.cli.snippets") / f"kamailio_kemi.{language}").read_text(encoding="utf-8")
-    lookups, notes = "", []
-    for target in targets:
-        if target.kind == "kamailio-htable" and target.match == "request-uri":
-            lookups += _KEMI_LOOKUPS[language].replace("@TABLE@", target.table)
-        elif target.lines is not None:
-            notes.append(f"The script has no lookup for target {target.name}: htable and request-uri alone have one.")
-    return text.replace("@LOOKUPS@", lookups).replace("@KEYFILE@", key_file), notes
-
-
-def kemi_engine(cfg: KamailioCfg) -> str:
-    """Give the language that runs a configuration's routes, empty for Kamailio's own."""
-    found = cfg.setting("cfgengine")
-    return "" if found is None else next((name for name in _KEMI_LOOKUPS if name in found[0].lower()), "")
-
-
-_KEMI_LOOKUPS = {
-    "lua": """\
-  local key = redirectd_key(KSR.pv.get("$ru"))
-  local new = key and KSR.htable.sht_get("@TABLE@", key)
-  if new then
-    KSR.pv.sets("$ru", new)
-    KSR.pv.unset("$du")
-    return 1
-  end
-""",
-    "python": """\
-    key = key_of(KSR.pv.get("$ru"))
-    new = KSR.htable.sht_get("@TABLE@", key) if key else None
-    if new is not None:
-        KSR.pv.sets("$ru", new)
-        KSR.pv.unset("$du")
-        return 1
-""",
-}
-
-
-def control_paths(cfg: KamailioCfg) -> set[str]:
-    """Give the sockets and FIFOs by which this Kamailio is asked."""
-    found = [cfg.value("jsonrpcs", "dgram_socket"), cfg.value("jsonrpcs", "fifo_name"), *cfg.values("ctl", "binrpc")]
-    usual = {f"{RUN}/{name}" for name in ("kamailio_rpc.sock", "kamailio_rpc.fifo", "kamailio_ctl")}
-    return usual | {_in_run(_UNIX.sub("", one.value)) for one in found if one is not None}
-
-
-def before_relay(looked_up: Sequence[tuple[KamailioTarget, Lines]]) -> str:
-    """Give the route that is called right before t_relay(): it looks a request up and has its answers read."""
-    text = """\
-# Called right before t_relay(). The Request-URI within a dialog is a remote target, and is left alone.
-route[REDIRECTD_BEFORE_RELAY] {
-  if (has_totag()) { return; }
-  if (!t_is_set("onreply_route")) { t_on_reply("REDIRECTD"); }
-  $avp(redirectd_at) = $TV(Sn);  # how long callers waited for an answer that they no longer need
-"""
-    for number, (target, lines) in enumerate(looked_up):
-        if number:
-            text += "  if ($ru != $var(rd_was)) { return; }\n"
-        elif len(looked_up) > 1:
-            text += "  $var(rd_was) = $ru;\n"
-        text += f'  # target "{target.name}"\n{_indented(target, lines)}'
-    return text + "}\n"
-
-
-def _incoming(looked_up: Sequence[tuple[KamailioTarget, Lines]]) -> str:
-    text = """\
-# Called before a gateway is chosen; true where the call has moved.
-route[REDIRECTD_INCOMING] {
-  if (has_totag()) { return(-1); }
-  $var(rd_was) = $ru;
-"""
-    for target, lines in looked_up:
-        text += f'  # target "{target.name}"\n{_indented(target, lines)}  if ($ru != $var(rd_was)) {{ return(1); }}\n'
-    return text + "  return(-1);\n}\n"
-
-
-def _indented(target: KamailioTarget, lines: Lines) -> str:
-    call = lines.call
-    if target.kind == "kamailio-alias_db":
-        call = call.replace('"redirectd_aliases"', f'"{basename(target.path)}"')
-    return "".join(f"  {line}\n" for line in call.rstrip("\n").split("\n"))
-
-
 def _control_modules(control: str) -> list[str]:
     if control.startswith("jsonrpc:http"):
         return ["xhttp", "jsonrpcs"]
     if control.startswith("jsonrpc:"):
         return ["jsonrpcs"]
     return ["ctl"] if control.startswith(("binrpc:", "kamcmd")) else []
-
-
-def _literal(value: str) -> str:
-    return value if value.isdecimal() else f'"{value}"'
-
-
-def _at_least(value: str, size: int) -> bool:
-    return not value.isdecimal() or int(value) >= size  # what is no number can't be judged
-
-
-def _table_name(value: str) -> str:
-    return value.partition("=>")[0].strip()
-
-
-def _in_run(path: str) -> str:
-    return path if path.startswith("/") else f"{RUN}/{path}"
-
-
-def _mode_of(value: str) -> int:
-    try:
-        return int(value, 8 if value.startswith("0") else 10)
-    except ValueError:
-        return 0o777  # a name that is not known here
-
-
-def _place(url: str) -> str:
-    """What a db_url is about, whoever asks: a folder, or a database on a host."""
-    if url.startswith("text://"):
-        return normpath(url)
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def _masked(url: str) -> str:
-    return re.sub(r"//[^@/]*@", "//***@", url)
