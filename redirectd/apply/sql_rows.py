@@ -67,6 +67,11 @@ class SqlRows:
         """Say if it is of a MariaDB or MySQL, and not of a PostgreSQL."""
         return self.where.startswith("mysql")
 
+    def quote(self, name: str) -> str:
+        """Write a name for a statement: in quotes where it is one of the database's own words."""
+        dialects = (make_url(f"{spoken}://").get_dialect()() for spoken in _SPOKEN[self.is_mysql])
+        return max((one.identifier_preparer.quote(name) for one in dialects), key=len)
+
     def read(self) -> bytes | None:
         """Give the table as its target's text; None for a table without rows."""
         with self._connected() as run:
@@ -150,13 +155,13 @@ class SqlRows:
         turn = {"name": f"redirectd {self.form.name}"[:64]}
         if not self.is_mysql:
             run.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), turn)
-            run.execute(text(f"LOCK TABLE {self.form.name} IN SHARE ROW EXCLUSIVE MODE"))
+            run.execute(text(f"LOCK TABLE {self.quote(self.form.name)} IN SHARE ROW EXCLUSIVE MODE"))
             return
         if not run.execute(text("SELECT GET_LOCK(:name, :seconds)"), {**turn, "seconds": LOCK_SECONDS}).scalar():
             raise self._locked()
         engine = run.execute(text(_ENGINE), {"name": self.form.name}).scalar()
         if engine not in (None, "InnoDB"):
-            what_to_do = f"ALTER TABLE {self.form.name} ENGINE=InnoDB"
+            what_to_do = f"ALTER TABLE {self.quote(self.form.name)} ENGINE=InnoDB"
             raise InstallError(self.where, f"its engine {engine} has no transactions", what_to_do)
 
     def _locked(self) -> InstallError:
@@ -290,6 +295,9 @@ class _Run:
             finally:
                 wire.detach()
 
+
+_SPOKEN = {True: ("mysql+pymysql", "mariadb+pymysql"), False: ("postgresql+psycopg",)}
+"""MySQL and MariaDB differ in what words are their own: one of either is quoted."""
 
 _EXISTS = {
     True: "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = :name",

@@ -11,7 +11,7 @@ but redirectd has changed them, whatever the operator did to his own rows meanwh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from string import Template
 
@@ -92,13 +92,13 @@ class KamailioGatewayTable(KamailioDispatcher):
     def source(self) -> None:
         """Nothing: Kamailio does not say from where its list is; the list itself is asked for."""
 
-    def setup(self, backend: str, writer: str, reader: str, host: str) -> list[str]:
+    def setup(self, backend: str, writer: str, reader: str, host: str, quote: Callable[[str], str]) -> list[str]:
         """Give the statements that make the table, the view and its version row, with the least rights on them.
 
         MariaDB's view is the reader's own (INVOKER): one with a definer ends with the definer's account. There the join
         would follow the collation of `dispatcher`, and take gateways that differ in case for one, but for BINARY.
         """
-        names = {"view": self.view, "base": self.base, "table": self.sql.name, "version": VERSION}
+        names = {"view": self.view, "base": quote(self.base), "table": quote(self.sql.name), "version": VERSION}
         is_mysql = backend == "mysql"
         names |= {
             "security": "SQL SECURITY INVOKER " if is_mysql else "",
@@ -108,8 +108,10 @@ class KamailioGatewayTable(KamailioDispatcher):
         }
         view, version = _VIEW.substitute(names), _VERSION_ROW.substitute(names)
         users = [user_name(backend, name, host) for name in (writer, reader) if name]
-        rights = [f"GRANT SELECT ON {name} TO {user}" for name in (self.base, self.view, "version") for user in users]
-        return [*self.sql.setup(backend, writer, reader, host), view, version, *rights]
+        rights = [
+            f"GRANT SELECT ON {name} TO {user}" for name in (names["base"], self.view, "version") for user in users
+        ]
+        return [*self.sql.setup(backend, writer, reader, host, quote), view, version, *rights]
 
     def rebased(self, content: bytes, base: bytes | None) -> bytes:
         """Give the moves of an earlier text over the operator's rows of now."""

@@ -5,7 +5,7 @@ So a target renders, reads back, compares and keeps generations of one text, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -48,8 +48,8 @@ class SqlTable:
         ordered = sorted(rows, key=place)
         return self.form.text(ordered) if ordered or not self.sentinel else None
 
-    def create(self, backend: str) -> str:
-        """Give the statement that makes the table, for `mysql` or `postgresql`.
+    def create(self, backend: str, quote: Callable[[str], str]) -> str:
+        """Give the statement that makes the table, for `mysql` or `postgresql`; `quote` writes names as it wants them.
 
         MariaDB's own collations take `bob`, `BOB` and `bob ` for one text; ascii_nopad_bin is exact.
         """
@@ -63,18 +63,20 @@ class SqlTable:
             else:
                 lines.append(f"  {name} INT NOT NULL DEFAULT {self.form.same[name]}")
         lines.append(f"  UNIQUE ({', '.join(self.key)})")
-        return f"CREATE TABLE {self.name} (\n" + ",\n".join(lines) + "\n)" + (" ENGINE=InnoDB" if is_mysql else "")
+        return (
+            f"CREATE TABLE {quote(self.name)} (\n" + ",\n".join(lines) + "\n)" + (" ENGINE=InnoDB" if is_mysql else "")
+        )
 
-    def setup(self, backend: str, writer: str, reader: str, host: str) -> list[str]:
+    def setup(self, backend: str, writer: str, reader: str, host: str, quote: Callable[[str], str]) -> list[str]:
         """Give the statements of the table and of the least rights on it: no right to alter it, or on any other.
 
         `writer` is redirectd's user and `reader` the server's, both from `host` where the backend is `mysql`; the users
-        themselves are the administrator's to create. An empty `reader` is given nothing.
+        themselves are the administrator's to create. An empty `reader` is given nothing; `quote` is as for `create`.
         """
         rights = [("SELECT, INSERT, DELETE", writer), *([("SELECT", reader)] if reader else [])]
         return [
-            self.create(backend),
-            *(f"GRANT {what} ON {self.name} TO {user_name(backend, name, host)}" for what, name in rights),
+            self.create(backend, quote),
+            *(f"GRANT {what} ON {quote(self.name)} TO {user_name(backend, name, host)}" for what, name in rights),
         ]
 
 

@@ -94,7 +94,7 @@ def query(url: str, *statements: str) -> list[Any]:
 
 def make_table(url: str) -> None:
     """Create the table as `redirectd db-target create` does."""
-    query(url, SQL.create("mysql" if url.startswith("mysql") else "postgresql"))
+    query(url, SQL.create("mysql" if url.startswith("mysql") else "postgresql", str))
 
 
 def set_table(url: str, rows: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 from redirectd.apply.sql_rows import SqlRows
 from redirectd.errors import InstallError, RedirectdError, RefusedError
+from redirectd.plan.planning import digest
 from redirectd.targets.kamailio_htable import SQL
 from tests.apply.kill import Steps, copy_of, stepped_database, stepped_files
 from tests.apply.table_world import TableWorld, announce_statements, make_table, query, raw_rows, set_table
@@ -37,6 +39,19 @@ def url(server_url: str) -> str:
     """A database with an empty table."""
     make_table(server_url)
     return server_url
+
+
+def test_a_reserved_word_may_be_its_name(server_url: str) -> None:
+    """A table `group`, made by the printed statements, is found, written and read as any other."""
+    form = replace(SQL, name="group")
+    rows = SqlRows(server_url, form, lambda: server_url, 10.0)
+    backend = "mysql" if rows.is_mysql else "postgresql"
+    assert not rows.exists()
+    rows.make([form.create(backend, rows.quote)])
+    assert rows.exists()
+    content = form.text([("__gen__", 0, 0, "x", 0)])
+    rows.replace(content, digest(None))
+    assert rows.read() == content
 
 
 def _killed_at(step: int, home: Path, url: str, *, deaf: bool) -> bool:

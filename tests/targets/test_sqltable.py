@@ -74,11 +74,11 @@ def test_no_rows_are_no_file() -> None:
 def test_the_printed_sql_gives_the_least_rights(table: SqlTable) -> None:
     """The table is exact in case and spaces on MariaDB; the writer may not alter it, and the reader only reads."""
     own = replace(table, name="moved")
-    create, writer, reader = own.setup("mysql", "red'd", "kam", "10.0.0.%")
+    create, writer, reader = own.setup("mysql", "red'd", "kam", "10.0.0.%", str)
     assert create.count("ascii_nopad_bin") == len(table.lengths)
     assert writer == "GRANT SELECT, INSERT, DELETE ON moved TO 'red''d'@'10.0.0.%'"
     assert reader == "GRANT SELECT ON moved TO 'kam'@'10.0.0.%'"
-    create, writer, _ = own.setup("postgresql", 'red"d', "kam", "")
+    create, writer, _ = own.setup("postgresql", 'red"d', "kam", "", str)
     assert "GENERATED ALWAYS AS IDENTITY" in create
     assert writer == 'GRANT SELECT, INSERT, DELETE ON moved TO "red""d"'
 

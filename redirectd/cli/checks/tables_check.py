@@ -43,7 +43,7 @@ def _structure(where: str, rows: SqlRows, name: str) -> Iterator[Finding]:
         yield Finding(where, Level.FAULT, f"it is not a table but a {kinds[0][0]}", remake)
     if is_mysql and kinds[0][1] != "InnoDB":
         why = f"its engine {kinds[0][1]} has no transactions: a server could read half of an apply"
-        yield Finding(where, Level.FAULT, why, f"ALTER TABLE {rows.form.name} ENGINE=InnoDB")
+        yield Finding(where, Level.FAULT, why, f"ALTER TABLE {rows.quote(rows.form.name)} ENGINE=InnoDB")
     columns = {column: rest for column, *rest in rows.ask(_COLUMNS + schema, name=rows.form.name)}
     for column in sorted({"id", *rows.form.columns} - columns.keys()):
         yield Finding(where, Level.FAULT, f"it has no column {column}", remake)

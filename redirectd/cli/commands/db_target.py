@@ -104,8 +104,9 @@ def _statements(app: App, name: str, reader: str, host: str) -> list[str]:
 
     spec = _of_database(app, name)
     url = make_url(spec.database or "")
-    target = spec.target if isinstance(spec.target, KamailioGatewayTable) else _rows(app, spec).form
-    return target.setup(url.get_backend_name(), url.username or "redirectd", reader, host)
+    rows = _rows(app, spec)
+    target = spec.target if isinstance(spec.target, KamailioGatewayTable) else rows.form
+    return target.setup(url.get_backend_name(), url.username or "redirectd", reader, host, rows.quote)
 
 
 def _rows(app: App, spec: TargetSpec, admin: str | None = None, password_file: Path | None = None) -> SqlRows:
