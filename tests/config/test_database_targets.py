@@ -102,3 +102,16 @@ def test_the_operators_own_database_is_recognised() -> None:
     assert fit("mysql://me:secret@db.test/kamailio").wrong == []
     [wrong] = fit("mysql://me:secret@elsewhere/kamailio").wrong
     assert "secret" not in str(wrong)
+
+
+@pytest.mark.parametrize("kind", [HTABLE, DISPATCHER])
+def test_no_password_of_kamailio_is_printed(kind: str) -> None:
+    """A db_url that is wrong is named with its database, and without the operator's password, slash or not."""
+    text = "".join(
+        f'modparam("{module}", "db_url", "mysql://me:se/cret@elsewhere/kamailio")\n'
+        for module in ("htable", "dispatcher")
+    )
+    cfg = read_kamailio("/k.cfg", ConfFiles(lambda path: text.encode(), lambda pattern: [pattern]))
+    [wrong] = fit_kamailio(cfg, kamailio_targets(parse(kind + URL, FILE)), "/key", None).wrong
+    assert "mysql://me:***@elsewhere/kamailio" in wrong.why
+    assert "cret" not in str(wrong)

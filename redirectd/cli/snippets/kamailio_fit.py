@@ -17,13 +17,13 @@ from redirectd.cli.snippets.kamailio_values import (
     database_of,
     in_run,
     literal,
-    masked,
     mode_of,
     socket_of,
     table_name,
 )
 from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
 from redirectd.serverconf.kamailio_cfg import KamailioCfg, RouteBlock, blocks_in
+from redirectd.sip.text import mask_url
 from redirectd.targets.kamailio_key import DEFINED
 
 _DB_MODULES = {"kamailio-htable": "htable", "kamailio-dialplan": "dialplan", "kamailio-alias_db": "alias_db"}
@@ -31,6 +31,7 @@ _RECORD_MODULES = ("tm", "tmx", "pv", "textops", "siputils", "xlog")
 _SIZE = 16384
 _GROUP_WRITES = 0o060
 _TRANSPORTS = {"http": 1, "fifo": 2, "unix": 4}
+_BITS = re.compile(r"[0-9]{1,4}")
 _STATUSES = re.compile(r"\^\(301[0-9|]*\)\$")
 """The answers that are recorded: an operator may take some out (docs/logs.md)."""
 _REPLY = "route(REDIRECTD_REPLY);"
@@ -156,7 +157,7 @@ class _KamailioFitting:
         if found is None:
             yield line
         elif not good(found.value):
-            self.fit.change(found.place, line, f'{module}\'s {name} is "{found.value}": {why}')
+            self.fit.change(found.place, line, f'{module}\'s {name} is "{mask_url(found.value)}": {why}')
 
     def _tables(self, module: str, targets: Sequence[KamailioTarget]) -> Iterator[str]:
         places = list(dict.fromkeys(target.db_url or f"text://{dirname(target.path)}" for target in targets))
@@ -169,9 +170,8 @@ class _KamailioFitting:
             what = f"write the target's file to {found.value.removeprefix('text://')}"
             if not found.value.startswith("text://") or targets[0].db_url:
                 what = f"keep the target in that database ({targets[0].name}: database = ...)"
-            why = (
-                f"{module}'s db_url is {masked(found.value)}, and it exists once a module: tables of ours are not read"
-            )
+            url = mask_url(found.value)
+            why = f"{module}'s db_url is {url}, and it exists once a module: tables of ours are not read"
             self.fit.wrong.append(Wrong(str(found.place), why, what))
         elif found is None:
             yield f'modparam("{module}", "db_url", "{places[0]}")'
@@ -225,7 +225,7 @@ class _KamailioFitting:
     def _dispatcher_list(self, target: KamailioTarget) -> Iterator[str]:
         url = self.cfg.value("dispatcher", "db_url")
         if url is not None:
-            why = f"dispatcher reads its gateways from {masked(url.value)}, and no file"
+            why = f"dispatcher reads its gateways from {mask_url(url.value)}, and no file"
             what = f"take that line out, or keep the gateways in that database instead of the target {target.name}"
             self.fit.wrong.append(Wrong(str(url.place), why, what))
         why = f"the gateways that redirectd writes are in {target.path}"
@@ -257,8 +257,9 @@ class _KamailioFitting:
     def _transport(self, way: str) -> Iterator[str]:
         bit = _TRANSPORTS[way]
         found = self.cfg.value("jsonrpcs", "transport")
-        if found is not None and found.value.isdecimal() and int(found.value) and not int(found.value) & bit:
-            line = f'modparam("jsonrpcs", "transport", {int(found.value) | bit})'
+        given = int(found.value) if found is not None and _BITS.fullmatch(found.value) else 0
+        if found is not None and given and not given & bit:
+            line = f'modparam("jsonrpcs", "transport", {given | bit})'
             self.fit.change(found.place, line, f"jsonrpcs does not listen on {way}, where redirectd asks")
         elif found is None and way == "http":
             yield 'modparam("jsonrpcs", "transport", 7)'

@@ -11,6 +11,7 @@ RUN = "/run/kamailio"
 """Where Kamailio of Debian makes its sockets."""
 
 _UNIX = re.compile(r"^unixs?:")
+_SIZE = re.compile(r"[0-9]{1,18}")
 
 
 def control_paths(cfg: KamailioCfg) -> set[str]:
@@ -31,8 +32,8 @@ def literal(value: str) -> str:
 
 
 def at_least(value: str, size: int) -> bool:
-    """Say if a size reaches what is needed; what is not a number can't be judged."""
-    return not value.isdecimal() or int(value) >= size
+    """Say if a size reaches what is needed; what is not a number of usual length can't be judged."""
+    return not _SIZE.fullmatch(value) or int(value) >= size
 
 
 def table_name(value: str) -> str:
@@ -59,8 +60,3 @@ def database_of(url: str) -> str:
         return normpath(url)
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def masked(url: str) -> str:
-    """Hide user and password of a URL."""
-    return re.sub(r"//[^@/]*@", "//***@", url)
