@@ -66,7 +66,12 @@ def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> Verify
 
 def _usual_cause(item: Item, verdict: Verdict) -> str | None:
     target = item.spec.target
-    return target.usual_cause(verdict.failed[item.name][1]) if isinstance(target, Explaining) else None
+    stage, why = verdict.failed[item.name]
+    cause = target.usual_cause(why) if isinstance(target, Explaining) else None
+    if cause is None and stage == "reload":
+        what = f"table {item.spec.path}" if item.spec.database else f"file {item.spec.path}"
+        return f"the server's user may not read the {what}, or the server needs more than `timeout` for its reload"
+    return cause
 
 
 def waiting_error(down: dict[str, str]) -> PeerError:

@@ -24,7 +24,7 @@ from redirectd.plan.target import (
     reads_no_file,
     token_of,
 )
-from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of
+from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of, written_twice
 from redirectd.plan.textdiff import unified_diff
 from redirectd.sip.text import printable
 
@@ -155,11 +155,14 @@ def make_plan(
     remaps was. A target whose base file is not what it reads, or can't be read, has the `error`.
     """
     targets = {}
+    twice = written_twice(specs)
     for spec in specs:
         there = installed.get(spec.name, Installed())
         try:
             if there.fault is not None:
                 raise there.fault
+            if spec.name in twice:
+                raise _second(spec, *twice[spec.name])
             rendered = _render(table, spec, there, left_out.get(spec.name, {}))
             plan = _plan_target(spec, there, rendered)
             targets[spec.name] = replace(plan, also_moves=_also_moves(spec.target, table.routes, plan))
@@ -291,6 +294,15 @@ def _render(table: EffectiveTable, spec: TargetSpec, there: Installed, left_out:
         return rendered
     present = sorted(left_out.keys() & {route.id for route in table.routes})
     return replace(rendered, refused=(*rendered.refused, *(Refusal(number, left_out[number]) for number in present)))
+
+
+def _second(spec: TargetSpec, other: str, key: str, place: str) -> InstallError:
+    """Refuse a target whose entries its server would mix with another target's."""
+    return InstallError(
+        f"target {spec.name}, {key}",
+        f"the target {other} writes {place}, too, on the same server",
+        f"give it a {key} of its own, and a lookup for that: redirectd snippet",
+    )
 
 
 def _unplanned(spec: TargetSpec, there: Installed, error: InstallError) -> TargetPlan:

@@ -201,6 +201,14 @@ class Answering(Keeping, Protocol):
 class LookedUp(Answering, Protocol):
     """A target whose entries are found by lines that an operator pastes."""
 
+    @property
+    def own_place(self) -> tuple[str, str] | None:
+        """What it fills on its server alone, as the configuration key that names it and as text; None where not known.
+
+        A second target there would take its entries for its own, or hide them.
+        """
+        ...
+
     def lines(self) -> Lines:
         """Give those lines, fitted to the target's own names."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redirectd.errors import InstallError
-from redirectd.plan.target import Target
+from redirectd.plan.target import LookedUp, Target
 from redirectd.sip.text import mask_url
 
 NO_RELOAD = "none"
@@ -105,6 +105,18 @@ def units_of(specs: Sequence[TargetSpec]) -> tuple[ApplyUnit, ...]:
             name = f"{name} ({group[0].name})"
         units.append(ApplyUnit(name, tuple(group)))
     return tuple(units)
+
+
+def written_twice(specs: Sequence[TargetSpec]) -> dict[str, tuple[str, str, str]]:
+    """Give, by the name of a target, the first one of its server that fills the same place, its key and the place."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for unit in units_of(specs):
+        first: dict[tuple[str, str], str] = {}
+        for spec in unit.specs:
+            place = spec.target.own_place if isinstance(spec.target, LookedUp) else None
+            if place is not None and (other := first.setdefault(place, spec.name)) != spec.name:
+                found[spec.name] = (other, *place)
+    return found
 
 
 def _unit_name(specs: Sequence[TargetSpec]) -> str:

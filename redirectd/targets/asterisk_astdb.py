@@ -78,6 +78,11 @@ class AsteriskAstdb(DialledNames):
         # One entry of ``database show``: ``/redirectd/4930111          : sip:+4930222@192.0.2.2``, padded by blanks.
         self._shown = re.compile(rf"^/{re.escape(family)}/(\S+?) *: (\S*) *\r?$", re.MULTILINE)
 
+    @property
+    def own_place(self) -> tuple[str, str]:
+        """Name the family."""
+        return "family", f"the family {self._family} of AstDB"
+
     def lines(self) -> Lines:
         """Give the context that looks up, and its call."""
         value = f"${{DB({self._family}/${{MD5(${{REDIRECTD_USER}})}})}}"
@@ -138,6 +143,17 @@ class AsteriskAstdb(DialledNames):
         found.pop(SENTINEL, None)
         wrong = [key for key, value in entries.items() if found.pop(_stored(key), None) != value]
         return self.load(entries, [*wrong, *found])
+
+    def usual_cause(self, doubt: str) -> str | None:
+        """Name what keeps entries out of AstDB, or changes them there."""
+        if "ermission" in doubt:
+            return "the manager user lacks a class: `write = system,command` in manager.conf, then `manager reload`"
+        if " instead of " in doubt:
+            return (
+                f"somebody else writes to the family {self._family} of AstDB, or Asterisk can't write to astdb.sqlite3 "
+                "(its owner, or a full disk)"
+            )
+        return None
 
     def _put(self, key: str, value: str) -> Command:
         return Command("DBPut", (self._family, key, value))

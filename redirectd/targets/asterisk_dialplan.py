@@ -75,6 +75,11 @@ class AsteriskDialplan(DialledNames):
             raise ValueError(f"prefix {prefix!r} is no context name of up to 40 letters, digits, - and _")
         self._prefix = prefix
 
+    @property
+    def own_place(self) -> tuple[str, str]:
+        """Name the contexts."""
+        return "prefix", f"the contexts {self._prefix}-..."
+
     def lines(self) -> Lines:
         """Give the context that looks up, and its call."""
         row = f"{self._prefix}-${{md5:0:2}},${{md5}},1"

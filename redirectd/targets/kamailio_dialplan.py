@@ -132,6 +132,15 @@ class KamailioDialplan(UserMoves):
         """Load the rules again; Kamailio takes one reload in five seconds."""
         return (Command("dialplan.reload"),)
 
+    def usual_cause(self, doubt: str) -> str | None:
+        """Name what makes Kamailio read other rules."""
+        if SENTINEL in doubt:
+            return (
+                'Kamailio did not read this file: see in kamailio.cfg that "db_url" and "table_name" of dialplan name '
+                f'it, modparam("db_text", "db_mode", 1), and that dpid {self._dpid} is no other rules\' id'
+            )
+        return None
+
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
         """Translate the sentinel and changed URIs, all or 200 of them."""
         asked = [(SENTINEL, rendered.token), *((key, rendered.entries.get(key)) for key in sample(changed))]

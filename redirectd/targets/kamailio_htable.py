@@ -107,6 +107,11 @@ class KamailioHtable(UserMoves):
         self._live = live
         self.sql = sql
 
+    @property
+    def own_place(self) -> tuple[str, str]:
+        """Name the htable."""
+        return "htable", f"the htable {self._table}"
+
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give the route key."""
         return exact_keys(uri)

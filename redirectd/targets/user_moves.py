@@ -44,6 +44,11 @@ class UserMoves(ABC):
         self.match = match
         self._legacy_keys = legacy_keys
 
+    @property
+    def own_place(self) -> tuple[str, str] | None:
+        """See `redirectd.plan.target.LookedUp`."""
+        return None
+
     @abstractmethod
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give what an old URI is written under; none where the target does not speak for it."""

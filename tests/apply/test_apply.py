@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from redirectd.apply.control import AnswerError
 from redirectd.apply.result import result_json
 from redirectd.errors import PeerError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
@@ -171,6 +172,16 @@ def test_refused_reload_puts_all_targets_of_the_unit_back(tmp_path: Path) -> Non
     result = world.apply(moves(4))
     assert outcomes(result) == {"users": "rolled-back", "others": "rolled-back"}
     assert world.in_file("users") == world.in_file("others") == expected(moves(3))
+
+
+def test_a_refused_reload_names_the_usual_cause(tmp_path: Path) -> None:
+    """Exit code 4 names the file and what keeps a server from it, where its kind has no better idea."""
+    world = World(tmp_path)
+    world.apply(moves(3))
+    world.server.faults = [AnswerError("server", 500, "Error loading")] * 9
+    result = world.apply(moves(4))
+    assert isinstance(result.error, VerifyError)
+    assert f"the server's user may not read the file {world.paths['users']}" in result.error.what_to_do
 
 
 def test_busy_server_is_asked_again(tmp_path: Path) -> None:

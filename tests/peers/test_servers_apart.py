@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redirectd.targets.asterisk_name import digest_of
+from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from tests.peers.conftest import StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup
 from tests.peers.lab.kamailio import Script
@@ -76,3 +77,92 @@ def test_an_instance_that_is_away_or_misconfigured(operator: Operator, start_kam
     dump = str(server.rpc("htable.dump", "redir"))
     assert "sip:a@new.test" not in dump
     assert "sip:b@new.test" in dump
+
+
+@pytest.mark.peer("asterisk")
+def test_a_manager_user_that_may_not_write_is_named(operator: Operator, start_asterisk: StartAsterisk) -> None:
+    """Exit code 4 for AstDB names the class that the manager user lacks, and it works as soon as it has it."""
+    server = start_asterisk(Setup(""), start=False)
+    manager = server.config_file.parent / "manager.conf"
+    whole = manager.read_text()
+    manager.write_text(whole.replace("write = system,command,", "write = command,"))
+    server.start()
+    secret = operator.folder / "ami.secret"
+    secret.write_text(AMI_SECRET, encoding="ascii")
+    operator.configure(
+        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
+        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
+    )
+    _approve(operator, {"sip:ann@old.test": "sip:ann@new.test"})
+
+    done = operator.try_run("apply")
+
+    assert done.returncode == 4
+    assert "usual cause: the manager user lacks a class: `write = system,command`" in done.stderr
+    manager.write_text(whole)
+    server.rx("manager reload")
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+
+
+@pytest.mark.peer("kamailio")
+def test_rules_that_kamailio_reads_elsewhere_are_named(operator: Operator, start_kamailio: StartKamailio) -> None:
+    """Exit code 4 for a dialplan that Kamailio reads from another file names db_url, table_name and db_mode."""
+    modules = (
+        'loadmodule "dialplan.so"\nmodparam("dialplan", "db_url", "text://FOLDER/dbtext")\n'
+        'modparam("dialplan", "table_name", "others")'
+    )
+    folder = operator.folder / "rules"
+    folder.mkdir()
+    (folder / "redirectd_dialplan").write_bytes(KamailioDialplan().render([], None).content)
+    (folder / "others").write_bytes(KamailioDialplan(dpid=7).render([], None).content)
+    (folder / "version").write_text("table_name(string) table_version(int)\nothers:2\n", encoding="ascii")
+    server = start_kamailio(Script(), modules=modules.replace("FOLDER/dbtext", str(folder)))
+    operator.configure(
+        f'[[target]]\nname = "rules"\nkind = "kamailio-dialplan"\npath = "{folder}/redirectd_dialplan"\n'
+        f'reload = "binrpc:unix:{server.ctl_socket}"\n'
+    )
+    _approve(operator, {"sip:ann@old.test": "sip:ann@new.test"})
+
+    done = operator.try_run("apply")
+
+    assert done.returncode == 4
+    assert "usual cause: Kamailio did not read this file" in done.stderr
+    assert '"db_url" and "table_name" of dialplan' in done.stderr
+
+
+DIALPLAN = """
+[[target]]
+name = "{name}"
+kind = "asterisk-dialplan"
+width = "user"
+hosts = ["{host}"]
+path = "{path}"
+reload = "asterisk -C {config} -rx"
+"""
+
+
+@pytest.mark.peer("asterisk")
+def test_two_dialplan_targets_with_one_prefix(operator: Operator, start_asterisk: StartAsterisk) -> None:
+    """`check` calls it a fault; with a prefix of its own both are verified, and an apply without it changes nothing."""
+    server = start_asterisk(Setup("#tryinclude extensions_other.conf\n"))
+    other = server.dialplan_file.with_name("extensions_other.conf")
+    one = DIALPLAN.format(name="one", host="old.test", path=server.dialplan_file, config=server.config_file)
+    two = DIALPLAN.format(name="two", host="b.test", path=other, config=server.config_file)
+    operator.configure(one, two)
+    _approve(operator, {"sip:ann@old.test": "sip:ann@new.test", "sip:ann@b.test": "sip:ann@newer.test"})
+
+    faults = [each["where"] for each in operator.json("check", code=1)["findings"] if each["level"] == "fault"]
+    assert "target two, prefix" in faults
+    operator.configure(one, two + 'prefix = "other-map"\n')
+    assert [each["outcome"] for each in operator.json("apply")["targets"]] == ["verified", "verified"]
+    contexts = [f"{prefix}-{digest_of('ann')[:2]}" for prefix in ("redirectd-map", "other-map")]
+    live = [server.rx(f"dialplan show {context}") for context in contexts]
+    assert "Return(sip:ann@new.test)" in live[0]
+    assert "Return(sip:ann@newer.test)" in live[1]
+    operator.configure(one, two)
+
+    done = operator.try_run("apply")
+
+    assert done.returncode == 1
+    assert "the target one writes the contexts redirectd-map-..., too" in done.stderr
+    assert [server.rx(f"dialplan show {context}") for context in contexts] == live

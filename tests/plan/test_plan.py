@@ -14,6 +14,9 @@ from redirectd.plan.planning import Plan, digest, make_plan, plan_contents
 from redirectd.plan.report import to_json, to_markdown
 from redirectd.plan.route import Approved
 from redirectd.plan.target_spec import Installed, TargetSpec
+from redirectd.targets.asterisk_astdb import AsteriskAstdb
+from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.plan.make import LineTarget, remap
 
 _SPEC = TargetSpec("users", "/etc/users.list", LineTarget(), base="/etc/users.base")
@@ -145,3 +148,16 @@ def test_plan_of_old_contents_holds_no_limit() -> None:
     plan = plan_contents([_SPEC], there, {"users": b"sip:a@lab.test sip:b@lab.test\n"})
     assert plan.limit.is_safe
     assert len(plan.targets[0].changes.delete) == 100
+
+
+@pytest.mark.parametrize("make", [AsteriskDialplan, AsteriskAstdb, KamailioHtable])
+def test_two_targets_of_one_server_do_not_fill_one_place(make: type[AsteriskDialplan]) -> None:
+    """The second one is refused by the name of the first, and one of another server is not."""
+    ways = ["asterisk -rx", "asterisk -rx", "asterisk -C /etc/other.conf -rx", "none"]
+    specs = [TargetSpec(f"t{number}", f"/etc/{number}", make(), control=way) for number, way in enumerate(ways)]
+    plan = make_plan(effective(_MOVES), specs, {}, Limits())
+    assert [str(each.error or "") for each in plan.targets if "the target t0 writes" in str(each.error or "")] == [
+        str(plan.targets[1].error)
+    ]
+    assert not plan.targets[1].changed
+    assert all(each.error is None for each in plan.targets if each.name != "t1")

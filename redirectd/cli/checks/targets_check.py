@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from redirectd.apply.control import Channel, open_channel
@@ -26,11 +27,12 @@ from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.planning import digest, understood
 from redirectd.plan.route import Route
 from redirectd.plan.target import TargetError
-from redirectd.plan.target_spec import NO_RELOAD, TargetSpec, units_of
+from redirectd.plan.target_spec import NO_RELOAD, TargetSpec, written_twice
 from redirectd.service.applying import approved_table, installer_of, rows_of
 from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
+from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.sqltable import InDatabase
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -38,8 +40,6 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 _POINT = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-DEFAULT_PREFIX = "redirectd-map"
-"""Of the contexts of an `asterisk-dialplan` target that names none."""
 
 
 def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
             yield from _check_files(spec, states.get(spec.name))
         yield from check_width(spec)
         yield from check_configuration(spec)
-    yield from _check_prefixes(config, specs)
+    yield from _check_places(specs)
     versions = resolve(route.new for route in routes)
 
     def look(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
@@ -98,25 +98,22 @@ def _stored(config: Config) -> tuple[Mapping[str, TargetState], Sequence[Route]]
         database.close()
 
 
-def _check_prefixes(config: Config, specs: Sequence[TargetSpec]) -> Iterator[Finding]:
-    """Two files with the same contexts on one server: Asterisk makes one of them, and the first file's entry wins.
+def _check_places(specs: Sequence[TargetSpec]) -> Iterator[Finding]:
+    """What two targets of one server would both write, so that `apply` refuses the second.
 
-    Without a way to reload, and without `server`, they may well be of one server, too.
+    Dialplans without a way to reload, and without `server`, may well be of one Asterisk, too: it makes one context of
+    those of one name, and the first file's entry wins.
     """
-    unit_of = {spec.name: unit.name for unit in units_of(specs) for spec in unit.specs}
-    first: dict[tuple[str, object], str] = {}
-    for target in config.target:
-        if target.kind == "asterisk-dialplan":
-            prefix = target.options.get("prefix", DEFAULT_PREFIX)
-            server = NO_RELOAD if target.reload == NO_RELOAD and target.server is None else unit_of[target.name]
-            other = first.setdefault((server, prefix), target.name)
-            if other != target.name:
-                yield Finding(
-                    f"target {target.name}, prefix",
-                    Level.FAULT,
-                    f"the target {other} writes the contexts {prefix}-..., too, and Asterisk merges them",
-                    "give each target of one Asterisk a prefix of its own, and a lookup for it",
-                )
+    sure = written_twice(specs)
+    alone = [spec for spec in specs if spec.control == NO_RELOAD and spec.server is None]
+    maybe = written_twice([replace(one, server="one") for one in alone if isinstance(one.target, AsteriskDialplan)])
+    for name, (other, key, place) in (sure | maybe).items():
+        yield Finding(
+            f"target {name}, {key}",
+            Level.FAULT,
+            f"the target {other} writes {place}, too, and the server mixes them",
+            f"give each target of one server a {key} of its own, and a lookup for it",
+        )
 
 
 def _check_files(spec: TargetSpec, state: TargetState | None) -> Iterator[Finding]:
