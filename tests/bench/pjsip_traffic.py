@@ -16,7 +16,7 @@ from tests.sources.rotator import Writer
 
 STYLES = ("rename", "rename-later", "rename-gz", "dated", "copytruncate", "copytruncate-gz")
 KEPT = 60
-"""Rotated files that are left on disk: more than are written while a slow machine starts a service."""
+"""Rotated files that are left on disk: more than are written between two kills, also of services that read little."""
 
 _HEAD = "[{stamp}] VERBOSE[2630] res_pjsip_logger.c: <--- {kind} ({size} bytes) {way} UDP:192.0.2.7:5060 --->\n"
 _NOISE = "[{stamp}] VERBOSE[3170][C-0000{number:04x}] app_dial.c: Called PJSIP/trunk/sip:{number}@192.0.2.7\n"
@@ -139,16 +139,21 @@ def _stamp() -> str:
     return time.strftime("%b %d %H:%M:%S")
 
 
-def write_until(path: Path, told: Path, seed: int, over: Callable[[], bool]) -> None:
-    """Write and rotate until `over`, then leave in `told` what was written, as JSON."""
+def write_until(path: Path, told: Path, seed: int, due: Callable[[], int | None]) -> None:
+    """Write and rotate until `due` gives None, then leave in `told` what was written, as JSON.
+
+    `due` is how many turns may have been taken by now: a slow machine gets no more to read between two kills.
+    """
     rng = random.Random(seed)
     traffic = Traffic(path, rng)
-    next_rotation = time.monotonic()
-    while not over():
-        traffic.turn()
-        if time.monotonic() >= next_rotation:
-            traffic.rotate()
-            next_rotation = time.monotonic() + rng.choice([0.0, 0.1, 0.5, 1.0, 2.0])
+    turns = next_rotation = 0
+    while (allowed := due()) is not None:
+        if turns < allowed:
+            traffic.turn()
+            if turns >= next_rotation:
+                traffic.rotate()
+                next_rotation = turns + rng.choice([0, 3, 13, 25, 50])
+            turns += 1
         time.sleep(rng.random() * 0.08)
     traffic.finish()
     told.write_text(
