@@ -30,6 +30,7 @@ from redirectd.plan.target import (
     sample,
     token_of,
 )
+from redirectd.sip.host import canonical_host
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.targets.gateways import (
@@ -123,8 +124,9 @@ class AsteriskPjsipAor:
         return gateway_answers(self.render_over(routes, base, installed), routes, texts)
 
     def also_moves(self, old: SipUri) -> str:
-        """Name the gateway's users and other spellings."""
-        return also_moved(old)
+        """Name the gateway's users and other spellings, and the line that knows its calls to Asterisk."""
+        match = f"match = {canonical_host(old.host)}"
+        return f"{also_moved(old)}; where an identify section says {match}, add the new address for calls from it"
 
     def brought(self, routes: Sequence[Route], changed: Collection[str]) -> Iterator[Route]:
         """Give the gateway moves, where anything changes."""

@@ -10,6 +10,8 @@ from redirectd.cli.checks.finding import Level
 from redirectd.cli.checks.lookup_check import check_configuration, check_width
 from redirectd.plan.target import TargetOptions
 from redirectd.plan.target_spec import TargetSpec
+from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.target_kinds import build, kinds, width_of
 from tests.cli.conftest import Cli
 
@@ -123,3 +125,11 @@ def test_r41_old_lines_are_found_in_the_configuration(kind: str, name: str, line
     lines = target.lines()  # type: ignore[attr-defined] # all of these are looked up
     (tmp_path / name).write_text(f"{lines.call}\n{lines.beside}")
     assert list(check_configuration(spec, [str(tmp_path)])) == []
+
+
+def test_a_moved_gateway_names_the_line_that_knows_its_calls() -> None:
+    """An AOR's move says which `identify` line still names the old address, as calls from the new one are strangers."""
+    target = AsteriskPjsipAor()
+    old = parse_uri("sip:192.0.2.1:5060")
+    assert isinstance(old, SipUri)
+    assert "where an identify section says match = 192.0.2.1, add the new address" in target.also_moves(old)
