@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from posixpath import dirname, join, normpath
 
 from redirectd.serverconf.conf_files import ConfFiles, ConfPlace
@@ -28,6 +29,10 @@ _NAME = re.compile(r"(?:#!|!!)[ \t]*(\w+)[ \t]*(\w*)[ \t]*(.*)", re.DOTALL)
 _PLAIN_SUBST = re.compile(r'"?(\W)([\w.@-]+)\1([^\n]*?)\1(\w*)"?\s*')
 _LONGEST_STATEMENT = 1000
 """Tokens of a statement that are looked at."""
+_MOST_TOKENS = 1_000_000
+_MOST_SUBSTITUTIONS = 100
+_LONGEST_STRING = 65_536
+"""Characters that substitutions may make of one string: each can double it."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _BLOCKS = frozenset(
     (
@@ -146,7 +151,9 @@ class KamailioCfg:
 def read_kamailio(main: str, files: ConfFiles, without: Sequence[str] = ()) -> KamailioCfg:
     """Read a configuration from its main file; an included file of `without` is noted and left out."""
     reading = _Preprocessor(files, frozenset(map(normpath, without)))
-    tokens = list(reading.tokens(main, 0))
+    tokens = list(islice(reading.tokens(main, 0), _MOST_TOKENS + 1))
+    if len(tokens) > _MOST_TOKENS:
+        files.doubt(f"{main}: with its defines it has over {_MOST_TOKENS:,} words, and is read no further")
     parsing = _CfgParsing(tokens, files)
     parsing.run()
     if not files.files:
@@ -217,7 +224,13 @@ class _Preprocessor:
             return text
         inner = text[1:-1]
         for old, new in self.substitutions:
-            inner = inner.replace(old, new)
+            count = inner.count(old)
+            if count and len(inner) + count * len(new) > _LONGEST_STRING:
+                self.files.doubt(
+                    f"a #!subst that makes over {_LONGEST_STRING:,} characters of a string is not followed"
+                )
+            elif count:
+                inner = inner.replace(old, new)
         return _ESCAPE.sub(r"\1", inner) if text[0] == '"' else inner
 
     def _expanded(self, token: Token) -> Iterator[Token]:
@@ -267,7 +280,7 @@ class _Preprocessor:
     def _substitute(self, word: str, text: str, place: ConfPlace) -> None:
         # A regular expression of the operator's is not run here: it may cost any time.
         found = _PLAIN_SUBST.fullmatch(text.partition(word)[2].strip())
-        if found is None or found[2].count("."):
+        if found is None or found[2].count(".") or len(self.substitutions) == _MOST_SUBSTITUTIONS:
             self.files.doubt(f"{place}: this #!{word} is not followed")
             return
         value = found[3]

@@ -107,6 +107,8 @@ def test_routes_relays_and_armed_replies() -> None:
         ("#!ifexp A == 1\n#!endif\n", "#!ifexp is not followed"),
         ('#!subst "/a(b|c)*/x/"\n', "this #!subst is not followed"),
         ('include_file "kamailio.cfg"\n', "over 10 deep"),
+        ('#!subst "/a/aa/"\n' * 20 + 'modparam("m", "p", "a")\n', "makes over 65,536 characters of a string"),
+        ('#!subst "/a/b/"\n' * 101, "cfg, line 101: this #!subst is not followed"),
     ],
 )
 def test_what_is_not_understood_is_said(text: str, doubt: str) -> None:
