@@ -13,6 +13,9 @@ _SECTION = re.compile(r"\[([^\]]*+)\]\s*(?:\(([^)]*+)\))?")
 _INCLUDE = re.compile(r'#(include|tryinclude|exec)\s+["<]?([^">]+?)[">]?\s*')
 _MOST_IN_LINE = 8190
 _COMMENT = re.compile(r"(?<!\\);")
+_TRUE = frozenset(("yes", "true", "y", "t", "1", "on"))
+_FALSE = frozenset(("no", "false", "n", "f", "0", "off"))
+"""As Asterisk's ast_true() and ast_false() have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,16 @@ class Setting:
     name: str
     value: str
     place: ConfPlace
+
+    @property
+    def is_on(self) -> bool:
+        """Whether Asterisk takes its value for a yes."""
+        return self.value.lower() in _TRUE
+
+    @property
+    def is_off(self) -> bool:
+        """Whether Asterisk takes its value for a no."""
+        return self.value.lower() in _FALSE
 
 
 @dataclass(slots=True)

@@ -75,6 +75,12 @@ def test_what_asterisk_would_drop_is_said(asterisk: AsteriskHost) -> None:
     assert {one["where"] for one in found} <= {one["where"] for one in findings if one["level"] == "fault"}
 
 
+def test_words_for_yes_and_no(asterisk: AsteriskHost) -> None:
+    """`y`, `t`, `n` and `f` are what Asterisk takes them for."""
+    assert asterisk.parts("pjsip", pjsip="[global]\ntype=global\ndebug=y\n") == []
+    assert asterisk.parts("pjsip", pjsip="[global]\ntype=global\ndebug=n\n") == [("replace", 3, "debug=yes")]
+
+
 def test_dials_are_found(asterisk: AsteriskHost) -> None:
     """Where a trunk is dialled, the lookup is printed with the number as it is sent, and for a numbered priority."""
     dialplan = (

@@ -48,14 +48,17 @@ class AsteriskFiles:
         """Give a file, empty where there is none."""
         return self.confs.get(name, AsteriskConf())
 
+    def fit(self) -> Fit:
+        """Give an empty fit of the files that were read, with what is in doubt."""
+        read = [conf.main for conf in self.confs.values() if conf.main]
+        doubts = dict.fromkeys(doubt for conf in self.confs.values() for doubt in conf.doubts)
+        return Fit(";", read, list(doubts))
+
 
 def fit_asterisk(files: AsteriskFiles, targets: Sequence[AsteriskTarget], installed: str | None) -> Fit:
     """Compare the files with what the targets need; with `installed` the contexts belong into that file."""
     fitting = _AsteriskFitting(files, targets)
     fit = fitting.fit
-    read = [conf.main for conf in files.confs.values() if conf.main]
-    fit.files = read
-    fit.doubts = list(dict.fromkeys(doubt for conf in files.confs.values() for doubt in conf.doubts))
     fitting.pjsip()
     fitting.logger()
     fitting.extensions()
@@ -74,7 +77,7 @@ class _AsteriskFitting:
     def __init__(self, files: AsteriskFiles, targets: Sequence[AsteriskTarget]) -> None:
         self.files = files
         self.targets = targets
-        self.fit = Fit(";")
+        self.fit = files.fit()
         self.end: list[str] = []
 
     def at_end(self, name: str, text: str, why: str = "") -> None:
@@ -109,7 +112,7 @@ class _AsteriskFitting:
         if found is None:
             why = "The pjsip logger: what redirectd reads."
             self._into("pjsip.conf", "global", "debug=yes", why, "type=global\n")
-        elif found.value.lower() in {"no", "false", "off", "0"}:
+        elif found.is_off:
             self.fit.change(found.place, "debug=yes", "the pjsip logger is off, and SIP is what redirectd reads")
         for target in self.targets:
             if target.kind == "asterisk-pjsip-aor":
@@ -167,7 +170,7 @@ class _AsteriskFitting:
             self._context(conf, text.rstrip("\n"))
 
     def _context(self, conf: AsteriskConf, text: str) -> None:
-        name = text[1:].partition("]")[0]
+        name = context_of(text)
         own = conf.named(name)
         if not own:
             self.end.append(text)
@@ -181,11 +184,12 @@ class _AsteriskFitting:
     def calls(self) -> None:
         """Say where the operator dials, and what goes before it."""
         conf = self.files["extensions.conf"]
-        for lines, names in self._lookups().items():
-            context = lines.beside[1:].partition("]")[0]
+        lookups = self._lookups()
+        for lines, names in lookups.items():
+            context = context_of(lines.beside)
             if any(f"Gosub({context}," in one.value for section in conf.sections for one in section.settings):
                 continue
-            found = list(_dials(conf))[:_MOST_DIALS] if len(self._lookups()) == 1 else []
+            found = list(_dials(conf))[:_MOST_DIALS] if len(lookups) == 1 else []
             for section, first, dial in found:
                 self._dial(section, first, dial, lines)
             if not found:
@@ -256,7 +260,7 @@ class _AsteriskFitting:
         enabled = conf.get("general", "enabled")
         if enabled is None:
             self._into("manager.conf", "general", "enabled=yes", "The manager interface.")
-        elif enabled.value.lower() not in {"yes", "true", "on", "1"}:
+        elif not enabled.is_on:
             self.fit.change(enabled.place, "enabled=yes", "the manager interface is off, and redirectd asks there")
         user, text = account_of(control)
         section = next(iter(conf.named(user)), None)
@@ -282,6 +286,11 @@ class _AsteriskFitting:
             self._into("asterisk.conf", "files", text, why)
         elif _OCTAL.fullmatch(mode.value) and int(mode.value, 8) & 0o060 != 0o060:
             self.fit.change(mode.place, "astctlpermissions = 0660", f"the control socket has mode {mode.value}")
+
+
+def context_of(text: str) -> str:
+    """Give the name of a text's first context; comments may come before it."""
+    return f"\n{text}".partition("\n[")[2].partition("]")[0]
 
 
 def account_of(control: str) -> tuple[str, str]:

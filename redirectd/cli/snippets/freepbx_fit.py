@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from redirectd.cli.snippets.asterisk_fit import AsteriskFiles, AsteriskTarget, account_of, verbose_logs
+from redirectd.cli.snippets.asterisk_fit import AsteriskFiles, AsteriskTarget, account_of, context_of, verbose_logs
 from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
 from redirectd.serverconf.asterisk_conf import ConfSection
 
@@ -69,8 +69,6 @@ def fit_freepbx(
     """Compare the files with what the targets need; with `installed` the contexts belong into that file."""
     fitting = _FreepbxFitting(files, targets, generator)
     fit = fitting.fit
-    fit.files = [conf.main for conf in files.confs.values() if conf.main]
-    fit.doubts = list(dict.fromkeys(doubt for conf in files.confs.values() for doubt in conf.doubts))
     fit.notes.append(
         f'{generator.maker}: only the files that it leaves to you are named. Then: asterisk -rx "dialplan reload".'
     )
@@ -94,7 +92,7 @@ class _FreepbxFitting:
         self.targets = targets
         self.generator = generator
         self.dialplan = files["extensions.conf"]
-        self.fit = Fit(";")
+        self.fit = files.fit()
         self.end: list[str] = []
 
     def into(self, name: str, text: str, why: str = "") -> None:
@@ -104,7 +102,7 @@ class _FreepbxFitting:
     def logs(self) -> None:
         pjsip = self.files["pjsip.conf"]
         debug = pjsip.get("global", "debug")
-        if debug is None or debug.value.lower() in {"no", "false", "off", "0"}:
+        if debug is None or debug.is_off:
             head = "" if self.generator.maker == "FreePBX" else "[global](+)\ntype=global\n"
             path = f"{self.files.folder}/pjsip_custom_post.conf"
             why = "The pjsip logger: what redirectd reads. FreePBX includes this file within [global]."
@@ -151,14 +149,13 @@ class _FreepbxFitting:
         if includes:
             self.end.append("\n".join(includes))
         texts = dict.fromkeys(target.lines.beside.rstrip("\n") for target in maps if target.lines)
-        lookup = next(iter(texts), "[redirectd-lookup]")[1:].partition("]")[0]
+        lookup = context_of(next(iter(texts), "[redirectd-lookup]"))
         if len(texts) > 1:
             self.fit.notes.append("Several targets: [redirectd-freepbx] asks the first one's lookup alone.")
         trunks = "\n".join(self._trunks())
         why = "; Trunk id and how a whole URI is dialled over it: take out those that redirectd does not speak for."
         for text in (*texts, f"{why}\n[redirectd-freepbx-trunks]\n{trunks}", _BODY.replace("@LOOKUP@", lookup)):
-            name = text.partition("\n[")[2].partition("]")[0] if text.startswith(";") else text[1:].partition("]")[0]
-            if not self.dialplan.named(name):
+            if not self.dialplan.named(context_of(text)):
                 self.end.append(text)
 
     def _trunks(self) -> Iterator[str]:
