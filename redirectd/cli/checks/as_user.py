@@ -68,10 +68,16 @@ def _group(name: str) -> int | None:
 
 def _of_unit(user: str) -> list[str]:
     """The groups that the unit and its drop-ins add; none without systemd, or where it runs as another user."""
-    command = ["systemctl", "show", f"{SERVICE}.service", "-p", "User", "-p", "SupplementaryGroups"]
+    values = unit_properties("User", "SupplementaryGroups")
+    return values.get("SupplementaryGroups", "").split() if values.get("User") == user else []
+
+
+def unit_properties(*names: str) -> dict[str, str]:
+    """What systemd has of these properties for redirectd.service; empty without systemd or such a unit."""
+    command = ["systemctl", "show", f"{SERVICE}.service", f"--property=LoadState,{','.join(names)}"]
     try:
         shown = run("systemctl", command, _ASKING)
     except PeerError:
-        return []
+        return {}
     values = dict(line.partition("=")[::2] for line in shown.splitlines())
-    return values.get("SupplementaryGroups", "").split() if values.get("User") == user else []
+    return values if values.get("LoadState") == "loaded" else {}

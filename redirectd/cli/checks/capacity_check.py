@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from math import ceil
 
 from sqlalchemy import func, select
 
+from redirectd.cli.checks.database_check import from_database
 from redirectd.cli.checks.finding import Finding, Level
-from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
-from redirectd.errors import RedirectdError
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import remap
@@ -49,18 +47,11 @@ def _table_rows(rows: int) -> str:
 
 
 def _approved_users(config: Config) -> int:
-    """How many; 0 where the database can't say, since its own check reports why."""
-    try:
-        database = Database(database_url(config))
-    except RedirectdError:
-        return 0
-    try:
-        if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
-            return 0
+    """How many; 0 where the database can't say."""
+
+    def ask(database: Database) -> int:
         with database.read() as connection:
             query = select(func.count()).where(remap.c.state == State.APPROVED.value, remap.c.kind == "user")
             return int(connection.execute(query).scalar_one())
-    except RedirectdError:
-        return 0
-    finally:
-        database.close()
+
+    return from_database(config, ask, 0)

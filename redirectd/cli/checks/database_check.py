@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.secrets_check import check_closed
@@ -40,6 +42,8 @@ UNKEYED_MEND = (
     "('redirectd snippet kamailio' prints what writes them)"
 )
 
+T = TypeVar("T")
+
 TAMPERED = "find out who writes to this database, compare with a backup, and review the approved remaps"
 
 
@@ -63,6 +67,22 @@ def check_database(config: Config) -> Iterator[Finding]:
         yield from check_apply_lock(lock_path(config, database))
     except RedirectdError as error:
         yield from fault(error)
+    finally:
+        database.close()
+
+
+def from_database(config: Config, question: Callable[[Database], T], otherwise: T) -> T:
+    """What the database answers, or `otherwise` where it can't say, as its own check reports why."""
+    try:
+        database = Database(database_url(config))
+    except RedirectdError:
+        return otherwise
+    try:
+        if database.file is not None and not _there(database.file):
+            return otherwise  # connecting would create it, and a check changes nothing
+        return question(database)
+    except (RedirectdError, SQLAlchemyError):
+        return otherwise
     finally:
         database.close()
 

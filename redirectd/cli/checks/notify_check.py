@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
+from redirectd.cli.checks.as_user import unit_properties
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.secrets_check import check_closed
 from redirectd.cli.filters import known_flag
@@ -29,7 +28,7 @@ def check_notify(config: Config, unit: Properties | None = None) -> Iterator[Fin
     """One finding or more for each table; connects to a webhook, and sends nothing."""
     if not config.notify:
         return
-    properties = (unit or unit_properties)()
+    properties = unit() if unit else unit_properties("IPAddressAllow", "IPAddressDeny")
     for section in config.notify:
         yield from _check(section, config, properties)
 
@@ -100,17 +99,3 @@ def _addresses(host: str) -> list[IPv4Address | IPv6Address]:
 
 def _is_loopback(host: str) -> bool:
     return host == "localhost" or any(one.is_loopback for one in _addresses(host))
-
-
-def unit_properties() -> dict[str, str]:
-    """What systemd filters for redirectd.service; empty where there is no systemd or no such unit."""
-    program = shutil.which("systemctl")
-    if program is None:
-        return {}
-    command = [program, "show", "redirectd.service", "--property=LoadState,IPAddressAllow,IPAddressDeny"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - fixed words
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    return found if found.get("LoadState") == "loaded" else {}

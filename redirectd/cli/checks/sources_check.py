@@ -9,11 +9,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from redirectd.cli.checks.database_check import from_database
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.policy_check import everybody
-from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.source_sections import SourceSection
 from redirectd.dialects import registry
@@ -128,21 +126,14 @@ def _reads(read_as: str, seen: str) -> bool:
 
 
 def _pinned(config: Config) -> dict[str, str]:
-    """The stored decisions by source; none where the database can't say, since its own check reports why."""
-    try:
-        database = Database(database_url(config))
-    except RedirectdError:
-        return {}
-    try:
-        if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
-            return {}
+    """The stored decisions by source."""
+
+    def ask(database: Database) -> dict[str, str]:
         with database.read() as connection:
             stored = {one.name: positions.load(connection, config.node, one.name) for one in config.source}
         return {name: family_in(value) for name, value in stored.items()}
-    except (RedirectdError, SQLAlchemyError):
-        return {}
-    finally:
-        database.close()
+
+    return from_database(config, ask, {})
 
 
 def _check_proof(place: str, tail: bytes) -> Iterator[Finding]:

@@ -15,12 +15,12 @@ from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
 from redirectd.apply.sql_rows import GatewayRows
 from redirectd.cli.checks.as_user import SERVICE, account, holds_for
+from redirectd.cli.checks.database_check import from_database
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
 from redirectd.cli.checks.readable import check_readable
 from redirectd.cli.checks.serving_check import check_conditions, check_list_source, check_reach, check_serving
 from redirectd.cli.checks.tables_check import check_table, check_view
-from redirectd.config.database_url import database_url
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import InstallError, RedirectdError
@@ -78,24 +78,15 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
 
 
 def _stored(config: Config) -> tuple[Mapping[str, TargetState], Sequence[Route]]:
-    """What redirectd installed last, by target, and what is approved.
+    """What redirectd installed last, by target, and what is approved."""
 
-    Nothing where the database can't say, as its own check reports why.
-    """
-    try:
-        database = Database(database_url(config))
-    except RedirectdError:
-        return {}, ()
-    try:
-        if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - false, too, where one may not look
-            return {}, ()
+    def ask(database: Database) -> tuple[Mapping[str, TargetState], Sequence[Route]]:
         with database.read() as connection:
             states = target_states(connection, config.node)
         return states, approved_table(database, config.rules()).routes
-    except RedirectdError:
-        return {}, ()
-    finally:
-        database.close()
+
+    nothing: tuple[Mapping[str, TargetState], Sequence[Route]] = ({}, ())
+    return from_database(config, ask, nothing)
 
 
 def _check_places(specs: Sequence[TargetSpec]) -> Iterator[Finding]:
