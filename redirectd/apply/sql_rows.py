@@ -36,6 +36,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from redirectd.errors import InstallError
 from redirectd.plan.planning import digest
 from redirectd.sip.text import printable
+from redirectd.store.database import connected, driver_refuses
 from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable, listed
 from redirectd.targets.sqltable import Row, SqlTable
 
@@ -181,10 +182,10 @@ class SqlRows:
                 self.where, f"its database can't be used: {error}", "install redirectd[mysql] or redirectd[postgresql]"
             ) from error
         except (TypeError, ValueError) as error:
-            raise self._unusable(error) from error
+            raise self._unusable(driver_refuses(error)) from error
         run: _Run | None = None
         try:
-            with self._connection(engine) as connection:
+            with connected(engine, self._unusable) as connection:
                 run = _Run(connection, self._timeout)
                 yield run
         except DBAPIError as error:
@@ -194,17 +195,7 @@ class SqlRows:
         finally:
             engine.dispose()
 
-    def _connection(self, engine: Engine) -> Connection:
-        try:
-            return engine.connect()
-        except SQLAlchemyError:
-            raise
-        except Exception as error:  # drivers raise anything for what they don't know in a URL
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: Exception) -> InstallError:
-        said = error.strerror if isinstance(error, OSError) else None
-        why = f"its driver can't take the URL: {printable(said or str(error), 300)}"
+    def _unusable(self, why: str) -> InstallError:
         return InstallError(self.where, why, "correct what follows the ? in the target's `database`")
 
     def _failed(self, error: DBAPIError, run: _Run | None) -> InstallError:

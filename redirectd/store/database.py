@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from redirectd import ownership
-from redirectd.errors import BusyStoreError, ConfigError, StoreError, UsageError
-from redirectd.sip.text import mask_url
+from redirectd.errors import BusyStoreError, ConfigError, RedirectdError, StoreError, UsageError
+from redirectd.sip.text import mask_url, printable
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -37,6 +37,8 @@ _FILE_MODE = 0o640
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 30
 """How long a server's host may leave what was sent unconfirmed before the connection counts as broken."""
+
+_CORRECT = "correct what follows the ? in database.url"
 
 
 class Database:
@@ -58,6 +60,8 @@ class Database:
                 "use sqlite:////path/file.db, postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name "
                 "and install the extra for it (redirectd[postgresql], redirectd[mysql])",
             ) from error
+        except (TypeError, ValueError) as error:
+            raise ConfigError("database.url", driver_refuses(error), _CORRECT) from error
         self.epoch = 0
         """Counts up when the file of an SQLite database is found to be another one."""
         self._opened: tuple[int, int] | None = None
@@ -93,7 +97,7 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """One write transaction: committed on leaving, rolled back on an exception. Raises StoreError."""
         self._see_same_file()
-        with self._translated(), self.engine.begin() as connection:
+        with self._translated(), connected(self.engine, self._unusable) as connection, connection.begin():
             yield connection
 
     def run(self, work: Callable[[Connection], Result]) -> Result:
@@ -115,7 +119,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for reading only. Raises StoreError."""
         self._see_same_file()
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), connected(self.engine, self._unusable) as connection:
             yield connection.execution_options(redirectd_read_only=True)
 
     def close(self) -> None:
@@ -168,6 +172,9 @@ class Database:
             return None
         return status.st_dev, status.st_ino
 
+    def _unusable(self, why: str) -> StoreError:
+        return StoreError(f"database {self.shown}", why, _CORRECT)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -183,6 +190,25 @@ class Database:
             raise StoreError(
                 f"database {self.shown}", str(error), "run 'redirectd check' to see what is wrong with it"
             ) from error
+
+
+def connected(engine: Engine, unusable: Callable[[str], RedirectdError]) -> Connection:
+    """A connection; `unusable` gives what to raise, with why, for a URL that the driver can't take.
+
+    Raises SQLAlchemyError for all else.
+    """
+    try:
+        return engine.connect()
+    except (SQLAlchemyError, RedirectdError):
+        raise
+    except Exception as error:  # drivers raise anything for what they don't know in a URL
+        raise unusable(driver_refuses(error)) from error
+
+
+def driver_refuses(error: Exception) -> str:
+    """Why a driver can't take a URL, in its own words."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return f"its driver can't take the URL: {printable(said or str(error), 300)}"
 
 
 _BUSY_MARIADB = frozenset({1205, 1213})  # lock wait timeout, deadlock

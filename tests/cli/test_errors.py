@@ -23,6 +23,18 @@ def test_all_configuration_faults_are_shown(cli: Cli) -> None:
     assert 'did you mean "policy"?' in result.err
 
 
+@pytest.mark.parametrize("option", ["foo=1", "read_timeout=abc", "ssl_ca=/not/there"])
+def test_a_database_url_that_the_driver_refuses(cli: Cli, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """What a driver doesn't take in the database's URL is an error with advice, not a defect, and shows no password."""
+    pytest.importorskip("pymysql")
+    monkeypatch.setenv("REDIRECTD_DATABASE_URL", f"mysql+pymysql://u:hunter2@127.0.0.1:9/d?{option}")
+    code = 2 if option.startswith("read_timeout") else 1
+    error = cli("pending", code=code).err
+    assert error.startswith("redirectd: database")
+    assert "what to do: correct what follows the ?" in error
+    assert "hunter2" not in error
+
+
 @pytest.mark.parametrize(("error", "code"), [(StoreError, 1), (RefusedError, 3), (VerifyError, 4)])
 def test_exit_code_of_an_error(cli: Cli, monkeypatch: pytest.MonkeyPatch, error: type[StoreError], code: int) -> None:
     """Each kind of error ends with the contract's code."""
