@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, select
 
 from redirectd.errors import StoreError
 from redirectd.review.attention import report_attention
@@ -20,7 +19,7 @@ from redirectd.service.source_threads import ReaderReport, ReaderState
 from redirectd.store import event_log
 from redirectd.store.database import Database
 from redirectd.store.event_log import EventKind, LoggedEvent, NewEvent
-from redirectd.store.schema import setting
+from redirectd.store.settings import get_setting, put_setting
 from redirectd.store.turns import take_turn
 
 _log = structlog.get_logger("redirectd.events")
@@ -108,7 +107,7 @@ class Announcer:
         self._since = {name: self._since.get(name, clock) for name in troubled}
         lasting = {name for name, since in self._since.items() if clock - since >= DOWN_SECONDS}
         with database.read() as connection:
-            known = set(json.loads(_setting(connection, self._node, _DOWN) or "[]"))
+            known = set(json.loads(get_setting(connection, self._node, _DOWN) or "[]"))
         reading = {name for name, one in reports.items() if one.state is ReaderState.READING}
         down, up = lasting - known, known & reading
         after = (known | down) - up - (known - reports.keys())
@@ -117,7 +116,7 @@ class Announcer:
         found = [self._source_event(EventKind.SOURCE_DOWN, reports[name], now) for name in sorted(down)]
         found += [self._source_event(EventKind.SOURCE_UP, reports[name], now) for name in sorted(up)]
         with database.begin() as connection:
-            _put_setting(connection, self._node, _DOWN, json.dumps(sorted(after)))
+            put_setting(connection, self._node, _DOWN, json.dumps(sorted(after)))
             event_log.emit(connection, found)
 
     def _source_event(self, kind: EventKind, report: ReaderReport, now: datetime) -> NewEvent:
@@ -127,12 +126,12 @@ class Announcer:
     def _note_attention(self, database: Database, now: datetime) -> None:
         """Once a minute in the whole fleet, whichever node comes first."""
         with database.read() as connection:
-            looked = _setting(connection, "", _LOOKED)
+            looked = get_setting(connection, "", _LOOKED)
         if looked and timedelta(0) <= now - datetime.fromisoformat(looked) < _LOOK_EVERY:
             return
         with database.begin() as connection:
             take_turn(connection, "attention")
-            _put_setting(connection, "", _LOOKED, now.isoformat())
+            put_setting(connection, "", _LOOKED, now.isoformat())
         report_attention(database, now=now)
 
     def _log_some(self, database: Database) -> bool:
@@ -141,17 +140,17 @@ class Announcer:
         Records come before the commit: a kill in between repeats some with the cursor they had, and loses none.
         """
         with database.read() as connection:
-            logged = _setting(connection, "", _LOGGED)
+            logged = get_setting(connection, "", _LOGGED)
             if logged is not None and event_log.newest(connection) <= int(logged):
                 return False
         with database.begin() as connection:
             take_turn(connection, "events logged")
-            logged = _setting(connection, "", _LOGGED)
+            logged = get_setting(connection, "", _LOGGED)
             since = int(logged) if logged else event_log.newest(connection, earlier_than=self._started_at)
             found = event_log.read(connection, since=since, limit=AT_ONCE)
             for one in found:
                 log_event(one)
-            _put_setting(connection, "", _LOGGED, str(found[-1].cursor if found else since))
+            put_setting(connection, "", _LOGGED, str(found[-1].cursor if found else since))
         return len(found) == AT_ONCE
 
 
@@ -164,13 +163,3 @@ def log_event(one: LoggedEvent) -> None:
     fields: Mapping[str, Any] = {**one.detail, **{key: value for key, value in known.items() if value}}
     write = _log.warning if one.kind in _GRAVE else _log.info
     write(name, cursor=one.cursor, at=one.at.isoformat(), **fields)
-
-
-def _setting(connection: Connection, node: str, name: str) -> str | None:
-    value: str | None = connection.scalar(select(setting.c.value).where(setting.c.node == node, setting.c.name == name))
-    return value
-
-
-def _put_setting(connection: Connection, node: str, name: str, value: str) -> None:
-    connection.execute(setting.delete().where(setting.c.node == node, setting.c.name == name))
-    connection.execute(setting.insert().values(node=node, name=name, value=value))

@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from redirectd.collect.policy import Policy, address_of, is_within
 from redirectd.collect.verdict import Learnt, digest
 from redirectd.dialects.frame import Authenticity
 from redirectd.store.remap import State
-from redirectd.store.schema import remap, remap_incoming, remap_peer, setting
+from redirectd.store.schema import remap, remap_incoming, remap_peer
+from redirectd.store.settings import get_setting, put_setting
 
 OVER_BUDGET = "remaps-over-budget"
 """The kind under which sightings over a budget are counted."""
@@ -39,7 +40,8 @@ class Budgets:
         self._policy = policy
         self._source = source
         self._now = now
-        self._row = {"node": node, "name": f"unproven remaps {digest(source)}"}
+        self._node = node
+        self._name = f"unproven remaps {digest(source)}"
         self._spent: Counter[_Keys] = Counter()
         self._unproven_changed = False
 
@@ -84,8 +86,7 @@ class Budgets:
         authentic = [one.answer.seen_at or self._now for one in ones if one.answer.authenticity.is_authentic]
         if authentic:
             self._load_authentic(_hour(min(authentic)), _hour(max(authentic)) + _HOUR)
-        which = (setting.c.node == self._row["node"]) & (setting.c.name == self._row["name"])
-        kept = json.loads(self._connection.scalar(select(setting.c.value).where(which)) or "{}")
+        kept = json.loads(get_setting(self._connection, self._node, self._name) or "{}")
         hour = _hour(self._now)
         if kept.get("hour") == hour.isoformat():
             self._spent["unproven", f"lines without a proof in {self._source}", hour] = kept["new"]
@@ -117,9 +118,7 @@ class Budgets:
             "new": self._spent["unproven", f"lines without a proof in {self._source}", hour],
             "uris": {key[1]: count for key, count in self._spent.items() if key[0] == "unproven uri"},
         }
-        which = (setting.c.node == self._row["node"]) & (setting.c.name == self._row["name"])
-        self._connection.execute(delete(setting).where(which))
-        self._connection.execute(setting.insert().values(**self._row, value=json.dumps(kept)))
+        put_setting(self._connection, self._node, self._name, json.dumps(kept))
 
 
 def sender_of(peer: str) -> str:

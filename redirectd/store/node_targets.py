@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select
 
 from redirectd.store.database import Database
 from redirectd.store.schema import setting
+from redirectd.store.settings import get_setting, put_setting
 
 _NAME = "targets"
 
@@ -27,13 +28,11 @@ class NodeTarget:
 def publish(database: Database, node: str, targets: Sequence[NodeTarget]) -> None:
     """Makes the targets of `node` known to all nodes; writes nothing where they are. Raises StoreError."""
     value = json.dumps([asdict(one) for one in targets])
-    where = (setting.c.node == node) & (setting.c.name == _NAME)
     with database.read() as connection:
-        if connection.scalar(select(setting.c.value).where(where)) == value:
+        if get_setting(connection, node, _NAME) == value:
             return
     with database.begin() as connection:
-        connection.execute(delete(setting).where(where))
-        connection.execute(insert(setting).values(node=node, name=_NAME, value=value))
+        put_setting(connection, node, _NAME, value)
 
 
 def published(connection: Connection) -> list[tuple[str, NodeTarget]]:

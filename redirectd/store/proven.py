@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from redirectd.collect.verdict import digest
 from redirectd.store.schema import setting
+from redirectd.store.settings import get_setting
 from redirectd.store.upsert import insert_missing
 
 
 def is_proven(connection: Connection, node: str, source: str) -> bool:
     """Whether the source has shown one."""
-    query = select(setting.c.name).where(setting.c.node == node, setting.c.name == _name(source))
-    return connection.scalar(query) is not None
+    return get_setting(connection, node, _name(source)) is not None
 
 
 def note(connection: Connection, node: str, source: str) -> None:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 
-from redirectd.store.schema import setting
+from redirectd.store.settings import get_setting, put_setting
 
 _NAME = "refused_by_server"
 
@@ -27,7 +27,7 @@ Refused = dict[str, dict[int, RefusedEntry]]
 
 def refused_entries(connection: Connection, node: str) -> Refused:
     """Give what the servers of `node` were found not to hold."""
-    value = connection.scalar(select(setting.c.value).where(setting.c.node == node, setting.c.name == _NAME))
+    value = get_setting(connection, node, _NAME)
     found: dict[str, dict[str, dict[str, str]]] = {} if value is None else json.loads(value)
     return {
         target: {int(number): RefusedEntry(**entry) for number, entry in entries.items()}
@@ -51,9 +51,7 @@ def forget_refused_entries(connection: Connection, node: str, targets: Collectio
 
 
 def _put(connection: Connection, node: str, known: Refused) -> None:
-    connection.execute(delete(setting).where(setting.c.node == node, setting.c.name == _NAME))
     value = {
         target: {str(number): asdict(entry) for number, entry in entries.items()} for target, entries in known.items()
     }
-    if value:
-        connection.execute(insert(setting).values(node=node, name=_NAME, value=json.dumps(value)))
+    put_setting(connection, node, _NAME, json.dumps(value) if value else None)

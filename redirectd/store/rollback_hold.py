@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 
-from redirectd.store.schema import setting
+from redirectd.store.settings import get_setting, put_setting
 
 _NAME = "apply_hold"
 
@@ -34,7 +34,7 @@ class Hold:
 
 def get_holds(connection: Connection, node: str) -> list[Hold]:
     """Give the holds on `node`, the latest last."""
-    value = connection.scalar(select(setting.c.value).where(setting.c.node == node, setting.c.name == _NAME))
+    value = get_setting(connection, node, _NAME)
     if value is None:
         return []
     found = json.loads(value)
@@ -72,7 +72,5 @@ def clear_holds(connection: Connection, node: str, names: Collection[str]) -> li
 
 
 def _put(connection: Connection, node: str, holds: Iterable[Hold]) -> None:
-    connection.execute(delete(setting).where(setting.c.node == node, setting.c.name == _NAME))
     value = [asdict(hold) for hold in holds]
-    if value:
-        connection.execute(insert(setting).values(node=node, name=_NAME, value=json.dumps(value)))
+    put_setting(connection, node, _NAME, json.dumps(value) if value else None)

@@ -6,12 +6,13 @@ import json
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.store.approved import approved
 from redirectd.store.remap import State
 from redirectd.store.schema import in_service, remap, setting
+from redirectd.store.settings import put_setting
 from redirectd.store.uris import stored_uri
 
 _NAME = "simulation"
@@ -23,8 +24,7 @@ MAX_PENDING = 100_000
 
 def keep(connection: Connection, node: str, document: dict[str, Any]) -> None:
     """Stores a simulation in place of the one before."""
-    connection.execute(delete(setting).where(setting.c.node == node, setting.c.name == _NAME))
-    connection.execute(setting.insert().values(node=node, name=_NAME, value=json.dumps(document)))
+    put_setting(connection, node, _NAME, json.dumps(document))
 
 
 def last(connection: Connection) -> list[dict[str, Any]]:
