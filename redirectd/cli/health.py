@@ -41,6 +41,7 @@ def problems(document: Document) -> list[Problem]:
         *_of_formats(document),
         *_of_database(document),
         *_of_routing(document),
+        *_of_notifications(document),
     ]
     return sorted([*found, *_of_remaps(document)], key=lambda one: -one.health)
 
@@ -125,6 +126,16 @@ def _of_routing(document: Document) -> Iterator[Problem]:
         if node["outcome"] == "rolled-back":
             text = f"generation {node['generation']} on {_safe(node['node'])} was rolled back"
             yield Problem(Health.WARNING, text, f"redirectd history {node['generation']}")
+
+
+def _of_notifications(document: Document) -> Iterator[Problem]:
+    for one in document.get("undelivered", ()):
+        again = f", next try {exact_time(one['next_try'])}" if one["next_try"] else ""
+        yield Problem(
+            Health.WARNING,
+            f"notify {one['name']}: not delivered, {one['attempts']} tries{again}: {_safe(one['error'])}",
+            f"see that its receiver works: redirectd notify test {one['name']}",
+        )
 
 
 def _of_remaps(document: Document) -> Iterator[Problem]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, text
 
 from redirectd.review.followup import failing
+from redirectd.service.notifications import undelivered
 from redirectd.sip.text import printable, to_text
 from redirectd.store import in_service
 from redirectd.store.database import Database
@@ -31,8 +33,11 @@ _SHOWN, _SHOWN_BYTES = 5, 300
 _WORST = 10
 
 
-def read_stored(database: Database, now: datetime) -> Document:
-    """The parts of the status document that come from the database. Raises StoreError."""
+def read_stored(database: Database, now: datetime, notified: Sequence[str] = ()) -> Document:
+    """The parts of the status document that come from the database; `notified` are names of `[[notify]]`.
+
+    Raises StoreError.
+    """
     with database.read() as connection:
         return {
             "remaps": _remaps(connection),
@@ -45,6 +50,7 @@ def read_stored(database: Database, now: datetime) -> Document:
             "losses": _losses(connection),
             "nodes": _nodes(connection),
             "waiting": _waiting(connection),
+            "undelivered": undelivered(connection, notified),
             "database_bytes": _size(database, connection),
         }
 

@@ -121,7 +121,7 @@ class Site:
 
     def stored(self) -> Document:
         """The database's part of the status document."""
-        return stored_part(self.store.database, datetime.now(UTC))
+        return stored_part(self.store.database, self.config, datetime.now(UTC))
 
     def paused(self) -> bool:
         """Whether a pause window holds applies back now."""

@@ -8,13 +8,14 @@ the same message again, with the same `id`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
@@ -27,7 +28,7 @@ from redirectd.store import event_log
 from redirectd.store.database import Database
 from redirectd.store.event_log import EventKind, LoggedEvent
 from redirectd.store.remap import State
-from redirectd.store.schema import setting
+from redirectd.store.settings import get_setting, put_setting
 from redirectd.store.turns import take_turn
 
 _log = structlog.get_logger("redirectd.notify")
@@ -219,14 +220,27 @@ class NotifyQueue:
 
 def load_state(connection: Connection, name: str) -> NotifyState | None:
     """How far somebody was notified; None before the first look."""
-    query = select(setting.c.value).where(setting.c.node == "", setting.c.name == _name(name))
-    value = connection.scalar(query)
+    value = get_setting(connection, "", _name(name))
     return None if value is None else NotifyState(**json.loads(value))
 
 
+def undelivered(connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Of these who are notified, those whose last message could not be delivered, as the status document has them."""
+    states = [(name, load_state(connection, name)) for name in names]
+    return [
+        {
+            "name": name,
+            "attempts": state.attempts,
+            "error": state.error,
+            "next_try": _time(state.next_try) if state.next_try else None,
+        }
+        for name, state in states
+        if state is not None and state.attempts
+    ]
+
+
 def _save(connection: Connection, name: str, state: NotifyState) -> None:
-    connection.execute(setting.delete().where(setting.c.node == "", setting.c.name == _name(name)))
-    connection.execute(setting.insert().values(node="", name=_name(name), value=json.dumps(asdict(state))))
+    put_setting(connection, "", _name(name), json.dumps(asdict(state)))
 
 
 def _name(name: str) -> str:

@@ -63,7 +63,7 @@ def status_document(load: Callable[[], Config], open_database: Callable[[], Data
             raise broken
         database = open_database()
         try:
-            document = without_daemon(database, config.node, datetime.now(UTC))
+            document = without_daemon(database, config, datetime.now(UTC))
         finally:
             database.close()
     return {**document, "configuration_faults": fault_part(broken)}

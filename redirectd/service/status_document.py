@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from redirectd.config.model import Config
 from redirectd.errors import ConfigError, RedirectdError, StoreError
 from redirectd.service.database_stats import Document, read_stored
 from redirectd.service.schedule import JobRecord
@@ -25,18 +26,19 @@ _NOT_KNOWN: Document = {
     "losses": [],
     "nodes": [],
     "waiting": [],
+    "undelivered": [],
     "database_bytes": None,
 }
 
 
-def stored_part(database: Database, now: datetime) -> Document:
+def stored_part(database: Database, config: Config, now: datetime) -> Document:
     """What the database says, with its own health; never raises, since status is asked most when things are broken."""
     try:
         if not is_newest(database):  # what a newer program's tables mean is not known here
             from redirectd.store.migrate import current, refuse_newer  # alembic is slow to load
 
             refuse_newer(database, current(database))
-        known = read_stored(database, now)
+        known = read_stored(database, now, [one.name for one in config.notify])
         health = {"ok": True, "url": database.shown, "error": None, "what_to_do": None}
     except StoreError as error:
         known = dict(_NOT_KNOWN)
@@ -45,12 +47,12 @@ def stored_part(database: Database, now: datetime) -> Document:
     return {"database": health, **known}
 
 
-def without_daemon(database: Database, node: str, now: datetime) -> Document:
+def without_daemon(database: Database, config: Config, now: datetime) -> Document:
     """The document for when no daemon answers: what the database knows, unless a newer program has upgraded it."""
     document: Document = shown(
         {
-            "daemon": {"running": False, "node": node},
-            **stored_part(database, now),
+            "daemon": {"running": False, "node": config.node},
+            **stored_part(database, config, now),
             "sources": [],
             "jobs": [],
         }

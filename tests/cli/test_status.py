@@ -56,6 +56,9 @@ WAITING = {
 }  # fmt: skip
 
 
+UNDELIVERED = {"name": "team", "attempts": 4, "error": "it answered 500", "next_try": "2026-11-30T08:05:00Z"}
+
+
 @pytest.mark.parametrize(
     ("document", "health", "said"),
     [
@@ -93,6 +96,7 @@ WAITING = {
             Health.WARNING, "approved, and the target fails: 1 remaps (9)",
         ),
         (changed(daemon={"configuration_error": "x"}), Health.WARNING, "a newer configuration was refused: x"),
+        (changed(undelivered=[UNDELIVERED]), Health.WARNING, "notify team: not delivered, 4 tries, next try "),
         (changed(jobs=[{"name": "prune", "last_error": "disk full"}]), Health.WARNING, "job prune failed: disk full"),
         (
             changed(daemon={"running": False}, waiting=[WAITING]),

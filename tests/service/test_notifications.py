@@ -15,9 +15,11 @@ from redirectd.config.notify_section import NotifySection
 from redirectd.errors import RedirectdError
 from redirectd.service import notifications
 from redirectd.service.notice import Notice, plain
-from redirectd.service.notifications import NotifyQueue, load_state
+from redirectd.service.notifications import FIRST_RETRY, NotifyQueue, load_state
+from redirectd.service.status_document import without_daemon
 from redirectd.store import event_log
 from redirectd.store.event_log import EventKind, NewEvent
+from redirectd.times import rfc3339
 from tests.review.world import NOW, STRANGER, World, opened
 
 
@@ -173,6 +175,23 @@ def test_what_fails_is_sent_again_with_the_same_id(world: World) -> None:
     assert [message.document["counts"] for message in post.sent] == [{"loss": 1}] * 3 + [{"alarm": 1}]
     assert len({message.number for message in post.sent[:3]}) == 1
     assert post.sent[3].number != post.sent[0].number
+
+
+def test_status_shows_what_could_not_be_delivered(world: World) -> None:
+    """The status document has each configured receiver whose message failed, and no longer once it was delivered."""
+    post = Post()
+    post.refuses = 1
+    config = parse('node = "sip1"\n[[notify]]\nname = "team"\n[[notify]]\nname = "other"\n', Path("redirectd.toml"))
+    one = queue(post, 'wait = "0s"\npause = "0s"\n', clock=lambda: NOW)
+    turn(one, world, NOW - timedelta(days=1))
+    happen(world, NOW)
+    turn(one, world, NOW)
+    assert without_daemon(world.database, config, NOW)["undelivered"] == [
+        {"name": "team", "attempts": 1, "error": "it answered 500", "next_try": rfc3339(NOW + FIRST_RETRY)}
+    ]
+    assert without_daemon(world.database, parse("", Path("redirectd.toml")), NOW)["undelivered"] == []
+    turn(one, world, NOW + FIRST_RETRY)
+    assert without_daemon(world.database, config, NOW)["undelivered"] == []
 
 
 def test_one_node_of_the_fleet_sends(world: World) -> None:
