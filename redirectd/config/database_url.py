@@ -35,9 +35,7 @@ def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str
     password = read_secret(
         "database-password", "REDIRECTD_DATABASE_PASSWORD", config.resolve(file) if file else None, environ
     )
-    if password is not None:
-        url = url.set(password=password)
-    return url.render_as_string(hide_password=False)
+    return _in_clear(url, password)
 
 
 def target_database(config: Config, name: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -46,8 +44,7 @@ def target_database(config: Config, name: str, environ: Mapping[str, str] = os.e
     url = make_url(target.database or "")
     file = config.resolve(target.database_password_file) if target.database_password_file else None
     variable = f"REDIRECTD_TARGET_{in_capitals(name)}_DATABASE_PASSWORD"
-    secret = read_secret(f"target-{name}-database-password", variable, file, environ)
-    return (url if secret is None else url.set(password=secret)).render_as_string(hide_password=False)
+    return _in_clear(url, read_secret(f"target-{name}-database-password", variable, file, environ))
 
 
 def with_password(text: str, file: Path | None) -> str:
@@ -56,8 +53,12 @@ def with_password(text: str, file: Path | None) -> str:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         raise ConfigError(mask_url(text), "this is not a database URL", "mysql+pymysql://user@host/name") from error
-    secret = read_secret("", "", file, {})
-    return (url if secret is None else url.set(password=secret)).render_as_string(hide_password=False)
+    return _in_clear(url, read_secret("", "", file, {}))
+
+
+def _in_clear(url: URL, password: str | None) -> str:
+    """The URL as text, with the password if there is one, else with its own."""
+    return (url if password is None else url.set(password=password)).render_as_string(hide_password=False)
 
 
 def _sqlite_url(url: URL, config: Config) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from redirectd.config.secrets import read_secret
+from redirectd.config.secrets import in_capitals, read_secret
 from redirectd.config.section import Section
 from redirectd.config.values import Duration, Label, parse_duration
 from redirectd.errors import ConfigError
@@ -85,7 +84,7 @@ class NotifySection(Section):
 
 def notify_url(section: NotifySection, file: Path | None, environ: Mapping[str, str] = os.environ) -> str:
     """The URL, in clear: not for people. `file` is the resolved `url_file`. Raises ConfigError where there is none."""
-    variable = f"REDIRECTD_NOTIFY_{re.sub(r'[^A-Z0-9]', '_', section.name.upper())}_URL"
+    variable = f"REDIRECTD_NOTIFY_{in_capitals(section.name)}_URL"
     url = read_secret(f"notify-{section.name}-url", variable, file, environ)
     if url is None:
         raise ConfigError(

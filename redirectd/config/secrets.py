@@ -10,7 +10,7 @@ from redirectd.errors import ConfigError
 
 
 def in_capitals(name: str) -> str:
-    """A target's name as it is within the name of an environment variable."""
+    """A name of the configuration as it is within the name of an environment variable."""
     return "".join(char if char.isalnum() else "_" for char in name.upper())
 
 

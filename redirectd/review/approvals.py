@@ -14,7 +14,7 @@ from redirectd.errors import RefusedError, UsageError
 from redirectd.plan.cycle import would_close_cycle
 from redirectd.plan.effective_table import matching_key
 from redirectd.plan.route import Approved, RouteKind
-from redirectd.review.chain import Chains, sip
+from redirectd.review.chain import Chains
 from redirectd.review.decision import Decision
 from redirectd.review.holds import NEED_FORCE, NEED_REASON, needs, with_holds
 from redirectd.sip.compare import equal
@@ -26,6 +26,7 @@ from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.schema import remap_incoming
 from redirectd.store.upsert import chunks
+from redirectd.store.uris import stored_uri
 from redirectd.times import rfc3339
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
@@ -63,8 +64,8 @@ class Approvals:
         self._chains = Chains(connection, now=decision.at)
         for kind in _ROUTED.values():
             goals = [one for one in candidates if one.kind == kind]
-            starts = [sip(uri) for one in goals if (uri := _wish(one, self._choice(one))) is not None]
-            starts += [sip(one.new_uri) for one in self._asked.approved if one.kind == kind and one.new_uri]
+            starts = [stored_uri(uri) for one in goals if (uri := _wish(one, self._choice(one))) is not None]
+            starts += [stored_uri(one.new_uri) for one in self._asked.approved if one.kind == kind and one.new_uri]
             self._chains.reach(kind, starts)
 
     @property
@@ -203,12 +204,16 @@ def _approved_of(connection: Connection, incoming: Iterable[str]) -> list[Remap]
 
 def routed(found: Remap) -> Approved:
     """The remap, a user's or a gateway's with its new URI, as the plan would take it."""
-    incoming = tuple(map(sip, found.incoming))
-    return Approved(found.id, _ROUTED[found.kind], sip(found.old_uri), sip(found.new_uri or ""), incoming)
+    incoming = tuple(map(stored_uri, found.incoming))
+    return Approved(found.id, _ROUTED[found.kind], stored_uri(found.old_uri), stored_uri(found.new_uri or ""), incoming)
 
 
 def _agree(one: Remap, other: Remap) -> bool:
-    return one.new_uri is not None and other.new_uri is not None and equal(sip(one.new_uri), sip(other.new_uri))
+    return (
+        one.new_uri is not None
+        and other.new_uri is not None
+        and equal(stored_uri(one.new_uri), stored_uri(other.new_uri))
+    )
 
 
 def _in_force(connection: Connection, candidates: Iterable[Remap]) -> dict[tuple[str, str], list[Remap]]:

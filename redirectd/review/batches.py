@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from sqlalchemy import Connection
-
 from redirectd.collect.policy import Policy
 from redirectd.review.decide import decide_all
 from redirectd.review.decision import Decision, DecisionOutcome
@@ -26,10 +24,4 @@ def decide_in_batches(
     where somebody decided at the same moment: the batch it happens in is taken back.
     """
     for part in chunks(dict.fromkeys(numbers), BATCH):
-        yield database.run(partial(_decide, action, part, decision, policy))
-
-
-def _decide(
-    action: str, part: list[int], decision: Decision, policy: Policy, connection: Connection
-) -> DecisionOutcome:
-    return decide_all(connection, action, part, decision, policy)
+        yield database.run(partial(decide_all, action=action, numbers=part, decision=decision, policy=policy))

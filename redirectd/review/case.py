@@ -13,7 +13,7 @@ from redirectd.plan.effective_table import matching_key
 from redirectd.plan.hops import Lookup, lookup
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.attention import with_attention
-from redirectd.review.chain import alongside, inward, onward, sip
+from redirectd.review.chain import alongside, inward, onward
 from redirectd.review.decide import load
 from redirectd.review.holds import needs, with_holds
 from redirectd.sip.compare import equal
@@ -21,6 +21,7 @@ from redirectd.store import audit, remaps, simulations
 from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import Evidence
+from redirectd.store.uris import stored_uri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +58,11 @@ def open_case(
     today = after = None
     touches = _siblings(connection, remap) + _simulated(connection, remap.id)
     if kind is not None:
-        old = sip(remap.old_uri)
+        old = stored_uri(remap.old_uri)
         way = onward(connection, kind, old, now=now)
         today = lookup(way, old)
         if remap.new_uri is not None:
-            candidate = Approved(remap.id, kind, old, sip(remap.new_uri))
+            candidate = Approved(remap.id, kind, old, stored_uri(remap.new_uri))
             after = _after(connection, kind, candidate, now)
             touches += _neighbours(connection, kind, candidate, after, now)
     return Case(

@@ -112,9 +112,4 @@ def _alive(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def _approved(number: int, kind: RouteKind, old: str, new: str) -> Approved:
-    return Approved(number, kind, sip(old), sip(new))
-
-
-def sip(text: str) -> SipUri:
-    """A stored URI read again."""
-    return stored_uri(text)
+    return Approved(number, kind, stored_uri(old), stored_uri(new))

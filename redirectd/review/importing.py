@@ -233,8 +233,6 @@ class _Importer:
 
     def _take_run(self, connection: Connection, run: Sequence[JudgedRow]) -> None:
         known = _known(connection, [one.identity for one in run])
-        entries: dict[int, list[AuditEntry]] = {}
-        moves: dict[int, list[Transition]] = {}
         fresh: list[JudgedRow] = []
         taken: list[JudgedRow] = []
         for one in run:
@@ -248,12 +246,12 @@ class _Importer:
         ids = {identity: number for identity, (number, _) in known.items()} | _insert(connection, fresh)
         self._result.new += len(fresh)
         self._result.known += len(taken) - len(fresh)
-        entries |= {one.row: [_born(one, ids[one.identity], self._decision)] for one in fresh}
-        moves |= self._decided(connection, taken, known, ids)
+        born = {one.row: [_born(one, ids[one.identity], self._decision)] for one in fresh}
+        moves = self._decided(connection, taken, known, ids)
         by = self._decision
         moved = move_each(connection, moves, at=by.at, actor=by.actor, force=by.force)
         audit.append_all(
-            connection, [entry for one in taken for entry in (*entries.get(one.row, ()), *moved.get(one.row, ()))]
+            connection, [entry for one in taken for entry in (*born.get(one.row, ()), *moved.get(one.row, ()))]
         )
         waiting = [_waits(one, ids[one.identity], by) for one in fresh if one.birth is State.PENDING]
         moved_events = [event for group in moves.values() for event in events_of(group, at=by.at, actor=by.actor)]

@@ -19,7 +19,6 @@ from redirectd.collect.usable_contacts import place_of
 from redirectd.collect.verdict import digest
 from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
-from redirectd.review.chain import sip
 from redirectd.review.decision import Decision, DecisionStep
 from redirectd.review.importing import import_rows
 from redirectd.review.portable import Portable
@@ -30,6 +29,7 @@ from redirectd.store.remap import Remap, RemapTarget, State
 from redirectd.store.remaps import Uris
 from redirectd.store.schema import remap, remap_peer
 from redirectd.store.upsert import chunks
+from redirectd.store.uris import stored_uri
 
 SHOWN = 20
 """Exceptions that are named; a proposal has at most a fifth of its users, and a host can have thousands."""
@@ -72,13 +72,13 @@ class MoveReader:
         name, _, place = rest.partition("@")
         if name == user:  # as most are: a user part in a route key's own form
             return self._place(f"{scheme}:{place}")
-        key = route_key(sip(uri))
+        key = route_key(stored_uri(uri))
         return key.without_user if key.user == user else None
 
     def _place(self, uri: str) -> RouteKey:
         found = self._places.get(uri)
         if found is None:
-            found = self._places[uri] = route_key(sip(uri))
+            found = self._places[uri] = route_key(stored_uri(uri))
         return found
 
 
@@ -165,7 +165,9 @@ def proposals(connection: Connection, policy: Policy) -> list[Proposal]:
     gateways = select(remap.c.old_uri, remap.c.new_uri).where(
         remap.c.kind == "gateway", remap.c.state != State.PENDING, remap.c.new_uri.is_not(None)
     )
-    answered = [(route_key(sip(row.old_uri)), route_key(sip(row.new_uri))) for row in connection.execute(gateways)]
+    answered = [
+        (route_key(stored_uri(row.old_uri)), route_key(stored_uri(row.new_uri))) for row in connection.execute(gateways)
+    ]
     return propose(moves, policy, answered)
 
 
@@ -227,7 +229,9 @@ def _gateway(connection: Connection, proposal: Proposal, decision: Decision, pol
 
 def covered_by_gateways(connection: Connection, given: Sequence[Remap | Uris]) -> dict[int, int]:
     """The user remaps that say what an approved gateway remap says of the whole host, and that one's id."""
-    olds = {one.id: route_key(sip(one.old_uri)) for one in given if one.kind == "user" and one.new_uri is not None}
+    olds = {
+        one.id: route_key(stored_uri(one.old_uri)) for one in given if one.kind == "user" and one.new_uri is not None
+    }
     gateways = _approved_gateways(connection, {old.without_user for old in olds.values()})
     found = {}
     for one in given:
@@ -235,7 +239,7 @@ def covered_by_gateways(connection: Connection, given: Sequence[Remap | Uris]) -
         if old is None or (moved := gateways.get(old.without_user)) is None:
             continue
         gateway, place = moved
-        if route_key(sip(one.new_uri or "")) == place._replace(user=old.user):
+        if route_key(stored_uri(one.new_uri or "")) == place._replace(user=old.user):
             found[one.id] = gateway
     return found
 
@@ -246,5 +250,5 @@ def _approved_gateways(connection: Connection, places: Iterable[RouteKey]) -> di
     for part in chunks(digest("gateway", str(place)) for place in places):
         query = select(remap).where(remap.c.old_hash.in_(part), remap.c.state == State.APPROVED)
         for row in connection.execute(query):
-            found[route_key(sip(row.old_uri))] = (int(row.id), route_key(sip(row.new_uri)))
+            found[route_key(stored_uri(row.old_uri))] = (int(row.id), route_key(stored_uri(row.new_uri)))
     return found

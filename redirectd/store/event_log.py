@@ -26,7 +26,7 @@ TURN = "events"
 
 
 class EventKind(StrEnum):
-    """What can be heard of."""
+    """What can be heard of; a decision is heard as the state it leads to."""
 
     PENDING = "pending"
     """A remap waits for review: new, imported, or reopened."""
@@ -49,17 +49,6 @@ class EventKind(StrEnum):
     """Something could not be read; the first of its kind from a source in an hour."""
     ALARM = "alarm"
     """A bound was reached, such as R46's; the first of its kind from a source in an hour."""
-
-
-OF_ACTION: Mapping[str, EventKind] = {
-    "approve": EventKind.APPROVED,
-    "reject": EventKind.REJECTED,
-    "revoke": EventKind.REVOKED,
-    "reopen": EventKind.PENDING,
-    "supersede": EventKind.SUPERSEDED,
-    "expire": EventKind.EXPIRED,
-}
-"""What each step of the state machine is heard as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

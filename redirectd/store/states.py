@@ -112,7 +112,7 @@ def events_of(moves: Iterable[Transition], *, at: datetime, actor: str) -> list[
     """What is reported of each move."""
     return [
         event_log.NewEvent(
-            kind=event_log.OF_ACTION[move.action],
+            kind=event_log.EventKind(TRANSITIONS[move.action][1].value),
             at=at,
             remap_id=move.found.id,
             actor=actor,

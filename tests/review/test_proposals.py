@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.errors import RefusedError
-from redirectd.review.chain import sip
 from redirectd.review.decision import Decision
 from redirectd.review.flags import REDUNDANT
 from redirectd.review.page import Query, page
@@ -18,6 +17,7 @@ from redirectd.review.proposals import MoveReader, Proposal, accept, decline, pr
 from redirectd.review.undo import undo
 from redirectd.sip.routekey import route_key
 from redirectd.store.remap import State
+from redirectd.store.uris import stored_uri
 from tests.review.world import NOW, POLICY, STRANGER, World
 
 BY = Decision(actor="alice", at=NOW, reason="the carrier says so")
@@ -137,12 +137,13 @@ def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: 
     """Counted user by user: a proposal is made exactly where one host has enough of them, and covers those."""
     reader = MoveReader()
     given_moves = [
-        reader.move(number, str(route_key(sip(old))), new, state) for number, (old, new, state) in enumerate(told, 1)
+        reader.move(number, str(route_key(stored_uri(old))), new, state)
+        for number, (old, new, state) in enumerate(told, 1)
     ]
     by_user: dict[str, set[str | None]] = defaultdict(set)
     for old, new, state in told:
-        plain = state is not State.REJECTED and sip(new).user == sip(old).user
-        by_user[str(sip(old).user)].add(sip(new).host if plain else None)
+        plain = state is not State.REJECTED and stored_uri(new).user == stored_uri(old).user
+        by_user[str(stored_uri(old).user)].add(stored_uri(new).host if plain else None)
     counts = {
         host: sum(went == {host} for went in by_user.values()) for host in ("a.example", "b.example", "c.example")
     }
@@ -166,7 +167,7 @@ def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: 
 def test_r24_a_move_is_read_as_its_route_keys(user: str, name: str, scheme: str, place: str) -> None:
     """R24: however both sides are written, a move leads to the new URI's place exactly if the user part is the same."""
     old, new = f"sip:{user}@old.example", f"{scheme}:{name}{place}"
-    key, moved_to = route_key(sip(old)), route_key(sip(new))
+    key, moved_to = route_key(stored_uri(old)), route_key(stored_uri(new))
     reader = MoveReader()
     for _ in range(2):
         move = reader.move(1, str(key), new, State.PENDING)

@@ -107,9 +107,10 @@ def written(what: str, uri: SipUri) -> str:
 def _answer(connection: Connection, app: App, text: str) -> Lookup:
     """From the remaps that a call to the URI can come by: the whole table is not needed."""
     from redirectd.plan.hops import lookup
-    from redirectd.review.chain import onward, sip
+    from redirectd.review.chain import onward
+    from redirectd.store.uris import stored_uri
 
-    uri, now = sip(text), app.now()
+    uri, now = stored_uri(text), app.now()
     reached = onward(connection, "user", uri, now=now)
     return lookup(reached + ([] if uri.user else onward(connection, "gateway", uri, now=now)), uri)
 

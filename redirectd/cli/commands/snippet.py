@@ -16,6 +16,7 @@ from redirectd.errors import InstallError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from redirectd.cli.snippets.fitted import Where
     from redirectd.cli.snippets.snippet_part import Fit
     from redirectd.config.model import Config
 
@@ -75,10 +76,9 @@ def _main(config: Config, server: str) -> str:
     return kamailio_main() if server == "kamailio" else asterisk_folder(config)
 
 
-def _fit(config: Config, server: str, where: object, kemi: str) -> Fit:
-    from redirectd.cli.snippets.fitted import Where, fit_of_asterisk, fit_of_kamailio
+def _fit(config: Config, server: str, where: Where, kemi: str) -> Fit:
+    from redirectd.cli.snippets.fitted import fit_of_asterisk, fit_of_kamailio
 
-    assert isinstance(where, Where)
     if server == "kamailio":
         return fit_of_kamailio(config, where, kemi)
     return fit_of_asterisk(config, where, freepbx=server == "freepbx")
