@@ -116,8 +116,6 @@ def troubles(plan: Plan) -> Iterator[str]:
         yield f"conflict in {printable(conflict.where)}, remaps {numbers}: {printable(conflict.reason)}"
     for cycle in plan.cycles:
         yield f"cycle, whose last approval is not routed: remaps {', '.join(map(str, cycle))}"
-    for number in plan.too_deep:
-        yield f"chain too long, not routed: it begins with remap {number}"
     for target in plan.targets:
         yield from _target_troubles(target)
     for breach in plan.limit.breaches:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from redirectd.collect.answer import fork_of
-from redirectd.collect.reading import Reading
+from redirectd.collect.reading import Reading, ReadPart
 from redirectd.collect.scan import LoggedEntry, Scanner
 from redirectd.dialects.frame import Dialect, Direction, Frame, Glimpse, Peer, Record
 from redirectd.dialects.stamps import parse_stamp
@@ -22,6 +23,16 @@ from redirectd.sources.log import Log
 
 REMEMBERED = 65_536
 """Answers of which a copy is known again: retransmissions are near."""
+
+
+TAIL = 16 << 10
+"""Bytes before the end of what was read in which its newest message is looked for."""
+
+MOST_PARTS = 8
+"""Consoles of a wrapped log that are looked at."""
+
+_SKEW = timedelta(minutes=1)
+"""What a log's clock may be ahead of ours; later dates are no evidence of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,25 @@ class Traffic:
         except MessageError:
             return None
         return LoggedMessage(position, found.dialect, found.direction, found.peer, found.local, seen_at, message)
+
+
+def newest_message(parts: Iterable[ReadPart], now: datetime) -> datetime | None:
+    """When the newest SIP message or record at the end of what was read of each part was logged; never after `now`.
+
+    None where there is none with a time.
+    """
+    found: list[datetime] = []
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for part in islice(parts, MOST_PARTS):
+        dialects, begin = part.reading.dialects, max(part.log.start, part.offset - TAIL)
+        scanner = Scanner(part.log, dialects, _literals(dialects), offset=begin)
+        while scanner.offset < part.offset and (block := scanner.next_block(final=True)) is not None:
+            for logged in (one for one, _ in block.found if isinstance(one, Frame | Record)):
+                stamp = logged.stamp or part.stamp(block.base + logged.start)
+                seen_at = parse_stamp(stamp, part.reading.zone, hour) if stamp else None
+                if seen_at is not None and seen_at <= now + _SKEW:
+                    found.append(seen_at)
+    return min(max(found), now) if found else None
 
 
 def transaction_of(logged: LoggedMessage) -> TransactionName | None:

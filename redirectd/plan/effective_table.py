@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -84,8 +84,8 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
     """Flatten chains by route key (R33), leaving out whatever has no sure end.
 
     Left out, and shown: of remaps with one key and different results all but the one approved first (R44),
-    of each cycle the remap approved last (R34), and chains of more than `max_depth` hops. Linear in the number of
-    remaps; routes come by ascending id.
+    of each cycle the remap approved last (R34), and what would make a chain of more than `max_depth` hops of those
+    approved before. Linear in the number of remaps; routes come by ascending id.
     """
     graph = _graph(approved)
     remaps, following = graph.remaps, graph.following
@@ -93,25 +93,65 @@ def effective(approved: Iterable[Approved], *, max_depth: int = MAX_DEPTH) -> Ef
     conflicts = graph.conflicts
     closing = {max(cycle, key=lambda index: approval_order(remaps[index])): cycle for cycle in cycles}
     conflicts += [_closing(last, cycle, remaps) for last, cycle in closing.items()]
-    heads = array("l")
+    out = set(closing)
+    _end_before(out, following)
     too_deep: list[int] = []
-    if closing:
-        for index, onward in enumerate(following):
-            if onward in closing:
-                following[index] = _NOWHERE
-    for index, onward in enumerate(following):
-        if index in closing:
-            continue
-        if onward != _NOWHERE and _is_deep(following, index, max_depth):
-            too_deep.append(remaps[index].id)
-        else:
-            heads.append(index)
+    if any(onward != _NOWHERE and _is_deep(following, index, max_depth) for index, onward in enumerate(following)):
+        too_deep = _lengthening(graph, out, max_depth)
+        conflicts += [_lengthened(remaps[index], max_depth) for index in too_deep]
+        out.update(too_deep)
+        _end_before(out, following)
     return EffectiveTable(
-        routes=_Routes(graph, heads),
+        routes=_Routes(graph, array("l", (index for index in range(len(following)) if index not in out))),
         conflicts=tuple(conflicts),
         cycles=tuple(tuple(remaps[index].id for index in cycle) for cycle in cycles),
-        too_deep=tuple(too_deep),
+        too_deep=tuple(remaps[index].id for index in too_deep),
     )
+
+
+def _end_before(out: Collection[int], following: array[int]) -> None:
+    """Have no chain go on by a remap that is left out."""
+    if out:
+        for index, onward in enumerate(following):
+            if onward in out:
+                following[index] = _NOWHERE
+
+
+def _lengthening(graph: _Graph, out: Collection[int], max_depth: int) -> list[int]:
+    """Give the remaps, by ascending id, each of which makes a chain too long of what was approved before it (R44).
+
+    `before` is the longest chain of accepted remaps that ends at a remap's old URI, in hops.
+    """
+    following = graph.following
+    before = [0] * len(following)
+    is_in = bytearray(len(following))
+    found = []
+    for index in sorted(range(len(following)), key=lambda index: approval_order(graph.remaps[index])):
+        if index in out:
+            continue
+        after, at = 0, following[index]
+        while at != _NOWHERE and is_in[at] and after < max_depth:
+            after, at = after + 1, following[at]
+        if before[index] + 1 + after > max_depth:
+            found.append(index)
+            continue
+        is_in[index] = True
+        at, length = index, before[index]
+        while (onward := following[at]) != _NOWHERE and before[onward] <= length:
+            before[onward] = length = length + 1
+            if not is_in[onward]:
+                break
+            at = onward
+    return sorted(found)
+
+
+def _lengthened(remap: Approved, max_depth: int) -> Conflict:
+    """Name a remap that would make a chain too long."""
+    reason = (
+        f"with remap {remap.id}, approved last, a chain would have more than {max_depth} hops: those approved earlier "
+        "stay in routing"
+    )
+    return Conflict(str(matching_key(remap.kind, remap.old)), (remap.id,), reason)
 
 
 def _closing(last: int, cycle: Sequence[int], remaps: Sequence[Approved]) -> Conflict:

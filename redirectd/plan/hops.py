@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from redirectd.plan.effective_table import MAX_DEPTH, effective, matching_key
+from redirectd.plan.effective_table import effective, matching_key
 from redirectd.plan.route import Approved, EffectiveTable, RouteKind
 from redirectd.plan.target import TargetAnswer
 from redirectd.sip.text import printable
@@ -48,12 +48,9 @@ def lookup(approved: Iterable[Approved], uri: SipUri) -> Lookup:
     return Lookup(uri, None)
 
 
-def _why_not(table: EffectiveTable, found: list[Approved]) -> str:
+def _why_not(table: EffectiveTable, found: list[Approved]) -> str | None:
     ids = {remap.id for remap in found}
-    for conflict in table.conflicts:
-        if ids & set(conflict.ids):
-            return conflict.reason
-    return f"the chain has more than {MAX_DEPTH} hops"
+    return next((conflict.reason for conflict in table.conflicts if ids & set(conflict.ids)), None)
 
 
 def lookup_json(answer: Lookup) -> dict[str, object]:

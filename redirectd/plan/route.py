@@ -75,7 +75,7 @@ class EffectiveTable:
     """The routes of all approved remaps by ascending id, with what had to be left out and why.
 
     `cycles` are the remap ids of each cycle in hop order, the one approved last is among the conflicts (R34);
-    `too_deep` are first-hop ids of chains over the bound (R33).
+    `too_deep` are those that would make a chain too long (R33), among the conflicts, too.
     """
 
     routes: Sequence[Route]

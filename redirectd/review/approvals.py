@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
 from redirectd.errors import RefusedError, UsageError
 from redirectd.plan.cycle import would_close_cycle
-from redirectd.plan.effective_table import matching_key
+from redirectd.plan.effective_table import MAX_DEPTH, matching_key
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import Chains
 from redirectd.review.decision import Decision
@@ -67,6 +68,7 @@ class Approvals:
             starts = [stored_uri(uri) for one in goals if (uri := _wish(one, self._choice(one))) is not None]
             starts += [stored_uri(one.new_uri) for one in self._asked.approved if one.kind == kind and one.new_uri]
             self._chains.reach(kind, starts)
+            self._chains.reach_back(kind, [stored_uri(one.old_uri) for one in goals])
 
     @property
     def review_date(self) -> datetime | None:
@@ -111,9 +113,10 @@ class Approvals:
         circle = self._circle(found, named)
         if wanted := {number: pair for number, pair in against.items() if number not in named}:
             raise _contradicts(found, wanted)
-        if unknown := named - against.keys() - circle:
+        ended = circle | self._too_long(found, named, circle | against.keys())
+        if unknown := named - against.keys() - ended:
             raise _not_against(found, min(unknown))
-        return [*(one for one, _ in against.values()), *remaps.of_ids(self._connection, circle - against.keys())]
+        return [*(one for one, _ in against.values()), *remaps.of_ids(self._connection, ended - against.keys())]
 
     def _circle(self, found: Remap, replacing: frozenset[int]) -> set[int]:
         """The remaps that are named and that would else be a cycle with this one. Raises ContradictionError.
@@ -131,6 +134,23 @@ class Approvals:
                 raise _circular(found, [one for number in cycle[1:] for one in around if one.id == number])
             broken |= named
         return broken
+
+    def _too_long(self, found: Remap, replacing: frozenset[int], gone: AbstractSet[int]) -> set[int]:
+        """The remaps that are named and would else be a chain too long with this one (R33).
+
+        Raises ContradictionError where none is named: routing would leave one of them out.
+        """
+        shortened: set[int] = set()
+        if found.kind not in _ROUTED:
+            return shortened
+        candidate = routed(found)
+        while len(chain := self._chains.through(candidate, gone | shortened)) > MAX_DEPTH:
+            others = [number for number in chain if number != found.id]
+            named = replacing.intersection(others)
+            if not named:
+                raise _endless(found, others)
+            shortened |= named
+        return shortened
 
     def _leads_on(self, one: Remap, found: Remap) -> bool:
         """Whether a call that came by one of the two goes on by the other, or ends where that does: they agree."""
@@ -319,4 +339,16 @@ def _circular(found: Remap, others: Sequence[Approved]) -> ContradictionError:
         "it would close a cycle: " + ", ".join(hops),
         f"if it is to take the place of one of the others: {' or '.join(ways)}" if ways else "reject it",
         [one.id for one in others],
+    )
+
+
+def _endless(found: Remap, others: Sequence[int]) -> ContradictionError:
+    """R33: an approval that would make a chain longer than routing follows is refused, with the chain's remaps."""
+    return ContradictionError(
+        f"remap {found.id}",
+        f"it would make a chain of more than {MAX_DEPTH} hops, and routing follows no more (R33), together with the "
+        f"approved remaps {', '.join(map(str, others))}",
+        f"if it is to take the place of one of them, such as the oldest move: {_replacing(found.id, others[:1])}; or "
+        "first approve moves that lead straight to the end",
+        others,
     )

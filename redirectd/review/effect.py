@@ -33,7 +33,7 @@ def effect(service: Service, wait_ms: float | None) -> str:
     if service.calls:
         return f"{since}: {before}, {service.calls} after"
     if not service.observed:
-        return f"installed {since}: {before}; no log was read since, so whether it works is not known"
+        return f"installed {since}: {before}; no traffic was read from a log since, so whether it works is not known"
     saved = "" if wait_ms is None else f"; callers no longer wait {wait_ms:.0f} ms for each"
     return f"{since}: {before}, none after{saved}"
 

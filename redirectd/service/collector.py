@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.console_streams import Reads, reader_of, shows_wrapper
 from redirectd.collect.reading import Reading, ReadPart
+from redirectd.collect.traffic import newest_message
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
 from redirectd.service.pinned import Pinned, without_decision
 from redirectd.sources.hep_listener import HepListener
@@ -198,10 +199,16 @@ class Collector:
             self._is_new = False
 
     def _save(self, position: Stored) -> None:
+        now = self._clock()
         with self._transaction() as connection:
-            kept = self._pinned.with_position(position.to_dict())
-            positions.save(connection, self._node, self._name, kept, self._clock())
+            kept = self._kept(position, now)
+            positions.save(connection, self._node, self._name, kept, now)
         self._saved = kept
+
+    def _kept(self, position: Stored, now: datetime) -> dict[str, Any]:
+        """The position as it is stored: with the log's family, and how new the traffic is that was read."""
+        newest = newest_message(self._reader.parts, now) if self._reader is not None else None
+        return positions.with_traffic(self._pinned.with_position(position.to_dict()), newest, self._saved)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -277,7 +284,7 @@ class Collector:
         due = monotonic() - self._saved_at >= POSITION_SECONDS and reader.offset != segment.start
         if not batch.is_empty or has_more or due:
             now = self._clock()
-            kept = self._pinned.with_position(position.to_dict())
+            kept = self._kept(position, now)
             with self._transaction() as connection:
                 # What is this node's alone comes first: others wait from the first answer on to the commit.
                 positions.save(connection, self._node, self._name, kept, now)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.console_streams import reader_of
 from redirectd.collect.reading import Reading
+from redirectd.collect.traffic import newest_message
 from redirectd.collect.verdict import digest
 from redirectd.sources.log import Log
 from redirectd.store import positions, proven
@@ -106,10 +107,19 @@ def ingest(
     if summary.lost:
         _keep_losses(database, Batch(reading.source, losses=dict(losses)), names, node=node, now=clock())
     if summary.bytes:
-        with database.begin() as connection:
-            positions.save(connection, node, "ingested", {}, clock())
+        _keep_traffic(database, newest_message(reader.parts, clock()), node=node, now=clock())
     summary.seconds = round(monotonic() - started, 3)
     return summary
+
+
+def _keep_traffic(database: Database, at: datetime | None, *, node: str, now: datetime) -> None:
+    """Notes how new what was read is: of an archive it is old, whenever it is read (R45)."""
+
+    def keep(connection: Connection) -> None:
+        known = positions.load(connection, node, "ingested")
+        positions.save(connection, node, "ingested", positions.with_traffic({}, at, known), now)
+
+    database.run(keep)
 
 
 def _store(batch: Batch, node: str, now: datetime, connection: Connection) -> Recorded:

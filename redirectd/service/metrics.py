@@ -268,7 +268,7 @@ def _stored(status: _Document) -> list[Metric]:
              (status["ineffective"] or {}).get("calls")),
         _one("redirectd_saved_redirects_per_day", "301s a day before, of installed remaps seen to work since.",
              (status["saved"] or {}).get("calls_a_day")),
-        _one("redirectd_remaps_unobserved", "Installed remaps since whose installation no log was read.",
+        _one("redirectd_remaps_unobserved", "Installed remaps without traffic in a log since.",
              (status["saved"] or {}).get("unobserved")),
         _one("redirectd_quarantine", "Things that look like a 301 and could not be read.", status["quarantine"]),
         _many("redirectd_losses_total", "counter", "What the sources lost, by kind.", lost),

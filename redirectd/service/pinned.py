@@ -12,6 +12,7 @@ from redirectd.dialects.family import FAMILIES, SAMPLE, sole_family
 from redirectd.dialects.registry import envelope_of
 from redirectd.dialects.wrapped_lines import wrapper_of
 from redirectd.sources.log import Log
+from redirectd.store.positions import TRAFFIC
 
 LOOK_SECONDS = 30.0
 """How often what a log holds now is compared with the decision."""
@@ -103,4 +104,4 @@ def without_decision(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The source's own position of what `Pinned.with_position` gave."""
     if stored is None:
         return None
-    return {name: value for name, value in stored.items() if name not in {_FAMILY, _CONSOLES}}
+    return {name: value for name, value in stored.items() if name not in {_FAMILY, _CONSOLES, TRAFFIC}}

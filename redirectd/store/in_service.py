@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, false, func, or_, select, update
 
 from redirectd.collect.verdict import Learnt
+from redirectd.store import positions
 from redirectd.store.database import Database
-from redirectd.store.schema import generation, generation_file, in_service, position, remap, remap_wait
+from redirectd.store.schema import generation, generation_file, in_service, remap, remap_wait
 from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
 _DAY = timedelta(days=1)
@@ -28,7 +29,7 @@ class Service:
     """One remap on one node: routed there since `since` by `generation`.
 
     `calls_a_day` is how often its old URI was answered 301 before, `calls` how often after, the last time at
-    `last_seen`. Without a log of that node read after `since`, nothing was `observed` (R45).
+    `last_seen`. Without traffic of after `since` in a log of that node, nothing was `observed` (R45).
     """
 
     remap_id: int
@@ -46,7 +47,7 @@ class Saved:
     """What the remaps that work save together: 301s a day, and the time that their callers waited for each.
 
     `milliseconds_a_call` is over the calls whose log has it; None where none has. `unobserved` are those that no 301
-    speaks against either, but no log was read since they were installed: nobody knows whether they work (R45).
+    speaks against either, but no traffic was read since they were installed: nobody knows whether they work (R45).
     """
 
     remaps: int
@@ -55,15 +56,17 @@ class Saved:
     unobserved: int = 0
 
 
-_OBSERVED = (
-    select(position.c.node)
-    .where(position.c.node == in_service.c.node, position.c.updated_at > in_service.c.since)
-    .correlate(in_service)
-    .exists()
-)
-"""Whether a log of the node was read since."""
+def _observed(connection: Connection) -> ColumnElement[bool]:
+    """Whether SIP messages were read from the node's logs that were logged since: reading an archive shows nothing."""
+    seen = positions.traffic(connection).items()
+    return or_(false(), *((in_service.c.node == node) & (in_service.c.since < at) for node, at in seen))
 
-_COLUMNS = (*(in_service.c[name] for name in Service.__slots__ if name != "observed"), _OBSERVED.label("observed"))
+
+def _columns(connection: Connection) -> tuple[ColumnElement[Any], ...]:
+    return (
+        *(in_service.c[name] for name in Service.__slots__ if name != "observed"),
+        _observed(connection).label("observed"),
+    )
 
 
 def put_in_service(
@@ -166,7 +169,7 @@ def services(connection: Connection, numbers: Iterable[int]) -> dict[int, list[S
     """Where each of these remaps is in service, by id; nothing for those that are nowhere."""
     found: dict[int, list[Service]] = defaultdict(list)
     for part in chunks(numbers):
-        query = select(*_COLUMNS).where(in_service.c.remap_id.in_(part)).order_by(in_service.c.node)
+        query = select(*_columns(connection)).where(in_service.c.remap_id.in_(part)).order_by(in_service.c.node)
         for row in connection.execute(query):
             found[row.remap_id].append(Service(*row))
     return dict(found)
@@ -181,7 +184,7 @@ def wait_of(connection: Connection, number: int) -> float | None:
 
 def ineffective(connection: Connection, limit: int) -> list[Service]:
     """The remaps in service whose old URI is still answered 301, most calls first, at most `limit`."""
-    query = select(*_COLUMNS).where(in_service.c.calls > 0)
+    query = select(*_columns(connection)).where(in_service.c.calls > 0)
     return [Service(*row) for row in connection.execute(query.order_by(in_service.c.calls.desc()).limit(limit))]
 
 
@@ -194,7 +197,7 @@ def count_ineffective(connection: Connection) -> tuple[int, int]:
 
 def saved(connection: Connection) -> Saved:
     """What the remaps that work save; one on several nodes counts once."""
-    seen = func.max(case((_OBSERVED, 1), else_=0))
+    seen = func.max(case((_observed(connection), 1), else_=0))
     by_remap = (
         select(in_service.c.remap_id, func.max(in_service.c.calls_a_day).label("calls_a_day"), seen.label("seen"))
         .group_by(in_service.c.remap_id)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,17 @@ def test_what_apply_refuses_is_a_fault_before(operator: Operator, start_kamailio
     assert operator.try_run("apply").returncode == 1
 
 
+RINGING = """\
+[{at:%Y-%m-%d %H:%M:%S.%f}] VERBOSE[1] res_pjsip_logger.c: <--- Received SIP response (126 bytes) from UDP:192.0.2.7:5060 --->
+SIP/2.0 180 Ringing
+Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKPja
+To: <sip:x@y.test>;tag=1
+Call-ID: c1
+CSeq: 1 INVITE
+
+"""  # noqa: E501 - one line of the log
+
+
 @pytest.mark.peer("kamailio")
 def test_nothing_is_called_working_before_anything_was_read(operator: Operator, start_kamailio: StartKamailio) -> None:
     """R45: right after an apply by `reload = "none"`, and after one that Kamailio proves, it is "installed"."""
@@ -219,12 +231,17 @@ def test_nothing_is_called_working_before_anything_was_read(operator: Operator, 
     for _ in range(2):
         screen = operator.run("status")
         assert "in service and working" not in screen
-        assert "installed, and no log read since: 1" in screen
+        assert "installed, and no traffic read from a log since: 1" in screen
         assert operator.json("status")["saved"] == {
             "remaps": 0, "calls_a_day": 0, "milliseconds_a_call": None, "unobserved": 1
         }  # fmt: skip
         operator.configure(target + f'reload = "binrpc:unix:{server.ctl_socket}"\n')
         operator.run("apply")
+    operator.run("ingest", str(log))
+    log.write_text(RINGING.format(at=datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)))
+    operator.run("ingest", str(log))  # an archive
+    assert "installed, and no traffic read from a log since: 1" in operator.run("status")
+    log.write_text(RINGING.format(at=datetime.now(UTC)))
     operator.run("ingest", str(log))
     assert "in service and working: 1" in operator.run("status")
 

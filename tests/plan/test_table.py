@@ -71,12 +71,45 @@ def test_r33_users_and_gateways_do_not_meet() -> None:
     assert found == [((1,), "a"), ((2,), None), ((3, 2), None)]
 
 
-def test_r33_depth_is_bounded() -> None:
-    """R33: ten hops are flattened; a chain of eleven is left out and named, its tail stays."""
-    chain = [remap(number, f"u{number}", f"u{number + 1}") for number in range(1, 12)]
+@pytest.mark.parametrize("last", [1, 4, 11])
+def test_r33_r44_depth_is_bounded_by_the_last_approval(last: int) -> None:
+    """R33, R44: of a chain of eleven hops the one approved last is out and named; the others stay, up to it."""
+    chain = [
+        replace(remap(number, f"u{number}", f"u{number + 1}"), approved_at=NOW + timedelta(seconds=number == last))
+        for number in range(1, 12)
+    ]
     table = effective(chain)
-    assert table.too_deep == (1,)
-    assert table.routes[0].ids == tuple(range(2, 12))
+    assert table.too_deep == (last,)
+    [conflict] = table.conflicts
+    assert (conflict.ids, "more than 10 hops" in conflict.reason) == ((last,), True)
+    routed = {route.id: str(route.new) for route in table.routes}
+    assert routed == {
+        number: f"sip:u{last if number < last else 12}@lab.test" for number in range(1, 12) if number != last
+    }
+
+
+@given(_ONE_EACH, st.permutations(range(1, 15)), st.integers(1, 4))
+def test_r44_each_approval_that_makes_no_chain_too_long_stays(
+    moves: dict[str, str], order: list[int], depth: int
+) -> None:
+    """R44, R33: those are out that are one too many of all approved before them, and no others."""
+    remaps = [replace(one, approved_at=NOW + timedelta(seconds=order[one.id - 1])) for one in _number([*moves.items()])]
+    table = effective(remaps, max_depth=depth)
+    cut = {number for conflict in table.conflicts for number in conflict.ids} - set(table.too_deep)
+    accepted: dict[str, str] = {}
+    out = []
+    for one in sorted(remaps, key=lambda one: order[one.id - 1]):
+        if one.id in cut:
+            continue
+        tried = {**accepted, str(one.old): str(one.new)}
+        if max(len(_walk(tried, start)[0]) - 1 for start in tried) > depth:
+            out.append(one.id)
+        else:
+            accepted = tried
+    assert sorted(out) == list(table.too_deep)
+    assert {str(route.old): str(route.new) for route in table.routes} == {
+        old: _walk(accepted, old)[0][-1] for old in accepted
+    }
 
 
 @pytest.mark.parametrize(("last", "ends"), [(7, "b"), (5, "c"), (9, "d")])
@@ -141,10 +174,9 @@ def test_r33_r34_table_is_what_walking_by_hand_gives(moves: dict[str, str], rand
     last = {max(cycle) for cycle in table.cycles}  # all were approved at one time, so that the ids decide
     kept = {old: new for old, new in moves.items() if ids[old] not in last}
     for old, number in ids.items():
-        passed, _ = _walk(kept, old)
-        if number in last or len(passed) > MAX_DEPTH + 1:
+        passed, _ = _walk({name: new for name, new in kept.items() if ids[name] not in table.too_deep}, old)
+        if number in last or number in table.too_deep:
             assert number not in routed
-            assert (number in table.too_deep) == (number not in last)
         else:
             assert str(routed[number].new) == f"sip:{passed[-1]}@lab.test"
             assert routed[number].ids == tuple(ids[name] for name in passed[:-1])
@@ -192,8 +224,8 @@ def test_r34_large_tables_have_no_quadratic_corner() -> None:
     ring = [remap(number, f"u{number}", f"u{(number + 1) % count}") for number in range(count)]
     assert [len(cycle) for cycle in effective(ring).cycles] == [count]
     chain = effective(ring[:-1])
-    assert len(chain.routes) == MAX_DEPTH
-    assert len(chain.too_deep) == count - 1 - MAX_DEPTH
+    assert chain.too_deep == tuple(range(MAX_DEPTH, count - 1, MAX_DEPTH + 1))
+    assert len(chain.routes) == count - 1 - len(chain.too_deep)
     cycle = would_close_cycle(ring[:-1], ring[-1])
     assert cycle is not None
     assert len(cycle) == count

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import insert
@@ -97,6 +97,42 @@ def test_r44_another_new_uri_is_refused_until_the_approved_one_is_named(world: W
         [*_, gone] = audit.entries_of(connection, first)
         [come] = audit.entries_of(connection, other)
     assert (gone.action, gone.reason, gone.at) == ("supersede", f"replaced by remap {other}", come.at)
+
+
+@pytest.mark.parametrize("last", [0, 5, 10])
+def test_r33_r44_an_approval_that_makes_a_chain_too_long_is_refused(world: World, last: int) -> None:
+    """R33, R44: the eleventh hop, wherever it is, is refused (exit 3); one of the others named, it goes in."""
+    ids = [world.sighted(f"sip:u{number}@x.test", f"sip:u{number + 1}@x.test").id for number in range(11)]
+    others = [number for number in ids if number != ids[last]]
+    for number in others:
+        _do(world, "approve", number)
+    with pytest.raises(ContradictionError, match="more than 10 hops") as refused:
+        _do(world, "approve", ids[last])
+    assert (refused.value.exit_code, refused.value.against) == (3, tuple(others))
+    assert f"redirectd approve {ids[last]} --replace {others[0]}" in refused.value.what_to_do
+    _do(world, "approve", ids[last], others[0])
+    assert world.get(others[0]).state == "superseded"
+    with world.database.read() as connection:
+        table = effective(approved(connection, now=NOW))
+    assert (len(table.routes), table.conflicts) == (10, ())
+
+
+@given(st.permutations(range(24)), st.booleans())
+@settings(max_examples=15, deadline=None)
+def test_r44_no_order_of_approvals_takes_one_out(order: list[int], at_once: bool) -> None:
+    """R44, R33: a chain of 24 hops approved in any order, at once or one by one, is routed as far as approved."""
+    world = World(Database("sqlite://"))
+    metadata.create_all(world.database.engine)
+    ids = [world.sighted(f"sip:u{number}@x.test", f"sip:u{number + 1}@x.test").id for number in range(24)]
+    wanted = [ids[number] for number in order]
+    refused = 0
+    for numbers in [wanted] if at_once else [[number] for number in wanted]:
+        with world.database.begin() as connection:
+            refused += len(decide.decide_all(connection, "approve", numbers, BY, POLICY).refused)
+    with world.database.read() as connection:
+        table = effective(approved(connection, now=NOW))
+    assert (len(table.routes), table.conflicts) == (24 - refused, ())
+    assert refused >= 2
 
 
 def test_r44_a_number_that_moves_back_takes_the_place_of_its_move(world: World) -> None:

@@ -118,19 +118,19 @@ def test_going_live_again_begins_anew(world: World, routed: Remap) -> None:
 
 
 def read_at(world: World, at: datetime, node: str = "test") -> None:
-    """A log of the node was read at that time, and nothing was found in it."""
+    """Traffic of that time was read from a log of the node, much later, and no 301 was found in it."""
     with world.database.begin() as connection:
-        positions.save(connection, node, "log", {}, at)
+        positions.save(connection, node, "log", positions.with_traffic({}, at, None), LIVE + timedelta(days=9))
 
 
 def observed(world: World, number: int) -> bool:
-    """Whether a log was read since the remap was installed."""
+    """Whether traffic was read that is newer than the installation."""
     found = service(world, number)
     return found is not None and found.observed
 
 
 def test_r45_a_remap_that_works_shows_what_it_saves(world: World, routed: Remap) -> None:
-    """R45: once a log was read after: calls a day before, none after, and the mean time between request and 301."""
+    """R45: once later traffic was read: calls a day before, none after, and the mean time between request and 301."""
     for waited_ms in (100, 200, None):
         answered(world, -1, waited_ms=waited_ms)
     found = service(world, routed.id)
@@ -141,7 +141,7 @@ def test_r45_a_remap_that_works_shows_what_it_saves(world: World, routed: Remap)
         assert in_service.saved(connection) == Saved(0, 0.0, None, 1)
         assert effect(found, 150) == (
             "installed since 2026-03-01T13:00:00Z on test (generation 7): 3 redirected calls a day before; "
-            "no log was read since, so whether it works is not known"
+            "no traffic was read from a log since, so whether it works is not known"
         )
     read_at(world, LIVE, node="elsewhere")
     read_at(world, LIVE)  # up to the very moment

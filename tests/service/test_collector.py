@@ -24,6 +24,7 @@ from redirectd.sources.file import open_log
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener
 from redirectd.sources.position import Position
+from redirectd.store import positions
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 from tests.collect.logs import MemoryLog, received, request, response, sent
@@ -287,3 +288,30 @@ def _until(ready: Callable[[], object]) -> None:
     while not ready():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def traffic_at(site: Site) -> datetime | None:
+    """When the newest message in the node's logs was logged, as far as is known."""
+    with site.database.read() as connection:
+        return positions.traffic(connection).get("here")
+
+
+def ringing(at: datetime) -> bytes:
+    """A message that makes no remap."""
+    return received(response(status="180 Ringing"), stamp=f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def test_r45_how_new_the_traffic_is_that_was_read(site: Site) -> None:
+    """R45: the time of the newest message is kept, over restarts and archives; future dates and texts are nothing."""
+    first, later = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    site.write(b"")
+    for read in (ringing(first), b"[2026-11-22 17:59:00] NOTICE[1] pbx.c: none\n", ringing(NOW + timedelta(days=400))):
+        collector = site.start()
+        site.write(read)
+        drain(collector)
+        collector.close()
+        assert traffic_at(site) == first
+    reading = Reading("full", registry.detect(ringing(first)), UTC, Policy())
+    for archive in (ringing(later), ringing(first)):
+        ingest(MemoryLog(archive), reading, site.database, node="here", clock=site.clock)
+        assert traffic_at(site) == later

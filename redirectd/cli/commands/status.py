@@ -108,7 +108,7 @@ def _stored(document: dict[str, Any]) -> Iterator[str]:
         calls = f"{saved['calls_a_day']:.3g} redirected calls a day"
         yield f"in service and working: {saved['remaps']}, saving {calls}{wait}"
     if saved["unobserved"]:
-        yield f"installed, and no log read since: {saved['unobserved']}"
+        yield f"installed, and no traffic read from a log since: {saved['unobserved']}"
 
 
 def _show_sources(sources: Sequence[dict[str, Any]], most: int | None) -> None:
