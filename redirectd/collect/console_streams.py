@@ -418,7 +418,7 @@ class ConsoleTraffic:
     def __init__(self, reader: Reads, clock: Callable[[], datetime]) -> None:
         self._reader = reader
         self._clock = clock
-        self._of: dict[int, tuple[Log, Traffic]] = {}  # with the log, whose id stays its own so
+        self._of: dict[int, Traffic] = {}  # by the id of the log, which each holds
 
     @property
     def offset(self) -> int:
@@ -427,10 +427,13 @@ class ConsoleTraffic:
 
     def stretch(self, *, final: bool) -> Iterator[LoggedMessage]:
         """The messages in what the reader has read since."""
-        for part in self._reader.parts:
-            if id(part.log) not in self._of:
-                self._of[id(part.log)] = part.log, Traffic(part.log, part.reading, self._clock, part.stamp)
-            traffic = self._of[id(part.log)][1]
+        parts, known = self._reader.parts, self._of
+        self._of = {
+            id(one.log): known.get(id(one.log)) or Traffic(one.log, one.reading, self._clock, one.stamp)
+            for one in parts
+        }
+        for part in parts:
+            traffic = self._of[id(part.log)]
             while (final or traffic.offset < part.offset) and (found := traffic.stretch(final=final)) is not None:
                 yield from found
 

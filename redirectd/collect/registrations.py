@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 
+from redirectd.collect.pair import OVERLAP
 from redirectd.collect.usable_contacts import place_of
 from redirectd.dialects.frame import Dialect, Direction, Frame
+from redirectd.dialects.framing import Stretch
+from redirectd.dialects.window import Window
 from redirectd.sip.contact import parse_contacts
 from redirectd.sip.message import MessageError, Response, parse_message
 from redirectd.sip.routekey import route_key
@@ -24,7 +27,7 @@ BACK = 64 << 20
 REMEMBERED = 65_536
 """Contacts that are kept, the newest."""
 
-_CHUNK, _OVERLAP = 1 << 20, 64 << 10
+_CHUNK = 1 << 20
 _MOST_CONTACTS = 32
 _METHOD = b" REGISTER"
 _ANSWERED = re.compile(rb"CSeq[ \t]{0,8}:[ \t]{0,8}\d{1,10}[ \t]{1,8}REGISTER", re.IGNORECASE)
@@ -52,13 +55,14 @@ class Registrations:
             self._log, self._upto = log, 0
         at = max(self._upto, log.start, position - BACK)
         while at < position:
-            base = max(log.start, at - _OVERLAP)
-            window = log.read(base, min(position, at + _CHUNK) + _OVERLAP - base)
-            self._look(window, at - base, min(position, at + _CHUNK) - base, dialect)
-            at = min(position, at + _CHUNK)
+            base = max(log.start, at - OVERLAP)
+            end = min(position, at + _CHUNK)
+            window = Stretch(log.read(base, end + OVERLAP - base))  # one walk for all places in it
+            self._look(window, at - base, end - base, dialect)
+            at = end
         self._upto = max(self._upto, position)
 
-    def _look(self, window: bytes, begin: int, end: int, dialect: Dialect) -> None:
+    def _look(self, window: Window, begin: int, end: int, dialect: Dialect) -> None:
         done = at = begin
         left = _MOST_LOOKED_AT
         while left and (at := window.find(_METHOD, at, end)) >= 0:
@@ -94,6 +98,6 @@ class Registrations:
                 self._of.popitem(last=False)
 
 
-def _answers(window: bytes, line: int) -> bool:
+def _answers(window: Window, line: int) -> bool:
     """Whether an accepting status line comes before a CSeq line, in reach of a message's headers."""
     return window.rfind(_STATUS, max(0, line - _REACH), line) >= 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Learnt, Refused, Verdict
+from redirectd.dialects import framing
+from redirectd.dialects.window import Window
 from redirectd.review.holds import suspicion
 from redirectd.sip.uri import SipUri, parse_uri
 from tests.collect.logs import call, read, received, request, response, sent
@@ -150,3 +153,19 @@ def test_a_ping_of_a_registered_phone_is_held() -> None:
     names = {"method": "OPTIONS", "call": "ping", "branch": "z9hG4bKoptions"}
     ping = call(response("301 Moved", "<sip:192.0.2.77>", **names), request("sip:192.168.1.61:5060", **names))  # type: ignore[arg-type]
     assert "volatile" in only(registered() + ping).flags
+
+
+def test_many_registrations_are_found_by_few_walks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R11: what a log's entries are is found once for all registrations of a stretch, not for each again."""
+    walks: list[int] = []
+
+    class Counted(framing.Walk[Any]):
+        def __init__(self, window: Window, grammar: framing.Grammar[Any], low: int, *, final: bool) -> None:
+            walks.append(low)
+            super().__init__(window, grammar, low, final=final)
+
+    monkeypatch.setattr(framing, "Walk", Counted)
+    many = b"".join(registered(f"<sip:{user}@192.168.1.61>", call=f"reg{user}") for user in range(200))
+    moved = call(response("301 Moved", "<sip:202@pbx.test>"), request("sip:7@192.168.1.61"))
+    assert "volatile" in only(many + moved).flags
+    assert len(walks) < 50
