@@ -14,7 +14,17 @@ from redirectd.collect.places import Places
 from redirectd.dialects.asterisk_console import AsteriskConsole
 from redirectd.dialects.envelope import line_quiet_until
 from redirectd.dialects.family import is_foreign
-from redirectd.dialects.frame import Authenticity, Dialect, Frame, Glimpse, Glimpsing, Incomplete, Record, Unreadable
+from redirectd.dialects.frame import (
+    Authenticity,
+    Dialect,
+    Frame,
+    Framed,
+    Glimpse,
+    Glimpsing,
+    Incomplete,
+    Record,
+    Unreadable,
+)
 from redirectd.dialects.framing import Grammar, Stretch, Walking, doubt_at, walk_to
 from redirectd.dialects.sip_text import SipText
 from redirectd.dialects.window import REACH
@@ -214,9 +224,7 @@ class Scanner:
         """The record at a hit: of the writer whose entry holds it, the outermost, else of whoever knows the line."""
         waiting: Incomplete | None = None
         for dialect in self._in_turn(page, at, final=final):
-            framed = dialect.frame(page, at, final=final)
-            if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
-                framed = dialect.frame(page, at, final=True)  # larger than a whole block: take what there is
+            framed = _framed(dialect, page, at, begin=begin, final=final, at_end=at_end)
             if framed is not None and not _is_proven(framed) and is_foreign(dialect.name, page, framed.start):
                 continue
             if isinstance(framed, Incomplete):
@@ -234,9 +242,7 @@ class Scanner:
         """What is left of a place that no writer's dialect framed: plain SIP text, believed by nobody (R40)."""
         if self._fallback is None:
             return None
-        framed = self._fallback.frame(page, at, final=final)
-        if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
-            framed = self._fallback.frame(page, at, final=True)
+        framed = _framed(self._fallback, page, at, begin=begin, final=final, at_end=at_end)
         return framed if framed is None or isinstance(framed, Incomplete) else (framed, self._fallback)
 
     def _in_turn(self, page: Stretch, at: int, *, final: bool) -> Iterable[Dialect]:
@@ -288,6 +294,14 @@ class Scanner:
             ):
                 return True
         return False
+
+
+def _framed(dialect: Dialect, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool) -> Framed:
+    """What the dialect says of a place; of a record that is larger than a whole block, what there is of it."""
+    framed = dialect.frame(page, at, final=final)
+    if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
+        return dialect.frame(page, at, final=True)
+    return framed
 
 
 def _begins(logged: Frame, page: Stretch, at: int) -> bool:

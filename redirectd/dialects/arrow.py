@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from redirectd.dialects.extent import find_message, measure
-from redirectd.dialects.frame import Authenticity, Frame, Framed, Incomplete, Peer
-from redirectd.dialects.framing import Ending, entry_around, find_ahead
+from redirectd.dialects.frame import Frame, Framed, Incomplete, Peer
+from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
 from redirectd.dialects.window import REACH, Window
 
 _ARROW = b" -> "
@@ -55,7 +55,7 @@ def read_arrow(window: Window, start: int) -> ArrowHead | None:
     )
 
 
-class Arrows:
+class Arrows(Grammar[ArrowHead]):
     """See `Grammar`: a head line; Content-Length, else the next head line."""
 
     def __init__(self, undo: Undo) -> None:
@@ -83,15 +83,11 @@ class Arrows:
             if following is None and limit == len(window) and not final:
                 return Ending(limit, limit, waits=True)
             claimed = max(high, head.begin + size if size is not None else 0)
-            size, cut = _without_blank(text, len(text), extent.body), size is not None or extent.body < 0
+            size, cut = _without_blank(text, extent.body), size is not None or extent.body < 0
         behind = head.begin + size
         while behind < high and window.startswith(b"\n", behind):
             behind += 1
         return Ending(head.begin + size, behind, claimed=claimed, cut=cut)
-
-    def skip(self, window: Window, low: int, at: int) -> list[int]:
-        """See `Grammar.skip`."""
-        return []
 
     def frame(self, window: Window, at: int, *, lettered: bool, dialect: str, final: bool) -> Framed:
         """The message that holds `at`, if its head line has ngrep's letter (`lettered`) or has none."""
@@ -113,12 +109,13 @@ class Arrows:
             local=head.target,
             stamp=head.stamp,
             cut=ending.cut,
-            authenticity=Authenticity.UNPROVEN if entry.doubtful else Authenticity.FRAMED,
+            authenticity=entry.authenticity,
         )
 
 
-def _without_blank(text: bytes, end: int, body: int) -> int:
+def _without_blank(text: bytes, body: int) -> int:
     """Length of a message without Content-Length, the empty line that the tool put behind it left out."""
+    end = len(text)
     while end > max(body, 1) and text[end - 2 : end] == b"\n\n":
         end -= 1
     return end

@@ -19,14 +19,13 @@ from redirectd.dialects.chan_sip_block import (
     read_chan_header,
 )
 from redirectd.dialects.extent import head_end, measure
-from redirectd.dialects.frame import Authenticity, Direction, Frame, Framed, Incomplete, Peer
-from redirectd.dialects.framing import Ending, Stretch, Walked, ahead, entry_around, find_ahead
+from redirectd.dialects.frame import Direction, Frame, Framed, Incomplete, Peer
+from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead, entry_around, find_ahead
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.pjsip_block import BlockHeader, message_ends, read_header
-from redirectd.dialects.printed import NOISE, SENT_MARKS
+from redirectd.dialects.pjsip_block import BlockHeader, message_ends, of_stream, read_header
+from redirectd.dialects.printed import MARKS, NOISE
 from redirectd.dialects.window import REACH, Window
 
-_MARKS = (b"<--- ", *SENT_MARKS)
 _LONGEST_LEAD, _LONGEST_HEADER = 1024, 512
 _PLAIN = re.compile(
     rb"\[[^\]\r\n]{0,64}\] VERBOSE\[[^<\r\n]{0,160}<--- (?:Received|Transmitting) SIP (?:request|response) "
@@ -44,7 +43,6 @@ _LEAD = re.compile(rb"\[[^\]\r\n]{0,64}\] VERBOSE\[[^<\r\n]{0,160}\n?\Z")
 _DATE = re.compile(rb"\[[^\]\r\n]{0,64}\] ")
 _ENTRY = re.compile(rb"\n(?=\[[^\]\r\n]{0,64}\] [A-Z]{1,16}\[|<--- (?:Received|Transmitting) SIP re)")
 _NEXT_IN_FILE = re.compile(rb"\[[^\]\r\n]{0,64}\] [A-Z]{1,16}\[")
-_FOLLOWS = re.compile(rb"\r?\n?(?:\[[^\]\r\n]{0,64}\] |[\r\n\x1b]|<--- |[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d|\Z)")
 _GAP = re.compile(rb"\r?\n\r?\n|\n\[[^\]\n]{0,64}\] [A-Z]")
 
 
@@ -72,13 +70,8 @@ class SipBlock:
     peer: Peer
     size: int = -1
 
-    @property
-    def of_stream(self) -> bool:
-        """Whether the message was read from a connection, where more can have come with it (`message_ends`)."""
-        return self.size >= 0 and self.direction is Direction.RECEIVED and self.peer.transport != "udp"
 
-
-class AsteriskBlocks:
+class AsteriskBlocks(Grammar[SipBlock]):
     """See `Grammar`: a header line; as many bytes as it counts, or a delimiter."""
 
     def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> SipBlock | None:
@@ -87,7 +80,7 @@ class AsteriskBlocks:
         if known is not None and known[0] <= at <= known[2].mark and known[2].start >= low:
             return known[2] if known[2].mark < stop else None
         begin = at
-        places = {mark: find_ahead(window, mark, at, stop) for mark in _MARKS}
+        places = {mark: find_ahead(window, mark, at, stop) for mark in MARKS}
         while places := {mark: found for mark, found in places.items() if found >= 0}:
             at = min(places.values())
             block = self._read(window, at, low)
@@ -280,7 +273,7 @@ def _printed_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
 
 def _packet(window: Window, head: SipBlock) -> tuple[int, ...]:
     """Ends of the messages that a block of a stream's shows, where its count is the length of one of them."""
-    if not head.of_stream:
+    if head.size < 0 or not of_stream(head.direction, head.peer):
         return ()
     full = _full_buffer(window, head)
     limit = min(len(window), head.begin + REACH, full if full > head.begin else len(window))
@@ -343,5 +336,5 @@ def framed(window: Window, at: int, entry: Walked[SipBlock], dialect: str, *, fi
         peer=head.peer,
         stamp=head.stamp,
         cut=ending.cut or end > len(window),
-        authenticity=Authenticity.UNPROVEN if entry.doubtful else Authenticity.FRAMED,
+        authenticity=entry.authenticity,
     )

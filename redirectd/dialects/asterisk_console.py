@@ -10,10 +10,9 @@ from redirectd.dialects.console_glimpse import glimpse_183
 from redirectd.dialects.frame import Frame, Framed, Glimpse, Incomplete
 from redirectd.dialects.framing import Grammar, Stretch, ahead, entry_around, find_ahead
 from redirectd.dialects.linehead import line_head
-from redirectd.dialects.printed import DATED_HEADER, HEADERS_WITHOUT_CR, NOISE, SENT_MARKS, Printed
+from redirectd.dialects.printed import DATED_HEADER, HEADERS_WITHOUT_CR, MARKS, NOISE, Printed
 from redirectd.dialects.window import REACH, Window
 
-_MARKS = (b"<--- ", *SENT_MARKS)
 _PLAIN_HEADER = HEADERS_WITHOUT_CR[0]
 _LONGEST_LINE = 1024
 _BEFORE, _BEHIND = 2 * REACH, 8 * REACH
@@ -32,7 +31,7 @@ class AsteriskConsole:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         low, high = max(0, at - _BEFORE), min(len(window), at + _LONGEST_LINE)
-        if all(find_ahead(window, mark, low, high) < 0 for mark in _MARKS):
+        if all(find_ahead(window, mark, low, high) < 0 for mark in MARKS):
             return None
         is_plain = (
             ahead(window, DATED_HEADER, low, high) is None and ahead(window, _PLAIN_HEADER, low, high) is not None

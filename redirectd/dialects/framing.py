@@ -13,6 +13,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from redirectd.dialects.frame import Authenticity
 from redirectd.dialects.window import REACH, Window
 
 _WAY_BACK = REACH + 8192
@@ -91,11 +92,11 @@ class Grammar(Protocol[H]):
         ...
 
     def skip(self, window: Window, low: int, at: int) -> list[int]:
-        """The ends of the plain entries that follow each other from `low` on and end before `at`.
+        """The ends of the plain entries that follow each other from `low` on and end before `at`; none by default.
 
         Plain are entries whose end is sure and that hold no more than one message: they are passed over at less cost.
         """
-        ...
+        return []
 
 
 @runtime_checkable
@@ -113,6 +114,11 @@ class Walked(Generic[H]):
     head: H
     ending: Ending
     doubtful: bool
+
+    @property
+    def authenticity(self) -> Authenticity:
+        """Of a message in it."""
+        return Authenticity.UNPROVEN if self.doubtful else Authenticity.FRAMED
 
 
 class Walk(Generic[H]):

@@ -23,7 +23,7 @@ class Datagram:
     size: int
 
 
-class Datagrams:
+class Datagrams(Grammar[Datagram]):
     """See `Grammar`: a length before, and the same length in the datagram."""
 
     def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> Datagram | None:
@@ -39,10 +39,6 @@ class Datagrams:
         """See `Grammar.ending`: the length is the writer's own."""
         end = head.begin + head.size
         return Ending(min(end, len(window)), min(end, len(window)), waits=end > len(window) and not final)
-
-    def skip(self, window: Window, low: int, at: int) -> list[int]:
-        """See `Grammar.skip`."""
-        return []
 
 
 DATAGRAMS = Datagrams()

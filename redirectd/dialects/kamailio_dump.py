@@ -24,8 +24,9 @@ class KamailioDump:
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
         walk = walk_to(window, RAW, at, final=final)
-        if walk.around(at) is not None:
-            return frame_dump(window, at, syslog=True, dialect=self.name, final=final)
+        dump = walk.around(at)
+        if dump is not None:
+            return frame_dump(window, dump, syslog=True, dialect=self.name, final=final)
         entry = entry_at(window, at, final=final)
         if entry.wrapping is Wrapping.PLAIN:
             return None

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from redirectd.dialects.extent import carve, measure, request_line_start
-from redirectd.dialects.frame import Authenticity, Frame, Framed, Incomplete
-from redirectd.dialects.framing import Ending, ahead, entry_around
+from redirectd.dialects.frame import Frame, Framed, Incomplete
+from redirectd.dialects.framing import Ending, Grammar, Walked, ahead
 from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
 from redirectd.dialects.linehead import SYSLOG_DATE, line_head
 from redirectd.dialects.window import REACH, Window
@@ -43,7 +43,7 @@ class Dump:
     indent: bytes
 
 
-class KamailioRaw:
+class KamailioRaw(Grammar[Dump]):
     """See `Grammar`: a start line that a log's head leads in; Content-Length, else the writer's next head."""
 
     def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> Dump | None:
@@ -96,10 +96,6 @@ class KamailioRaw:
         behind = message + window.startswith(b"\n", message)
         claimed = max(end, high)  # what lies before the next head is of this entry, whatever its message's length says
         return Ending(message, behind, claimed=claimed, cut=extent.body < 0 or end > high, waits=waits)
-
-    def skip(self, window: Window, low: int, at: int) -> list[int]:
-        """See `Grammar.skip`."""
-        return []
 
 
 RAW = KamailioRaw()
@@ -157,9 +153,8 @@ def _indented_end(window: Window, head: Dump, high: int, *, final: bool) -> Endi
     return Ending(high, high, waits=high == len(window) and not final)
 
 
-def frame_dump(window: Window, at: int, *, syslog: bool, dialect: str, final: bool) -> Framed:
-    """The dump that holds `at`, if its first line has a syslog head (`syslog`) or has none."""
-    entry = entry_around(window, RAW, at, final=final)
+def frame_dump(window: Window, entry: Walked[Dump] | None, *, syslog: bool, dialect: str, final: bool) -> Framed:
+    """The dump in an entry of `RAW`, if its first line has a syslog head (`syslog`) or has none."""
     if entry is None or entry.head.syslog is not syslog:
         return None
     head, ending = entry.head, entry.ending
@@ -178,5 +173,5 @@ def frame_dump(window: Window, at: int, *, syslog: bool, dialect: str, final: bo
         peer=peer,
         stamp=head.stamp,
         cut=cut,
-        authenticity=Authenticity.UNPROVEN if entry.doubtful else Authenticity.FRAMED,
+        authenticity=entry.authenticity,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from redirectd.dialects.frame import Framed
-from redirectd.dialects.framing import Grammar
+from redirectd.dialects.framing import Grammar, entry_around
 from redirectd.dialects.kamailio_raw import RAW, frame_dump
 from redirectd.dialects.window import Window
 
@@ -20,7 +20,8 @@ class KamailioStderr:
 
     def frame(self, window: Window, at: int, *, final: bool) -> Framed:
         """See `Dialect.frame`."""
-        return frame_dump(window, at, syslog=False, dialect=self.name, final=final)
+        entry = entry_around(window, RAW, at, final=final)
+        return frame_dump(window, entry, syslog=False, dialect=self.name, final=final)
 
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: nothing is escaped here."""

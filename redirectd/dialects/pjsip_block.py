@@ -32,11 +32,6 @@ class BlockHeader:
     direction: Direction
     peer: Peer
 
-    @property
-    def of_stream(self) -> bool:
-        """Whether the message was read from a connection, where more can have come with it (`message_ends`)."""
-        return self.direction is Direction.RECEIVED and self.peer.transport != "udp"
-
 
 def read_header(text: Window, at: int) -> BlockHeader | None:
     """The block header that begins exactly at `at`."""
@@ -50,6 +45,11 @@ def read_header(text: Window, at: int) -> BlockHeader | None:
         direction=Direction.RECEIVED if match[1] == b"Received" else Direction.SENT,
         peer=Peer(match[3].decode().lower(), match[4].decode().strip("[]"), int(match[5])),
     )
+
+
+def of_stream(direction: Direction, peer: Peer) -> bool:
+    """Whether a block's message was read from a connection, where more can have come with it (`message_ends`)."""
+    return direction is Direction.RECEIVED and peer.transport != "udp"
 
 
 def message_ends(text: Window, begin: int, limit: int, size: int) -> tuple[int, ...]:
@@ -81,7 +81,7 @@ def read_block(entry: LogEntry, dialect: str) -> Frame | None:
         return None
     begin = header.end + 1
     payload = text[begin : begin + header.size]
-    ends = message_ends(text, begin, len(text), header.size) if header.of_stream else ()
+    ends = message_ends(text, begin, len(text), header.size) if of_stream(header.direction, header.peer) else ()
     for first, end in pairwise((begin, *ends)):
         if end - first == header.size:
             payload = text[first:end]

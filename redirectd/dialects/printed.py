@@ -21,7 +21,10 @@ _DATES = re.compile(rb"^" + _DATE, re.MULTILINE)
 _ARROW = b"<--- "
 _LEAD = re.compile(rb"(?:\r|\x1b\[[0-9;]{0,16}[A-Za-z]){0,8}(\[[^\]\r\n]{0,64}\] )?((?:Reliably |Re)?[Tt])?")
 SENT_MARKS = (b"ransmitting (", b"ransmitting #")
-"""One of them stands in each header of what chan_sip sends."""
+"""One of them is in each header of what chan_sip sends."""
+
+MARKS = (_ARROW, *SENT_MARKS)
+"""One of them is in each header of a block."""
 
 DATED_ARROW = b"] <--- "
 DATED_HEADER = re.compile(rb"\] (?:<--- |(?:Reliably |Re)?[Tt]ransmitting [(#])")
@@ -92,7 +95,7 @@ def _are_dated(region: bytes) -> bool:
     if DATED_HEADER.search(region) is None or _UNDATED.search(region) is not None:
         return False  # nearly all: what follows looks at each mark
     found = False
-    for mark in (_ARROW, *SENT_MARKS):
+    for mark in MARKS:
         at = region.find(mark)
         while at >= 0:
             line = region.rfind(b"\n", max(0, at - _LONGEST_LEAD), at) + 1 or max(0, at - _LONGEST_LEAD)

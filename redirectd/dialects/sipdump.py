@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from redirectd.dialects.extent import measure
-from redirectd.dialects.frame import Authenticity, Direction, Frame, Framed, Glimpse, Incomplete, Peer
+from redirectd.dialects.frame import Direction, Frame, Framed, Glimpse, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
 from redirectd.dialects.plain import HEADERS, STATUS_183_LINE, Identity
 from redirectd.dialects.window import REACH, Window
@@ -33,7 +33,7 @@ class DumpHead:
     fields: bytes
 
 
-class SipdumpRecords:
+class SipdumpRecords(Grammar[DumpHead]):
     """See `Grammar`: a rule and fields; the end rule where Content-Length says, else the first one."""
 
     def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> DumpHead | None:
@@ -63,10 +63,6 @@ class SipdumpRecords:
         whole = extent.body >= 0 and (extent.end is None or extent.end <= first)
         end = extent.end if extent.end is not None and following is not None else 0
         return Ending(first, first + len(_END), claimed=max(claimed, end), cut=not whole)
-
-    def skip(self, window: Window, low: int, at: int) -> list[int]:
-        """See `Grammar.skip`."""
-        return []
 
 
 RECORDS = SipdumpRecords()
@@ -102,7 +98,7 @@ class Sipdump:
             local=target if received else source,
             stamp=_text(fields, b"time"),
             cut=ending.cut,
-            authenticity=Authenticity.UNPROVEN if entry.doubtful else Authenticity.FRAMED,
+            authenticity=entry.authenticity,
         )
 
     def glimpse(self, window: Window, at: int) -> Glimpse | None:

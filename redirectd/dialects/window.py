@@ -7,9 +7,6 @@ from dataclasses import dataclass
 REACH = 65_536
 """Bytes looked at on either side of a position: the largest SIP datagram, so any record written in one piece."""
 
-MOST_TRIES = 64
-"""Places with a record's mark looked at on the way back to its head; a message full of them hides only itself."""
-
 Window = bytes | bytearray
 
 

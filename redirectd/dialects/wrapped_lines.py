@@ -305,9 +305,7 @@ class JournalText:
     name: ClassVar[str] = "journalctl"
 
     def __init__(self) -> None:
-        self._consoles: set[bytes] = (
-            set()
-        )  # tags whose lines are a console's: one of them began as only such a line does
+        self._consoles: set[bytes] = set()  # tags of consoles: a line of each began as only a console's does
 
     def recognises(self, lines: list[bytes]) -> bool:
         """See `Wrapper.recognises`: each line has a head, goes on an entry or is journalctl's own."""
