@@ -1,12 +1,12 @@
-"""Text exports with a line `date time source -> destination` before each message (ngrep, sngrep)."""
+"""`ngrep` and `sngrep`: text with a line `date time source -> destination` before each message."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from redirectd.dialects.extent import find_message, measure
+from redirectd.dialects.extent import find_message, measure, said_end
 from redirectd.dialects.frame import Frame, Framed, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
 from redirectd.dialects.window import REACH, Window
@@ -21,9 +21,10 @@ _HEAD = re.compile(
     + _ADDRESS
     + rb"(?: \[[A-Z]{0,8}\])?(?: #\d{1,12})?[ \t]*\r?\n"
 )
-
-Undo = Callable[[bytes], bytes]
-"""Turns printed text back into the message without changing its length."""
+_BETWEEN = re.compile(rb"\n[\n#]*+")
+"""What both put between a message and the next head: line ends, and ngrep a `#` for each other packet."""
+_OTHER = re.compile(rb"[^\n]*+\n[\n#]*+")
+"""A datagram that is no message, as those that keep a way through a NAT open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,6 @@ def read_arrow(window: Window, start: int) -> ArrowHead | None:
 class Arrows(Grammar[ArrowHead]):
     """See `Grammar`: a head line; Content-Length, else the next head line."""
 
-    def __init__(self, undo: Undo) -> None:
-        self._undo = undo
-
     def next_head(self, window: Window, at: int, stop: int, low: int = 0) -> ArrowHead | None:
         """See `Grammar.next_head`."""
         while (arrow := find_ahead(window, _ARROW, at, stop)) >= 0:
@@ -76,26 +74,42 @@ class Arrows(Grammar[ArrowHead]):
         limit = min(len(window), head.begin + REACH)
         following = self.next_head(window, head.begin, limit, head.begin)
         high = following.start if following is not None else limit
-        text = self._undo(bytes(window[head.begin : high]))
+        text = _undone(head, window, high)
         extent = measure(text, 0)
-        size, cut, claimed = extent.end, False, high
+        size, cut = extent.end, False
+        said = said_end(extent)
+        sure = following is None or (
+            _BETWEEN.fullmatch(text, said) is not None if said >= 0 else _OTHER.fullmatch(text) is not None
+        )
         if size is None or size > len(text):
             if following is None and limit == len(window) and not final:
                 return Ending(limit, limit, waits=True)
-            claimed = max(high, head.begin + size if size is not None else 0)
             size, cut = _without_blank(text, extent.body), size is not None or extent.body < 0
         behind = head.begin + size
         while behind < high and window.startswith(b"\n", behind):
             behind += 1
-        return Ending(head.begin + size, behind, claimed=claimed, cut=cut)
+        return Ending(head.begin + size, behind, claimed=high if sure else head.begin + REACH, cut=cut)
 
-    def frame(self, window: Window, at: int, *, lettered: bool, dialect: str, final: bool) -> Framed:
-        """The message that holds `at`, if its head line has ngrep's letter (`lettered`) or has none."""
-        entry = entry_around(window, self, at, final=final)
-        if entry is None or bool(entry.head.letter) is not lettered:
+
+ARROWS = Arrows()
+
+
+class _ArrowText:
+    """A dialect of messages behind such lines; one `lettered` has ngrep's letter in them."""
+
+    name: ClassVar[str]
+    lettered: ClassVar[bool]
+    literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    grammar: ClassVar[Grammar[Any]] = ARROWS
+    reads_lines: ClassVar[bool] = False
+
+    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
+        """See `Dialect.frame`."""
+        entry = entry_around(window, ARROWS, at, final=final)
+        if entry is None or bool(entry.head.letter) is not self.lettered:
             return None
         head, ending = entry.head, entry.ending
-        payload = self._undo(bytes(window[head.begin : ending.message]))
+        payload = _undone(head, window, ending.message)
         if find_message(payload, 0, payload.find(b"\n") + 1) != 0:
             return None
         if ending.waits and not final:
@@ -104,13 +118,37 @@ class Arrows(Grammar[ArrowHead]):
             start=head.start,
             end=ending.behind,
             payload=payload,
-            dialect=dialect,
+            dialect=self.name,
             peer=head.source,
             local=head.target,
             stamp=head.stamp,
             cut=ending.cut,
             authenticity=entry.authenticity,
         )
+
+    def spell(self, text: bytes) -> bytes:
+        """See `Dialect.spell`: nothing is escaped here."""
+        return text
+
+
+class Sngrep(_ArrowText):
+    """`2026/11/22 16:24:29.123456 192.0.2.1:5060 -> 192.0.2.2:5060`, the message as it was, an empty line."""
+
+    name: ClassVar[str] = "sngrep"
+    lettered: ClassVar[bool] = False
+
+
+class Ngrep(_ArrowText):
+    """Text of `ngrep -W byline`, with or without `-t` and `-q`; it prints `.` for the CR at a line's end."""
+
+    name: ClassVar[str] = "ngrep"
+    lettered: ClassVar[bool] = True
+
+
+def _undone(head: ArrowHead, window: Window, end: int) -> bytes:
+    """The text behind a head as it was sent, or nearly: as long as it is printed."""
+    text = bytes(window[head.begin : end])
+    return text.replace(b".\n", b"\r\n") if head.letter else text
 
 
 def _without_blank(text: bytes, body: int) -> int:

@@ -73,6 +73,15 @@ def measure(text: Window, start: int, stop: int | None = None) -> Extent:
     return Extent(body, body + min(int(length[1]), _LONGEST) if length else None)
 
 
+def said_end(extent: Extent) -> int:
+    """Where a message says itself that it ends, by its headers alone where it gives no length; -1 if they do not end.
+
+    A writer that neither counts nor escapes puts its own mark there. Where something else is, a peer sent more than he
+    said (R40): then the next mark can be his own text, as can all that follows within the size of a datagram.
+    """
+    return extent.body if extent.end is None else extent.end
+
+
 def head_end(text: Window, start: int, limit: int) -> int:
     """Position behind the empty line that ends the headers, or -1; some logs have taken the CRs away."""
     double = find_ahead(text, b"\r\n\r\n", start, limit)

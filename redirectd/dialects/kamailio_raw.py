@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
-from redirectd.dialects.extent import carve, measure, request_line_start
+from redirectd.dialects.extent import carve, measure, request_line_start, said_end
 from redirectd.dialects.frame import Frame, Framed, Incomplete
-from redirectd.dialects.framing import Ending, Grammar, Walked, ahead
+from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead
 from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
 from redirectd.dialects.linehead import SYSLOG_DATE, line_head
 from redirectd.dialects.window import REACH, Window
@@ -82,23 +83,73 @@ class KamailioRaw(Grammar[Dump]):
     def ending(self, window: Window, head: Dump, *, final: bool) -> Ending:
         """See `Grammar.ending`."""
         limit = min(len(window), head.begin + REACH)
-        following = ahead(window, _NEXT_SYSLOG if head.syslog else _NEXT_STDERR, head.begin, limit)
+        following = ahead(window, _next_head(head), head.begin, limit)
         high = following.end() if following is not None else limit
         if head.indent:
             return _indented_end(window, head, high, final=final)
         extent = measure(window, head.begin, high)
-        end = extent.end if extent.end is not None else extent.body
+        end = said_end(extent)
         waits = following is None and (end < 0 or end > len(window)) and limit == len(window) and not final
         last = high - 1 if following is not None else limit
         if extent.body < 0 and not waits:
             last = min(last, _headers_end(window, head.begin, high))
         message = end if 0 <= end <= high else last
         behind = message + window.startswith(b"\n", message)
-        claimed = max(end, high)  # what lies before the next head is of this entry, whatever its message's length says
+        sure = following is None or _is_closed(window, head, end, high)
+        claimed = high if sure else head.begin + REACH
         return Ending(message, behind, claimed=claimed, cut=extent.body < 0 or end > high, waits=waits)
 
 
 RAW = KamailioRaw()
+
+
+def _next_head(head: Dump) -> re.Pattern[bytes]:
+    """What the next entry of the same log begins with."""
+    return _NEXT_SYSLOG if head.syslog else _NEXT_STDERR
+
+
+class _LineEnds(list[int]):
+    """Where dumps of a page begin behind which the script's author wrote a line end; how far was looked ahead."""
+
+    ahead: int = 0
+
+
+def _is_closed(window: Window, head: Dump, end: int, high: int) -> bool:
+    """Whether a dump ends by its message's own length where the next entry, at `high`, begins (R40).
+
+    An author who writes a line end behind a dump does so behind each: where others near have one, so must this.
+    """
+    known = window.places.setdefault(_LineEnds, (0, 0, _LineEnds()))[2] if isinstance(window, Stretch) else _LineEnds()
+    if end == high - 1:
+        if not known or known[-1] < head.begin:
+            known.append(head.begin)
+        return True
+    if end != high:
+        return False
+    _look_ahead(window, known, high, _next_head(head))
+    near = bisect_left(known, head.begin - REACH)
+    return near == len(known) or known[near] > head.begin + REACH
+
+
+def _look_ahead(window: Window, known: _LineEnds, at: int, pattern: re.Pattern[bytes]) -> None:
+    """Adds the first dump behind `at` that has such a line end, if it is within reach; each place is seen once."""
+    if known and known[-1] >= at:
+        return
+    at, stop = max(at, known.ahead), min(len(window), at + REACH)
+    while at < stop:
+        head = RAW.next_head(window, at, stop, at)
+        if head is None:
+            at = stop
+            break
+        limit = min(len(window), head.begin + REACH)
+        following = ahead(window, pattern, head.begin, limit)
+        high = following.end() if following is not None else limit
+        end = said_end(measure(window, head.begin, high))
+        if end == high - 1 and window.startswith(b"\n", end):
+            known.append(head.begin)
+            break
+        at = max(high, head.begin)
+    known.ahead = max(known.ahead, at)
 
 
 def _headers_end(window: Window, begin: int, limit: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from redirectd.dialects.arrow import Ngrep, Sngrep
 from redirectd.dialects.asterisk_chan_sip import AsteriskChanSip
 from redirectd.dialects.asterisk_console import AsteriskConsole
 from redirectd.dialects.asterisk_json import AsteriskJson
@@ -20,13 +21,11 @@ from redirectd.dialects.kamailio_json import KamailioJson
 from redirectd.dialects.kamailio_own_text import KamailioOwnText, worth_searching
 from redirectd.dialects.kamailio_record import KamailioRecord
 from redirectd.dialects.kamailio_stderr import KamailioStderr
-from redirectd.dialects.ngrep import Ngrep
 from redirectd.dialects.ngrep_wrapped import NgrepWrapped
 from redirectd.dialects.pcap import Pcap
 from redirectd.dialects.sip_text import SipText
 from redirectd.dialects.sipdump import Sipdump
 from redirectd.dialects.siptrace import Siptrace, SiptraceRows
-from redirectd.dialects.sngrep import Sngrep
 from redirectd.dialects.wrapped_lines import WRAPPERS, wrapper_of
 from redirectd.errors import UsageError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from redirectd.dialects.extent import measure
+from redirectd.dialects.extent import measure, said_end
 from redirectd.dialects.frame import Direction, Frame, Framed, Glimpse, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
 from redirectd.dialects.plain import HEADERS, STATUS_183_LINE, Identity
@@ -50,19 +50,18 @@ class SipdumpRecords(Grammar[DumpHead]):
         limit = min(len(window), head.begin + REACH)
         extent = measure(window, head.begin, limit)
         begin = extent.body if 0 <= extent.body < limit else head.begin
-        first = find_ahead(window, _END, begin, limit)
         following = self.next_head(window, head.begin, limit, head.begin)
         high = following.start if following is not None else limit
-        claimed = extent.end if extent.end is not None and window.startswith(_END, extent.end) else -1
-        if 0 <= claimed < high:
-            return Ending(claimed, claimed + len(_END))
-        if not 0 <= first < high:
+        said = said_end(extent)
+        sure = 0 <= said < high and window.startswith(_END, said)
+        end = said if sure else find_ahead(window, _END, begin, limit)
+        if not 0 <= end < high:
             waits = following is None and limit == len(window) and not final
-            reaches = max(claimed, first + len(_END), extent.end or 0) if following is not None else 0
-            return Ending(high, high, claimed=reaches, cut=True, waits=waits)
-        whole = extent.body >= 0 and (extent.end is None or extent.end <= first)
-        end = extent.end if extent.end is not None and following is not None else 0
-        return Ending(first, first + len(_END), claimed=max(claimed, end), cut=not whole)
+            return Ending(high, high, claimed=head.begin + REACH if following is not None else 0, cut=True, waits=waits)
+        behind = end + len(_END)
+        sure = sure and (following is None or following.start == behind)
+        cut = extent.body < 0 or (extent.end is not None and extent.end > end)
+        return Ending(end, behind, claimed=0 if sure else head.begin + REACH, cut=cut)
 
 
 RECORDS = SipdumpRecords()
