@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +16,12 @@ import click
 if TYPE_CHECKING:
     from redirectd.config.model import Config
     from redirectd.store.database import Database
+
+
+LOGINUID = Path("/proc/self/loginuid")
+"""The user id of the login session, which pam_loginuid writes once."""
+
+_UNSET = 2**32 - 1
 
 
 class App:
@@ -80,10 +86,19 @@ class App:
             make_folder(database.file)
         return database
 
+    @cached_property
+    def account(self) -> str:
+        """The login as the kernel knows it (`unix:NAME`): sudo and su keep that, and no variable changes it.
+
+        Where nobody logged in (a container, cron), the user that runs this.
+        """
+        return f"unix:{_login() or _user(os.getuid())}"
+
     @property
     def actor(self) -> str:
-        """Who decides, for the audit: the person behind sudo, else the user."""
-        return os.environ.get("SUDO_USER") or getpass.getuser()
+        """Who decides, for the audit: who is logged in, else whom sudo names to root, else the user."""
+        sudo = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
+        return _login() or sudo or _user(os.getuid())
 
     def now(self) -> datetime:
         """The time, in UTC."""
@@ -93,6 +108,22 @@ class App:
         """Closes what was opened."""
         if self._database is not None:
             self._database.close()
+
+
+def _login() -> str | None:
+    """The user of the login session; None where there is none."""
+    try:
+        number = int(LOGINUID.read_text())
+    except (OSError, ValueError):
+        return None
+    return None if number == _UNSET else _user(number)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def _empty(database: Database) -> Database:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from redirectd.review.decision import Decision
+    from redirectd.store.remap import Remap
 
 MOST_LINES = 50
 """Remaps that are listed one by one."""
@@ -63,7 +64,13 @@ def decision_command(action: str, text: str, *extra: Callable[[Any], Any]) -> cl
             raise UsageError("--replace", "one remap takes the place of others", "approve them one by one")
         names = chosen(app, action, ids, filters, yes=yes)
         decision = Decision(
-            actor=app.actor, at=app.now(), reason=reason, contact=contact, force=force, replace=frozenset(replaced)
+            actor=app.actor,
+            account=app.account,
+            at=app.now(),
+            reason=reason,
+            contact=contact,
+            force=force,
+            replace=frozenset(replaced),
         )
         _decide(app, action, names, decision, as_json=as_json)
 
@@ -191,14 +198,10 @@ def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
 
 def _document(app: App, told: _Told) -> dict[str, Any]:
     from redirectd.cli.remapview import remap_json
-    from redirectd.review.holds import with_holds
-    from redirectd.store.remaps import of_ids
 
-    now, policy = app.now(), app.config.rules()
-    with app.database.read() as connection:
-        done = {remap.id: remap for remap in of_ids(connection, told.done)}
+    now = app.now()
     return {
-        "remaps": [remap_json(with_holds(done[number], policy), now) for number in told.done if number in done],
+        "remaps": [remap_json(one, now) for one in _done(app, told)],
         "errors": [
             {
                 "id": int(what) if is_id(what) else None,
@@ -211,20 +214,36 @@ def _document(app: App, told: _Told) -> dict[str, Any]:
     }
 
 
+def _done(app: App, told: _Told) -> list[Remap]:
+    """What was decided on, as it is now, in the order of the decisions."""
+    from redirectd.review.four_eyes import with_approvals
+    from redirectd.review.holds import with_holds
+    from redirectd.store.remaps import of_ids
+
+    policy = app.config.rules()
+    with app.database.read() as connection:
+        held = [with_holds(one, policy) for one in of_ids(connection, told.done)]
+        found = {one.id: one for one in with_approvals(connection, held, policy)}
+    return [found[number] for number in told.done if number in found]
+
+
 def _tell_done(app: App, action: str, told: _Told) -> None:
     """A line for each, or their number where they would fill screens."""
     from redirectd.cli.remapview import new_text
-    from redirectd.store.remaps import of_ids
+    from redirectd.review.four_eyes import approvals_text
     from redirectd.store.states import TRANSITIONS
 
-    if len(told.done) > MOST_LINES:
-        state = TRANSITIONS[action][1].value
-        say(f"{len(told.done):,} remaps are {state}: redirectd list --state {state}")
-    else:
-        with app.database.read() as connection:
-            done = {remap.id: remap for remap in of_ids(connection, told.done)}
-        for remap in (done[number] for number in told.done if number in done):
-            say_wrapped(f"{remap.id} is {remap.state.value}: {printable(remap.old_uri)} -> {new_text(remap)}")
+    done = _done(app, told)
+    if len(done) > MOST_LINES:
+        state = TRANSITIONS[action][1]
+        waiting = sum(one.state is not state for one in done)
+        say(f"{len(done) - waiting:,} remaps are {state}: redirectd list --state {state}")
+        if waiting:
+            say(f"{waiting:,} wait for the approval of another person: redirectd pending")
+        return
+    for one in done:
+        noted = f"; {text}" if (text := approvals_text(one)) else ""
+        say_wrapped(f"{one.id} is {one.state.value}: {printable(one.old_uri)} -> {new_text(one)}{noted}")
 
 
 def _tell_errors(errors: list[tuple[str, RedirectdError]]) -> None:

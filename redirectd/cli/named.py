@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from redirectd.cli.selection import is_id
 from redirectd.errors import UsageError
 from redirectd.review.decide import load
+from redirectd.review.four_eyes import with_approvals
 from redirectd.review.holds import with_holds
 from redirectd.sip.routekey import route_key
 from redirectd.sip.text import printable, unescape_percent
@@ -39,7 +40,7 @@ def named_all(connection: Connection, names: Sequence[str], filters: Filters, po
     if not filters.is_empty:
         raise UsageError(printable(names[0], 200), "it takes ids and URIs or a filter, not both", "leave one out")
     found = {remap.id: remap for what in names for remap in named(connection, what, policy)}
-    return list(found.values())
+    return with_approvals(connection, found.values(), policy)
 
 
 def of_user(connection: Connection, name: str) -> list[str]:

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
     """The contract's keys, and behind them the reasons of the flags and the dates that can end or question it.
 
-    `needs` is what an approval of a pending one needs beside it: `reason`, or `force` and `reason`.
+    `needs` is what an approval of a pending one needs beside it: `reason`, or `force` and `reason`; `required` people
+    must approve it, of whom `approvals` have.
     """
     from redirectd.review.holds import needs
 
@@ -51,6 +52,8 @@ def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
         "contacts": [printable(one.uri) for one in remap.contacts],
         "flags": sorted(remap.flags.keys() - {remap.kind}),  # R12: its kind says already that a registrar is held
         "needs": list(needs(remap)),
+        "approvals": [printable(person) for person in remap.approvals],
+        "required": remap.required,
         "calls": remap.calls,
         "peers": [printable(peer) for peer in remap.peers],
         "methods": [printable(method) for method in remap.methods],
@@ -80,12 +83,14 @@ def new_text(remap: Remap, limit: int = 2000) -> str:
 
 def show_table(remaps: Sequence[Remap], *, with_state: bool) -> None:
     """A table of remaps, two lines each on a narrow terminal; with their state also where not all are pending."""
+    from redirectd.review.four_eyes import approvals_text
+
     with_state = with_state or any(remap.state is not State.PENDING for remap in remaps)
     seen = f"last seen ({zone()})"
     columns = ["id", *(["state"] if with_state else []), "kind", "old URI", "new URI", "calls", seen, "flags"]
     rows = []
     for remap in remaps:
-        flags = ", ".join(sorted(remap.flags))
+        flags = ", ".join([*sorted(remap.flags), *filter(None, [approvals_text(remap)])])
         state = [remap.state.value] if with_state else []
         old, new = printable(remap.old_uri, CELL), new_text(remap, CELL)
         rows.append([str(remap.id), *state, remap.kind, old, new, str(remap.calls), short_time(remap.last_seen), flags])
@@ -119,6 +124,8 @@ def show_one(
     remap: Remap, evidence: Sequence[Evidence], entries: Sequence[AuditEntry], effects: Sequence[str], now: datetime
 ) -> None:
     """One remap with everything known about it; `effects` say what it does where it is in service."""
+    from redirectd.review.four_eyes import approvals_text
+
     lines: list[tuple[str, str]] = [
         ("old", printable(remap.old_uri)),
         ("new", new_text(remap)),
@@ -131,6 +138,7 @@ def show_one(
         ("peers", ", ".join(f"{printable(peer)} ({count})" for peer, count in sorted(remap.peer_calls.items()))),
         ("methods", ", ".join(printable(method) for method in remap.methods)),
         ("incoming", ", ".join(printable(uri) for uri in remap.incoming)),
+        ("approved", approvals_text(remap)),
         ("replaces", f"remap {remap.replaces}" if remap.replaces else ""),
         ("expires", short_time(remap.expires_at)),
         ("note", printable(remap.note)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -35,6 +36,29 @@ class AutoApprove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FourEyes:
+    """How many different people must approve a remap.
+
+    `approvals` are needed for all remaps; with any of the other three, only for those that are held, that move to a
+    premium rate, or that more than `calls_over` calls have seen. `people` maps accounts (`unix:ada`) to the person;
+    where it is empty, each login of this host is a person.
+    """
+
+    approvals: int = 1
+    held: bool = False
+    premium: bool = False
+    calls_over: int | None = None
+    people: Mapping[str, str] = field(default_factory=dict)
+
+    def person_of(self, account: str) -> str | None:
+        """Who an account belongs to; None where people are named and it is nobody's."""
+        if self.people:
+            return self.people.get(account)
+        kind, _, name = account.partition(":")
+        return name if kind == "unix" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Which peers to trust and what to hold (R20, R22, R26 to R29, R36).
 
@@ -45,7 +69,8 @@ class Policy:
     pass without a hold, `allow_foreign` those of another country than the old one. `suspend_failing_after` calls
     that a target answers with 404, 410 or 604 suspend its remap, None never. One gateway move is proposed where at
     least `propose_users` users and `propose_percent` of a host moved so. An hour brings at most `new_per_peer` new
-    pending remaps from one peer, and `new_per_incoming` of one incoming URI (R46).
+    pending remaps from one peer, and `new_per_incoming` of one incoming URI (R46). `four_eyes` says how many people
+    must approve.
     """
 
     trusted_peers: tuple[Network, ...] = ()
@@ -68,6 +93,7 @@ class Policy:
     propose_percent: float = 80
     new_per_peer: int = 200
     new_per_incoming: int = 50
+    four_eyes: FourEyes = FourEyes()
 
 
 def address_of(peer: str) -> Address | None:

@@ -14,7 +14,17 @@ from redirectd.config.section import Section
 from redirectd.config.values import Duration, Label, parse_duration
 from redirectd.errors import ConfigError
 
-DEFAULT_EVENTS = ("pending", "failing", "ineffective", "rolled-back", "source-down", "source-up", "loss", "alarm")
+DEFAULT_EVENTS = (
+    "pending",
+    "agreed",
+    "failing",
+    "ineffective",
+    "rolled-back",
+    "source-down",
+    "source-up",
+    "loss",
+    "alarm",
+)
 
 
 def _event(value: object) -> object:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
-from redirectd.collect.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
+from pydantic import ConfigDict, Field, model_validator
+
+from redirectd.collect.policy import EMERGENCY_NUMBERS, AutoApprove, FourEyes, Policy
 from redirectd.config.section import Section
 from redirectd.config.values import Domain, Duration, HostPort, Net, Number, Prefix, Region
 
@@ -22,6 +24,46 @@ class AutoApproveSection(Section):
         description="The new URI's host must be one of these; `*.example.net` takes every name under it.",
         examples=[["sip.example.net"]],
     )
+
+
+class ApprovalsForSection(Section):
+    """Restricts `approvals` to remaps for which one of these holds; others need one person. Absent: all need them."""
+
+    held: bool = Field(default=False, description="Remaps that any flag holds.")
+    premium: bool = Field(default=False, description="Remaps whose new number is of a premium rate.")
+    calls_over: int | None = Field(
+        default=None, ge=0, description="Remaps that more calls than this have seen.", examples=[1000]
+    )
+
+
+class PeopleSection(Section):
+    """Who a person is: a name, and the accounts that are hers or his. Where set, only these count for `approvals`.
+
+    An account is a login name of the hosts, as the kernel knows it (loginuid): `ada = ["ada", "ada-admin"]`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
+
+    @model_validator(mode="after")
+    def _one_person_each(self) -> Self:
+        owners: dict[str, str] = {}
+        for person, accounts in (self.model_extra or {}).items():
+            if not isinstance(accounts, list) or not accounts or not all(isinstance(one, str) for one in accounts):
+                raise ValueError(f'"{person}" must be a list of account names, such as ["{person}"]')
+            for account in map(_account, accounts):
+                if owners.setdefault(account, person) != person:
+                    raise ValueError(f'the account "{account}" belongs to "{owners[account]}" and to "{person}"')
+        return self
+
+    @property
+    def by_account(self) -> dict[str, str]:
+        """The person of each account."""
+        return {_account(one): person for person, accounts in (self.model_extra or {}).items() for one in accounts}
+
+
+def _account(name: str) -> str:
+    """The account with its kind; a bare name is a login of this host."""
+    return name if name.startswith("unix:") else f"unix:{name}"
 
 
 class PolicySection(Section):
@@ -118,6 +160,18 @@ class PolicySection(Section):
         ge=1,
         description="New pending remaps that one incoming URI may bring in an hour, trusted and other peers apart.",
     )
+    approvals: int = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="Number of different people who must approve a remap. With more than one, the first approval "
+        "routes nothing, and automatic approval and import approve nothing.",
+        examples=[2],
+    )
+    approvals_for: ApprovalsForSection | None = Field(
+        default=None, description="Which remaps need `approvals`. Absent: all."
+    )
+    people: PeopleSection = Field(default_factory=PeopleSection, description="Who a person is.")
     auto_approve: AutoApproveSection | None = Field(
         default=None, description="Approval without a person. Absent: a person approves everything."
     )
@@ -149,10 +203,28 @@ class PolicySection(Section):
                 min_age=auto.min_age,
                 allowed_domains=frozenset(auto.allowed_domains),
             ),
+            four_eyes=self._four_eyes(),
             revalidate_after=self.revalidate_after,
             suspend_failing_after=self.suspend_failing_after,
             propose_users=self.propose_users,
             propose_percent=self.propose_percent,
             new_per_peer=self.new_remaps_per_peer,
             new_per_incoming=self.new_remaps_per_incoming_uri,
+        )
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> Self:
+        people = len(set(self.people.by_account.values()))
+        if 0 < people < self.approvals:
+            raise ValueError(f"approvals = {self.approvals} needs as many people, and [policy.people] names {people}")
+        return self
+
+    def _four_eyes(self) -> FourEyes:
+        only = self.approvals_for or ApprovalsForSection()
+        return FourEyes(
+            approvals=self.approvals,
+            held=only.held,
+            premium=only.premium,
+            calls_over=only.calls_over,
+            people=self.people.by_account,
         )

@@ -17,6 +17,7 @@ from redirectd.plan.effective_table import MAX_DEPTH, matching_key
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import Chains
 from redirectd.review.decision import Decision
+from redirectd.review.four_eyes import Signatures
 from redirectd.review.holds import NEED_FORCE, NEED_REASON, needs, with_holds
 from redirectd.sip.compare import equal
 from redirectd.sip.text import printable
@@ -44,6 +45,15 @@ class ContradictionError(RefusedError):
         self.against = tuple(against)
 
 
+class MoreNeeded(Exception):  # noqa: N818 - no error: the approval counts, and others are needed
+    """An approval that is noted, and not enough by itself: `detail` is what the audit keeps."""
+
+    def __init__(self, found: Remap, detail: Mapping[str, object]) -> None:
+        super().__init__()
+        self.found = found
+        self.detail = detail
+
+
 class Approvals:
     """Judges the approvals of one decision; what they have to know of other remaps is read in a few statements."""
 
@@ -62,6 +72,7 @@ class Approvals:
         self._policy = policy
         self._in_force = _in_force(connection, candidates)
         self._asked = _Asked(connection, candidates)
+        self._signatures = Signatures(connection, candidates, decision, policy)
         self._chains = Chains(connection, now=decision.at)
         for kind in _ROUTED.values():
             goals = [one for one in candidates if one.kind == kind]
@@ -82,19 +93,24 @@ class Approvals:
 
         `replacing` are those that it may supersede, where the decision's are not for it.
 
-        Raises ContradictionError where it contradicts an approved remap that the decision does not name (R44),
+        Raises MoreNeeded where other people must approve it too, ContradictionError where it contradicts an approved
+        remap that the decision does not name (R44),
         RefusedError where a hold forbids it, UsageError for a Contact or a remap to replace that it does not have.
         """
         chosen = _chosen(before, self._choice(before))
         found = with_holds(before if chosen == before.new_uri else replace(before, new_uri=chosen), self._policy)
         _refuse_held(found, self.decision)
         replaced = self._gives_way(found, self.decision.replace if replacing is None else replacing)
+        is_enough, signed = self._signatures.sign(found, replaced)
+        if not is_enough:
+            raise MoreNeeded(found, signed)
         if found.kind in _ROUTED:
             for one in replaced:
                 self._chains.drop(routed(one))
             self._chains.put(routed(found))
         alone = self.decision.alone
-        detail = {ASKED_ALONE: sorted(alone)} if alone else self._asked.detail(found, replaced)
+        kept = {ASKED_ALONE: sorted(alone)} if alone else self._asked.detail(found, replaced)
+        detail = {**kept, **signed}
         by = replace(found, decided_at=self.decision.at, decided_by=self.decision.actor)
         self._in_force[found.kind, found.old_key] = [by]
         self._asked.approve(by, replaced)

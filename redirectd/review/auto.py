@@ -17,6 +17,7 @@ from redirectd.plan.route import Approved
 from redirectd.review.approvals import routed
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
+from redirectd.review.four_eyes import required
 from redirectd.review.holds import with_holds
 from redirectd.sip.host import in_domains
 from redirectd.sip.routekey import route_key
@@ -162,6 +163,8 @@ def _ready(connection: Connection, policy: Policy, rule: AutoApprove, *, only: i
         tellings = _tellings(connection, part)
         for one in remaps.of_ids(connection, part):
             held = with_holds(one, policy)
+            if required(held, policy) > 1:
+                continue  # no rule is one of several people
             rivals = [] if held.flags else remaps.by_old_key(connection, held.old_key)
             if objection(held, tellings[one.id], rivals, rule) is None:
                 found.append(one.id)

@@ -15,6 +15,7 @@ from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.attention import with_attention
 from redirectd.review.chain import alongside, inward, onward
 from redirectd.review.decide import load
+from redirectd.review.four_eyes import with_approvals
 from redirectd.review.holds import needs, with_holds
 from redirectd.sip.compare import equal
 from redirectd.store import audit, remaps, simulations
@@ -53,7 +54,8 @@ def open_case(
     remap = load(connection, number)
     if contact is not None and 1 <= contact <= len(remap.contacts):
         remap = replace(remap, new_uri=remap.contacts[contact - 1].uri)
-    remap = with_attention(connection, [with_holds(remap, policy)], now=now)[0]
+    remap = with_approvals(connection, [with_holds(remap, policy)], policy)[0]
+    remap = with_attention(connection, [remap], now=now)[0]
     kind: RouteKind | None = "user" if remap.kind == "user" else "gateway" if remap.kind == "gateway" else None
     today = after = None
     touches = _siblings(connection, remap) + _simulated(connection, remap.id)

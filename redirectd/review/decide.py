@@ -9,13 +9,17 @@ from sqlalchemy import Connection, select
 
 from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError, UsageError
-from redirectd.review.approvals import Approvals
+from redirectd.review.approvals import Approvals, MoreNeeded
 from redirectd.review.decision import Decision, DecisionOutcome, DecisionStep
+from redirectd.review.four_eyes import AGREE, WITHDRAW
 from redirectd.store import audit, remaps
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
 from redirectd.store.states import TRANSITIONS, Transition, move_all, past, reopening
 from redirectd.store.turns import take_turn
+
+_NO_COMMANDS = frozenset({"supersede", "expire", AGREE, WITHDRAW})
+"""What becomes of a remap as part of something else."""
 
 
 def load(connection: Connection, number: int) -> Remap:
@@ -109,7 +113,7 @@ def refuse_state(found: Remap, action: str) -> None:
     """Raises RedirectdError where the remap's state does not allow this step."""
     allowed, _ = TRANSITIONS[action]
     if found.state not in allowed:
-        ways = {name for name, (states, _) in TRANSITIONS.items() if found.state in states} - {"supersede", "expire"}
+        ways = {name for name, (states, _) in TRANSITIONS.items() if found.state in states} - _NO_COMMANDS
         raise RedirectdError(
             f"remap {found.id}",
             f"it is {found.state}; only {' and '.join(sorted(allowed))} remaps can be {past(action)}",
@@ -125,8 +129,14 @@ def _plain(found: Remap, action: str, decision: Decision) -> tuple[DecisionStep,
 def approval(
     judge: Approvals, before: Remap, replacing: frozenset[int] | None = None
 ) -> tuple[DecisionStep, list[Transition]]:
-    """The change of an approval, after those of what it replaces (R44). Raises as `Approvals.approved`."""
-    found, replaced, detail = judge.approved(before, replacing)
+    """The change of an approval, after those of what it replaces (R44); or where others must approve it too, its note.
+
+    Raises as `Approvals.approved`.
+    """
+    try:
+        found, replaced, detail = judge.approved(before, replacing)
+    except MoreNeeded as more:
+        return DecisionStep(AGREE, before), [Transition(before, AGREE, judge.decision.reason, {}, more.detail)]
     gone = [Transition(other, "supersede", f"replaced by remap {found.id}") for other in replaced]
     values: dict[str, object] = {
         "revalidate_after": judge.review_date,

@@ -14,13 +14,15 @@ from redirectd.store.remap import Remap
 class Decision:
     """Who decides, when and why.
 
-    For an approval also which Contact (1 is the first in q order), whether it is forced past holds, and which approved
-    remaps that contradict it may be superseded (R44). `alone` names the incoming URIs that an approval which is
-    restored had to itself, as its audit entry has them: they stay so (R44).
+    `account` is that of the person as the system vouches for it, None where no person decides (automatic approval,
+    import). For an approval also which Contact (1 is the first in q order), whether it is forced past holds, and which
+    approved remaps that contradict it may be superseded (R44). `alone` names the incoming URIs that an approval which
+    is restored had to itself, as its audit entry has them: they stay so (R44).
     """
 
     actor: str
     at: datetime
+    account: str | None = None
     reason: str = ""
     contact: int | None = None
     force: bool = False

@@ -47,6 +47,13 @@ def number_hold(old: SipUri, new: SipUri, policy: Policy) -> str | None:
     return None
 
 
+def is_premium(uri: SipUri, policy: Policy) -> bool:
+    """Whether its user is a number of a premium rate, allowed or not."""
+    digits = _digits(uri)
+    number = None if digits is None else _read(digits, policy.region)
+    return number is not None and number.is_premium
+
+
 def _digits(uri: SipUri) -> str | None:
     """The user part as a number without separators, None where it is none."""
     user = normalize_escapes(uri.user or "").replace("%2B", "+").partition(";")[0].translate(VISUAL_SEPARATORS)

@@ -13,6 +13,7 @@ from redirectd.collect.verdict import DOUBTFUL
 from redirectd.dialects.frame import Authenticity
 from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
 from redirectd.review.followup import may_fail
+from redirectd.review.four_eyes import with_approvals
 from redirectd.review.holds import is_trusted, with_holds
 from redirectd.review.screening import suspects
 from redirectd.store.remap import Remap, State
@@ -84,7 +85,7 @@ def matching(
     wanted = replace(_filter(query), after_id=after, limit=size, also=narrowed)
     while True:
         part, after, more = _part(connection, wanted, policy, query)
-        flagged = [with_holds(one, policy) for one in part]
+        flagged = with_approvals(connection, [with_holds(one, policy) for one in part], policy)
         if query.now is not None and flagged:
             from redirectd.review.attention import with_attention
 

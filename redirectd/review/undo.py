@@ -9,15 +9,16 @@ from itertools import groupby
 from sqlalchemy import Connection, update
 
 from redirectd.collect.policy import Policy
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, RefusedError
 from redirectd.review.confirm import confirm
 from redirectd.review.decide import approve, decide_all, load, reopen, revoke
 from redirectd.review.decision import Decision, DecisionStep
+from redirectd.review.four_eyes import AGREE, WITHDRAW
 from redirectd.store import audit, remaps
 from redirectd.store.approved import asked_alone
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
-from redirectd.store.states import TRANSITIONS
+from redirectd.store.states import TRANSITIONS, Transition, move_all
 from redirectd.store.turns import take_turn
 
 
@@ -128,6 +129,10 @@ def undo(connection: Connection, step: DecisionStep, decision: Decision, policy:
         _refuse_replacing(connection, step.before)
         _approve_again(connection, step.before, by, policy)
         return load(connection, number)
+    if step.action == AGREE:
+        person = policy.four_eyes.person_of(decision.account or "")
+        move_all(connection, [Transition(now, WITHDRAW, by.reason, {}, {"person": person})], at=by.at, actor=by.actor)
+        return load(connection, number)
     if step.action == "approve":
         revoke(connection, number, by)
     found = reopen(connection, number, by)
@@ -178,6 +183,12 @@ def _approve_again(connection: Connection, was: Remap, by: Decision, policy: Pol
     alone = asked_alone(connection, [was.id]).get(was.id, frozenset())
     reopen(connection, was.id, by)
     choice = next((place for place, one in enumerate(was.contacts, 1) if one.uri == was.new_uri), None)
-    approve(connection, was.id, replace(by, force=True, contact=choice, alone=alone), policy)
+    restored = approve(connection, was.id, replace(by, force=True, contact=choice, alone=alone), policy)
+    if restored.state is not State.APPROVED:
+        raise RefusedError(
+            f"remap {was.id}",
+            "several people must approve it again, so one person can't undo this",
+            f"reopen it, then have each of them run: redirectd approve {was.id}",
+        )
     dates = {"decided_at": was.decided_at, "decided_by": was.decided_by, "revalidate_after": was.revalidate_after}
     connection.execute(update(table).where(table.c.id == was.id).values(**dates))

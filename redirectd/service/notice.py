@@ -29,6 +29,7 @@ _SPELT = {".": "[.]", "@": "[at]", ":": "[:]"}
 
 _SAYS: Mapping[EventKind, tuple[str, str]] = {
     EventKind.PENDING: ("remap is new for review", "remaps are new for review"),
+    EventKind.AGREED: ("remap needs another approval", "remaps need another approval"),
     EventKind.APPROVED: ("remap was approved", "remaps were approved"),
     EventKind.REJECTED: ("remap was rejected", "remaps were rejected"),
     EventKind.REVOKED: ("approval was revoked", "approvals were revoked"),

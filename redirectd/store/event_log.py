@@ -30,6 +30,8 @@ class EventKind(StrEnum):
 
     PENDING = "pending"
     """A remap waits for review: new, imported, or reopened."""
+    AGREED = "agreed"
+    """One of several people who must approve a remap has; it still waits for the others."""
     APPROVED = "approved"
     REJECTED = "rejected"
     REVOKED = "revoked"

@@ -38,7 +38,8 @@ class Remap:
     `new_uri` is None while several Contacts wait for a choice. `flags` maps a hold's name to its reason,
     `facts` names what strengthens or explains the move (R23).
     Times are aware UTC. `calls` counts distinct transactions. `authenticity` is that of its best sighting; the
-    `believed` peers and methods are those of authentic sightings, where there are any (R39).
+    `believed` peers and methods are those of authentic sightings, where there are any (R39). `required` people must
+    approve a pending one, of whom `approvals` have (`redirectd.review.four_eyes`).
     """
 
     id: int
@@ -67,3 +68,5 @@ class Remap:
     authenticity: Authenticity = Authenticity.FRAMED
     believed_peers: tuple[str, ...] = ()
     believed_methods: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    required: int = 1

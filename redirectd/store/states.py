@@ -26,8 +26,12 @@ TRANSITIONS: Mapping[str, tuple[frozenset[State], State]] = {
     "reopen": (frozenset({State.REJECTED, State.REVOKED, State.SUPERSEDED, State.EXPIRED}), State.PENDING),
     "supersede": (frozenset({State.APPROVED}), State.SUPERSEDED),
     "expire": (frozenset({State.APPROVED}), State.EXPIRED),
+    "agree": (frozenset({State.PENDING}), State.PENDING),
+    "withdraw": (frozenset({State.PENDING}), State.PENDING),
 }
-"""For each action, the states it starts from and the state it ends in. There is no other way."""
+"""For each action, the states it starts from and the state it ends in. There is no other way.
+
+`agree` is an approval that needs others beside it, `withdraw` takes it back."""
 
 
 def past(action: str) -> str:
@@ -112,7 +116,7 @@ def events_of(moves: Iterable[Transition], *, at: datetime, actor: str) -> list[
     """What is reported of each move."""
     return [
         event_log.NewEvent(
-            kind=event_log.EventKind(TRANSITIONS[move.action][1].value),
+            kind=event_log.EventKind("agreed" if move.action == "agree" else TRANSITIONS[move.action][1].value),
             at=at,
             remap_id=move.found.id,
             actor=actor,
@@ -124,6 +128,7 @@ def events_of(moves: Iterable[Transition], *, at: datetime, actor: str) -> list[
             },
         )
         for move in moves
+        if move.action != "withdraw"
     ]
 
 

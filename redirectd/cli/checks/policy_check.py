@@ -39,6 +39,18 @@ def check_policy(config: Config) -> Iterator[Finding]:
                 f"{network} trusts the whole internet, and a 301 is easily forged",
                 "name the networks of your carriers and gateways alone",
             )
+    if policy.approvals_for is not None and policy.approvals == 1:
+        yield Finding(
+            "policy.approvals_for", Level.WARNING, "it has no effect while approvals is 1", "set approvals = 2"
+        )
+    if auto and policy.approvals > 1:
+        few = policy.approvals_for is not None
+        yield Finding(
+            "policy.auto_approve",
+            Level.WARNING,
+            f"it approves no remap that needs {policy.approvals} people" if few else "it never approves anything",
+            "narrow [policy.approvals_for]" if few else "leave it out, or restrict approvals by [policy.approvals_for]",
+        )
     if not policy.own_domains and not policy.gateways:
         yield Finding(
             "policy.own_domains",

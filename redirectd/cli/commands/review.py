@@ -47,6 +47,7 @@ def review_command(app: App, filters: Filters) -> None:
         return wider_lines(wider_of(app.config, [remap]))
 
     session = ReviewSession.of(app.database, app.config.rules(), app.actor, app.now, screen, filters, besides)
+    session.account = app.account
     publish_targets(app.config, app.database)
     try:
         sit(session)

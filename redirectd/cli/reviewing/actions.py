@@ -20,6 +20,7 @@ from redirectd.review.attention import with_attention
 from redirectd.review.batches import BATCH, decide_in_batches
 from redirectd.review.case import Case
 from redirectd.review.decision import Decision, DecisionOutcome
+from redirectd.review.four_eyes import AGREE
 from redirectd.review.holds import with_holds
 from redirectd.review.proposals import accept, decline, is_quick, proposals
 from redirectd.review.undo import do_approve, do_confirm, do_reject, do_revoke, set_note, undo_all
@@ -28,6 +29,7 @@ from redirectd.store.remap import State
 from redirectd.store.remaps import of_ids
 from redirectd.store.upsert import chunks
 
+AGREED = "approved by one"
 WHY_FORCE = "why it is right all the same (Enter: leave it):"
 
 
@@ -57,6 +59,8 @@ def approve(session: ReviewSession, case: Case, contact: int | None, *, force: b
 def _approve(session: ReviewSession, number: int, decision: Decision) -> Turn:
     with session.database.begin() as connection:
         made, step = do_approve(connection, number, decision, session.policy)
+    if step.action == AGREE:
+        return session.done(AGREED, f"remap {number} has your approval, and waits for that of another person", step)
     gone = f"; superseded: {', '.join(str(one.id) for one in step.replaced)}" if step.replaced else ""
     return session.done(
         "approved", f"remap {number} is approved: to {elided(shown(made.new_uri or '', 8192))}{gone}", step
@@ -196,14 +200,17 @@ def _decide(session: ReviewSession, action: str, wanted: Sequence[int], reason: 
     except RedirectdError as error:
         stopped = f"stopped: {error.why}"
     done = [step.before.id for step in outcome.steps]
-    session.counts[word] += len(done)
+    noted = sum(step.action == AGREE for step in outcome.steps)
+    session.counts[word] += len(done) - noted
+    session.counts[AGREED] += noted
     if done:
         session.deeds.append(Deed(word, done, outcome.steps))
     session.queue.drop(done)
     left = len(wanted) - len(done) - len(outcome.refused)
     rest = f", {left:,} not looked at ({stopped})" if stopped else ""
     session.screen.line(
-        f"{len(done):,} {word}, {len(outcome.refused):,} refused{rest}{'; u takes all of it back' if done else ''}"
+        f"{len(done) - noted:,} {word}, {f'{noted:,} wait for another person, ' if noted else ''}"
+        f"{len(outcome.refused):,} refused{rest}{'; u takes all of it back' if done else ''}"
     )
     _show_refused(session, outcome)
     return Turn.NEXT if current in done else Turn.KEY
@@ -289,6 +296,7 @@ def choose_proposal(session: ReviewSession) -> Turn:
     decide, word = (accept, "approved") if key[0] == "a" else (decline, "rejected")
     with session.database.begin() as connection:
         made, step = decide(connection, chosen, session.decision(reason), session.policy)
+    word = AGREED if step.action == AGREE else word
     session.counts[word] += 1
     session.deeds.append(Deed(word, [made.id], [step]))
     session.queue.drop([made.id])

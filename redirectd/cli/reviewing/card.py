@@ -12,6 +12,7 @@ from redirectd.cli.reviewing.layout import LABEL, Ink, LineGroup, chopped, cut, 
 from redirectd.plan.hops import Lookup
 from redirectd.review.case import Case
 from redirectd.review.flags import LOOKS
+from redirectd.review.four_eyes import approvals_text
 from redirectd.review.proposals import Proposal
 from redirectd.sip.host import canonical_host
 from redirectd.sip.text import normalize_escapes
@@ -114,6 +115,7 @@ def _seen(remap: Remap, width: int) -> Iterator[str]:
     if remap.incoming:
         forked = " (forked: no target that matches on it takes this remap)" if remap.incoming_forked else ""
         yield from labelled("incoming", f"{', '.join(map(elided, remap.incoming[:MOST_PEERS]))}{forked}", width)
+    yield from labelled("approved", approvals_text(remap), width)
     if remap.expires_at:
         yield from labelled("ends", short_time(remap.expires_at), width)
 

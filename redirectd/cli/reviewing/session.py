@@ -56,6 +56,9 @@ class ReviewSession:
     besides: Callable[[Remap], Sequence[str]] = lambda _: ()
     """What the targets' entries for a remap would move besides its old URI, in words (R41)."""
 
+    account: str | None = None
+    """The person's, as the system vouches for it."""
+
     counts: Counter[str] = field(default_factory=Counter)
     deeds: list[Deed] = field(default_factory=list)
 
@@ -81,7 +84,14 @@ class ReviewSession:
 
     def decision(self, reason: str, *, contact: int | None = None, force: bool = False) -> Decision:
         """A decision of this person, now."""
-        return Decision(actor=self.actor, at=self.clock(), reason=printable(reason, 500), contact=contact, force=force)
+        return Decision(
+            actor=self.actor,
+            account=self.account,
+            at=self.clock(),
+            reason=printable(reason, 500),
+            contact=contact,
+            force=force,
+        )
 
     def done(self, word: str, text: str, *steps: DecisionStep) -> Turn:
         """Counts what was done to one remap, says so, and goes on."""
