@@ -42,13 +42,16 @@ class EarlyMedia:
         self._relays = relays
         self._branches = branches
         self._counting = counting
-        self._told: dict[str, tuple[int, bool]] = {}  # of this stretch: place in the batch, seen in a message
+        self._told: dict[str, tuple[int, bool]] = {}  # not handed on yet: place in the batch, seen in a message
         self._times: dict[str, datetime | None] = {}  # that were read in this stretch
+        self._progress: list[SessionProgress] = []
 
-    def begin(self) -> None:
-        """A new stretch: what was reported before it has been handed on."""
-        self._told.clear()
-        self._times.clear()
+    def begin(self, batch: Batch) -> None:
+        """A new stretch: what was reported before it may have been handed on."""
+        if batch.progress is not self._progress or not batch.progress:
+            self._progress = batch.progress
+            self._told.clear()
+            self._times.clear()
 
     def waits_for_message(self, key: str) -> bool:
         """Whether only a line has reported a 183 in this stretch: a message adds its SDP."""

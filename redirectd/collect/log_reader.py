@@ -120,9 +120,7 @@ class LogReader:
         """Goes on in another file of the same source; what was seen stays remembered."""
         self._branches.forget()
         self.log = log
-        self._scanner.log = log
-        self._scanner.offset = self._scanner.seen = offset
-        self._scanner.waits = False
+        self._scanner.follow(log, offset)
 
     def confirm(self) -> None:
         """Says that everything read so far is committed."""
@@ -144,7 +142,7 @@ class LogReader:
             return False
         batch.read += block.end - begin
         batch.policy = self.reading.policy
-        self._early.begin()
+        self._early.begin(batch)
         for kind, count in told_losses(self.log, block):
             batch.lose(kind, count)
         batch.lose(WITHIN_MESSAGE, block.within)

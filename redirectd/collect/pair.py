@@ -8,7 +8,7 @@ from functools import cache
 from itertools import islice
 from typing import cast
 
-from redirectd.collect.branches import Branches
+from redirectd.collect.branches import OVERLAP, Branches
 from redirectd.collect.scan import Block
 from redirectd.dialects.frame import Dialect, Direction, Frame, GlimpsingCalls
 from redirectd.dialects.framing import Stretch
@@ -21,9 +21,11 @@ from redirectd.sources.log import Log
 LOOK_BACK = 8 << 20
 """Bytes before a response in which its request is looked for, on into the rotated file before."""
 
-CHUNK = 256 << 10
-OVERLAP = 9 * REACH // 4
-"""Bytes by which searched stretches overlap, so that the entries around a place on their border are walked to."""
+MOST_WINDOWS = 8
+"""Stretches further back with the same branch or Call-ID that are looked at."""
+
+_NEAR = 32 << 10
+"""Bytes before an answer in which nearly every request is."""
 
 MAX_TRIES = 256
 """Messages with the same branch or Call-ID that are looked at; a transaction has a handful, a hostile one more."""
@@ -132,6 +134,18 @@ def answers(response: Response, request: Request) -> bool:
 
 
 def _request_at(window: Window, base: int | None, at: int, dialect: Dialect) -> Asked | None:
+    """The request there; a page remembers it, since a stranger can send one branch any number of times."""
+    if not isinstance(window, Stretch):
+        return _read_request(window, base, at, dialect)
+    key = Asked, dialect.name, at
+    known = window.places.get(key)
+    if known is None:
+        known = window.places[key] = at, at, _read_request(window, base, at, dialect)
+    asked: Asked | None = known[2]
+    return asked
+
+
+def _read_request(window: Window, base: int | None, at: int, dialect: Dialect) -> Asked | None:
     framed = dialect.frame(window, at, final=True)
     if not isinstance(framed, Frame) or framed.direction is Direction.RECEIVED:
         return None  # what was received with this branch is another element's transaction
@@ -157,42 +171,51 @@ def places(log: Log, block: Block, spot: tuple[int, int], needle: bytes, branche
     start, end = spot
     # What begins before the window can't be read in it: such a border is left to the next stretch.
     low = min(OVERLAP, start) if block.base > log.start else 0
-    at = window.rfind(needle, low, start)
-    while at >= 0:
+    near = max(low, start - _NEAR)
+    for at in _found_back(window, needle, near, start):
         yield window, block.base, at
-        at = window.rfind(needle, low, at)
+    indexed = branches.within(window, needle, low, near) if near > low else ()
+    for at in _found_back(window, needle, low, near + len(needle) - 1) if indexed is None else reversed(indexed):
+        yield window, block.base, at
     lowest = block.base + start - LOOK_BACK
-    if branches.may_hold(log, max(lowest, log.start), block.base + low, needle):
-        yield from _further_back(log, block.base + low, lowest, needle)
-    yield from _in_older(log, -lowest, needle, branches)
+    yield from _further_back(log, block.base + low, lowest, needle, branches)
+    for older, _base, at in _in_older(log, -lowest, needle, branches):
+        yield older, None, at
+    indexed = branches.within(window, needle, end, end + REACH)
+    for at in _found_ahead(window, needle, end) if indexed is None else indexed:
+        yield window, block.base, at
+
+
+def _found_ahead(window: Window, needle: bytes, end: int) -> Iterator[int]:
     at = window.find(needle, end, end + REACH)
     while at >= 0:
-        yield window, block.base, at
+        yield at
         at = window.find(needle, at + 1, end + REACH)
 
 
-def _in_older(log: Log, left: int, needle: bytes, branches: Branches) -> Iterator[_Place]:
+def _found_back(window: Window, needle: bytes, low: int, high: int) -> Iterator[int]:
+    at = window.rfind(needle, low, high)
+    while at >= 0:
+        yield at
+        at = window.rfind(needle, low, at)
+
+
+def _in_older(log: Log, left: int, needle: bytes, branches: Branches) -> Iterator[tuple[Window, int, int]]:
     """In the last `left` bytes before `log`, through short rotated files that lie between a request and its answer."""
     for _ in range(MAX_OLDER):
         older = log.previous() if left > 0 else None
         if older is None:
             return
         end = older.end()
-        if branches.may_hold(older, max(end - left, older.start), end, needle):
-            for window, _, at in _further_back(older, end, end - left, needle):
-                yield window, None, at
+        yield from _further_back(older, end, end - left, needle, branches)
         left -= end
         log = older
 
 
-def _further_back(log: Log, high: int, lowest: int, needle: bytes) -> Iterator[_Place]:
-    lowest = max(lowest, log.start)
-    while high > lowest:
-        low = max(lowest, high - CHUNK)
-        base = max(log.start, low - OVERLAP)
-        window = Stretch(log.read(base, high + OVERLAP - base))
-        at = window.rfind(needle, low - base, high - base + len(needle) - 1)
-        while at >= 0:
+def _further_back(
+    log: Log, high: int, lowest: int, needle: bytes, branches: Branches
+) -> Iterator[tuple[Window, int, int]]:
+    for begin, end in islice(branches.chunks(log, max(lowest, log.start), high, needle), MOST_WINDOWS):
+        window, base = branches.around(log, begin)
+        for at in _found_back(window, needle, begin - base, end - base + len(needle) - 1):
             yield window, base, at
-            at = window.rfind(needle, low - base, at)
-        high = low

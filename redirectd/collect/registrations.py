@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 
-from redirectd.collect.pair import OVERLAP
+from redirectd.collect.branches import OVERLAP
 from redirectd.collect.usable_contacts import place_of
 from redirectd.dialects.frame import Dialect, Direction, Frame
 from redirectd.dialects.framing import Stretch
@@ -55,10 +55,11 @@ class Registrations:
             self._log, self._upto = log, 0
         at = max(self._upto, log.start, position - BACK)
         while at < position:
-            base = max(log.start, at - OVERLAP)
             end = min(position, at + _CHUNK)
-            window = Stretch(log.read(base, end + OVERLAP - base))  # one walk for all places in it
-            self._look(window, at - base, end - base, dialect)
+            if _METHOD in log.read(at, end - at):
+                base = max(log.start, at - OVERLAP)
+                window = Stretch(log.read(base, end + OVERLAP - base))  # one walk for all places in it
+                self._look(window, at - base, end - base, dialect)
             at = end
         self._upto = max(self._upto, position)
 

@@ -36,6 +36,11 @@ BLOCK = 1 << 20
 LEAD = 3 * REACH
 """Bytes before a block from which the entries around its first places are walked to."""
 
+STEP_WORK = 512
+"""What one step takes: a place that a dialect has to look at counts `_HARD`, one that is passed over 1."""
+
+_HARD = 16
+
 _DEEPEST = 4
 """Entries within entries of other grammars that are looked at."""
 
@@ -57,18 +62,36 @@ class Block:
     found: tuple[tuple[LoggedEntry | Glimpse, Dialect], ...]
     counted: dict[bytes, list[int]]
     end: int
-    at_end: bool
     unframed: tuple[int, ...] = ()
     within: int = 0
     ambiguous: int = 0
 
 
 @dataclass(slots=True)
-class _Step:
-    """What one step has found so far; `done` is the end of the last record, `framed` says that it is a message."""
+class _ReadBlock:
+    """A block in memory, and what of it is still to be taken: `left` are places, last first.
 
-    done: int
+    `end` is up to where it is dealt with when all of them are; `last`: nothing follows it. `done` is the end of the
+    last record, `framed` says that it is a message. Up to `quiet` no dialect knows anything.
+    """
+
+    window: Stretch
+    base: int
+    begin: int
+    end: int
+    at_end: bool
+    last: bool
+    left: list[int]
+    counted: dict[bytes, list[int]]
+    done: int = 0
     framed: bool = False
+    quiet: int = 0
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one step has found so far."""
+
     found: list[tuple[LoggedEntry | Glimpse, Dialect]] = field(default_factory=list)
     unframed: list[int] = field(default_factory=list)
     within: int = 0
@@ -102,6 +125,7 @@ class Scanner:
         self._fallback = next((one for one in dialects if isinstance(one, SipText)), None)
         self._places = Places(literals, counted)
         self._buffer = Stretch()
+        self._page: _ReadBlock | None = None
         able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
         self._glimpsing = {one.name: one for one in able}
         self._grammars = list({id(one.grammar): one.grammar for one in dialects if isinstance(one, Walking)}.values())
@@ -112,69 +136,76 @@ class Scanner:
         self._doubted: set[int] = set()
         self._margin = max(0, self._places.longest - 1)
 
+    def follow(self, log: Log, offset: int) -> None:
+        """Goes on in another log, or elsewhere."""
+        self.log = log
+        self.offset = self.seen = offset
+        self.waits = False
+        self._page = None
+
     def next_block(self, *, final: bool) -> Block | None:
         """The next stretch, None where nothing new is there. `final`: the log's present end is its last byte.
 
-        A record that the present end cuts waits for the rest, unless `final`.
+        A record that the present end cuts waits for the rest, unless `final`. A stretch ends early where it is full of
+        places to look at, so that each costs a bounded time.
         """
-        base = max(self.log.start, self.offset - LEAD)
-        begin = self.offset - base
-        window = self._read(base, begin + BLOCK)
-        filled = len(window)
-        self.seen = base + filled
-        if filled <= begin:
+        page = self._page or self._read(final=final)
+        self._page = None
+        if page is None:
             return None
-        at_end = filled < begin + BLOCK
-        self.waits = False
-        last = at_end and final
-        end = filled if last else max(begin, filled - self._margin)
-        step = _Step(begin)
-        places, counted = self._places.find(window, begin)
+        begin = self.offset - page.base
+        step = _Step()
         doubted = len(self._doubted)
-        waiting = self._step(step, window, places, (base, begin), final=last, at_end=at_end)
+        waiting = self._step(step, page)
+        ambiguous = len(self._doubted) - doubted
+        self._doubted = {one for one in self._doubted if one >= page.base}
+        end = page.end
         if waiting is not None:
             end = max(begin, min(end, waiting.start))
             self.waits = True
-        end = max(end, step.done)
-        ambiguous = len(self._doubted) - doubted
-        self._doubted = {one for one in self._doubted if one >= base}
-        if base + end == self.offset and not step.found:
+        elif page.left:
+            end = page.left[-1]
+            self._page = page
+        end = max(end, page.done)
+        if page.base + end == self.offset and not step.found:
             return None
-        self.offset = base + end
-        counted_here = {literal: [at for at in there if at < end] for literal, there in counted.items()}
+        self.offset = page.base + end
+        self.seen = self.offset if page.left and waiting is None else page.base + len(page.window)
+        counted = {literal: [at for at in there if begin <= at < end] for literal, there in page.counted.items()}
         found, unframed = tuple(step.found), tuple(step.unframed)
-        return Block(window, base, found, counted_here, self.offset, at_end, unframed, step.within, ambiguous)
+        return Block(page.window, page.base, found, counted, self.offset, unframed, step.within, ambiguous)
 
-    def _step(
-        self, step: _Step, page: Stretch, places: Iterable[int], bounds: tuple[int, int], *, final: bool, at_end: bool
-    ) -> Incomplete | None:
+    def _step(self, step: _Step, page: _ReadBlock) -> Incomplete | None:
         """Takes the places one after another, up to one whose record is not whole yet: that is given back."""
-        base, begin = bounds
-        quiet = begin
-        for at in places:
-            if at < step.done:
-                step.within += step.framed and looks_like_answer(page, at, step.done)
+        window, work = page.window, STEP_WORK
+        while page.left and work > 0:
+            at = page.left.pop()
+            work -= 1
+            if at < page.done:
+                step.within += page.framed and looks_like_answer(window, at, page.done)
                 continue
-            if at < quiet:
+            if at < page.quiet:
                 step.unframed.append(at)
                 continue
-            glimpse = self._glimpse(page, at)
+            glimpse = self._glimpse(window, at)
             if glimpse is not None:
                 step.found.append(glimpse)
-                step.done, step.framed = glimpse[0].end, glimpse[0].message >= 0
+                page.done, page.framed = glimpse[0].end, glimpse[0].message >= 0
                 continue
-            framed = self._frame(page, at, begin=begin, final=final, at_end=at_end)
+            work -= _HARD
+            framed = self._frame(page, at)
             if isinstance(framed, Incomplete):
+                page.left.clear()
                 return framed
             if framed is None:
                 step.unframed.append(at)
-                quiet = min(line_quiet_until(page, at), *self._free, len(page))
+                page.quiet = min(line_quiet_until(window, at), *self._free, len(window))
                 continue
-            logged = self._in_doubt(page, at, base, framed[0])
-            if isinstance(logged, Frame) and not _begins(logged, page, at):
-                step.within += looks_like_answer(page, at, logged.end)
+            logged = self._in_doubt(window, at, page.base, framed[0])
+            if isinstance(logged, Frame) and not _begins(logged, window, at):
+                step.within += looks_like_answer(window, at, logged.end)
             step.found.append((logged, framed[1]))
-            step.done, step.framed = max(step.done, logged.end), isinstance(logged, Frame)
+            page.done, page.framed = max(page.done, logged.end), isinstance(logged, Frame)
         return None
 
     def _in_doubt(self, page: Stretch, at: int, base: int, logged: LoggedEntry) -> LoggedEntry:
@@ -187,14 +218,26 @@ class Scanner:
             return replace(logged, authenticity=Authenticity.UNPROVEN)
         return logged
 
-    def _read(self, base: int, size: int) -> Stretch:
-        """Up to `size` bytes at `base`, into memory that is used again: fresh memory costs more than the bytes."""
+    def _read(self, *, final: bool) -> _ReadBlock | None:
+        """The next block, into memory that is used again: fresh memory costs more than the bytes."""
+        base = max(self.log.start, self.offset - LEAD)
+        begin = self.offset - base
+        size = begin + BLOCK
         if len(self._buffer) < size:
             self._buffer = Stretch(LEAD + BLOCK)
         self._buffer.forget()
         self._free = [0] * len(self._grammars)
         filled = self.log.read_into(base, memoryview(self._buffer)[:size])
-        return self._buffer if filled == len(self._buffer) else Stretch(memoryview(self._buffer)[:filled])
+        self.seen = base + filled
+        if filled <= begin:
+            return None
+        at_end = filled < size
+        window = self._buffer if filled == len(self._buffer) else Stretch(memoryview(self._buffer)[:filled])
+        self.waits = False
+        last = at_end and final
+        end = filled if last else max(begin, filled - self._margin)
+        places, counted = self._places.find(window, begin)
+        return _ReadBlock(window, base, begin, end, at_end, last, places[::-1], counted, done=begin, quiet=begin)
 
     def _glimpse(self, window: Stretch, at: int) -> tuple[Glimpse, Dialect] | None:
         """What the dialect that would be asked first gives at a glance."""
@@ -218,14 +261,12 @@ class Scanner:
         of_lines = [one for one in self._dialects if not isinstance(one, Walking) or one.reads_lines]
         self._of_lines = sorted(of_lines, key=lambda one: not isinstance(one, AsteriskConsole))
 
-    def _frame(
-        self, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool
-    ) -> tuple[LoggedEntry, Dialect] | Incomplete | None:
+    def _frame(self, page: _ReadBlock, at: int) -> tuple[LoggedEntry, Dialect] | Incomplete | None:
         """The record at a hit: of the writer whose entry holds it, the outermost, else of whoever knows the line."""
         waiting: Incomplete | None = None
-        for dialect in self._in_turn(page, at, final=final):
-            framed = _framed(dialect, page, at, begin=begin, final=final, at_end=at_end)
-            if framed is not None and not _is_proven(framed) and is_foreign(dialect.name, page, framed.start):
+        for dialect in self._in_turn(page.window, at, final=page.last):
+            framed = _framed(dialect, page, at)
+            if framed is not None and not _is_proven(framed) and is_foreign(dialect.name, page.window, framed.start):
                 continue
             if isinstance(framed, Incomplete):
                 waiting = waiting or framed
@@ -234,16 +275,10 @@ class Scanner:
             elif framed is not None:
                 self._prefer(dialect)
                 return framed, dialect
-        return waiting or self._any_text(page, at, begin=begin, final=final, at_end=at_end)
-
-    def _any_text(
-        self, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool
-    ) -> tuple[LoggedEntry, Dialect] | Incomplete | None:
-        """What is left of a place that no writer's dialect framed: plain SIP text, believed by nobody (R40)."""
-        if self._fallback is None:
-            return None
-        framed = _framed(self._fallback, page, at, begin=begin, final=final, at_end=at_end)
-        return framed if framed is None or isinstance(framed, Incomplete) else (framed, self._fallback)
+        if waiting is not None or self._fallback is None:
+            return waiting
+        any_text = _framed(self._fallback, page, at)  # plain SIP text, which nobody believes (R40)
+        return any_text if any_text is None or isinstance(any_text, Incomplete) else (any_text, self._fallback)
 
     def _in_turn(self, page: Stretch, at: int, *, final: bool) -> Iterable[Dialect]:
         """The dialects to ask: those of the entry that holds the place first, the outermost entry's before others'."""
@@ -296,17 +331,17 @@ class Scanner:
         return False
 
 
-def _framed(dialect: Dialect, page: Stretch, at: int, *, begin: int, final: bool, at_end: bool) -> Framed:
-    """What the dialect says of a place; of a record that is larger than a whole block, what there is of it."""
-    framed = dialect.frame(page, at, final=final)
-    if isinstance(framed, Incomplete) and not at_end and framed.start <= begin:
-        return dialect.frame(page, at, final=True)
-    return framed
-
-
 def _begins(logged: Frame, page: Stretch, at: int) -> bool:
     """Whether a place is that of the frame's own start line."""
     return logged.payload.startswith(bytes(page[at : at + 11])) or not page.startswith(b"SIP/2.0 ", at)
+
+
+def _framed(dialect: Dialect, page: _ReadBlock, at: int) -> Framed:
+    """What the dialect makes of a place; of what is larger than a whole block, what there is of it."""
+    framed = dialect.frame(page.window, at, final=page.last)
+    if isinstance(framed, Incomplete) and not page.at_end and framed.start <= page.begin:
+        return dialect.frame(page.window, at, final=True)
+    return framed
 
 
 def _is_proven(framed: LoggedEntry | Incomplete) -> bool:

@@ -251,7 +251,7 @@ def ahead(window: Window, pattern: re.Pattern[bytes], at: int, stop: int) -> re.
         low, high, match = known
         if low <= at and (at <= match.start() if match is not None else stop <= high):
             return match if match is not None and match.end() <= stop else None
-    high = min(len(window), max(stop, at + _AHEAD))
+    high = min(len(window), stop + _AHEAD)  # so that the next places' are known, too
     match = pattern.search(window, at, high)
     window.places[pattern] = (at, high, match)
     return match if match is not None and match.end() <= stop else None
@@ -266,7 +266,7 @@ def find_ahead(window: Window, literal: bytes, at: int, stop: int) -> int:
         low, high, found = known
         if low <= at and (at <= found if found >= 0 else stop <= high):
             return found if 0 <= found <= stop - len(literal) else -1
-    high = min(len(window), max(stop, at + _AHEAD))
+    high = min(len(window), stop + _AHEAD)  # so that the next places' are known, too
     found = window.find(literal, at, high)
     window.places[literal] = (at, high, found)
     return found if 0 <= found <= stop - len(literal) else -1

@@ -27,6 +27,9 @@ STEP_BYTES = 16 << 20
 STEP_WEIGHT = 2_000
 """Bounds of one step: what a crash makes us read again, and what a batch holds in memory."""
 
+STEP_SECONDS = 0.5
+"""What a step takes before its commit, whatever is read: so the watchdog, a stop and the other sources are served."""
+
 POSITION_SECONDS = 2.0
 """How often the position alone is committed while nothing is found; reading such a stretch again does no harm."""
 
@@ -145,8 +148,10 @@ class Collector:
         batch.losses = self._lost(segment, turned_away)
         self._held = 0
         bounded = False
+        began = monotonic()
         while not bounded and reader.read(batch, final=segment.final):
-            bounded = batch.read >= STEP_BYTES or batch.weight >= STEP_WEIGHT
+            is_heavy = batch.read >= STEP_BYTES or batch.weight >= STEP_WEIGHT
+            bounded = is_heavy or monotonic() - began >= STEP_SECONDS
         try:
             sightings = self._commit(segment, reader, batch)
         except BaseException:

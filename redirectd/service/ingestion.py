@@ -27,6 +27,9 @@ COMMIT_BYTES = 128 << 20
 """What a batch holds, and how much of the log it is of, before it is committed: a commit costs an fsync, a batch
 memory."""
 
+PROGRESS_HELD = 1_000
+"""183s that wait for what another line or message adds to them, before they are handed on."""
+
 _HEADS = [64 << power for power in range(11)]
 """Sizes of beginnings by which a log is known again, up to 64 KiB."""
 
@@ -84,15 +87,12 @@ def ingest(
     while more:
         more = reader.read(batch, final=True)
         reader.confirm()  # nothing is ever undone: where a batch can't be committed, the reading ends
-        summary.session_progress += len(batch.progress) + batch.counted_progress
-        batch.counted_progress = 0
-        for progress in batch.progress:
-            if on_progress is not None:
-                on_progress(progress)
-        batch.progress.clear()
+        if len(batch.progress) >= PROGRESS_HELD or batch.counted_progress:
+            _report(batch, summary, on_progress)
         if on_block is not None:
             on_block(reader.offset)
         if batch.weight >= COMMIT_WEIGHT or batch.read >= COMMIT_BYTES or not more:
+            _report(batch, summary, on_progress)
             losses.update(batch.losses)
             batch.losses.clear()
             if not batch.is_empty:
@@ -120,6 +120,16 @@ def _keep_traffic(database: Database, at: datetime | None, *, node: str, now: da
         positions.save(connection, node, "ingested", positions.with_traffic({}, at, known), now)
 
     database.run(keep)
+
+
+def _report(batch: Batch, summary: Summary, on_progress: Callable[[SessionProgress], None] | None) -> None:
+    """Counts the 183s of a batch and hands them on."""
+    summary.session_progress += len(batch.progress) + batch.counted_progress
+    batch.counted_progress = 0
+    if on_progress is not None:
+        for progress in batch.progress:
+            on_progress(progress)
+    batch.progress.clear()
 
 
 def _store(batch: Batch, node: str, now: datetime, connection: Connection) -> Recorded:

@@ -15,7 +15,7 @@ from tests.bench.hot_incoming import fill
 from tests.bench.live_changes import installed, measure
 from tests.bench.process import REDIRECTD, in_turn, run, typical
 from tests.bench.reading import compressed, memory, reading
-from tests.bench.worst import storing, worst
+from tests.bench.worst import hostile, storing, worst
 
 
 def planning(bench: Bench) -> Iterator[Line]:
@@ -113,6 +113,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "dialects": dialects,
     "compressed": compressed,
     "worst": worst,
+    "hostile": hostile,
     "storing": storing,
     "following": following,
     "planning": planning,

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from tests.bench import logs
 from tests.bench.bench import Bench, Line, rate, told
+from tests.bench.hostile_logs import ANY, Cost, costs
 from tests.bench.process import run
+from tests.dialects.logfiles import LOGS
 
 _KINDS: dict[str, logs.Maker] = {
     "nothing but 301s": logs.only_moves,
@@ -41,3 +43,22 @@ def storing(bench: Bench) -> Iterator[Line]:
     figure = f"{sightings / found['store_s']:.0f}/s"
     ratio = f"{found['bare_s'] / found['store_s']:.2f}"
     yield Line(f"{sightings} sightings into SQLite, {found['rows']} rows", figure, "bare executemany", ratio, "0.5")
+
+
+def hostile(bench: Bench) -> Iterator[Line]:
+    """Texts made against each mechanism, in a log of each dialect: the slowest by dialect, and by kind of text."""
+    names = (*LOGS, ANY)[: bench.size]
+    every = [(name, *found) for name in names for found in costs(name, bench.size << 11)]
+    for name in names:
+        _, kind, whole, half = min((one for one in every if one[0] == name), key=lambda one: one[2].rate)
+        yield _cost(f"hostile, {name}, the slowest: {kind}", whole, half)
+    for kind in dict.fromkeys(one[1] for one in every):
+        name, _, whole, half = min((one for one in every if one[1] == kind), key=lambda one: one[2].rate)
+        yield _cost(f"hostile, {kind}, the slowest: {name}", whole, half)
+
+
+def _cost(what: str, whole: Cost, half: Cost) -> Line:
+    figure = f"{whole.rate:.1f} MB/s, longest step {whole.longest * 1000:.0f} ms"
+    return Line(
+        what, figure, "half of it", f"{whole.seconds / max(half.seconds, 1e-6):.1f} x the time", "5 MB/s, 50 ms"
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.collect import branches
+from redirectd.collect import branches, pair
 from redirectd.collect.branches import Branches
+from redirectd.dialects.framing import Stretch
 from tests.collect.logs import MemoryLog, read, received, request, response, sent
 
 NOISE = b"[Nov 22 16:26:03] VERBOSE[3191][C-00000001] pbx.c: Executing [s@macro-dial:1] NoOp\n"
@@ -46,7 +49,7 @@ def test_a_request_in_the_rotated_file_is_found() -> None:
     st.integers(0, 200),
 )
 def test_what_is_said_not_to_stand_does_not(parts: list[bytes], low: int, length: int) -> None:
-    """R7: False means that no whole branch of that name begins in the stretch, wherever chunks end."""
+    """R7: what no part of the stretch is said to hold begins nowhere in it, wherever chunks end."""
     data = b"".join(parts)
     high = min(low + length, len(data))
     with pytest.MonkeyPatch.context() as patch:
@@ -61,4 +64,37 @@ def test_what_is_said_not_to_stand_does_not(parts: list[bytes], low: int, length
                 for at in range(low, max(low, high))
             )
             if stands:
-                assert index.may_hold(MemoryLog(data), low, high, needle)
+                assert list(index.chunks(MemoryLog(data), low, high, needle))
+
+
+CALLS = (b"call-0000001", b"call-0000001@192.0.2.1", b"z9hG4bKcall-id", b"call-0000001-more")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(["{}", "Call-ID: {}", "i:{}", "CALL-ID :\r\n {}"]))),
+    st.sampled_from(["\r\n", ".\n", "#015#012", "\\r\\n"]),
+)
+def test_the_index_of_a_page_has_what_a_search_finds(written: list[tuple[bytes, str]], end: str) -> None:
+    """R6: each Call-ID and branch in a header of any envelope is found as well as by searching."""
+    lines = [form.format(one.decode()) for one, form in written]
+    page = Stretch((end + end.join(lines) + end).encode())
+    index = Branches()
+    for needle in CALLS:
+        for _ in range(branches.PATIENCE + 1):
+            found = index.within(page, needle, 0, len(page))
+        assert found is not None
+        headers = [line for line in lines if line.endswith(needle.decode()) and ":" in line]
+        assert len(headers) <= len(found) <= page.count(needle)
+        assert all(page.startswith(needle, at) for at in found)
+
+
+def test_one_branch_in_many_requests_is_read_once() -> None:
+    """R6, R25: answers that share a branch with hundreds of requests cost one reading of these, not one each."""
+    asked = b"".join(sent(request(call=f"decoy-{number}", branch="z9hG4bKPjshared")) for number in range(200))
+    answers = [received(response(call=f"lost-{number}", branch="z9hG4bKPjshared")) for number in range(100)]
+    with pytest.MonkeyPatch.context() as patch:
+        read_there = Mock(side_effect=pair._read_request)
+        patch.setattr(pair, "_read_request", read_there)
+        found = read(asked + b"".join(answers))
+    assert len(found.refused) == 100
+    assert read_there.call_count == 200

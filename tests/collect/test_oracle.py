@@ -9,7 +9,7 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.collect import pair, scan
+from redirectd.collect import branches, pair, scan
 from redirectd.collect.batch import Batch
 from redirectd.collect.log_reader import LogReader
 from redirectd.sip.contact import parse_contacts
@@ -27,7 +27,8 @@ def blocks_of(size: int) -> Iterator[None]:
     with (
         patch.object(scan, "BLOCK", size),
         patch.object(scan, "LEAD", 2 * LARGEST),
-        patch.object(pair, "CHUNK", size // 2),
+        patch.object(branches, "CHUNK", size // 2),
+        patch.object(branches, "OVERLAP", LARGEST),
         patch.object(pair, "OVERLAP", LARGEST),
     ):
         yield
