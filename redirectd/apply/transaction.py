@@ -26,7 +26,7 @@ from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.planning import Plan, TargetPlan, digest
 from redirectd.plan.report import to_json
 from redirectd.plan.target import Preflighted, TargetError
-from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target_spec import NO_RELOAD, OWN_PROGRAMS, TargetSpec
 from redirectd.sip.text import printable
 from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, Stage
 from redirectd.store.rollback_hold import Hold
@@ -165,11 +165,11 @@ class Transaction:
     def _preflight(self, work: _Work) -> None:
         """Have the server itself read the staged file where its channel can."""
         target, control = work.spec.target, work.spec.control
-        if isinstance(target, Preflighted) and control.startswith(("ami:", "amis:")):
+        if isinstance(target, Preflighted) and control.startswith(("ami:", "amis:", OWN_PROGRAMS)):
             question = target.preflight(work.place.staged, work.plan.rendered)
             doubt = self._servers.preflight(control, work.spec.timeout, question)
             if doubt is not None:
-                raise InstallError(work.spec.path, doubt, "nothing was installed; report this as a fault")
+                raise InstallError(work.spec.path, doubt, "nothing was installed; see what it says, and plan again")
 
     def _kept(self, work: _Work, before: TargetState | None) -> TargetState:
         """Keep the old file and give the state to write down; a file that was never proven is not worth keeping."""

@@ -10,7 +10,7 @@ from redirectd.config.secrets import in_capitals, read_secret
 from redirectd.config.target_sections import TargetSection
 from redirectd.errors import ConfigError
 from redirectd.plan.target import TargetOptions
-from redirectd.plan.target_spec import TargetSpec
+from redirectd.plan.target_spec import NO_RELOAD, OWN_PROGRAMS, RELOAD_FORMS, TargetSpec
 from redirectd.sip.text import mask_url
 from redirectd.targets import target_kinds
 
@@ -50,13 +50,16 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
         extra["base"] = base
     if table is None and target.table is not None:
         extra["table"] = target.table
+    control = _control(target, extra)
     place = mask_url(target.database or "")
     return TargetSpec(
         name=target.name,
         path=f"{place}#{table}" if target.path is None else str(config.resolve(target.path)),
-        target=target_kinds.build(target.kind, TargetOptions(target.name, target.match, extra), table),
+        target=target_kinds.build(
+            target.kind, TargetOptions(target.name, target.match, extra, target.program or ()), table
+        ),
         base=base if table is None or base is None else f"{place}#{base}",
-        control=target.reload,
+        control=control,
         timeout=target.timeout.total_seconds(),
         mode=int(target.mode, 8),
         owner=target.owner,
@@ -64,6 +67,27 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
         server=target.server,
         database=target.database,
     )
+
+
+def _control(target: TargetSection, extra: Mapping[str, object]) -> str:
+    """Give the way to a target's server, or to its own programs; raises ConfigError for a kind that runs none."""
+    program = target.program
+    takes = "verify" in target_kinds.accepted_options(target.kind) if target.kind in target_kinds.kinds() else True
+    if program is not None and not takes:
+        raise ConfigError(
+            f"[[target]] {target.name}, reload",
+            "a program is for the kinds template, csv and json",
+            f"use one of: {', '.join(RELOAD_FORMS)}",
+        )
+    if not takes or not (program or extra.keys() & {"check", "verify"}):
+        return target.reload
+    if program is None and target.reload != NO_RELOAD:
+        raise ConfigError(
+            f"[[target]] {target.name}, reload",
+            "check and verify are programs, and this is not one",
+            'make it a program, too, as ["/usr/local/sbin/reload-it"], or leave it out',
+        )
+    return OWN_PROGRAMS + target.name
 
 
 def _table(target: TargetSection) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from redirectd.config.section import Section
 from redirectd.config.values import Duration, Label, parse_duration
+from redirectd.plan.target_spec import OWN_PROGRAMS, RELOAD_FORMS
 from redirectd.sip.text import mask_url
 
 _RELOAD = re.compile(
@@ -20,13 +22,14 @@ _RELOAD = re.compile(
 _DATABASE = re.compile(r"(mysql\+pymysql|postgresql\+psycopg)://[^\s#]+/[^\s/#]+")
 _TWO_AT = re.compile(r"[^/]*//[^/?#]*@[^/?#]*@.*")
 _MODE = re.compile(r"0?[0-7]{3}")
-RELOADS = (
-    "none, binrpc:unix:/PATH, jsonrpc:unix:/PATH, jsonrpc:http://HOST:PORT/RPC, jsonrpc:fifo:/PATH, kamcmd, "
-    "kamcmd -s unixs:/PATH, asterisk -rx, asterisk -C /PATH -rx, ami://USER@HOST:PORT, amis://USER@HOST:PORT"
-)
+RELOADS = ", ".join(RELOAD_FORMS)
 
 
 def _reload(value: object) -> object:
+    if isinstance(value, list):
+        if not value or not all(isinstance(each, str) for each in value) or not value[0].startswith("/"):
+            raise ValueError("a program is its absolute path and its arguments, each a text")
+        return OWN_PROGRAMS + json.dumps(value)
     if isinstance(value, str) and not _RELOAD.fullmatch(value):
         raise ValueError(f'"{mask_url(value)}" is no way to reload; there are: {RELOADS}')
     return value
@@ -105,7 +108,8 @@ class TargetSection(Section):
     )
     reload: Annotated[str, BeforeValidator(_reload)] = Field(
         default="none",
-        description=f"How the server is reloaded and queried: {RELOADS}. `none` writes and parses back only.",
+        description=f"How the server is reloaded and queried: {RELOADS}. `none` writes and parses back only. "
+        "For `template`, `csv` and `json`: a program as a list, its absolute path and its arguments.",
         examples=["jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"],
     )
     server: Label | None = Field(
@@ -133,6 +137,11 @@ class TargetSection(Section):
         "`target-NAME-password` is taken where it exists.",
         examples=["/etc/redirectd/ami.password"],
     )
+
+    @property
+    def program(self) -> list[str] | None:
+        """The program that `reload` is; None where it is a text."""
+        return json.loads(self.reload.removeprefix(OWN_PROGRAMS)) if self.reload.startswith(OWN_PROGRAMS) else None
 
     @property
     def options(self) -> Mapping[str, object]:

@@ -301,11 +301,15 @@ class Preflighted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
-    """What every target takes from its configuration, `[[target]]`; `extra` holds the kind's own keys."""
+    """What every target takes from its configuration, `[[target]]`; `extra` holds the kind's own keys.
+
+    `program` is what `reload` runs, for the kinds that take one; empty where it is a text.
+    """
 
     name: str
     match: str = "request-uri"
     extra: Mapping[str, object] = field(default_factory=dict)
+    program: Sequence[str] = ()
 
 
 SAMPLE = 200

@@ -12,6 +12,24 @@ from redirectd.sip.text import mask_url
 NO_RELOAD = "none"
 """The control of a target whose file is written and parsed back only."""
 
+OWN_PROGRAMS = "run:"
+"""What the control of a target with programs of the operator begins with; the target's name comes after it."""
+
+RELOAD_FORMS = (
+    "none",
+    "binrpc:unix:/PATH",
+    "jsonrpc:unix:/PATH",
+    "jsonrpc:http://HOST:PORT/RPC",
+    "jsonrpc:fifo:/PATH?reply_dir=/DIR",
+    "kamcmd",
+    "kamcmd -s unixs:/PATH",
+    "asterisk -rx",
+    "asterisk -C /PATH/asterisk.conf -rx",
+    "ami://USER@HOST:PORT",
+    "amis://USER@HOST:PORT?ca=/PATH",
+)
+"""The forms of ``reload`` as a text, for messages and documentation."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
@@ -39,7 +57,8 @@ class TargetSpec:
     @property
     def unit_name(self) -> str:
         """What this target's unit is called where no other target's name for it comes first."""
-        return self.server or (self.name if self.control == NO_RELOAD else mask_url(self.control))
+        alone = self.control == NO_RELOAD or self.control.startswith(OWN_PROGRAMS)
+        return self.server or (self.name if alone else mask_url(self.control))
 
     @property
     def marks(self) -> frozenset[tuple[str, str]]:

@@ -14,6 +14,7 @@ from redirectd.plan.target import NOTHING, Command, Question, Rendered, TargetEr
 from redirectd.sip.routekey import route_key
 from redirectd.sip.uri import SipUri
 from redirectd.targets.lines import write_lines
+from redirectd.targets.own_programs import Programs
 from redirectd.targets.project import project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 
@@ -25,8 +26,16 @@ class _Listing(ABC):
 
     mtime_step: ClassVar[bool] = False
 
-    def __init__(self, *, match: str = "request-uri") -> None:
+    def __init__(
+        self,
+        *,
+        match: str = "request-uri",
+        check: Sequence[str] = (),
+        reload: Sequence[str] = (),
+        verify: Sequence[str] = (),
+    ) -> None:
         self._match = match
+        self.programs = Programs(check, reload, verify)
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:
         """Write all routes in key order."""
@@ -45,12 +54,16 @@ class _Listing(ABC):
             raise TargetError(f"not the form of this target: {error}") from None
 
     def reload(self) -> Sequence[Command]:
-        """Nothing: no server is known."""
-        return ()
+        """Run the operator's program."""
+        return self.programs.reloading()
+
+    def preflight(self, path: str, rendered: Rendered) -> Question:
+        """Run the operator's program on the staged file."""
+        return self.programs.checking(path)
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
-        """Nothing: no server is known."""
-        return ()
+        """Run the operator's program that proves what is in service."""
+        return self.programs.verifying(rendered)
 
     @abstractmethod
     def _write(self, entries: Mapping[str, str]) -> bytes: ...

@@ -53,6 +53,11 @@ _USER = _Option(
 )
 _USER_AT_HOST = _Option('"user@host": allows entries that move every port and transport; without it, no new ones', str)
 
+_PROGRAMS = {
+    "check": _Option("a program, as a list, that refuses the staged file by its exit code; {file} is its path", list),
+    "verify": _Option("a program, as a list, that proves what is in service; {token} names the content", list),
+}
+
 _KINDS: dict[str, _Kind] = {
     "kamailio-dispatcher": _Kind(
         KamailioDispatcher,
@@ -119,11 +124,12 @@ _KINDS: dict[str, _Kind] = {
             "entry": _Option("regular expression with the groups old and new, for one entry of the result", str),
             "width": _USER_AT_HOST,
             "escape": _Option(f"how old and new are escaped in it: {', '.join(ESCAPES)} (default none)", str),
+            **_PROGRAMS,
         },
         needs_base=True,
     ),
-    "csv": _Kind(CsvListing, {}),
-    "json": _Kind(JsonListing, {}),
+    "csv": _Kind(CsvListing, _PROGRAMS),
+    "json": _Kind(JsonListing, _PROGRAMS),
 }
 
 
@@ -175,7 +181,8 @@ def build(kind: str, options: TargetOptions, table: str | None = None) -> Target
     kept = {} if table is None or known.sql is None else {"sql": replace(known.sql, name=table)}
     builder = (known.build_sql if kept else None) or known.build
     try:
-        return builder(**{**match, **width, **options.extra, **kept})
+        program = {"reload": options.program} if options.program else {}
+        return builder(**{**match, **width, **options.extra, **program, **kept})
     except ValueError as error:
         raise ConfigError(where, str(error), "correct that key") from None
 

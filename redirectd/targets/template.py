@@ -20,6 +20,7 @@ from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_key import user_at_host
+from redirectd.targets.own_programs import Programs
 from redirectd.targets.project import Projection
 from redirectd.targets.uritext import KAMAILIO, write_uri
 from redirectd.targets.user_moves import NotAskedError, UserMoves
@@ -61,8 +62,12 @@ class Template(UserMoves):
         entry: str = "",
         escape: str = "none",
         width: str = WIDTH,
+        check: Sequence[str] = (),
+        reload: Sequence[str] = (),
+        verify: Sequence[str] = (),
     ) -> None:
         super().__init__(match, width=width)
+        self.programs = Programs(check, reload, verify)
         del base  # its path is the configuration's business, its bytes come to `render`
         if escape not in ESCAPES:
             raise ValueError(f"escape {escape!r} is none of {', '.join(ESCAPES)}")
@@ -126,12 +131,16 @@ class Template(UserMoves):
             yield line, self._unescape(found["old"]), self._unescape(found["new"])
 
     def reload(self) -> Sequence[Command]:
-        """Nothing: no server is known."""
-        return ()
+        """Run the operator's program."""
+        return self.programs.reloading()
+
+    def preflight(self, path: str, rendered: Rendered) -> Question:
+        """Run the operator's program on the staged file."""
+        return self.programs.checking(path)
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
-        """Nothing: no server is known."""
-        return ()
+        """Run the operator's program that proves what is in service."""
+        return self.programs.verifying(rendered)
 
 
 def _split(key: str) -> tuple[str, str]:

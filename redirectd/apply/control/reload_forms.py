@@ -16,22 +16,9 @@ from redirectd.apply.control.jsonrpc_http import JsonRpcHttp
 from redirectd.apply.control.jsonrpc_unix import JsonRpcUnix
 from redirectd.apply.control.kamcmd import Kamcmd
 from redirectd.apply.control.nothing import NoChannel
+from redirectd.apply.control.program import OwnPrograms
 from redirectd.errors import ConfigError
-
-WAYS = (
-    "none",
-    "jsonrpc:unix:/PATH",
-    "jsonrpc:http://HOST:PORT/RPC",
-    "jsonrpc:fifo:/PATH?reply_dir=/DIR",
-    "binrpc:unix:/PATH",
-    "kamcmd",
-    "kamcmd -s unixs:/PATH",
-    "asterisk -rx",
-    "asterisk -C /PATH/asterisk.conf -rx",
-    "ami://USER@HOST:PORT",
-    "amis://USER@HOST:PORT?ca=/PATH",
-)
-"""The forms of a channel, for messages and documentation."""
+from redirectd.plan.target_spec import OWN_PROGRAMS, RELOAD_FORMS
 
 
 def open_channel(spec: str, *, timeout: float, password: str | None = None) -> Channel:
@@ -47,7 +34,7 @@ def open_channel(spec: str, *, timeout: float, password: str | None = None) -> C
 
 
 def _fault(spec: str, why: str) -> ConfigError:
-    return ConfigError(f"reload = {spec!r}", why, f"use one of: {', '.join(WAYS)}")
+    return ConfigError(f"reload = {spec!r}", why, f"use one of: {', '.join(RELOAD_FORMS)}")
 
 
 def _path(spec: str, prefix: str) -> str:
@@ -139,6 +126,11 @@ def _ami(spec: str, timeout: float, password: str | None) -> Channel:
     return Ami((parts.hostname, port), unquote(parts.username), password, timeout, tls=tls)
 
 
+def _own_programs(spec: str, timeout: float, password: str | None) -> Channel:
+    del password
+    return OwnPrograms(spec.removeprefix(OWN_PROGRAMS), timeout)
+
+
 def _words(spec: str) -> list[str]:
     try:
         return shlex.split(spec)
@@ -148,6 +140,7 @@ def _words(spec: str) -> list[str]:
 
 _CHANNELS: tuple[tuple[str, Callable[[str, float, str | None], Channel]], ...] = (
     ("none", _none),
+    (OWN_PROGRAMS, _own_programs),
     ("jsonrpc:unix:", _json_unix),
     ("jsonrpc:fifo:", _json_fifo),
     ("jsonrpc:http", _json_http),

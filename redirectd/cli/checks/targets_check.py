@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from redirectd.apply.control import Channel, open_channel
+from redirectd.apply.control.program import program_fault
 from redirectd.apply.control.wait import access_to
 from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
+from redirectd.apply.servers import judged
 from redirectd.apply.sql_rows import GatewayRows
 from redirectd.cli.checks.as_user import SERVICE, account, holds_for
 from redirectd.cli.checks.database_check import from_database
@@ -33,10 +35,15 @@ from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.listing import CsvListing, JsonListing
 from redirectd.targets.sqltable import InDatabase
+from redirectd.targets.template import Template
 
 MOUNTS = Path("/proc/self/mountinfo")
 """The system's list of mounts; a mount's place is the fifth field, blanks and the like as three octal digits."""
+
+UNSEEN = ("/home/", "/root/", "/run/user/")
+"""Folders that the sandbox of the packaged unit hides."""
 
 _POINT = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -213,10 +220,37 @@ def _check_server(
         with closing(open_channel(control, timeout=5.0, password=secrets.get(control))) as channel:
             yield good(f"reload of {names}, {channel.describe()}", channel.probe())
             for spec in specs:
+                yield from _check_programs(channel, spec)
                 yield from look(channel, spec)
         yield from check_access(control, names)
     except RedirectdError as error:
         yield Finding(f"reload of {names}, {error.where}", Level.FAULT, error.why, error.what_to_do)
+
+
+def _check_programs(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
+    """The operator's own programs: whose they are, whether the service sees them, and what `check` says now."""
+    if not isinstance(spec.target, Template | CsvListing | JsonListing):
+        return
+    programs = spec.target.programs
+    for name, argv in (("check", programs.check), ("reload", programs.reload), ("verify", programs.verify)):
+        if not argv:
+            continue
+        where, why = f"target {spec.name}, {name}", program_fault(argv[0])
+        if why is not None:
+            yield Finding(where, Level.FAULT, f"{argv[0]} is not run: {why}", "give it, and its folders, to root alone")
+        elif argv[0].startswith(UNSEEN):
+            why = f"the service's unit does not see {argv[0]} (ProtectHome)"
+            yield Finding(where, Level.FAULT, why, "put it into /usr/local/sbin")
+        elif name == "check" and Path(spec.path).exists():
+            said = judged(channel, programs.checking(spec.path))
+            why = f"it refuses the file in place: {said}"
+            yield (
+                good(where, f"{argv[0]} takes the file in place")
+                if said is None
+                else Finding(where, Level.FAULT, why, "see what it says: as it is, every apply is refused")
+            )
+        else:
+            yield good(where, argv[0])
 
 
 def check_access(control: str, names: str) -> Iterator[Finding]:
