@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from redirectd.apply.culprits import CulpritSearch, LeftOut
@@ -18,6 +19,7 @@ from redirectd.apply.lock import apply_lock
 from redirectd.apply.repair import Repair
 from redirectd.apply.result import ApplyResult, joined, refused, refused_unit, repaired
 from redirectd.apply.servers import OpenChannel, Servers
+from redirectd.apply.short_way import AppliedNote, ShortPlan, Since, short_plan
 from redirectd.apply.transaction import Cause, Order, Transaction
 from redirectd.errors import InstallError, RedirectdError, RefusedError, UsageError, VerifyError
 from redirectd.plan.limits import Limits
@@ -95,7 +97,10 @@ class Applier:
         limits: Limits,
         lock_path: Path,
         tools: Tools,
+        since: Since = lambda _: None,
     ) -> None:
+        """`since` gives what was decided since a file was made, by which the next one is planned where that can be."""
+        self._since = since
         self._specs = tuple(specs)
         self._limits = limits
         self._lock_path = lock_path
@@ -105,6 +110,7 @@ class Applier:
         self._servers = servers = Servers(tools.open_channel, tools.sleep, tools.monotonic)
         self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
         self._repair = Repair(self._journal, self._installer, servers, tools.clock)
+        self._note = AppliedNote(self._journal, self._specs, tools.clock)
         self._finisher = Finisher(self._specs, self._journal, self._installer, servers, tools.clock)
 
     def plan(self, table: EffectiveTable, only: Collection[str] | None = None) -> Plan:
@@ -128,15 +134,20 @@ class Applier:
                 self._journal.clear_holds([spec.name for spec in specs], request.actor, begun.at)
             if request.retry:
                 self._journal.forget_refused([spec.name for spec in specs])
-            table = read_table()
-            plan = self.plan(table, request.only)
+            short = None if request.verify else self._short_plan(specs)
+            read = cache(read_table)  # where the short way does not lead
+            plan = self.plan(read(), request.only) if short is None else short.plan
             named = _named(plan, request.checksums)
             if named is None:
                 return refused(plan, _another_plan(plan))
             plan = named
             units = {unit.name: unit for unit in units_of(specs)}
-            parts = [self._apply_unit(units[part.name], part, table, begun, request) for part in plan.units]
-            self._note_service(parts, whole=request.only is None and len(parts) == len(units))
+            parts = [self._apply_unit(units[part.name], part, read, begun, request) for part in plan.units]
+            whole = request.only is None and len(parts) == len(units)
+            if short is None:
+                self._note.of_all(parts, read(), whole=whole)
+            else:
+                self._note.of_recent(parts, short, whole=whole)
             return joined(plan, parts)
 
     def rollback(self, number: int | None, request: ApplyRequest) -> ApplyResult:
@@ -212,7 +223,12 @@ class Applier:
         return _Begun(self._tools.clock(), waiting, faults)
 
     def _apply_unit(
-        self, unit: ApplyUnit, plan: Plan, table: EffectiveTable, begun: _Begun, request: ApplyRequest
+        self,
+        unit: ApplyUnit,
+        plan: Plan,
+        read_table: Callable[[], EffectiveTable],
+        begun: _Begun,
+        request: ApplyRequest,
     ) -> ApplyResult:
         refusal = begun.fault(unit) or self._held(unit) or plan.error or self._failed_lately(plan, request)
         refusal = refusal or _refusal(plan, request) or self._unfit(unit)
@@ -228,7 +244,7 @@ class Applier:
             return refused_unit(plan, error)
         result = self._run(plan, unit.specs, order, waiting)
         if result.doubts.entries or result.doubts.files:
-            result = self._without_culprits(unit, table, order, result)
+            result = self._without_culprits(unit, read_table(), order, result)
         return repaired(result, lost)
 
     def _without_culprits(
@@ -288,18 +304,9 @@ class Applier:
             self._journal.out_of_service(unit.targets)
         return result
 
-    def _note_service(self, parts: Sequence[ApplyResult], *, whole: bool) -> None:
-        """Write down which remaps are routed by now; those of a unit that failed are not known."""
-        everything: set[int] = set()
-        now = self._tools.clock()
-        sound = [part for part in parts if part.error is None]
-        for part in sound:
-            carried = {number for target in part.plan.targets for number in target.rendered.carried}
-            everything |= carried
-            names = [target.name for target in part.plan.targets]
-            self._journal.put_in_service(carried, now, targets=names, everything=False)
-        if whole and len(sound) == len(parts):
-            self._journal.put_in_service(everything, now, everything=True)
+    def _short_plan(self, specs: Sequence[TargetSpec]) -> ShortPlan | None:
+        states, refused = self._journal.states(), self._journal.refused_entries()
+        return short_plan(self._since, specs, states, self._installer, self._limits, refused)
 
     def _held(self, unit: ApplyUnit) -> RefusedError | None:
         hold = next((hold for hold in reversed(self._journal.holds()) if hold.covers(unit.targets)), None)

@@ -206,6 +206,10 @@ class ApplyJournal:
             number = standing_number(connection, self.node, targets=targets) or 0
         in_service.put_in_service(self._database, self.node, carried, number, now, everything=everything)
 
+    def take_out_of_service(self, numbers: Collection[int]) -> None:
+        """Write down that this node routes by these remaps no more."""
+        in_service.take_out(self._database, self.node, numbers)
+
     def out_of_service(self, targets: Collection[str]) -> None:
         """Write down that it is not known which remaps these targets route by: files of an earlier day are back."""
         in_service.clear(self._database, self.node, targets)

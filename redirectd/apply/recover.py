@@ -52,6 +52,7 @@ def gone_back(state: TargetState, *, error: str = "") -> TargetState:
         backup=None,
         waiting_sha256="",
         old_sha256=state.previous_sha256,
+        made_from=None,
         error=error,
     )
 

@@ -23,9 +23,10 @@ from redirectd.apply.result import ApplyResult, EntryDoubts, TargetOutcome
 from redirectd.apply.servers import Servers
 from redirectd.apply.unit import Item, Verdict, prove, put_back
 from redirectd.errors import InstallError, RedirectdError
+from redirectd.plan.entry_file import EntryFile
 from redirectd.plan.planning import Plan, TargetPlan, digest
 from redirectd.plan.report import to_json
-from redirectd.plan.target import Preflighted, TargetError
+from redirectd.plan.target import Preflighted, Spliceable, TargetError
 from redirectd.plan.target_spec import NO_RELOAD, OWN_PROGRAMS, TargetSpec
 from redirectd.sip.text import printable
 from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, Stage
@@ -141,7 +142,8 @@ class Transaction:
             with _at(work.spec.name, "stage"):
                 state = self._kept(work, states.get(work.spec.name))
             plan = work.plan
-            items.append(Item(work.spec, work.place, state, plan.rendered, plan.changes.keys, plan.installed))
+            item = Item(work.spec, work.place, state, plan.rendered, plan.changes.keys, plan.installed)
+            items.append(replace(item, standing=plan.standing))
         return items
 
     def _check(self, work: _Work) -> None:
@@ -150,6 +152,10 @@ class Transaction:
         rendered = work.plan.rendered
         if staged != rendered.content:
             raise InstallError(work.place.staged, "the disk gave back other bytes than were written", "check that disk")
+        if work.plan.standing:
+            self._check_spliced(work)
+            self._preflight(work)
+            return
         try:
             meaning = work.spec.target.parse(staged, rendered.entries)
         except TargetError as error:
@@ -161,6 +167,29 @@ class Transaction:
                 "report this as a fault",
             )
         self._preflight(work)
+
+    def _check_spliced(self, work: _Work) -> None:
+        """See that a file which is made of the old one differs from that by the changes alone, and by their token.
+
+        What was not written anew was proven with the generation before.
+        """
+        target, plan = work.spec.target, work.plan
+        assert isinstance(target, Spliceable)
+        assert plan.installed is not None
+        wanted = {key: plan.rendered.entries.get(key) for key in plan.changes.keys}
+        try:
+            old = EntryFile(plan.installed, target.line_form, plan.standing)
+            new = EntryFile(plan.rendered.content, target.line_form)
+            lines = target.parse(new.only(wanted).content)
+            same = old.without(wanted) == new.without(wanted)
+        except ValueError as error:
+            raise InstallError(work.spec.path, printable(str(error), 300), "report this as a fault") from error
+        if not same or lines != {key: value for key, value in wanted.items() if value is not None}:
+            raise InstallError(
+                work.spec.path,
+                "parsed back, the new file means something else than was intended",
+                "report this as a fault",
+            )
 
     def _preflight(self, work: _Work) -> None:
         """Have the server itself read the staged file where its channel can."""

@@ -33,8 +33,9 @@ MOST_ASKED = 500
 class Item:
     """One file of the unit; `changed` are the entries' keys to ask the server about.
 
-    They were reckoned from the file `before`; with `anew`, nobody knows what the server holds. `brought` is what its
-    operator had added at run time, found at the reload and added again after it.
+    They were reckoned from the file `before`, whose token is `standing` where that is known; with `anew`, nobody knows
+    what the server holds. `brought` is what its operator had added at run time, found at the reload and added again
+    after it.
     """
 
     spec: TargetSpec
@@ -44,6 +45,7 @@ class Item:
     changed: tuple[str, ...]
     before: bytes | None = None
     anew: bool = False
+    standing: str = ""
     brought: list[str] = field(default_factory=list)
 
     @property
@@ -199,7 +201,7 @@ def _old_of(item: Item, installer: Installer) -> Item:
     content = installer.read(item.place.path)
     rendered, _ = _readable(item.spec, content, None, own=item.state.previous_sha256)
     new = item.rendered.content if item.rendered else None
-    return replace(item, rendered=rendered, before=new, anew=item.anew or new is None)
+    return replace(item, rendered=rendered, before=new, anew=item.anew or new is None, standing="")
 
 
 def _readable(
@@ -251,8 +253,11 @@ def _load(item: Item, target: LiveTarget, channel: Channel) -> Sequence[Command]
     entries = item.rendered.entries if item.rendered else {}
     changes = None if item.anew else target.load(entries, item.changed)
     if changes is not None:
-        before, fault = understood(target, item.before, entries)
-        if fault is None and judged(channel, target.standing(token_of(before))) is None:
+        standing, fault = item.standing, None
+        if not standing:
+            before, fault = understood(target, item.before, entries)
+            standing = token_of(before)
+        if fault is None and judged(channel, target.standing(standing)) is None:
             return changes
     listing = target.listing()
     return target.replace(entries, None if listing is None else channel.ask(listing))

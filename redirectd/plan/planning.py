@@ -12,6 +12,7 @@ from redirectd.errors import InstallError, RefusedError
 from redirectd.plan.change import Changes, diff
 from redirectd.plan.limits import LimitReport, Limits, check_limits
 from redirectd.plan.route import Conflict, EffectiveTable, Route
+from redirectd.plan.splicing import Splice
 from redirectd.plan.target import (
     NOTHING,
     Answering,
@@ -66,6 +67,8 @@ class TargetPlan:
     notices: tuple[str, ...] = ()
     """What the server's state means for it, where that was asked."""
     error: InstallError | None = None
+    standing: str = ""
+    """The token of the file that is in place, where the new one was made of it (`redirectd.plan.splicing`)."""
 
     @property
     def shown_changes(self) -> Changes:
@@ -147,11 +150,13 @@ def make_plan(
     installed: Mapping[str, Installed],
     limits: Limits,
     left_out: Mapping[str, Mapping[int, str]] = NOTHING_LEFT_OUT,
+    splices: Mapping[str, Splice] | None = None,
 ) -> Plan:
     """Work out what each target's file shall be, and how that differs from what is there.
 
     `installed` is by target name; a name that is missing has no file. `left_out` are remaps that a target shall be
-    without, each with the reason. The same values give the same bytes and the same checksum, whatever the order of
+    without, each with the reason. Targets in `splices` are planned by those, and `table` has the routes that they are
+    of; the plan is the same. The same values give the same bytes and the same checksum, whatever the order of
     remaps was. A target whose base file is not what it reads, or can't be read, has the `error`.
     """
     targets = {}
@@ -163,8 +168,11 @@ def make_plan(
                 raise there.fault
             if spec.name in twice:
                 raise _second(spec, *twice[spec.name])
-            rendered = _render(table, spec, there, left_out.get(spec.name, {}))
-            plan = _plan_target(spec, there, rendered)
+            short = (splices or {}).get(spec.name)
+            if short is None:
+                plan = _plan_target(spec, there, _render(table, spec, there, left_out.get(spec.name, {})))
+            else:
+                plan = _spliced(spec, there, short)
             targets[spec.name] = replace(plan, also_moves=_also_moves(spec.target, table.routes, plan))
         except InstallError as error:
             targets[spec.name] = _unplanned(spec, there, error)
@@ -336,6 +344,19 @@ def _plan_target(spec: TargetSpec, there: Installed, rendered: Rendered) -> Targ
         pending_reload=there.pending_reload,
         blank=blank,
         over_base=None if blank is None else diff(understood(spec.target, blank)[0], rendered.entries),
+    )
+
+
+def _spliced(spec: TargetSpec, there: Installed, short: Splice) -> TargetPlan:
+    return TargetPlan(
+        name=spec.name,
+        kind=spec.kind,
+        path=spec.path,
+        installed=there.content,
+        rendered=short.rendered,
+        changes=short.changes,
+        width=spec.target.width if isinstance(spec.target, Answering) else "",
+        standing=short.standing,
     )
 
 

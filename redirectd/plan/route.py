@@ -71,14 +71,29 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionMark:
+    """Up to which decision approved remaps were read: the audit's newest `entry` with its `hash`.
+
+    There were `approved` of them, and none ends before `until` (R18).
+    """
+
+    entry: int
+    hash: str
+    approved: int
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EffectiveTable:
     """The routes of all approved remaps by ascending id, with what had to be left out and why.
 
     `cycles` are the remap ids of each cycle in hop order, the one approved last is among the conflicts (R34);
-    `too_deep` are those that would make a chain too long (R33), among the conflicts, too.
+    `too_deep` are those that would make a chain too long (R33), among the conflicts, too. With a `mark`, each remap up
+    to there has its route.
     """
 
     routes: Sequence[Route]
     conflicts: tuple[Conflict, ...] = ()
     cycles: tuple[tuple[int, ...], ...] = ()
     too_deep: tuple[int, ...] = ()
+    mark: DecisionMark | None = None

@@ -10,6 +10,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import ClassVar, Protocol, runtime_checkable
 
+from redirectd.plan.entry_file import EntryFile, LineForm
 from redirectd.plan.route import Conflict, Route, RouteKind
 from redirectd.sip.uri import SipUri
 
@@ -198,6 +199,25 @@ class Answering(Keeping, Protocol):
 
 
 @runtime_checkable
+class Spliceable(Answering, Protocol):
+    """A target whose file has a line for each entry: what few decisions change is put into the file that is there."""
+
+    @property
+    def form(self) -> str:
+        """What of its configuration the file depends on; empty where the file can only be made from all remaps."""
+        ...
+
+    @property
+    def line_form(self) -> LineForm:
+        """How its lines are written."""
+        ...
+
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give what an old URI is written under, at most one key. Raises CannotCarryError."""
+        ...
+
+
+@runtime_checkable
 class LookedUp(Answering, Protocol):
     """A target whose entries are found by lines that an operator pastes."""
 
@@ -351,6 +371,8 @@ _AT_ONCE = 4096
 
 def token_of(entries: Mapping[str, str]) -> str:
     """Name the entries: 16 hex digits of the SHA-256 over all of them, in key order."""
+    if isinstance(entries, EntryFile):
+        return entries.token
     digest = sha256()
     keys = iter(sorted(entries))
     while some := [f"{key}\0{entries[key]}\n" for key in islice(keys, _AT_ONCE)]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
 from redirectd.apply.servers import OpenChannel
+from redirectd.apply.short_way import Since, short_plan
 from redirectd.apply.sql_rows import GatewayRows, SqlRows
 from redirectd.apply.tables import TableInstaller
 from redirectd.collect.policy import Policy
@@ -23,11 +25,13 @@ from redirectd.config.specs import password_of, target_specs
 from redirectd.errors import ConfigError, InstallError, PeerError
 from redirectd.plan.effective_table import effective
 from redirectd.plan.planning import Plan
-from redirectd.plan.route import Approved, EffectiveTable
+from redirectd.plan.route import Approved, DecisionMark, EffectiveTable, Route
+from redirectd.plan.splicing import RecentDecisions
 from redirectd.plan.target_spec import TargetSpec
 from redirectd.review.followup import to_suspend
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
+from redirectd.store.decided import decided_since, mark_of
 from redirectd.store.node_targets import NodeTarget, publish
 from redirectd.store.refused_entries import refused_entries
 from redirectd.store.target_states import target_states
@@ -40,20 +44,28 @@ def plan_of(config: Config, database: Database, only: Collection[str] | None = N
 
     Raises ConfigError for targets that can't be used, UsageError for an unknown name in `only`, StoreError.
     """
-    specs = chosen(target_specs(config), only)
-    table = approved_table(database, config.rules())
-    with database.read() as connection:
-        states, refused = target_states(connection, config.node), refused_entries(connection, config.node)
-    return current_plan(table, specs, states, installer_of(config, specs), config.limits.as_limits(), refused)
+    return _plan_and_routes(config, database, only)[0]
 
 
 def foreseen_plan(
     config: Config, database: Database, only: Collection[str] | None = None, ping: Ping | None = None
 ) -> Plan:
     """As `plan_of`, with what the state of each server that can be asked means for it; asks servers and the DNS."""
-    plan = plan_of(config, database, only)
-    specs, routes = chosen(target_specs(config), only), approved_table(database, config.rules()).routes
-    return with_notices(plan, specs, routes, _opening(config), ping)
+    plan, routes = _plan_and_routes(config, database, only)
+    return with_notices(plan, chosen(target_specs(config), only), routes, _opening(config), ping)
+
+
+def _plan_and_routes(config: Config, database: Database, only: Collection[str] | None) -> tuple[Plan, Sequence[Route]]:
+    """The plan, and the routes of all that it changes."""
+    specs, limits = chosen(target_specs(config), only), config.limits.as_limits()
+    installer = installer_of(config, specs)
+    with database.read() as connection:
+        states, refused = target_states(connection, config.node), refused_entries(connection, config.node)
+    short = short_plan(recent_decisions(config, database), specs, states, installer, limits, refused)
+    if short is not None:
+        return short.plan, short.recent.table.routes
+    table = approved_table(database, config.rules())
+    return current_plan(table, specs, states, installer, limits, refused), table.routes
 
 
 def applier_of(config: Config, database: Database) -> Applier:
@@ -64,7 +76,8 @@ def applier_of(config: Config, database: Database) -> Applier:
     specs, files = target_specs(config), Files()
     installer = installer_of(config, specs, files, lock_path(config, database).parent)
     tools = Tools(_opening(config), lambda: datetime.now(UTC), time.monotonic, time.sleep, files, installer)
-    return Applier(database, config.node, specs, config.limits.as_limits(), lock_path(config, database), tools)
+    limits, since = config.limits.as_limits(), recent_decisions(config, database)
+    return Applier(database, config.node, specs, limits, lock_path(config, database), tools, since)
 
 
 def _opening(config: Config) -> OpenChannel:
@@ -138,7 +151,27 @@ def approved_table(database: Database, policy: Policy) -> EffectiveTable:
 
     Those that an apply suspends, since they fail, are left out already.
     """
-    return effective(_approved(database, policy))
+    found, mark = _approved(database, policy)
+    table = effective(found)
+    return replace(table, mark=mark) if len(table.routes) == len(found) else table
+
+
+def recent_decisions(config: Config, database: Database) -> Since:
+    """What was decided since a file was made, as its next plan takes it."""
+
+    def since(mark: DecisionMark) -> tuple[RecentDecisions, DecisionMark] | None:
+        with database.read() as connection:
+            if to_suspend(connection, config.rules()):
+                return None
+            found = decided_since(connection, mark, datetime.now(UTC))
+        if found is None:
+            return None
+        table = effective(found.after)
+        if len(table.routes) != len(found.after):
+            return None
+        return RecentDecisions(found.before, table, found.gone), found.mark
+
+    return since
 
 
 def within_limits(config: Config, database: Database) -> Callable[[Sequence[Approved]], bool]:
@@ -146,12 +179,17 @@ def within_limits(config: Config, database: Database) -> Callable[[Sequence[Appr
 
     Raises StoreError, ConfigError, and InstallError where no plan can be made.
     """
-    applier, approved_now = applier_of(config, database), _approved(database, config.rules())
+    applier, (approved_now, _) = applier_of(config, database), _approved(database, config.rules())
     return lambda more: applier.plan(effective([*approved_now, *more])).limit.is_safe
 
 
-def _approved(database: Database, policy: Policy) -> list[Approved]:
+def _approved(database: Database, policy: Policy) -> tuple[list[Approved], DecisionMark | None]:
+    """What is approved, and its mark where it has one."""
+    now = datetime.now(UTC)
     with database.read() as connection:
         suspended = to_suspend(connection, policy)
-        found = approved(connection, now=datetime.now(UTC))
-    return [one for one in found if one.id not in suspended]
+        mark = None if suspended else mark_of(connection, now)
+        found = approved(connection, now=now)
+        if mark is not None and mark != mark_of(connection, now):
+            mark = None  # somebody decided meanwhile
+    return [one for one in found if one.id not in suspended], mark

@@ -77,9 +77,14 @@ def put_in_service(
     Those already in service stay as they are. Many are written in parts, so that readers of logs need not wait long;
     what a kill leaves out is written after the next apply.
     """
-    with database.read() as connection:
-        known = set(connection.scalars(select(in_service.c.remap_id).where(in_service.c.node == node)))
     wanted = set(carried)
+    ours = select(in_service.c.remap_id).where(in_service.c.node == node)
+    with database.read() as connection:
+        if everything or len(wanted) > _AT_ONCE:
+            known = set(connection.scalars(ours))
+        else:
+            parts = chunks(sorted(wanted))
+            known = {one for part in parts for one in connection.scalars(ours.where(in_service.c.remap_id.in_(part)))}
     for part in chunks(sorted(known - wanted) if everything else (), _AT_ONCE):
         with database.begin() as connection:
             for some in chunks(part):
@@ -88,6 +93,13 @@ def put_in_service(
         with database.begin() as connection:
             for some in chunks(part):
                 _begin(connection, node, some, generation, now)
+
+
+def take_out(database: Database, node: str, numbers: Collection[int]) -> None:
+    """Notes that `node` routes by these remaps no more."""
+    for part in chunks(sorted(numbers)):
+        with database.begin() as connection:
+            connection.execute(delete(in_service).where(in_service.c.node == node, in_service.c.remap_id.in_(part)))
 
 
 def _begin(connection: Connection, node: str, numbers: Sequence[int], generation: int, now: datetime) -> None:

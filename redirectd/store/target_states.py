@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from redirectd.plan.route import DecisionMark
 from redirectd.store.schema import target_state
 
 _IN_DETAIL = (
@@ -33,6 +35,28 @@ class Phase(StrEnum):
     """The file is in place; the server has not been told of it, or has not proven it."""
 
 
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """What the file was made from: the configuration's `form` of it, and all that was approved up to `mark`.
+
+    The file has one entry for each remap, so that the next one can be made of it and of what is decided after.
+    """
+
+    form: str
+    mark: DecisionMark
+
+    def to_json(self) -> dict[str, object]:
+        """Give it as it is stored."""
+        until = self.mark.until
+        return asdict(self.mark) | {"form": self.form, "until": until and until.isoformat()}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> MadeFrom:
+        """Read it back."""
+        until = kept["until"] and datetime.fromisoformat(kept["until"])
+        return cls(kept["form"], DecisionMark(kept["entry"], kept["hash"], kept["approved"], until))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """One target's state.
@@ -41,7 +65,8 @@ class TargetState:
     set, that file may not be in place or not in service yet: `old_sha256` is of the file before it
     (empty: there was none), of which `backup` is a copy (None: there was none), and the `previous` values
     are those to go back to. Where an unproven file of an earlier generation was in place in between, waiting for
-    its server, `waiting_sha256` is its hash. `attempts` and `next_try` space the retries.
+    its server, `waiting_sha256` is its hash. `attempts` and `next_try` space the retries. `made_from`
+    is of the file in place, where that is known: whoever changes `sha256` forgets it.
     """
 
     target: str
@@ -57,6 +82,7 @@ class TargetState:
     attempts: int = 0
     next_try: datetime | None = None
     error: str = ""
+    made_from: MadeFrom | None = None
 
     @property
     def goes_back(self) -> bool:
@@ -81,6 +107,7 @@ def target_states(connection: Connection, node: str) -> dict[str, TargetState]:
         detail = json.loads(row.detail) if row.detail else {}
         next_try = detail.pop("next_try", None)
         phase = detail.pop("phase", None)
+        made_from = detail.pop("made_from", None)
         states[row.target] = TargetState(
             target=row.target,
             sha256=row.sha256,
@@ -88,6 +115,7 @@ def target_states(connection: Connection, node: str) -> dict[str, TargetState]:
             updated_at=row.updated_at,
             phase=None if phase is None else Phase(phase),
             next_try=None if next_try is None else datetime.fromisoformat(next_try),
+            made_from=None if made_from is None else MadeFrom.from_json(made_from),
             **detail,
         )
     return states
@@ -96,7 +124,9 @@ def target_states(connection: Connection, node: str) -> dict[str, TargetState]:
 def put_target_states(connection: Connection, node: str, states: Iterable[TargetState]) -> None:
     """Write states over those of the same targets."""
     for state in states:
-        detail = {name: value for name, value in asdict(state).items() if name in _IN_DETAIL}
+        detail = {name: getattr(state, name) for name in _IN_DETAIL}
+        if state.made_from is not None:
+            detail["made_from"] = state.made_from.to_json()
         if state.next_try is not None:
             detail["next_try"] = state.next_try.isoformat()
         connection.execute(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
+from redirectd.plan.entry_file import LineForm
 from redirectd.plan.target import (
     NOTHING,
     Command,
@@ -91,6 +92,11 @@ class AsteriskAstdb(DialledNames):
 
     def _value(self, new: SipUri) -> str:
         return dialled(new, MAX_VALUE)
+
+    @property
+    def line_form(self) -> LineForm:
+        """Give how a line is written."""
+        return _LINES
 
     def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the entries in the order of their users, the token last."""
@@ -170,6 +176,27 @@ class AsteriskAstdb(DialledNames):
 def _stored(key: str) -> str:
     """Give the key of AstDB for that of an entry."""
     return digest_of(key.removeprefix(EXACT)) if key.startswith(EXACT) else key
+
+
+def _around(token: str) -> tuple[bytes, bytes]:
+    return f"{_HEAD}\n".encode(), f"{SENTINEL} {token}\n".encode()
+
+
+def _line(key: str, value: str) -> bytes:
+    return write_lines("", [f"{key} {value}"])[1:-1]
+
+
+def _entry(line: bytes) -> tuple[str, str]:
+    key, _, value = line.decode("ascii").partition(" ")
+    return key, value
+
+
+def _plain(lines: bytes) -> bytes | None:
+    """Make ``KEY NUL VALUE`` of lines, which have one blank each."""
+    return lines.replace(b" ", b"\0") if lines.count(b" ") == lines.count(b"\n") else None
+
+
+_LINES = LineForm(_around, _line, _entry, _plain)
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, str, str]]:

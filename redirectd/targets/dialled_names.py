@@ -23,6 +23,9 @@ class DialledNames(UserMoves):
     def _serves(self, uri: SipUri) -> bool:
         return not self._hosts or speaks_for(self._hosts, uri)
 
+    def _served(self) -> str:
+        return " ".join(sorted(map(str, self._hosts)))
+
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give the user as Asterisk hears it dialled."""
         return (name_of(uri),) if self._serves(uri) else ()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
+from redirectd.plan.entry_file import LineForm
 from redirectd.plan.target import (
     NOTHING,
     Command,
@@ -131,6 +132,11 @@ class KamailioHtable(UserMoves):
 
     def _value(self, new: SipUri) -> str:
         return write_uri(new, KAMAILIO)
+
+    @property
+    def line_form(self) -> LineForm:
+        """Give how a row is written."""
+        return _LINES
 
     def _old_keys(self, uri: SipUri) -> Collection[str]:
         return user_at_host(uri)
@@ -247,6 +253,33 @@ class KamailioHtable(UserMoves):
                     return None
                 return f"htable {self._table} holds {held} entries instead of {wanted}"
         return f"Kamailio has no htable {self._table}"
+
+
+def _around(token: str) -> tuple[bytes, bytes]:
+    return _TABLE.write([(SENTINEL, token)]), b""
+
+
+def _row(key: str, value: str) -> bytes:
+    return _TABLE.write([(key, value)]).split(b"\n")[1]
+
+
+def _entry(line: bytes) -> tuple[str, str]:
+    fields = line.decode("ascii").replace("\\:", "\0").split(":")
+    return fields[1].replace("\0", ":"), fields[4].replace("\0", ":")
+
+
+def _plain(lines: bytes) -> bytes | None:
+    """Make ``KEY NUL VALUE`` of rows, whose fields hold no colon but an escaped one."""
+    if not lines:
+        return b""
+    if b"\\\\" in lines or b"\0" in lines or b"\1" in lines or not lines.startswith(b"0:"):
+        return None
+    rows = lines[2:].replace(b"\\:", b"\1").replace(b":0\n0:", b"\n").removesuffix(b":0\n") + b"\n"
+    plain = rows.replace(b":0:0:", b"\0")
+    return None if b":" in plain else plain.replace(b"\1", b":")
+
+
+_LINES = LineForm(_around, _row, _entry, _plain)
 
 
 def _judge(key: str, wanted: str | None) -> Callable[[Reply | ServerFault], str | None]:

@@ -30,6 +30,7 @@ class NotAskedError(Exception):
 class UserMoves(ABC):
     """A target of user moves. `width` is the configuration's; empty for an exact target, or where it is missing."""
 
+    kind: ClassVar[str]
     moves: ClassVar[RouteKind] = "user"
     WIDTH: ClassVar[str] = ""
     """What the server matches on, where that is less than a route key; empty for the whole route key."""
@@ -80,6 +81,20 @@ class UserMoves(ABC):
     def _is_old(self, key: str) -> bool:
         """Say if a key is one of an earlier version."""
         return False
+
+    @property
+    def form(self) -> str:
+        """What of the configuration the file depends on; empty where it can only be made from all remaps.
+
+        That is where the incoming URI is the key, which sightings change too, or where rows only stay.
+        """
+        if self.match != "request-uri" or self._is_frozen:
+            return ""
+        return f"{self.kind} {self.width} {self._legacy_keys} {self._served()}"
+
+    def _served(self) -> str:
+        """Name what the target speaks for, where that is not all."""
+        return ""
 
     def also_moves(self, old: SipUri) -> str | None:
         """Name the other URIs that an entry for `old` moves; None where there is none, or no entry."""
