@@ -100,6 +100,7 @@ remap_peer = Table(
     Column("authentic_calls", BigInteger, nullable=False, server_default="0"),  # proven or surely framed ones (R39)
     Column("authentic_first", UtcDateTime),
     Column("authentic_last", UtcDateTime),
+    Index("remap_peer_peer", "peer"),  # which peers there are, however many remaps each has reported
 )
 
 remap_method = Table(

@@ -16,14 +16,17 @@ from sqlalchemy import insert
 
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
-from redirectd.store.schema import metadata, remap, remap_incoming
+from redirectd.store.schema import metadata, remap, remap_incoming, remap_method, remap_peer
 
 _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 _AT_ONCE = 5_000
 
 
-def fill(database: Database, count: int, *, shared: bool) -> None:
-    """Makes `count` remaps, one in ten approved, of one incoming URI (`shared`) or of an own one each."""
+def fill(database: Database, count: int, *, shared: bool, all_approved: bool = False) -> None:
+    """Makes `count` remaps, one in ten approved, of one incoming URI (`shared`) or of an own one each.
+
+    With `all_approved` only number 10 is pending.
+    """
     metadata.create_all(database.engine)
     for first in range(1, count + 1, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, count + 1))
@@ -33,7 +36,7 @@ def fill(database: Database, count: int, *, shared: bool) -> None:
                 "identity": f"i{number}",
                 "old_hash": f"o{number}",
                 "new_hash": f"n{number}",
-                "state": "pending" if number % 10 else "approved",
+                "state": "approved" if (number != 10 if all_approved else number % 10 == 0) else "pending",
                 "kind": "user",
                 "old_key": f"sip:u{number}@old.test",
                 "old_uri": f"sip:u{number}@old.test",
@@ -59,9 +62,19 @@ def fill(database: Database, count: int, *, shared: bool) -> None:
             }
             for number in numbers
         ]
+        seen = {"calls": 1, "authentic_calls": 1}
+        peers = [
+            {"remap_id": number, "peer": f"udp:192.0.2.{number % 20}:5060", "first_seen": _NOW, "last_seen": _NOW}
+            | seen
+            for number in numbers
+        ]
         with database.begin() as connection:
             connection.execute(insert(remap), rows)
             connection.execute(insert(remap_incoming), asked)
+            connection.execute(insert(remap_peer), peers)
+            connection.execute(
+                insert(remap_method), [{"remap_id": number, "method": "INVITE"} | seen for number in numbers]
+            )
 
 
 def seconds(count: int, *, shared: bool) -> float:
