@@ -40,7 +40,7 @@ def reading_of(
     wanted = dialect or (source.dialect if source else "auto")
     family, dialects = _dialects(log, wanted)
     return Reading(
-        source=(source.name if source else log.name)[-255:],
+        source=source_name(log.name, config),
         dialects=registry.with_keys(dialects, keys_of(source, config)),
         zone=zone_of(source.timezone if source else ""),
         policy=config.rules(),
@@ -48,6 +48,12 @@ def reading_of(
         accept_unkeyed=accept_unkeyed,
         family=family,
     )
+
+
+def source_name(name: str, config: Config) -> str:
+    """What a log is called in the database: as its source in the configuration, else as it is itself."""
+    source = _source_of(name, config)
+    return (source.name if source else name)[-255:]
 
 
 def _dialects(log: Log, wanted: str) -> tuple[str, Sequence[Dialect]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -60,6 +60,18 @@ class Summary:
             setattr(self, name, getattr(self, name) + count)
 
 
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A part of a log that is committed at once, and how many 183s were in it.
+
+    With the last one, when the `newest` SIP message was logged.
+    """
+
+    batch: Batch
+    session_progress: int
+    newest: datetime | None = None
+
+
 def ingest(
     log: Log,
     reading: Reading,
@@ -75,39 +87,75 @@ def ingest(
 
     `unread` says in the end how many stretches of the log could not be read.
     """
-    started = monotonic()
-    summary = Summary()
-    names = _names_of(log)
-    losses: Counter[str] = Counter()
+    names = names_of(log)
+    is_proven = were_proven(database, node, [reading.source])[0]
+    parts = stretches(log, reading, clock=clock, is_proven=is_proven, on_progress=on_progress, on_block=on_block)
+    return store(parts, lambda: (names, unread()), database, source=reading.source, node=node, clock=clock)
+
+
+def were_proven(database: Database, node: str, sources: Sequence[str]) -> list[bool]:
+    """Whether each source has shown a proven record before (R39)."""
     with database.read() as connection:
-        is_proven = proven.is_proven(connection, node, reading.source)
+        return [proven.is_proven(connection, node, source) for source in sources]
+
+
+def stretches(
+    log: Log,
+    reading: Reading,
+    *,
+    clock: Callable[[], datetime],
+    is_proven: bool,
+    on_progress: Callable[[SessionProgress], None] | None = None,
+    on_block: Callable[[int], None] | None = None,
+) -> Iterator[LogPart]:
+    """What a log says, in the parts in which it is committed; knows no database."""
     reader = reader_of(log, reading, clock=clock, proven=is_proven)
-    batch = Batch(reading.source)
-    more = True
+    batch, count, more = Batch(reading.source), 0, True
     while more:
         more = reader.read(batch, final=True)
         reader.confirm()  # nothing is ever undone: where a batch can't be committed, the reading ends
         if len(batch.progress) >= PROGRESS_HELD or batch.counted_progress:
-            _report(batch, summary, on_progress)
+            count += _report(batch, on_progress)
         if on_block is not None:
             on_block(reader.offset)
         if batch.weight >= COMMIT_WEIGHT or batch.read >= COMMIT_BYTES or not more:
-            _report(batch, summary, on_progress)
-            losses.update(batch.losses)
-            batch.losses.clear()
-            if not batch.is_empty:
-                summary.add(database.run(partial(_store, batch, node, clock())))
-            summary.bytes += batch.read
-            batch = Batch(reading.source)
+            count += _report(batch, on_progress)
+            yield LogPart(batch, count, None if more else newest_message(reader.parts, clock()))
+            batch, count = Batch(reading.source), 0
             if more:
                 gc.collect()  # or what a commit leaves behind stays until much more has come: 2 MB
                 gc.freeze()  # so that the next time looks only at what is new
-    losses["unread"] += unread()
+
+
+def store(
+    parts: Iterable[LogPart],
+    ending: Callable[[], tuple[Sequence[str], int]],
+    database: Database,
+    *,
+    source: str,
+    node: str,
+    clock: Callable[[], datetime],
+) -> Summary:
+    """Commits the stretches of one log; `ending` gives, after the last, its names and how much could not be read."""
+    started = monotonic()
+    summary = Summary()
+    losses: Counter[str] = Counter()
+    newest = None
+    for part in parts:
+        batch, newest = part.batch, part.newest
+        summary.session_progress += part.session_progress
+        losses.update(batch.losses)
+        batch.losses.clear()
+        if not batch.is_empty:
+            summary.add(database.run(partial(_store, batch, node, clock())))
+        summary.bytes += batch.read
+    names, unread = ending()
+    losses["unread"] += unread
     summary.lost = losses.total()
     if summary.lost:
-        _keep_losses(database, Batch(reading.source, losses=dict(losses)), names, node=node, now=clock())
+        _keep_losses(database, Batch(source, losses=dict(losses)), names, node=node, now=clock())
     if summary.bytes:
-        _keep_traffic(database, newest_message(reader.parts, clock()), node=node, now=clock())
+        _keep_traffic(database, newest, node=node, now=clock())
     summary.seconds = round(monotonic() - started, 3)
     return summary
 
@@ -122,14 +170,15 @@ def _keep_traffic(database: Database, at: datetime | None, *, node: str, now: da
     database.run(keep)
 
 
-def _report(batch: Batch, summary: Summary, on_progress: Callable[[SessionProgress], None] | None) -> None:
-    """Counts the 183s of a batch and hands them on."""
-    summary.session_progress += len(batch.progress) + batch.counted_progress
+def _report(batch: Batch, on_progress: Callable[[SessionProgress], None] | None) -> int:
+    """Hands the 183s of a batch on; gives how many there were."""
+    count = len(batch.progress) + batch.counted_progress
     batch.counted_progress = 0
     if on_progress is not None:
         for progress in batch.progress:
             on_progress(progress)
     batch.progress.clear()
+    return count
 
 
 def _store(batch: Batch, node: str, now: datetime, connection: Connection) -> Recorded:
@@ -137,7 +186,7 @@ def _store(batch: Batch, node: str, now: datetime, connection: Connection) -> Re
     return record(connection, replace(batch, losses=dict(batch.losses)), node=node, now=now)
 
 
-def _names_of(log: Log) -> list[str]:
+def names_of(log: Log) -> list[str]:
     """Names a log by how it begins, however its file is called: by as much of it as there is, then by less.
 
     A log that was shorter when it was read before was named by less of the same beginning.

@@ -93,16 +93,21 @@ def _counts_into_the_present(numbered: list[Sibling]) -> bool:
     return sum(votes) > 0 and (len(votes) > 1 or numbered[0].number == 0)
 
 
+def base_of(path: Path) -> Path:
+    """The log that a rotated file is of, by its name; the path itself where it is none."""
+    match = re.fullmatch(r"(?P<base>.+?)" + _SUFFIX.pattern, path.name)
+    return path.with_name(match["base"]) if match else path
+
+
 def older_sibling(path: str | Path) -> Path | None:
     """The file that was written before `path`, which may be rotated itself."""
     path = Path(path)
-    match = re.fullmatch(r"(?P<base>.+?)" + _SUFFIX.pattern, path.name)
-    base = path.with_name(match["base"]) if match else path
+    base = base_of(path)
     try:
         names = [sibling.path for sibling in siblings(base)]
     except OSError:
         return None
     if path not in names:
-        return names[-1] if names and not match else None
+        return names[-1] if names and base == path else None
     at = names.index(path)
     return names[at - 1] if at else None
