@@ -14,8 +14,9 @@ from tests.bench.following import following
 from tests.bench.hot_incoming import fill
 from tests.bench.live_changes import installed, measure
 from tests.bench.process import REDIRECTD, in_turn, run, typical
-from tests.bench.reading import compressed, memory, reading
+from tests.bench.reading import compressed, jobs, memory, reading
 from tests.bench.worst import hostile, storing, worst
+from tests.peers.lab.database import postgresql_installed
 
 
 def planning(bench: Bench) -> Iterator[Line]:
@@ -62,7 +63,15 @@ def listing(bench: Bench) -> Iterator[Line]:
     fill(database, bench.remaps, shared=False)
     database.close()
     command = [*REDIRECTD, "--config", str(config)]
-    shown = (["list", "1"], ["pending"], ["list", "--limit", "50"], ["status"], ["list", "--json"])
+    config.write_text(config.read_text() + '[policy]\ntrusted_peers = ["192.0.2.0/24"]\n')
+    shown = (
+        ["list", "1"],
+        ["pending"],
+        ["pending", "--flag", "none"],
+        ["list", "--limit", "50"],
+        ["status"],
+        ["list", "--json"],
+    )
     start, *runs = in_turn([[*command, *words] for words in shown], max(1, bench.times))
     for words, found in zip(shown[1:], runs, strict=True):
         measured = typical(found)
@@ -73,6 +82,36 @@ def listing(bench: Bench) -> Iterator[Line]:
             yield Line(
                 f"{name}, start-up left out", f"{max(0.0, measured.cpu - typical(start).cpu):.2f} s", aim="0.3 s"
             )
+
+
+def one_approval(bench: Bench) -> Iterator[Line]:
+    """One more approval among many approved remaps of a Kamailio and of an Asterisk, as files that no server reads."""
+    count = max(2, bench.remaps // 10)
+    config, file = bench.folder / "one.toml", bench.folder / "one.db"
+    targets = "".join(
+        f'[[target]]\nname = "{kind}"\nkind = "{kind}"\npath = "{bench.folder / kind}.one"\n{more}'
+        for kind, more in (("kamailio-htable", ""), ("asterisk-astdb", 'width = "user"\n'))
+    )
+    config.write_text(f'[database]\nurl = "sqlite:///{file}"\n[limits]\nmax_changes = {count}\n{targets}')
+    database = Database(f"sqlite:///{file}")
+    migrate.ensure(database)
+    fill(database, count, shared=False, all_approved=True)
+    database.close()
+    command = [*REDIRECTD, "--config", str(config)]
+    run([*command, "apply", "--force"])
+    start = run([*command, "list", "1"]).cpu
+    steps = [["apply"], ["approve", "10", "--force", "--reason", "bench"], ["plan"], ["apply"], ["apply", "--verify"]]
+    whole = run([*command, *steps.pop()]).cpu - start
+    for name, words in zip(("apply, nothing to do", "approve", "plan", "apply of it"), steps, strict=True):
+        took = max(0.0, run([*command, *words]).cpu - start)
+        aim = "0.3 s" if words == ["apply"] and name != "apply of it" else "0.5 s"
+        yield Line(
+            f"one approval among {count:,}: {name}, start-up left out",
+            f"{took:.2f} s",
+            f"apply --verify, {whole:.2f} s",
+            f"{took / max(whole, 1e-3):.2f}",
+            aim,
+        )
 
 
 def live(bench: Bench) -> Iterator[Line]:
@@ -89,6 +128,21 @@ def live(bench: Bench) -> Iterator[Line]:
                 f"the whole table, {whole['told_s']:.1f} s" if whole else "",
                 f"{few['told_s'] / max(whole['told_s'], 1e-3):.3f}" if whole else "",
             )
+
+
+def fleet(bench: Bench) -> Iterator[Line]:
+    """Nodes that share a PostgreSQL 50 ms away: what they wait for, and how soon they hear of an approval."""
+    if not postgresql_installed():
+        yield Line("a fleet", "PostgreSQL is not installed")
+        return
+    nodes, seconds = (50, 60) if bench.remaps >= 1_000_000 else (2, 3)
+    took = json.loads(run([sys.executable, "-m", "tests.bench.fleet", str(nodes), str(seconds)]).out)
+    name = f"{nodes} nodes, PostgreSQL 50 ms away"
+    yield Line(f"{name}: a 301 is in the database, median", f"{took['lag_median_s']:g} s", aim="2 s")
+    yield Line(f"{name}: a position is stored, median", f"{took['position_median_s']:g} s")
+    yield Line(f"{name}: the last node hears of an approval", f"{took['heard_most_s']:g} s", aim="5 s")
+    yield Line(f"{name}: connections of a node", f"{took['connections_a_node']:g}", aim="2")
+    yield Line(f"{name}: 301s lost or counted twice", f"{took['lost']}", aim="0")
 
 
 def starting(bench: Bench) -> Iterator[Line]:
@@ -109,6 +163,7 @@ def starting(bench: Bench) -> Iterator[Line]:
 
 CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "reading": reading,
+    "jobs": jobs,
     "memory": memory,
     "dialects": dialects,
     "compressed": compressed,
@@ -120,6 +175,8 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "hot incoming": hot_incoming,
     "deciding": deciding,
     "listing": listing,
+    "one approval": one_approval,
     "live": live,
+    "fleet": fleet,
     "starting": starting,
 }

@@ -54,6 +54,21 @@ def _fail2ban(bench: Bench, name: str, maker: logs.Maker) -> float:
     return rate(small.stat().st_size, took.wall)
 
 
+def jobs(bench: Bench) -> Iterator[Line]:
+    """Two files by one process and by two; a machine with other work gives two processes more than it gives one."""
+    first = bench.log("asterisk", logs.asterisk, bench.size / 4)
+    second = bench.folder / "asterisk-copy.log"
+    shutil.copyfile(first, second)
+    alone, together = in_turn([[*bench.ingest(first), str(second), "--jobs", str(n)] for n in (1, 2)], bench.times)
+    one, two = typical(alone), typical(together)
+    size = 2 * first.stat().st_size
+    yield Line(
+        "two files, --jobs 2", f"{rate(size, two.wall):.0f} MB/s", "--jobs 1", f"{one.wall / two.wall:.2f}", "1.7"
+    )
+    inner = told(one)["seconds"] / max(told(two)["seconds"], 1e-3)
+    yield Line("two files, --jobs 2, start-up left out", "", "--jobs 1", f"{inner:.2f}", "1.7")
+
+
 def memory(bench: Bench) -> Iterator[Line]:
     """The greatest memory of an ingest, by the log's size."""
     sizes = (bench.size / 100, bench.size / 10, bench.size)

@@ -77,8 +77,8 @@ class DatabaseServer:
             engine.dispose()
 
 
-def start_postgresql(folder: Path, address: str) -> DatabaseServer:
-    """Create a cluster in *folder* and start it, as the user postgres where the tests are root, which it refuses."""
+def start_postgresql(folder: Path, address: str, **settings: str) -> DatabaseServer:
+    """Create a cluster in *folder* and start it with *settings*, as the user postgres where the tests are root."""
     programs = _postgresql_programs()
     if programs is None:
         raise LabError("no initdb on this machine")
@@ -90,7 +90,7 @@ def start_postgresql(folder: Path, address: str) -> DatabaseServer:
     _prepare([*command, "--no-sync"], "postgres", folder)
     options = {"listen_addresses": address, "port": str(port), "unix_socket_directories": str(folder), "fsync": "off"}
     command = [str(programs / "postgres"), "-D", str(data)]
-    for name, value in options.items():
+    for name, value in {**options, **settings}.items():
         command += ["-c", f"{name}={value}"]
     server = DatabaseServer(
         lambda: Child(command, folder / "postgres.out", user="postgres"),
