@@ -11,6 +11,7 @@ import pytest
 
 from tests.systemd import probe
 from tests.systemd.machine import ROOT, Machine
+from tests.systemd.usual import configure, drop_in
 
 pytestmark = [pytest.mark.peer("systemd"), pytest.mark.xdist_group("systemd")]
 
@@ -112,3 +113,45 @@ def test_the_network_drop_in_lets_it_out(machine: Machine) -> None:
     """IPAddressAllow= of drop-ins/network.conf is what another host's database needs, and it opens nothing else."""
     machine.run("groupadd", "--force", "--system", "kamailio")
     assert let_through(tried_by_the_service(machine, "kamailio", "network")) == {*NEEDED, "connect outside"}
+
+
+PROGRAMS = """
+node = "machine"
+[[target]]
+name = "listing"
+kind = "csv"
+path = "/var/lib/redirectd/moves.csv"
+check = ["/bin/sh", "-c", "echo tried > {place}/tried", "{{file}}"]
+reload = ["/usr/local/sbin/moves-reload"]
+verify = ["/bin/true"]
+"""
+
+
+def test_check_tries_own_programs_in_the_sandbox(machine: Machine) -> None:
+    """Root's `check` runs a target's programs as the unit would: what that hides or does not let write is a fault."""
+    machine.run("install", "-d", "-o", "redirectd", "/var/lib/redirectd")
+    machine.path("/var/lib/redirectd/moves.csv").write_text("old_uri,new_uri\n")
+    machine.run("cp", "/bin/true", "/usr/local/sbin/moves-reload")
+    configure(machine, PROGRAMS.format(place="/var/lib/redirectd"))
+    assert _of_programs(machine) == {
+        name: f"{program}, tried in the sandbox of the service's unit"
+        for name, program in (
+            ("check", "/bin/sh"),
+            ("reload", "/usr/local/sbin/moves-reload"),
+            ("verify", "/bin/true"),
+        )
+    }
+    drop_in(machine, "[Service]\nInaccessiblePaths=/usr/local/sbin/moves-reload\n")
+    configure(machine, PROGRAMS.format(place="/srv/open"))  # where this user may write, but for the unit
+    found = _of_programs(machine)
+    assert "does not run in the sandbox of the service's unit" in found["reload"]
+    assert "Read-only file system" in found["check"]
+    assert "tried in the sandbox" in found["verify"]
+
+
+def _of_programs(machine: Machine) -> dict[str, str]:
+    done = machine.run("redirectd", "check", "--json", check=False)
+    assert done.stdout, done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    told = {one["where"].removeprefix("target listing, "): one["why"] for one in findings}
+    return {name: told[name] for name in ("check", "reload", "verify")}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from redirectd.apply.control.program import run
 from redirectd.errors import PeerError, UsageError
@@ -14,6 +15,13 @@ SERVICE = "redirectd"
 """The user that the packaged unit runs as, and the unit's name."""
 
 _ASKING = 5.0
+_HOLDS = re.compile(
+    r"(User|Group|SupplementaryGroups|UMask|Protect|Private|Restrict|SystemCall|NoNewPrivileges|Capability|LockPersonality"
+    r"|MemoryDeny|IPAddress|ReadWritePaths|ReadOnlyPaths|InaccessiblePaths|NoExecPaths|ExecPaths|Bind|DevicePolicy"
+    r"|KeyringMode|ProcSubset)[A-Za-z]*="
+)
+_WRITABLE = (f"ReadWritePaths=-/var/lib/{SERVICE}", f"ReadWritePaths=-/var/log/{SERVICE}")
+"""What StateDirectory= and LogsDirectory= let the service write to."""
 
 
 def account(name: str) -> pwd.struct_passwd | None:
@@ -70,6 +78,23 @@ def _of_unit(user: str) -> list[str]:
     """The groups that the unit and its drop-ins add; none without systemd, or where it runs as another user."""
     values = unit_properties("User", "SupplementaryGroups")
     return values.get("SupplementaryGroups", "").split() if values.get("User") == user else []
+
+
+def sandbox_of_unit() -> list[str]:
+    """The settings of the service's unit and its drop-ins that hold a program back; empty without it."""
+    try:
+        text = run("systemctl", ["systemctl", "cat", f"{SERVICE}.service"], _ASKING)
+    except PeerError:
+        return []
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if _HOLDS.match(line)]
+
+
+def run_in_sandbox(argv: Sequence[str], settings: Iterable[str], timeout: float) -> None:
+    """Runs a program as the service would, in a unit with these settings. Raises PeerError where it fails."""
+    command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--property=RuntimeMaxSec={timeout:g}"]
+    command += [f"--property={setting}" for setting in (*settings, *_WRITABLE)]
+    run(" ".join(argv[:1]), [*command, *argv], timeout + _ASKING)
 
 
 def unit_properties(*names: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
 from redirectd.apply.servers import judged
 from redirectd.apply.sql_rows import GatewayRows
-from redirectd.cli.checks.as_user import SERVICE, account, holds_for
+from redirectd.cli.checks.as_user import SERVICE, account, holds_for, run_in_sandbox, sandbox_of_unit
 from redirectd.cli.checks.database_check import from_database
 from redirectd.cli.checks.finding import Finding, Level, fault, good
 from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
@@ -25,7 +25,7 @@ from redirectd.cli.checks.serving_check import check_conditions, check_list_sour
 from redirectd.cli.checks.tables_check import check_table, check_view
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
-from redirectd.errors import InstallError, RedirectdError
+from redirectd.errors import InstallError, PeerError, RedirectdError
 from redirectd.plan.planning import digest, understood
 from redirectd.plan.route import Route
 from redirectd.plan.target import TargetError
@@ -41,9 +41,6 @@ from redirectd.targets.template import Template
 
 MOUNTS = Path("/proc/self/mountinfo")
 """The system's list of mounts; a mount's place is the fifth field, blanks and the like as three octal digits."""
-
-UNSEEN = ("/home/", "/root/", "/run/user/")
-"""Folders that the sandbox of the packaged unit hides."""
 
 _POINT = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -232,25 +229,39 @@ def _check_programs(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
     if not isinstance(spec.target, Template | CsvListing | JsonListing):
         return
     programs = spec.target.programs
+    sandbox = sandbox_of_unit() if os.geteuid() == 0 else []
     for name, argv in (("check", programs.check), ("reload", programs.reload), ("verify", programs.verify)):
         if not argv:
             continue
         where, why = f"target {spec.name}, {name}", program_fault(argv[0])
         if why is not None:
             yield Finding(where, Level.FAULT, f"{argv[0]} is not run: {why}", "give it, and its folders, to root alone")
-        elif argv[0].startswith(UNSEEN):
-            why = f"the service's unit does not see {argv[0]} (ProtectHome)"
-            yield Finding(where, Level.FAULT, why, "put it into /usr/local/sbin")
-        elif name == "check" and Path(spec.path).exists():
-            said = judged(channel, programs.checking(spec.path))
+            continue
+        tried: Sequence[str] = ("/usr/bin/test", "-x", argv[0])  # a reload is not tried without need
+        said = None
+        if name == "check" and Path(spec.path).exists():
+            question = programs.checking(spec.path)
+            tried = [str(argument) for argument in question.command.args]
+            said = judged(channel, question)
+        if said is not None:
             why = f"it refuses the file in place: {said}"
-            yield (
-                good(where, f"{argv[0]} takes the file in place")
-                if said is None
-                else Finding(where, Level.FAULT, why, "see what it says: as it is, every apply is refused")
-            )
+            yield Finding(where, Level.FAULT, why, "see what it says: as it is, every apply is refused")
         else:
-            yield good(where, argv[0])
+            yield _try_in_sandbox(where, argv[0], tried, sandbox, spec.timeout)
+
+
+def _try_in_sandbox(where: str, name: str, tried: Sequence[str], sandbox: Sequence[str], timeout: float) -> Finding:
+    """Whether the program runs where the service's unit holds it back; without such a unit it is good."""
+    if not sandbox:
+        return good(where, name)
+    try:
+        run_in_sandbox(tried, sandbox, timeout)
+    except PeerError as error:
+        why = f"{name} does not run in the sandbox of the service's unit: {error.why}"
+        return Finding(
+            where, Level.FAULT, why, "put it into /usr/local/sbin, or give the unit a drop-in for what it needs"
+        )
+    return good(where, f"{name}, tried in the sandbox of the service's unit")
 
 
 def check_access(control: str, names: str) -> Iterator[Finding]:
