@@ -21,7 +21,7 @@ from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.service.ingestion import Summary, ingest
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.sources.file import open_log
 from redirectd.store import migrate

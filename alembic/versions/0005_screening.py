@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 from redirectd.collect.verdict import digest
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 
 revision = "0005"

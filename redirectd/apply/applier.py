@@ -29,8 +29,7 @@ from redirectd.plan.target import Conditional
 from redirectd.plan.target_spec import NO_RELOAD, ApplyUnit, Installed, TargetSpec, units_of
 from redirectd.store.database import Database
 from redirectd.store.generations import GenerationOutcome
-from redirectd.store.refused_entries import RefusedEntry
-from redirectd.store.rollback_hold import Hold
+from redirectd.store.settings import Hold, RefusedEntry
 
 _FIRST_PAUSE = timedelta(minutes=5)
 _LAST_PAUSE = timedelta(hours=2)

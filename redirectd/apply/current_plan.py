@@ -10,7 +10,7 @@ from redirectd.plan.limits import Limits
 from redirectd.plan.planning import Plan, digest, make_plan
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.target_spec import Installed, TargetSpec
-from redirectd.store.refused_entries import Refused
+from redirectd.store.settings import Refused
 from redirectd.store.target_states import TargetState
 from redirectd.targets.sqltable import InDatabase
 

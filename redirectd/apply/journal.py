@@ -27,14 +27,18 @@ from redirectd.store.generations import (
     standing_number,
     standing_targets,
 )
-from redirectd.store.refused_entries import (
+from redirectd.store.settings import (
+    Hold,
     Refused,
     RefusedEntry,
+    add_hold,
+    clear_holds,
+    end_hold_of,
     forget_refused_entries,
+    get_holds,
     put_refused_entries,
     refused_entries,
 )
-from redirectd.store.rollback_hold import Hold, add_hold, clear_holds, end_hold_of, get_holds
 from redirectd.store.target_states import TargetState, put_target_states, target_states
 
 

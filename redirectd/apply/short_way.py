@@ -21,7 +21,7 @@ from redirectd.plan.route import DecisionMark, EffectiveTable
 from redirectd.plan.splicing import RecentDecisions, Splice, is_simple, splice
 from redirectd.plan.target import Spliceable
 from redirectd.plan.target_spec import TargetSpec
-from redirectd.store.refused_entries import Refused
+from redirectd.store.settings import Refused
 from redirectd.store.target_states import MadeFrom, TargetState
 
 Since = Callable[[DecisionMark], tuple[RecentDecisions, DecisionMark] | None]

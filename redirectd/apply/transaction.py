@@ -30,7 +30,7 @@ from redirectd.plan.target import Preflighted, Spliceable, TargetError
 from redirectd.plan.target_spec import NO_RELOAD, OWN_PROGRAMS, TargetSpec
 from redirectd.sip.text import printable
 from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, Stage
-from redirectd.store.rollback_hold import Hold
+from redirectd.store.settings import Hold
 from redirectd.store.target_states import Phase, TargetState
 
 Cause = Literal["apply", "schedule", "rollback"]

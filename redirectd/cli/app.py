@@ -46,7 +46,7 @@ class App:
     def database(self) -> Database:
         """The database at the program's revision. Raises ConfigError and StoreError."""
         if self._database is None:
-            from redirectd.store.revision import is_newest
+            from redirectd.store.database import is_newest
 
             self._database = self.unchecked_database()
             if self.reads_only and self._database.file is not None and not self._database.file.exists():
@@ -67,7 +67,7 @@ class App:
             return database
         if not database.file.exists():
             return _empty(database)
-        from redirectd.store.revision import is_newest
+        from redirectd.store.database import is_newest
 
         if not is_newest(database):
             from redirectd.store.migrate import ensure
@@ -78,7 +78,7 @@ class App:
 
     def unchecked_database(self) -> Database:
         """The database at whatever revision it is. Raises ConfigError."""
-        from redirectd.config.database_url import database_url, make_folder
+        from redirectd.config.secrets import database_url, make_folder
         from redirectd.store.database import Database
 
         database = Database(database_url(self.config))

@@ -1,7 +1,11 @@
-"""The four deciding commands, from one factory: `approve`, `reject`, `revoke` and `reopen`."""
+"""The four deciding commands, from one factory: `approve`, `reject`, `revoke` and `reopen`.
+
+They are about remaps by id, by old URI, or by a filter whose number a person confirms.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -9,18 +13,123 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.filters import Filters, filter_options
-from redirectd.cli.options import ids_of
+from redirectd.cli.options import Filters, filter_options, ids_of, no_match
 from redirectd.cli.output import emit_json, error_json, json_option, note, progress_bar, say, say_wrapped, show_error
-from redirectd.cli.selection import chosen, is_id
 from redirectd.errors import RedirectdError, UsageError
-from redirectd.sip.text import printable
+from redirectd.review.decide import load
+from redirectd.review.four_eyes import with_approvals
+from redirectd.review.holds import with_holds
+from redirectd.sip.compare import route_key
+from redirectd.sip.text import printable, unescape_percent
+from redirectd.sip.uri import VISUAL_SEPARATORS, SipUri, UriError, parse_uri
+from redirectd.store import remaps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
+    from redirectd.cli.app import App
+    from redirectd.cli.options import Filters
+    from redirectd.collect.policy import Policy
     from redirectd.review.decision import Decision
     from redirectd.store.remap import Remap
+
+
+def named(connection: Connection, what: str, policy: Policy) -> list[Remap]:
+    """The remap of an id, or all of an old URI (R24), with their holds. Raises UsageError where there is none."""
+    if is_id(what):
+        return [with_holds(load(connection, int(what)), policy)]
+    uri = sip_uri(what)
+    found = remaps.by_old_key(connection, str(route_key(uri)))
+    if not found:
+        raise UsageError(printable(what, 200), "no remap has this old URI", "see the old URIs with 'redirectd list'")
+    return [with_holds(remap, policy) for remap in found]
+
+
+def named_all(connection: Connection, names: Sequence[str], filters: Filters, policy: Policy) -> list[Remap]:
+    """The remaps of all names, each once, with their holds. Raises UsageError for names and a filter together."""
+    if not filters.is_empty:
+        raise UsageError(printable(names[0], 200), "it takes ids and URIs or a filter, not both", "leave one out")
+    found = {remap.id: remap for what in names for remap in named(connection, what, policy)}
+    return with_approvals(connection, found.values(), policy)
+
+
+def of_user(connection: Connection, name: str) -> list[str]:
+    """The old URIs of all remaps of a bare user or number, which has neither ``@`` nor ``:``; none for anything else.
+
+    A number is the same with and without visual separators (RFC 3966), a user with and without escapes.
+    """
+    if ":" in name or "@" in name:
+        return []
+    wanted = _plain(name)
+    rows = remaps.uris_of(connection, remaps.RemapFilter(kind="user"))
+    return list(dict.fromkeys(row.old_uri for row in rows if _plain(_user(row.old_uri)) == wanted))
+
+
+def _user(uri: str) -> str:
+    userinfo, at, _ = uri.partition(":")[2].partition("@")
+    return userinfo.partition(":")[0] if at else ""
+
+
+def _plain(user: str) -> str:
+    text = unescape_percent(user)
+    number = text.partition(";")[0].translate(VISUAL_SEPARATORS)
+    return number if number.removeprefix("+").isdecimal() else text
+
+
+def sip_uri(text: str) -> SipUri:
+    """A SIP URI as typed; `sip:` may be left out. Raises UsageError."""
+    whole = text if text.partition(":")[0].lower() in {"sip", "sips", "tel"} else f"sip:{text}"
+    try:
+        uri = parse_uri(whole)
+    except UriError as error:
+        raise UsageError(printable(text, 200), f"not a SIP URI: {error.why}", "write it as sip:user@host") from None
+    if not isinstance(uri, SipUri):
+        raise UsageError(printable(text, 200), "routing looks SIP URIs up", "write it as sip:user@host")
+    return uri
+
+
+def is_id(what: str) -> bool:
+    """Whether a name is an id; else it is an old URI."""
+    return what.isascii() and what.isdecimal() and len(what) <= 18
+
+
+def chosen(app: App, action: str, names: tuple[str, ...], filters: Filters, *, yes: bool) -> list[str]:
+    """The names as given, or the ids of all remaps that pass `filters` and that `action` can be done to.
+
+    On a terminal the number of a filter's remaps is asked back, unless `yes`; a script has said what it wants.
+    Raises UsageError for names and a filter together, and for neither.
+    """
+    from redirectd.review.holds import FAILING, STALE
+    from redirectd.review.page import ids
+    from redirectd.store.remap import State
+    from redirectd.store.states import TRANSITIONS
+
+    if names and not filters.is_empty:
+        raise UsageError(f"redirectd {action}", "it takes ids or a filter, not both", "leave one of them out")
+    if names:
+        return list(dict.fromkeys(names))
+    if filters.is_empty:
+        how = f"name them: redirectd {action} ID..., or filter: redirectd {action} --domain old.example"
+        raise UsageError(f"redirectd {action}", "no remap was named", how)
+    with app.database.read() as connection:
+        # Approved ones that fail or are stale are approved once more (R36).
+        again = action == "approve" and filters.flag in {FAILING, STALE}
+        query = filters.query([State.APPROVED] if again else sorted(TRANSITIONS[action][0]), app.now())
+        found = ids(connection, query, app.config.rules())
+        if not found:
+            note(f"nothing to {action}: {no_match(connection, filters, [state.value for state in query.states])}")
+    if found and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        _ask(f"{action} {len(found)} remaps?")
+    return [str(number) for number in found]
+
+
+def _ask(question: str) -> None:
+    if not click.confirm(question, err=True):
+        note("nothing was changed")
+        raise click.exceptions.Exit(1)
+
 
 MOST_LINES = 50
 """Remaps that are listed one by one."""
@@ -128,7 +237,6 @@ def _numbers(app: App, action: str, names: list[str], told: _Told) -> list[int]:
 
 def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
     """The remap of an old URI that the action can be done to."""
-    from redirectd.cli.named import named
     from redirectd.store.states import TRANSITIONS, past
 
     found = named(connection, what, app.config.rules())
@@ -146,7 +254,7 @@ def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
 def _keep(app: App, numbers: list[int], decision: Decision, told: _Told) -> list[int]:
     """Confirms the approved ones that fail or are stale (R36); gives the others."""
     from redirectd.review.attention import attention
-    from redirectd.review.confirm import confirm
+    from redirectd.review.decide import confirm
 
     with app.database.read() as connection:
         due = set(attention(connection, now=decision.at)) & set(numbers)
@@ -161,7 +269,7 @@ def _keep(app: App, numbers: list[int], decision: Decision, told: _Told) -> list
 
 
 def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, told: _Told) -> None:
-    from redirectd.review.batches import BATCH, decide_in_batches
+    from redirectd.review.decide import BATCH, decide_in_batches
 
     left = len(numbers)
     with progress_bar(action, left, least=BATCH) as count:
@@ -176,7 +284,7 @@ def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, t
 
 
 def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
-    from redirectd.cli.outlook import next_plan, outlook_json, outlook_lines, wider, wider_lines
+    from redirectd.cli.planview import next_plan, outlook_json, outlook_lines, wider, wider_lines
 
     moved = wider(app, told.done) if told.done and action == "approve" else []
     plan = next_plan(app) if told.done and action in {"approve", "revoke"} else None

@@ -144,7 +144,7 @@ def _of_remaps(document: Document) -> Iterator[Problem]:
         text = f"approved, and the target fails: {failing['remaps']} remaps ({_worst(failing)})"
         yield Problem(Health.WARNING, text, "'redirectd show ID' says why; decide on them with 'redirectd review'")
     if ineffective and ineffective["remaps"]:
-        from redirectd.review.effect import USUAL_REASONS
+        from redirectd.review.attention import USUAL_REASONS
 
         text = (
             f"installed, old URI still answered 301 ({ineffective['calls']:,} since): {ineffective['remaps']} remaps "

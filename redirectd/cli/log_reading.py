@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from redirectd.collect.capture import CapturedLog
 from redirectd.collect.reading import Reading
-from redirectd.config.recordkeys import keys_of
+from redirectd.config.secrets import keys_of
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.errors import UsageError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redirectd.config.model import Config
-    from redirectd.config.source_sections import SourceSection
+    from redirectd.config.sections import SourceSection
     from redirectd.dialects.frame import Dialect
     from redirectd.sources.log import Log
 

@@ -18,8 +18,8 @@ from redirectd import __version__
 from redirectd.cli.main import COMMANDS, cli
 from redirectd.config import reference
 from redirectd.config.model import Config
-from redirectd.config.section import Section
 from redirectd.config.target_sections import TargetSection
+from redirectd.config.values import Section
 from redirectd.targets import target_kinds
 
 _MADE = "<!-- Made by 'make docs' from the program itself; edit its help texts, not this file. -->\n\n"

@@ -1,4 +1,8 @@
-"""Printing: one JSON document, or tables for people. Text from the network is made harmless here."""
+"""Printing: one JSON document, or tables for people. Text from the network is made harmless here.
+
+Tables are laid out here: a library for it takes longer to load than most commands run. The standard streams may be
+closed, take no more, or be unable to show a character.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,131 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
+from rich.cells import cell_len
 
 from redirectd.cli.pager import write
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.sip.text import printable
 from redirectd.times import rfc3339
+
+_NO_MORE = {EBADF, EDQUOT, EFBIG, EIO, ENOSPC}
+
+
+def open_closed() -> None:
+    """Puts /dev/null where a standard stream is closed (`>&-`).
+
+    Its number would else go to the next file that is opened, a database or a routing file, and what is printed would
+    end up there; Python itself has None for such a stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        os.dup2(opened, number)
+        if opened != number:
+            os.close(opened)
+        setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", errors="replace"))
+
+
+def show_any_character() -> None:
+    """A terminal that is not of UTF-8 shows a character it has none for as its number: a reason, or a file's name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_of_output(error: Exception) -> TypeGuard[OSError]:
+    """Say if an error is that of a stream which takes no more, such as a file on a full disk."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _NO_MORE
+
+
+def drop_output() -> None:
+    """Sends what is left for standard output nowhere, or Python's own last flush would complain of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+GAP = "  "
+INDENT = "    "
+NARROWEST = 12
+"""Cells of a last column whose text is wrapped."""
+
+
+def table_lines(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = (), width: int | None = None
+) -> Iterator[str]:
+    """Give the head and the rows of a table, its columns aligned, those of `right` to the right.
+
+    `width` is that of the terminal in cells, None where it does not matter. What is wider wraps the texts of its last
+    column between words, or where that does not do, every row from cell to cell. No word is ever broken: one that is
+    longer than a line, a URI, is left to the terminal, from which it can be copied as a whole. Cells are printable
+    text; wide characters count for two cells.
+    """
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+    if width is not None and before + widths[-1] > width:
+        words = max(cell_len(word) for cell in (columns[-1], *(row[-1] for row in rows)) for word in cell.split(" "))
+        if before + max(words, NARROWEST, cell_len(columns[-1])) > width:
+            for row in (columns, *rows):
+                yield from flowed([cell for cell in row if cell], width)
+            return
+        widths[-1] = width - before
+    sides = [name in right for name in columns]
+    for row in (columns, *rows):
+        last = list(wrapped(row[-1], widths[-1])) or [""]
+        parts = [_padded(cell, room, side) for cell, room, side in zip(row[:-1], widths, sides, strict=False)]
+        yield GAP.join([*parts, _padded(last[0], widths[-1], sides[-1])]).rstrip()
+        for line in last[1:]:
+            yield " " * before + line
+
+
+def flowed(cells: Sequence[str], width: int, indent: str = INDENT) -> Iterator[str]:
+    """Give cells one after another, in as many lines as they need; those after the first begin with `indent`.
+
+    Blanks before the first cell stay.
+    """
+    line = " " * (len(cells[0]) - len(cells[0].lstrip(" "))) if cells else ""
+    for cell in (one.lstrip(" ") for one in cells):
+        if line.strip() and cell_len(line) + len(GAP) + cell_len(cell) <= width:
+            line += GAP + cell
+            continue
+        if line.strip():
+            yield line.rstrip()
+            line = indent
+        *full, line_end = list(wrapped(cell, max(1, width - cell_len(line)))) or [""]
+        for part in full:
+            yield line + part
+            line = indent
+        line += line_end
+    if line.strip():
+        yield line.rstrip()
+
+
+def wrapped(text: str, room: int) -> Iterator[str]:
+    """Give a text in lines of at most `room` cells, broken between words alone."""
+    line = ""
+    for word in text.split(" "):
+        both = f"{line} {word}" if line else word
+        if line and cell_len(both) > room:
+            yield line
+            both = word
+        line = both
+    if line:
+        yield line
+
+
+def _padded(text: str, room: int, to_the_right: bool) -> str:  # noqa: FBT001 - for map
+    blanks = " " * (room - cell_len(text))
+    return blanks + text if to_the_right else text + blanks
+
 
 CELL = 500
 """Characters of a table's cell, a URI among them; what is longer ends in dots, and `show` and JSON have it whole."""
@@ -114,7 +231,6 @@ def note(text: str) -> None:
 
 def say_wrapped(text: str, *, indent: str = "  ", err: bool = False) -> None:
     """Prints a sentence; on a terminal it is wrapped between words, its further lines behind `indent`."""
-    from redirectd.cli.table import flowed
 
     terminal = (sys.stderr if err else sys.stdout).isatty()
     width = shutil.get_terminal_size().columns if terminal else None
@@ -139,7 +255,6 @@ def heading(text: str) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Prints a table. Cells are made printable; on a terminal it keeps to its width, unless `--wide` was given."""
-    from redirectd.cli.table import table_lines
 
     cells = [[printable(str(cell), CELL) for cell in row] for row in rows]
     head, *lines = table_lines(columns, cells, right=right, width=None if is_wide() else terminal_width())

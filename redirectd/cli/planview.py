@@ -1,19 +1,28 @@
-"""How plans and applies are shown to people."""
+"""How plans and applies are shown to people, also as one HTML page, all of it escaped, without script and resources.
+
+After decisions, what the next plan will contain is said, so that nobody approves blindly.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from redirectd.cli.output import NARROW, diff_text, is_wide, note, say, show_error, table, terminal_width
+from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from redirectd.apply.result import ApplyResult
+    from redirectd.cli.app import App
+    from redirectd.config.model import Config
     from redirectd.plan.planning import Plan, TargetPlan
+    from redirectd.store.remap import Remap
+
 
 NO_TARGET = "no target is configured: see [[target]] in the configuration, or run 'redirectd init'"
 
@@ -136,3 +145,155 @@ def _target_troubles(target: TargetPlan) -> Iterator[str]:
         yield f"{target.name}: {printable(notice)}"
     if target.pending_reload:
         yield f"{target.name}: its server has not taken the file in place yet"
+
+
+_STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #1d2229; background: #fff }
+table { border-collapse: collapse } th, td { padding: .2em .8em; border-bottom: 1px solid #d5dae1; text-align: left }
+td.n { text-align: right } pre { padding: .8em; background: #f6f7f9; overflow-x: auto }
+.add { color: #116329; background: #e2f6e6 } .del { color: #82071e; background: #ffe5e8 } .at { color: #0550ae }
+.warn { color: #7d4e00 }
+@media (prefers-color-scheme: dark) {
+  body { color: #dfe3e8; background: #14181d } pre { background: #1c2127 } th, td { border-color: #333b45 }
+  .add { color: #7ee093; background: #13301b } .del { color: #ff9aa6; background: #3b161c } .at { color: #79b8ff }
+  .warn { color: #e8b45a }
+}
+"""
+_CLASSES = {"+": "add", "-": "del", "@": "at"}
+_COLUMNS = ("target", "kind", "create", "update", "delete", "unchanged", "refused")
+
+
+def to_html(plan: Plan, notes: list[str]) -> str:
+    """The page; `notes` are what is not as it should be, in words."""
+    rows = "".join(_row(target) for target in plan.targets)
+    heads = "".join(f"<th>{name}</th>" for name in _COLUMNS)
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8"><title>redirectd plan</title>',
+        f"<style>{_STYLE}</style></head><body>",
+        f"<h1>Plan</h1><p>Checksum: <code>{escape(plan.checksum)}</code></p>",
+        f"<table><tr>{heads}</tr>{rows}</table>",
+        *(f'<p class="warn">{_safe(note)}</p>' for note in notes),
+        *(f"<h2>{_safe(one.name)}</h2><pre>{_diff(one.diff)}</pre>" for one in plan.targets if one.changed),
+        "" if plan.changed else "<p>Nothing to change.</p>",
+        "</body></html>",
+    ]
+    return "\n".join(filter(None, parts)) + "\n"
+
+
+def _row(target: TargetPlan) -> str:
+    changes = target.shown_changes
+    counts = (len(changes.create), len(changes.update), len(changes.delete), changes.unchanged, len(target.refused))
+    numbers = "".join(f'<td class="n">{count:,}</td>' for count in counts)
+    return f"<tr><td>{_safe(target.name)}</td><td>{_safe(target.kind)}</td>{numbers}</tr>"
+
+
+def _diff(text: str) -> str:
+    return "\n".join(_line(line) for line in text.splitlines())
+
+
+def _line(line: str) -> str:
+    shown = "\t".join(_safe(part) for part in line.split("\t"))
+    name = _CLASSES.get(line[:1])
+    return f'<span class="{name}">{shown}</span>' if name else shown
+
+
+def _safe(text: str) -> str:
+    return escape(printable(text))
+
+
+SHOWN = 5
+
+
+def next_plan(app: App) -> Plan | RedirectdError:
+    """The plan as `redirectd plan` would make it now, or why there can't be one; a decision is kept all the same."""
+    from redirectd.service.applying import plan_of
+
+    try:
+        return plan_of(app.config, app.database)
+    except RedirectdError as error:
+        return error
+
+
+def outlook_lines(plan: Plan | RedirectdError, ids: Collection[int]) -> list[str]:
+    """The next plan in a few lines; of what it leaves out, what concerns the remaps `ids`."""
+    if isinstance(plan, RedirectdError):
+        return [f"no plan can be made now: {printable(str(plan))}", "next: redirectd plan"]
+    if not plan.targets:
+        return ["the next plan is empty: no target is configured (see [[target]], or 'redirectd init')"]
+    lines = []
+    for target in plan.targets:
+        changes = target.shown_changes
+        counts = [(len(changes.create), "new"), (len(changes.update), "changed"), (len(changes.delete), "removed")]
+        shown = ", ".join(f"{count} {word}" for count, word in counts if count) or "no change"
+        lines.append(f"next plan, {target.name}: {shown}")
+    left_out = [
+        f'  remap {one.id} cannot be written to target "{target.name}": {printable(one.reason, 200)}'
+        for target in plan.targets
+        for one in target.refused
+        if one.id in ids
+    ]
+    left_out += [
+        f"  conflict of remaps {', '.join(map(str, one.ids))}: {printable(one.reason, 200)}"
+        for one in plan.conflicts
+        if set(one.ids) & set(ids)
+    ]
+    lines += left_out[:SHOWN]
+    if len(left_out) > SHOWN:
+        lines.append(f"  and {len(left_out) - SHOWN} more: redirectd plan")
+    if not plan.limit.is_safe:
+        lines.append(f"  it is over a safety limit: {'; '.join(map(str, plan.limit.breaches))}")
+        lines.append(f"  the next scheduled apply will be refused; if it is what you want: {plan.way_past}")
+    return [*lines, "next: redirectd plan, then redirectd apply"]
+
+
+def wider(app: App, ids: Sequence[int]) -> list[tuple[str, int, str]]:
+    """What the targets' entries for the remaps `ids` move besides the old URIs (R41), of the first few of them."""
+    from redirectd.store.remaps import of_ids
+
+    with app.database.read() as connection:
+        return wider_of(app.config, of_ids(connection, ids[:SHOWN]))
+
+
+def wider_of(config: Config, found: Sequence[Remap]) -> list[tuple[str, int, str]]:
+    """What the targets' entries for remaps move besides the old URIs, each with the target's name and the id."""
+    from redirectd.config.specs import target_specs
+    from redirectd.plan.target import Answering
+    from redirectd.store.remap import stored_uri
+
+    also_moved = []
+    for spec in target_specs(config):
+        target = spec.target
+        if not isinstance(target, Answering):
+            continue
+        for remap in found:
+            asked = remap.incoming[:1] if target.match == "incoming" else (remap.old_uri,)
+            whats = [target.also_moves(stored_uri(uri)) for uri in asked] if remap.kind == target.moves else []
+            also_moved += [(spec.name, remap.id, what) for what in whats if what]
+    return also_moved
+
+
+def wider_lines(also_moved: Sequence[tuple[str, int, str]]) -> list[str]:
+    """The same as lines."""
+    return [f"{name}: the entry of remap {number} also moves {printable(what)}" for name, number, what in also_moved]
+
+
+def outlook_json(plan: Plan | RedirectdError) -> dict[str, Any]:
+    """The same for programs: counts by target, and whether a limit would stop it."""
+    if isinstance(plan, RedirectdError):
+        return {"error": printable(str(plan)), "targets": [], "limit": None}
+    return {
+        "error": None,
+        "targets": [
+            {
+                "name": target.name,
+                "create": len(target.shown_changes.create),
+                "update": len(target.shown_changes.update),
+                "delete": len(target.shown_changes.delete),
+                "unchanged": target.shown_changes.unchanged,
+                "refused": [{"id": one.id, "reason": printable(one.reason)} for one in target.refused],
+            }
+            for target in plan.targets
+        ],
+        "limit": None if plan.limit.is_safe else "; ".join(map(str, plan.limit.breaches)),
+    }

@@ -8,7 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
-from redirectd.config.recordkeys import DEFAULT, read_key
+from redirectd.config.secrets import DEFAULT, read_key
 
 KAMAILIO_COPY = Path("/etc/kamailio/redirectd-key.cfg")
 

@@ -9,8 +9,8 @@ from hashlib import blake2b
 
 from redirectd.dialects.extent import head_end
 from redirectd.dialects.frame import Authenticity, Direction, Frame, Peer, Record
+from redirectd.sip.compare import route_key
 from redirectd.sip.message import Request, Response
-from redirectd.sip.routekey import route_key
 from redirectd.sip.text import printable, to_bytes
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 

@@ -14,9 +14,9 @@ from redirectd.collect.usable_contacts import place_of
 from redirectd.dialects.frame import Dialect, Direction, Frame
 from redirectd.dialects.framing import Stretch
 from redirectd.dialects.window import Window
+from redirectd.sip.compare import route_key
 from redirectd.sip.contact import parse_contacts
 from redirectd.sip.message import MessageError, Response, parse_message
-from redirectd.sip.routekey import route_key
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 from redirectd.sources.log import Log

@@ -11,11 +11,10 @@ from redirectd.collect.usable_contacts import Targets, place_of, read_targets
 from redirectd.collect.verdict import Learnt, Refused, Verdict, doubt
 from redirectd.collect.volatile import volatile
 from redirectd.dialects.frame import URI_CUT
-from redirectd.sip.address import split_commas
-from redirectd.sip.host import in_domains
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
+from redirectd.sip.contact import split_commas
 from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, UriError, parse_uri
+from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, UriError, in_domains, parse_uri
 from redirectd.times import rfc3339
 
 KINDS = {"INVITE": "user", "MESSAGE": "user", "SUBSCRIBE": "user", "OPTIONS": "gateway", "REGISTER": "registrar"}

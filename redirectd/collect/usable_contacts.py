@@ -10,9 +10,8 @@ from urllib.parse import unquote
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Candidate, Refused
 from redirectd.collect.volatile import volatile
-from redirectd.sip.compare import equal
+from redirectd.sip.compare import equal, route_key
 from redirectd.sip.contact import Contact, parse_contacts, parse_delta_seconds
-from redirectd.sip.routekey import route_key
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import (
     MAX_URI,

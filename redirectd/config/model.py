@@ -11,12 +11,9 @@ from typing import Literal
 from pydantic import Field, PrivateAttr
 
 from redirectd.collect.policy import Policy
-from redirectd.config.notify_section import NotifySection
-from redirectd.config.policy_section import PolicySection
-from redirectd.config.section import Section
-from redirectd.config.source_sections import SourceSection
+from redirectd.config.sections import NotifySection, PolicySection, SourceSection
 from redirectd.config.target_sections import TargetSection
-from redirectd.config.values import Cron, Duration, Label, Listen, Quiet, Zone, parse_duration
+from redirectd.config.values import Cron, Duration, Label, Listen, Quiet, Section, Zone, parse_duration
 from redirectd.plan.limits import Limits
 
 DEFAULT_URL = "sqlite:////var/lib/redirectd/redirectd.db"

@@ -15,9 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from redirectd.config.model import Config
-from redirectd.config.section import Section
 from redirectd.config.target_sections import TargetSection
-from redirectd.config.values import show_duration
+from redirectd.config.values import Section, show_duration
 from redirectd.targets import target_kinds
 
 

@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from redirectd.config.section import Section
-from redirectd.config.values import Duration, Label, parse_duration
+from redirectd.config.values import Duration, Label, Section, parse_duration
 from redirectd.plan.target_spec import OWN_PROGRAMS, RELOAD_FORMS
 from redirectd.sip.text import mask_url
 

@@ -1,20 +1,79 @@
-"""The kinds of values a configuration file can hold, each read from its text or refused with a reason."""
+"""The kinds of values a configuration file can hold, each read from its text or refused with a reason.
+
+All sections are frozen, and unknown keys in them are errors.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
 from ipaddress import ip_network
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from redirectd.collect.policy import Network
-from redirectd.config.apply_window import Window, parse_window
 from redirectd.errors import ConfigError
-from redirectd.sip.host import canonical_host, host_fault, ip_address
+from redirectd.sip.uri import canonical_host, host_fault, ip_address
+
+_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SHAPE = re.compile(r"(?:([A-Za-z,\-]{3,40}) +)?([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `start` to before `end`, on the `days` it begins on (Monday is 0); past midnight where it ends earlier."""
+
+    days: frozenset[int]
+    start: time
+    end: time
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def covers(self, local: datetime) -> bool:
+        """Say if a local time falls into the window."""
+        now = local.time().replace(tzinfo=None)
+        if self.start < self.end:
+            return local.weekday() in self.days and self.start <= now < self.end
+        if now >= self.start:
+            return local.weekday() in self.days
+        return now < self.end and (local - timedelta(days=1)).weekday() in self.days
+
+
+def parse_window(text: str) -> Window:
+    """Read `08:00-18:00`, `Sat,Sun 00:00-24:00` or `Mon-Fri 22:00-05:00`. Raises ValueError."""
+    match = _SHAPE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'"{text}" is no time window; write it as "22:00-05:00" or "Mon-Fri 08:00-18:00"')
+    start = _time(match[2], match[3], text)
+    end = time(0) if (match[4], match[5]) == ("24", "00") else _time(match[4], match[5], text)
+    return Window(_days(match[1], text), start, end, text)
+
+
+def _time(hour: str, minute: str, text: str) -> time:
+    if int(hour) > 23 or int(minute) > 59:
+        raise ValueError(f'"{text}": {hour}:{minute} is no time of day')
+    return time(int(hour), int(minute))
+
+
+def _days(names: str | None, text: str) -> frozenset[int]:
+    if names is None:
+        return frozenset(range(7))
+    found: set[int] = set()
+    for item in names.lower().split(","):
+        first, dash, last = item.partition("-")
+        if first not in _NAMES or (dash and last not in _NAMES):
+            raise ValueError(f'"{text}": {item} is no day; the days are Mon Tue Wed Thu Fri Sat Sun')
+        begin = _NAMES.index(first)
+        length = (_NAMES.index(last) - begin) % 7 if dash else 0
+        found.update((begin + step) % 7 for step in range(length + 1))
+    return frozenset(found)
+
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[smhdw])+")
@@ -190,3 +249,10 @@ Number = Annotated[str, BeforeValidator(_number)]
 Region = Annotated[str, BeforeValidator(_region)]
 Cron = Annotated[str, BeforeValidator(_cron)]
 Quiet = Annotated[Any, BeforeValidator(_window), PlainSerializer(str)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file. Its docstring and its fields' descriptions are the reference text."""
+
+    # Deferred: only the whole file is ever validated, so a section of its own needs no validator of its own.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

@@ -1,4 +1,7 @@
-"""The effective table: what routing does with each old URI once all approved remaps are taken together."""
+"""The effective table: what routing does with each old URI once all approved remaps are taken together (R33).
+
+With it, whether an approval would close a cycle (R34).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from operator import attrgetter
 from typing import overload
 
 from redirectd.plan.route import Approved, Conflict, EffectiveTable, Route, RouteKind, approval_order
-from redirectd.sip.compare import equal
-from redirectd.sip.routekey import RouteKey, route_key
+from redirectd.plan.target import TargetAnswer
+from redirectd.sip.compare import RouteKey, equal, route_key
 from redirectd.sip.text import normalize_escapes, printable
 from redirectd.sip.uri import Params, SipUri
 
@@ -258,3 +261,105 @@ def _is_deep(following: Sequence[int], start: int, max_depth: int) -> bool:
         if at == _NOWHERE:
             return False
     return True
+
+
+def would_close_cycle(approved: Iterable[Approved], candidate: Approved) -> tuple[int, ...] | None:
+    """Give the ids of the cycle that approving `candidate` would close, `candidate` first, or None.
+
+    Approved remaps of the candidate's own old key don't count: the approval replaces them (R30).
+    Linear in the number of remaps.
+    """
+    goal = matching_key(candidate.kind, candidate.old)
+    by_key: dict[RouteKey, list[Approved]] = {}
+    for remap in approved:
+        if remap.kind == candidate.kind and remap.id != candidate.id:
+            key = matching_key(remap.kind, remap.old)
+            if key != goal:
+                by_key.setdefault(key, []).append(remap)
+    start = matching_key(candidate.kind, candidate.new)
+    came_by: dict[RouteKey, tuple[RouteKey, int] | None] = {start: None}
+    waiting = [start]
+    while waiting:
+        at = waiting.pop()
+        if at == goal:
+            return (candidate.id, *_way_to(at, came_by))
+        for remap in by_key.get(at, ()):
+            onward = matching_key(remap.kind, remap.new)
+            if onward not in came_by:
+                came_by[onward] = (at, remap.id)
+                waiting.append(onward)
+    return None
+
+
+def _way_to(key: RouteKey, came_by: dict[RouteKey, tuple[RouteKey, int] | None]) -> list[int]:
+    ids = []
+    step = came_by[key]
+    while step is not None:
+        before, remap_id = step
+        ids.append(remap_id)
+        step = came_by[before]
+    return ids[::-1]
+
+
+_KINDS: tuple[RouteKind, ...] = ("user", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The answer for `uri`: `result` is None where nothing applies, and `reason` says why if remaps exist."""
+
+    uri: SipUri
+    result: SipUri | None
+    hops: tuple[Approved, ...] = ()
+    reason: str | None = None
+    targets: tuple[tuple[str, str, TargetAnswer], ...] = ()
+    """Name and width of each configured target, and what its server does with the URI."""
+
+
+def lookup(approved: Iterable[Approved], uri: SipUri) -> Lookup:
+    """Say what the routing built from `approved` does with `uri`.
+
+    A user's remap is looked for before a gateway's; a gateway's only where the URI has no user.
+    Where a conflict, a cycle or the depth keeps a URI out of the routing, its hops are given all the same.
+    """
+    remaps = sorted(approved, key=lambda each: each.id)
+    table = effective(remaps)
+    by_id = {remap.id: remap for remap in remaps}
+    for kind in _KINDS:
+        if kind == "gateway" and uri.user is not None:
+            continue
+        key = matching_key(kind, uri)
+        for route in table.routes:
+            if route.kind == kind and matching_key(kind, route.old) == key:
+                return Lookup(uri, route.new, tuple(by_id[hop] for hop in route.ids))
+        found = [each for each in remaps if each.kind == kind and matching_key(kind, each.old) == key]
+        if found:
+            return Lookup(uri, None, tuple(found), _why_not(table, found))
+    return Lookup(uri, None)
+
+
+def _why_not(table: EffectiveTable, found: list[Approved]) -> str | None:
+    ids = {remap.id for remap in found}
+    return next((conflict.reason for conflict in table.conflicts if ids & set(conflict.ids)), None)
+
+
+def lookup_json(answer: Lookup) -> dict[str, object]:
+    """Give the document of ``redirectd lookup --json``."""
+    return {
+        "uri": printable(str(answer.uri)),
+        "result": None if answer.result is None else str(answer.result),
+        "hops": [
+            {"id": hop.id, "old_uri": str(hop.old), "new_uri": str(hop.new), "state": "approved"} for hop in answer.hops
+        ],
+        "reason": answer.reason,
+        "targets": [
+            {
+                "name": name,
+                "width": width or None,
+                "result": each.result,
+                "id": each.id,
+                "why": None if each.why is None else printable(each.why),
+            }
+            for name, width, each in answer.targets
+        ],
+    }

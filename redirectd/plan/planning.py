@@ -9,8 +9,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from redirectd.errors import InstallError, RefusedError
-from redirectd.plan.change import Changes, diff
-from redirectd.plan.limits import LimitReport, Limits, check_limits
+from redirectd.plan.limits import Changes, LimitReport, Limits, check_limits, diff
 from redirectd.plan.route import Conflict, EffectiveTable, Route
 from redirectd.plan.splicing import Splice
 from redirectd.plan.target import (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redirectd.plan.change import Changes
 from redirectd.plan.entry_file import EntryFile
+from redirectd.plan.limits import Changes
 from redirectd.plan.route import Approved, EffectiveTable
 from redirectd.plan.target import CannotCarryError, Rendered, Spliceable
 

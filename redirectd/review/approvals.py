@@ -12,8 +12,7 @@ from sqlalchemy import Connection, select
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
 from redirectd.errors import RefusedError, UsageError
-from redirectd.plan.cycle import would_close_cycle
-from redirectd.plan.effective_table import MAX_DEPTH, matching_key
+from redirectd.plan.effective_table import MAX_DEPTH, matching_key, would_close_cycle
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.chain import Chains
 from redirectd.review.decision import Decision
@@ -23,12 +22,11 @@ from redirectd.sip.compare import equal
 from redirectd.sip.text import printable
 from redirectd.store import remaps
 from redirectd.store.approved import ASKED_ALONE, MOST_ALONE, also_asked, short_hash
-from redirectd.store.node_targets import published
-from redirectd.store.remap import Remap, State
+from redirectd.store.remap import Remap, State, stored_uri
 from redirectd.store.schema import remap as table
 from redirectd.store.schema import remap_incoming
-from redirectd.store.upsert import chunks
-from redirectd.store.uris import stored_uri
+from redirectd.store.settings import node_targets
+from redirectd.store.statements import chunks
 from redirectd.times import rfc3339
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
@@ -195,7 +193,7 @@ class _Asked:
         for part in chunks(one.id for one in asking):
             found = also_asked(connection, table.c.id.in_(part))
             self._others |= {number: tuple(map(str, uris)) for number, uris in found.items()}
-        if asking and any(target.match == "incoming" for _, target in published(connection)):
+        if asking and any(target.match == "incoming" for _, target in node_targets(connection)):
             self.approved = _approved_of(connection, {uri for one in asking for uri in one.incoming})
         for one in self.approved:
             self._put(one)

@@ -19,14 +19,13 @@ from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
 from redirectd.review.four_eyes import required
 from redirectd.review.holds import with_holds
-from redirectd.sip.host import in_domains
-from redirectd.sip.routekey import route_key
-from redirectd.sip.uri import SipUri, parse_uri
+from redirectd.sip.compare import route_key
+from redirectd.sip.uri import SipUri, in_domains, parse_uri
 from redirectd.store import remaps
 from redirectd.store.database import Database
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap, remap_peer
-from redirectd.store.upsert import chunks
+from redirectd.store.statements import chunks
 
 ACTOR = "redirectd"
 """Who the audit names for what no person decided."""

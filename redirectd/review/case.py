@@ -9,8 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from redirectd.collect.policy import Policy
-from redirectd.plan.effective_table import matching_key
-from redirectd.plan.hops import Lookup, lookup
+from redirectd.plan.effective_table import Lookup, lookup, matching_key
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.review.attention import with_attention
 from redirectd.review.chain import alongside, inward, onward
@@ -18,11 +17,10 @@ from redirectd.review.decide import load
 from redirectd.review.four_eyes import with_approvals
 from redirectd.review.holds import needs, with_holds
 from redirectd.sip.compare import equal
-from redirectd.store import audit, remaps, simulations
+from redirectd.store import approved, audit, remaps
 from redirectd.store.audit import AuditEntry
-from redirectd.store.remap import Remap, State
+from redirectd.store.remap import Remap, State, stored_uri
 from redirectd.store.remaps import Evidence
-from redirectd.store.uris import stored_uri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ def _after(connection: Connection, kind: RouteKind, candidate: Approved, now: da
 def _simulated(connection: Connection, number: int) -> list[str]:
     """What the last simulation of each node made of the remap."""
     lines = []
-    for document in simulations.last(connection):
+    for document in approved.last_simulations(connection):
         rows = [row for row in document["moves"] if row["id"] == number]
         requests, answered = (sum(row[name] for row in rows) for name in ("requests", "answered_at_old_place"))
         if requests:

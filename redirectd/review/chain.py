@@ -10,12 +10,11 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 from redirectd.collect.verdict import digest
 from redirectd.plan.effective_table import MAX_DEPTH, matching_key
 from redirectd.plan.route import Approved, RouteKind
-from redirectd.sip.routekey import RouteKey
+from redirectd.sip.compare import RouteKey
 from redirectd.sip.uri import SipUri
-from redirectd.store.remap import State
+from redirectd.store.remap import State, stored_uri
 from redirectd.store.schema import remap
-from redirectd.store.upsert import chunks
-from redirectd.store.uris import stored_uri
+from redirectd.store.statements import chunks
 
 MOST_AROUND = 20
 """Remaps around a URI that are looked up at most: a card shows a handful."""

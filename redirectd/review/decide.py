@@ -1,11 +1,16 @@
-"""What a person or the time decides: approve, reject, revoke, reopen, expire, as moves of the one state machine."""
+"""What a person or the time decides: approve, reject, revoke, reopen, expire, as moves of the one state machine.
+
+A decision on many remaps is made in transactions of a few hundred: quick, and no lock is held for minutes. `confirm`
+says again that an approved remap is right: past its review date (R36), or although its target failed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError, UsageError
@@ -13,8 +18,10 @@ from redirectd.review.approvals import Approvals, MoreNeeded
 from redirectd.review.decision import Decision, DecisionOutcome, DecisionStep
 from redirectd.review.four_eyes import AGREE, WITHDRAW
 from redirectd.store import audit, remaps
+from redirectd.store.database import Database
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
+from redirectd.store.statements import chunks
 from redirectd.store.states import TRANSITIONS, Transition, move_all, past, reopening
 from redirectd.store.turns import take_turn
 
@@ -148,3 +155,49 @@ def approval(
         *gone,
         Transition(found, "approve", judge.decision.reason, values, detail),
     ]
+
+
+BATCH = 500
+"""Remaps of one transaction: a few tenths of a second."""
+
+
+def decide_in_batches(
+    database: Database, action: str, numbers: Iterable[int], decision: Decision, policy: Policy
+) -> Iterator[DecisionOutcome]:
+    """Decides as `decide_all` does, and gives what each batch came to once it is committed.
+
+    Whoever stops iterating stops the work; batches already yielded stay decided. Raises StoreError, and RedirectdError
+    where somebody decided at the same moment: the batch it happens in is taken back.
+    """
+    for part in chunks(dict.fromkeys(numbers), BATCH):
+        yield database.run(partial(decide_all, action=action, numbers=part, decision=decision, policy=policy))
+
+
+def confirm(connection: Connection, number: int, decision: Decision, policy: Policy) -> Remap:
+    """Sets the review date anew and forgets failures until now; routing does not change. Audited (R35).
+
+    Raises RedirectdError where it is not approved, UsageError where there is none of that id.
+    """
+    take_turn(connection, audit.TURN)
+    found = load(connection, number)
+    if found.state is not State.APPROVED:
+        raise RedirectdError(
+            f"remap {number}", f"it is {found.state}, and only approved ones can be kept", f"redirectd show {number}"
+        )
+    review = decision.at + policy.revalidate_after if policy.revalidate_after else None
+    connection.execute(
+        update(table)
+        .where(table.c.id == number, table.c.state == State.APPROVED)
+        .values(revalidate_after=review, decided_at=decision.at, decided_by=decision.actor)
+    )
+    entry = audit.AuditEntry(
+        at=decision.at,
+        actor=decision.actor,
+        action="confirm",
+        remap_id=number,
+        old_state=State.APPROVED,
+        new_state=State.APPROVED,
+        reason=decision.reason,
+    )
+    audit.append(connection, entry)
+    return load(connection, number)

@@ -18,14 +18,12 @@ from redirectd.collect.policy import FourEyes, Policy
 from redirectd.collect.verdict import digest
 from redirectd.errors import RefusedError
 from redirectd.review.decision import Decision
-from redirectd.review.flags import LOOKS
-from redirectd.review.holds import with_holds
-from redirectd.review.numbers import is_premium
+from redirectd.review.holds import LOOKS, is_premium, with_holds
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import audit
-from redirectd.store.upsert import chunks
+from redirectd.store.statements import chunks
 
 AGREE = "agree"
 WITHDRAW = "withdraw"

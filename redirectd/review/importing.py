@@ -18,20 +18,18 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import digest
 from redirectd.errors import RedirectdError
 from redirectd.review.approvals import Approvals, ContradictionError
-from redirectd.review.batches import BATCH
-from redirectd.review.decide import approval, refuse_state
+from redirectd.review.decide import BATCH, approval, refuse_state
 from redirectd.review.decision import Decision
-from redirectd.review.exchange import RowFault
 from redirectd.review.judged_row import JudgedRow, judged
-from redirectd.review.portable import Portable
+from redirectd.review.portable import Portable, RowFault
 from redirectd.store import audit, event_log, remaps
 from redirectd.store.audit import AuditEntry
 from redirectd.store.database import Database
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.statements import chunks, insert
 from redirectd.store.states import Transition, events_of, move_each
 from redirectd.store.turns import take_turn
-from redirectd.store.upsert import chunks, insert
 
 Rows = Iterable[tuple[int, Portable | RowFault]]
 

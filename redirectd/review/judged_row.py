@@ -19,8 +19,8 @@ from redirectd.review.decision import Decision
 from redirectd.review.portable import Portable
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
-from redirectd.store.adding import as_json
 from redirectd.store.remap import RemapTarget, State
+from redirectd.store.sightings import as_json
 from redirectd.store.states import BIRTHS
 
 _METHODS = {"user": "INVITE", "gateway": "OPTIONS", "registrar": "REGISTER"}

@@ -12,15 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, f
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import DOUBTFUL
 from redirectd.dialects.frame import Authenticity
-from redirectd.review.flags import FAILING, INEFFECTIVE, REDUNDANT, STALE
-from redirectd.review.followup import may_fail
 from redirectd.review.four_eyes import with_approvals
-from redirectd.review.holds import is_trusted, with_holds
-from redirectd.review.screening import suspects
+from redirectd.review.holds import FAILING, INEFFECTIVE, REDUNDANT, STALE, is_trusted, suspects, with_holds
+from redirectd.review.target_health import may_fail
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import RemapFilter, find, ids_of, of_ids, uris_of
 from redirectd.store.schema import in_service, remap, remap_method, remap_peer
-from redirectd.store.upsert import chunks
+from redirectd.store.statements import chunks
 
 CHUNK = 500
 """Remaps that are read at a time where a flag has to be worked out in Python."""

@@ -23,13 +23,12 @@ from redirectd.review.decision import Decision, DecisionStep
 from redirectd.review.importing import import_rows
 from redirectd.review.portable import Portable
 from redirectd.review.undo import do_approve, do_reject
-from redirectd.sip.routekey import RouteKey, route_key
+from redirectd.sip.compare import RouteKey, route_key
 from redirectd.sip.uri import SipUri
-from redirectd.store.remap import Remap, RemapTarget, State
+from redirectd.store.remap import Remap, RemapTarget, State, stored_uri
 from redirectd.store.remaps import Uris
 from redirectd.store.schema import remap, remap_peer
-from redirectd.store.upsert import chunks
-from redirectd.store.uris import stored_uri
+from redirectd.store.statements import chunks
 
 SHOWN = 20
 """Exceptions that are named; a proposal has at most a fifth of its users, and a host can have thousands."""

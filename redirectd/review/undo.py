@@ -10,8 +10,7 @@ from sqlalchemy import Connection, update
 
 from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError, RefusedError
-from redirectd.review.confirm import confirm
-from redirectd.review.decide import approve, decide_all, load, reopen, revoke
+from redirectd.review.decide import approve, confirm, decide_all, load, reopen, revoke
 from redirectd.review.decision import Decision, DecisionStep
 from redirectd.review.four_eyes import AGREE, WITHDRAW
 from redirectd.store import audit, remaps

@@ -1,4 +1,4 @@
-"""From the configuration to the applier, for the command line and the daemon alike."""
+"""From the configuration to the applier, for the command line and the daemon alike, and to what servers would do."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from redirectd.apply.short_way import Since, short_plan
 from redirectd.apply.sql_rows import GatewayRows, SqlRows
 from redirectd.apply.tables import TableInstaller
 from redirectd.collect.policy import Policy
-from redirectd.config.database_url import target_database, with_password
 from redirectd.config.model import Config
+from redirectd.config.secrets import target_database, with_password
 from redirectd.config.specs import password_of, target_specs
 from redirectd.errors import ConfigError, InstallError, PeerError
 from redirectd.plan.effective_table import effective
 from redirectd.plan.planning import Plan
 from redirectd.plan.route import Approved, DecisionMark, EffectiveTable, Route
+from redirectd.plan.simulation import Mover, SimulatedMove, by_route_key
 from redirectd.plan.splicing import RecentDecisions
+from redirectd.plan.target import Answering, TargetError
 from redirectd.plan.target_spec import TargetSpec
-from redirectd.review.followup import to_suspend
+from redirectd.review.target_health import to_suspend
+from redirectd.sip.text import printable
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
 from redirectd.store.decided import decided_since, mark_of
-from redirectd.store.node_targets import NodeTarget, publish
-from redirectd.store.refused_entries import refused_entries
+from redirectd.store.settings import NodeTarget, put_node_targets, refused_entries
 from redirectd.store.target_states import target_states
 from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
 from redirectd.targets.sqltable import InDatabase
@@ -132,7 +134,7 @@ def publish_targets(config: Config, database: Database) -> None:
         NodeTarget(target.name, target.kind, target.match, _width(target.options.get("width")))
         for target in config.target
     ]
-    publish(database, config.node, targets)
+    put_node_targets(database, config.node, targets)
 
 
 def _width(value: object) -> str | None:
@@ -193,3 +195,42 @@ def _approved(database: Database, policy: Policy) -> tuple[list[Approved], Decis
         if mark is not None and mark != mark_of(connection, now):
             mark = None  # somebody decided meanwhile
     return [one for one in found if one.id not in suspended], mark
+
+
+ANY_TARGET = "routing"
+"""The name of what no target is configured for: routing by the whole route key, as `redirectd lookup` says it."""
+
+
+def movers_of(config: Config, table: EffectiveTable) -> list[Mover]:
+    """What each configured target's server makes of `table`; routing by the route key where none is configured.
+
+    A target that answers for its server says so itself (R41), others by the route key. Raises ConfigError.
+    """
+    matches = {target.name: target.match for target in config.target}
+    found = []
+    for spec in target_specs(config):
+        incoming = matches[spec.name] == "incoming"
+        if isinstance(spec.target, Answering):
+            moves = _answers(config, spec, spec.target, table)
+        else:
+            moves = by_route_key(table, incoming=incoming)
+        found.append(Mover(spec.name, spec.kind, moves, incoming))
+    return found or [Mover(ANY_TARGET, "", by_route_key(table))]
+
+
+def _answers(
+    config: Config, spec: TargetSpec, target: Answering, table: EffectiveTable
+) -> Callable[[Sequence[str]], Sequence[SimulatedMove | None]]:
+    """What the target's server does, with what is in its places now. Raises InstallError for a faulty base file."""
+    places = installer_of(config, [spec])
+
+    def moves(texts: Sequence[str]) -> Sequence[SimulatedMove | None]:
+        base = None if spec.base is None else places.read(spec.base)
+        try:
+            answers = target.answers(table.routes, base, places.read(spec.path), texts)
+        except TargetError as error:
+            where = spec.base or spec.path
+            raise InstallError(where, printable(str(error), 300), "fix the base file and try again") from error
+        return [None if one.result is None else SimulatedMove(printable(one.result, 500), one.id) for one in answers]
+
+    return moves

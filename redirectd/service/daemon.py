@@ -22,13 +22,12 @@ from redirectd.config.model import Config
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.service.announcer import Announcer
 from redirectd.service.control import StatusServer
-from redirectd.service.database_stats import Document
 from redirectd.service.jobs import APPLY
 from redirectd.service.metrics import MetricsServer
 from redirectd.service.metrics import families as families_of
 from redirectd.service.schedule import JobSpec, Schedule
 from redirectd.service.source_threads import Fleet, ReaderReport, ReaderSpec, ReaderState
-from redirectd.service.status_document import job_part, shown, source_part
+from redirectd.service.status_document import Document, job_part, shown, source_part
 from redirectd.service.watchdog import Heartbeats, Notifier, watchdog_seconds
 
 if TYPE_CHECKING:

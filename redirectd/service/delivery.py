@@ -15,9 +15,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from redirectd import __version__
 from redirectd.config.model import Config
-from redirectd.config.notify_section import NotifySection, notify_url
+from redirectd.config.secrets import notify_url
+from redirectd.config.sections import NotifySection
 from redirectd.errors import ConfigError, RedirectdError
-from redirectd.service.notice import Notice
+from redirectd.service.notifications import Notice
 from redirectd.sip.text import printable
 
 STEP_SECONDS = 10.0

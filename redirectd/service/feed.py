@@ -13,23 +13,21 @@ from typing import Any
 from redirectd.collect.batch import SessionProgress
 from redirectd.collect.reading import Reading
 from redirectd.config.model import Config
-from redirectd.config.recordkeys import keys_of
-from redirectd.config.source_sections import SourceSection
+from redirectd.config.secrets import keys_of
+from redirectd.config.sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
-from redirectd.review.follower import Follower
-from redirectd.review.watch import Watch
-from redirectd.service.collector import Collector, CollectStep
+from redirectd.review.target_health import Follower, Watch
+from redirectd.service.collector import Collector, CollectStep, Pinned
 from redirectd.service.log_records import info_lines
-from redirectd.service.pinned import Pinned
 from redirectd.service.source_threads import Feed
 from redirectd.sip.text import printable
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener
 from redirectd.sources.journald import Journald, JournalPosition
-from redirectd.sources.position import Position
-from redirectd.sources.source import Source
+from redirectd.sources.log import Source
+from redirectd.sources.place import Position
 from redirectd.sources.wake import Wake
 from redirectd.store.database import Database
 

@@ -14,25 +14,22 @@ import structlog
 from prometheus_client import Metric
 
 from redirectd.apply.applier import Applier, ApplyRequest
-from redirectd.config.database_url import database_url, make_folder
 from redirectd.config.load import load
 from redirectd.config.model import Config
-from redirectd.config.notify_section import NotifySection
-from redirectd.config.source_sections import SourceSection
+from redirectd.config.secrets import database_url, make_folder
+from redirectd.config.sections import NotifySection, SourceSection
 from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
 from redirectd.plan.target_spec import NO_RELOAD
-from redirectd.review.watch import Watch
+from redirectd.review.target_health import Watch
 from redirectd.service.announcer import Announcer
 from redirectd.service.applying import applier_of, approved_table, publish_targets
-from redirectd.service.database_stats import Document
 from redirectd.service.feed import open_feed
 from redirectd.service.jobs import is_paused, make_jobs
-from redirectd.service.notice import Notice
-from redirectd.service.notifications import NotifyQueue
+from redirectd.service.notifications import Notice, NotifyQueue
 from redirectd.service.schedule import JobSpec, every
 from redirectd.service.source_threads import Feed, ReaderReport, ReaderSpec
-from redirectd.service.status_document import stored_part
+from redirectd.service.status_document import Document, stored_part
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 

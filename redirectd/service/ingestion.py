@@ -1,26 +1,32 @@
-"""Reading one log to its end into the database: what `redirectd ingest` and the demo do."""
+"""Reading one log to its end into the database, as `redirectd ingest` and the demo do, and the quarantine again."""
 
 from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from time import monotonic
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, select
 
 from redirectd.collect.batch import Batch, SessionProgress
 from redirectd.collect.console_streams import reader_of
+from redirectd.collect.log_reader import LogReader
 from redirectd.collect.reading import Reading
 from redirectd.collect.traffic import newest_message
-from redirectd.collect.verdict import digest
+from redirectd.collect.verdict import Refused, digest
+from redirectd.dialects import registry
+from redirectd.dialects.frame import Dialect
 from redirectd.sources.log import Log
-from redirectd.store import positions, proven
+from redirectd.sources.spool import SpoolLog
+from redirectd.store import settings, sightings
 from redirectd.store.collecting import Recorded, record
 from redirectd.store.database import Database
+from redirectd.store.schema import quarantine
 
 COMMIT_WEIGHT = 2_000
 COMMIT_BYTES = 128 << 20
@@ -96,7 +102,7 @@ def ingest(
 def were_proven(database: Database, node: str, sources: Sequence[str]) -> list[bool]:
     """Whether each source has shown a proven record before (R39)."""
     with database.read() as connection:
-        return [proven.is_proven(connection, node, source) for source in sources]
+        return [settings.is_source_proven(connection, node, source) for source in sources]
 
 
 def stretches(
@@ -164,8 +170,8 @@ def _keep_traffic(database: Database, at: datetime | None, *, node: str, now: da
     """Notes how new what was read is: of an archive it is old, whenever it is read (R45)."""
 
     def keep(connection: Connection) -> None:
-        known = positions.load(connection, node, "ingested")
-        positions.save(connection, node, "ingested", positions.with_traffic({}, at, known), now)
+        known = settings.load_position(connection, node, "ingested")
+        settings.save_position(connection, node, "ingested", settings.with_traffic({}, at, known), now)
 
     database.run(keep)
 
@@ -201,11 +207,89 @@ def _keep_losses(database: Database, batch: Batch, names: Sequence[str], *, node
     found = dict(batch.losses)
 
     def keep(connection: Connection) -> None:
-        name = next((name for name in names if positions.load(connection, node, name) is not None), names[0])
-        known = positions.load(connection, node, name) or {}
+        name = next((name for name in names if settings.load_position(connection, node, name) is not None), names[0])
+        known = settings.load_position(connection, node, name) or {}
         new = {kind: count - known.get(kind, 0) for kind, count in found.items() if count > known.get(kind, 0)}
         if new:
             record(connection, replace(batch, losses=new), node=node, now=now)
-            positions.save(connection, node, name, {**known, **found}, now)
+            settings.save_position(connection, node, name, {**known, **found}, now)
 
     database.run(keep)
+
+
+_AT_ONCE = 50
+
+
+def replay(
+    database: Database,
+    reading_of: Callable[[str], Reading],
+    *,
+    node: str,
+    clock: Callable[[], datetime],
+    sources: Collection[str] | None = None,
+) -> tuple[Summary, int]:
+    """Reads each kept record by the ordinary reader; what came of it, and how many records stay.
+
+    `reading_of` gives the reading of a source by its name; `sources` are those to read, None is all. A record that was
+    counted as unreadable counts as what it is now, once, as before (R8).
+    """
+    started = monotonic()
+    summary, left = Summary(), 0
+    for row in _rows(database, sources):
+        batch = _read_again(row, reading_of(row.source))
+        summary.bytes += len(row.content)
+        if batch is None:
+            left += 1
+            continue
+        summary.add(database.run(partial(_store_again, row.id, batch, node, clock())))
+    summary.seconds = round(monotonic() - started, 3)
+    return summary, left
+
+
+def _store_again(number: int, batch: Batch, node: str, now: datetime, connection: Connection) -> Recorded:
+    """Stores what a kept record has become, in place of it; may be done again in another transaction."""
+    known = sightings.refused_among(connection, (one.answer.move_key for one in batch.verdicts.values()))
+    recorded = record(connection, replace(batch, retracted=known, losses=dict(batch.losses)), node=node, now=now)
+    connection.execute(delete(quarantine).where(quarantine.c.id == number))
+    return recorded
+
+
+def _rows(database: Database, sources: Collection[str] | None) -> Iterator[Any]:
+    """The rows by number, a few in memory at a time."""
+    wanted = () if sources is None else (quarantine.c.source.in_(sources),)
+    last = 0
+    while True:
+        with database.read() as connection:
+            query = select(quarantine).where(quarantine.c.id > last, *wanted).order_by(quarantine.c.id).limit(_AT_ONCE)
+            rows = connection.execute(query).all()
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1].id
+
+
+def _read_again(row: Any, reading: Reading) -> Batch | None:  # noqa: ANN401 - a row of `quarantine`
+    """What the record comes to now, None where it still can't be read. Its date is near that of its first reading."""
+    log = SpoolLog(row.source)
+    log.feed(row.content)
+    reading = replace(reading, dialects=_detected(row.content, reading), counted=())
+    reader = LogReader(log, reading, clock=lambda: row.seen_at)
+    batch = Batch(row.source)
+    while reader.read(batch, final=True):
+        pass
+    batch.proven = False  # what it says of its source was said when it was read first
+    if batch.quarantined or not batch.verdicts:
+        return None
+    if any(isinstance(one, Refused) and one.unparsed for one in batch.verdicts.values()):
+        return None
+    for key, one in batch.verdicts.items():
+        answer = replace(one.answer, position=row.position, seen_at=one.answer.seen_at or row.seen_at)
+        batch.verdicts[key] = replace(one, answer=answer)
+    batch.losses.clear()
+    return batch
+
+
+def _detected(content: bytes, reading: Reading) -> Sequence[Dialect]:
+    """The reading's dialects, with the keys they have, in the order that fits the record."""
+    own = {one.name: one for one in reading.dialects}
+    return [own.get(one.name, one) for one in registry.detect(content)]

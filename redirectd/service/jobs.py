@@ -14,19 +14,19 @@ from apscheduler.triggers.base import BaseTrigger
 
 from redirectd.collect.reading import Reading
 from redirectd.config.model import Config
-from redirectd.config.recordkeys import keys_of
+from redirectd.config.secrets import keys_of
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.review.auto import approve_ready
 from redirectd.review.decide import expire
-from redirectd.review.followup import suspend_failing
-from redirectd.review.screening import screen
+from redirectd.review.holds import screen
+from redirectd.review.target_health import suspend_failing
 from redirectd.service.applying import publish_targets, within_limits
-from redirectd.service.database_stats import count_stale
+from redirectd.service.ingestion import replay
 from redirectd.service.maintenance import Retention, prune, vacuum
 from redirectd.service.metrics import write_textfile
-from redirectd.service.replay import replay
 from redirectd.service.schedule import CrontabTrigger, JobSpec, every
+from redirectd.service.status_document import count_stale
 from redirectd.store.database import Database
 
 if TYPE_CHECKING:

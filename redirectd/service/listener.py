@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from redirectd.service.backpressure import Backoff, Outage
-from redirectd.store.node_channel import CHANNEL
+from redirectd.store.states import CHANNEL
 
 _log = structlog.get_logger("redirectd.listener")
 

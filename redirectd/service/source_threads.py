@@ -16,10 +16,8 @@ from typing import Protocol
 import structlog
 
 from redirectd.errors import RedirectdError, StoreChangedError, StoreError
-from redirectd.service.backpressure import Backoff, Outage
-from redirectd.service.catchup import IN_LOG, ON_TERMINAL, CatchUp
-from redirectd.service.collector import CollectStep
-from redirectd.service.pinned import Pinned
+from redirectd.service.backpressure import IN_LOG, ON_TERMINAL, Backoff, CatchUp, Outage
+from redirectd.service.collector import CollectStep, Pinned
 from redirectd.service.watchdog import Heartbeats
 from redirectd.sip.text import printable
 

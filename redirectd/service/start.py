@@ -16,7 +16,7 @@ from redirectd.errors import ConfigError
 
 if TYPE_CHECKING:
     from redirectd.config.model import Config
-    from redirectd.service.database_stats import Document
+    from redirectd.service.status_document import Document
     from redirectd.store.database import Database
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from redirectd.errors import SourceError
 from redirectd.sources.file import PlainLog, unreadable
-from redirectd.sources.position import NOWHERE, FileMark, Position
+from redirectd.sources.log import Gap, LogSegment
+from redirectd.sources.place import NOWHERE, FileMark, Position
 from redirectd.sources.shelf import Next, Shelf
-from redirectd.sources.source import Gap, LogSegment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

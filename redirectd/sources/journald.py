@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redirectd.errors import SourceError
-from redirectd.sources.source import Gap, LogSegment
+from redirectd.sources.log import Gap, LogSegment
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:

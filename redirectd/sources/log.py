@@ -1,8 +1,14 @@
-"""The one face every source shows: bytes at absolute offsets, read again as often as needed."""
+"""The one face every source shows: bytes at absolute offsets, read again as often as needed, and followed."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redirectd.errors import SourceError
 
 
 class Log(Protocol):
@@ -35,4 +41,76 @@ class Log(Protocol):
 
     def previous(self) -> Log | None:
         """The rotated file before this one, to pair a 301 whose request is in it; kept once opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes lost before they could be read: `at_least` gives the minimum, 0 where a loss is only possible."""
+
+    path: str
+    why: str
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogSegment:
+    """What to read next: `log` from `start` on, to its end.
+
+    `end` is how far it reached when looked at (None for a compressed file: read to the end). `final` says that nothing
+    will follow, so that an unfinished message is a cut one. `gaps` were lost before it; they are repeated until a
+    position after them is confirmed, and belong in the same transaction.
+    """
+
+    log: Log
+    start: int
+    end: int | None
+    final: bool
+    gaps: tuple[Gap, ...] = ()
+
+
+class Stored(Protocol):
+    """A position as it goes into the database."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ...
+
+
+P = TypeVar("P", bound=Stored)
+
+
+class Source(Protocol[P]):
+    """Turn by turn: `poll`, read the segment, ask `position`, commit it with what was found, `advance`."""
+
+    trouble: SourceError | None
+    """What keeps it from reading now; None when all is well."""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Losses found and not confirmed yet."""
+        ...
+
+    def poll(self) -> LogSegment | None:
+        """What to read next, or None where there is nothing now."""
+        ...
+
+    def position(self, segment: LogSegment, offset: int) -> P | None:
+        """The position when all before `offset` is dealt with; None: throw away what was read and poll again."""
+        ...
+
+    def advance(self, position: P) -> None:
+        """Confirm a committed position."""
+        ...
+
+    def unread(self) -> int:
+        """Bytes known to wait."""
+        ...
+
+    def turned_away(self) -> Mapping[str, int]:
+        """What came and was not taken in since it was opened, by kind; what is reported as a `Gap` is not in it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything held."""
         ...

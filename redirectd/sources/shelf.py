@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redirectd.sources.log import Log
-    from redirectd.sources.position import FileMark
+    from redirectd.sources.place import FileMark
 
 _TRIES = 20
 

@@ -1,4 +1,7 @@
-"""The approved remaps as the plan takes them, with what is known of the URIs this proxy was asked for (R5)."""
+"""The approved remaps as the plan takes them, with what is known of the URIs this proxy was asked for (R5).
+
+The last simulation of each node, small, for people; and the remaps that a node routes by, whatever their state.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from redirectd.collect.verdict import digest
 from redirectd.dialects.frame import Authenticity
 from redirectd.plan.route import Approved, RouteKind
 from redirectd.sip.uri import SipUri
-from redirectd.store.remap import State
-from redirectd.store.schema import audit, remap, remap_incoming
-from redirectd.store.upsert import chunks
-from redirectd.store.uris import stored_uri
+from redirectd.store.remap import State, stored_uri
+from redirectd.store.schema import audit, in_service, remap, remap_incoming, setting
+from redirectd.store.settings import put_setting
+from redirectd.store.statements import chunks
 
 _ROUTED: dict[str, RouteKind] = {"user": "user", "gateway": "gateway"}
 """The kinds that route, each as the one text that all its remaps share."""
@@ -42,7 +45,7 @@ ASKED_ALONE = "asked_alone"
 MOST_ALONE = 1_000
 """Incoming URIs that an approval notes at most; with more of them it notes none."""
 
-_TOLD = 7
+_MOST_ASKED = 7
 """Other old URIs that are given at most: one is enough to hold a remap, the rest is for people."""
 
 
@@ -137,7 +140,7 @@ class _Learnt:
                 met |= further
                 waiting += further
             found = sorted(uri for hashed, uri in self.uris.items() if hashed not in met)
-            self.known[old_hash] = frozenset(found[:_TOLD])
+            self.known[old_hash] = frozenset(found[:_MOST_ASKED])
         return self.known[old_hash]
 
 
@@ -158,11 +161,11 @@ def also_asked(connection: Connection, *who: ColumnElement[bool]) -> dict[int, t
         _link(connection, groups)
         columns = (remap.c.id, remap_incoming.c.hash, remap.c.kind, remap.c.old_hash)
         for number, asked, kind, old_hash in connection.execute(_asked(*columns).where(*who)):
-            if (group := groups.get((asked, kind))) and len(found[number]) < _TOLD:
+            if (group := groups.get((asked, kind))) and len(found[number]) < _MOST_ASKED:
                 found[number] |= group.others(old_hash)
     uris: dict[str, SipUri] = {}  # the same few again and again
     return {
-        number: tuple(uris.setdefault(uri, stored_uri(uri)) for uri in sorted(told)[:_TOLD])
+        number: tuple(uris.setdefault(uri, stored_uri(uri)) for uri in sorted(told)[:_MOST_ASKED])
         for number, told in found.items()
         if told
     }
@@ -206,3 +209,46 @@ def _asked(*columns: Any) -> Select[Any]:  # noqa: ANN401 - columns and function
 
 def _in_force() -> tuple[ColumnElement[bool], ...]:
     return remap.c.state == State.APPROVED, remap.c.kind.in_(list(_ROUTED))
+
+
+_SIMULATION = "simulation"
+
+MAX_PENDING = 100_000
+"""Pending remaps that are taken as if they were approved."""
+
+
+def keep_simulation(connection: Connection, node: str, document: dict[str, Any]) -> None:
+    """Stores a simulation in place of the one before."""
+    put_setting(connection, node, _SIMULATION, json.dumps(document))
+
+
+def last_simulations(connection: Connection) -> list[dict[str, Any]]:
+    """The last one of each node."""
+    query = select(setting.c.value).where(setting.c.name == _SIMULATION).order_by(setting.c.node)
+    return [json.loads(value) for value in connection.scalars(query)]
+
+
+def installed_remaps(connection: Connection, node: str, now: datetime) -> list[Approved]:
+    """The remaps that are installed on a node, also those that were revoked since."""
+    numbers = set(connection.scalars(select(in_service.c.remap_id).where(in_service.c.node == node)))
+    known = [one for one in approved(connection, now=now) if one.id in numbers]
+    rest = numbers - {one.id for one in known}
+    columns = (remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri)
+    query = select(*columns).join(in_service, in_service.c.remap_id == remap.c.id).where(in_service.c.node == node)
+    return known + [
+        Approved(row.id, _ROUTED[row.kind], stored_uri(row.old_uri), stored_uri(row.new_uri))
+        for row in connection.execute(query)
+        if row.id in rest and row.kind in _ROUTED and row.new_uri
+    ]
+
+
+def pending_remaps(connection: Connection) -> list[Approved]:
+    """The pending remaps with one new URI, the oldest first, as if they were approved."""
+    columns = (remap.c.id, remap.c.kind, remap.c.old_uri, remap.c.new_uri)
+    query = select(*columns).where(
+        remap.c.state == State.PENDING, remap.c.kind.in_(list(_ROUTED)), remap.c.new_uri.is_not(None)
+    )
+    return [
+        Approved(row.id, _ROUTED[row.kind], stored_uri(row.old_uri), stored_uri(row.new_uri))
+        for row in connection.execute(query.order_by(remap.c.id).limit(MAX_PENDING))
+    ]

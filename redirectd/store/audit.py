@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from redirectd.store.schema import audit, setting
+from redirectd.store.statements import insert_or_add
 from redirectd.store.turns import take_turn
-from redirectd.store.upsert import insert_or_add
 
 _HEAD = "audit_head"
 

@@ -14,15 +14,13 @@ from redirectd.collect.batch import Batch
 from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import Learnt, Refused, Verdict, digest
 from redirectd.sip.text import printable
-from redirectd.store import counting, event_log, evidence, in_service, packed, proven
-from redirectd.store.adding import Tellings, best_of, content_of, see_again, times
+from redirectd.store import event_log, evidence, in_service, settings, sightings
 from redirectd.store.budget import OVER_BUDGET, Budgets
-from redirectd.store.counting import Doubted
-from redirectd.store.known import Known, known_remaps
 from redirectd.store.remap import State
 from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.sightings import Doubted, Known, SeenAgain, best_of, content_of, known_remaps, see_again, times
+from redirectd.store.statements import chunks, insert_missing, insert_or_add
 from redirectd.store.turns import take_turn
-from redirectd.store.upsert import chunks, insert_missing, insert_or_add
 
 MAX_QUARANTINED = 10_000
 """Unreadable records that are kept; more are counted as lost."""
@@ -62,7 +60,7 @@ def record(connection: Connection, batch: Batch, *, node: str, now: datetime) ->
         waiting = _record_answers(connection, batch, node, now, result)
     _losses(connection, batch, node, now)
     if batch.proven:
-        proven.note(connection, node, batch.source)
+        settings.note_proven(connection, node, batch.source)
     _report(connection, batch, waiting, node, now)
     return result
 
@@ -72,7 +70,7 @@ def _record_answers(
 ) -> list[event_log.NewEvent]:
     """Counts what is new of a batch into `result`; gives the events of the remaps that it has made."""
     take_turn(connection, "collect")
-    doubted = counting.retract(connection, batch.retracted, node)
+    doubted = sightings.retract(connection, batch.retracted, node)
     known = known_remaps(connection, {one.identity for one in batch.verdicts.values() if isinstance(one, Learnt)})
     fresh = _fresh(connection, batch.verdicts, known, doubted, result)
     if batch.policy is not None:
@@ -84,14 +82,14 @@ def _record_answers(
     in_service.note_answers(connection, node, authentic, now)
     in_service.note_waits(connection, ((remap_ids[one.identity], one) for one in authentic))
     refusal_ids = _refusals(connection, refused, now)
-    counting.count(connection, fresh, known, {**remap_ids, **refusal_ids}, now)
+    sightings.count_answers(connection, fresh, known, {**remap_ids, **refusal_ids}, now)
     for one in refused:
         result.unpaired += one.rule == "R7"
         result.refused += one.rule not in {"R7", "R46"} and not one.unparsed
         result.unparsed += one.unparsed
     evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
     _quarantine(connection, batch, refused, now, result)
-    counting.drop_empty(connection, doubted)
+    sightings.drop_empty(connection, doubted)
     return _waiting(learnt, known, remap_ids, batch.source, node, now)
 
 
@@ -167,18 +165,18 @@ def _fresh(
     result: Recorded,
 ) -> dict[str, Verdict]:
     """The verdicts not counted yet, by move key; a better sighting of a counted answer replaces the lesser one."""
-    calls = counting.of_calls(connection, {one.answer.call_key for one in verdicts.values()})
-    packs = packed.counted(connection, verdicts.values(), known_before)
+    calls = sightings.of_calls(connection, {one.answer.call_key for one in verdicts.values()})
+    packs = sightings.packed_among(connection, verdicts.values(), known_before)
     fresh: dict[str, Verdict] = {}
     for verdict in verdicts.values():
         answer = verdict.answer
         known = calls[answer.call_key]
-        if answer.move_key in packs or any(counting.covers(row, answer) for row in known):
+        if answer.move_key in packs or any(sightings.covers(row, answer) for row in known):
             result.known += 1
             continue
-        beaten = [row for row in known if counting.is_beaten(row, answer)]
+        beaten = [row for row in known if sightings.is_beaten(row, answer)]
         for row in beaten:
-            counting.uncount(connection, row, doubted)
+            sightings.uncount(connection, row, doubted)
             known.remove(row)
         fresh[answer.move_key] = verdict
         result.sightings += not beaten
@@ -195,7 +193,7 @@ def _remaps(
         groups[one.identity].append(one)
     if not groups:
         return {}
-    again = [Tellings.of(known[identity], ones) for identity, ones in groups.items() if identity in known]
+    again = [SeenAgain.of(known[identity], ones) for identity, ones in groups.items() if identity in known]
     see_again(connection, again, now)
     missing = [identity for identity in groups if identity not in known]
     rows = [_new_row(groups[identity], now) for identity in missing]

@@ -1,4 +1,7 @@
-"""Opening the database: SQLite, PostgreSQL or MariaDB, each set to keep what it has confirmed."""
+"""Opening the database: SQLite, PostgreSQL or MariaDB, each set to keep what it has confirmed.
+
+The revision of its tables is read without the migrations: alembic takes longer to load than most commands.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+import redirectd
 from redirectd import ownership
 from redirectd.errors import BusyStoreError, ConfigError, RedirectdError, StoreError, UsageError
 from redirectd.sip.text import mask_url, printable
@@ -22,6 +26,7 @@ from redirectd.sip.text import mask_url, printable
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
+
 
 Result = TypeVar("Result")
 
@@ -307,3 +312,25 @@ def _sqlite_begin(connection: Connection) -> None:
     """Write transactions take the lock at once: a later upgrade from reading to writing could fail with 'locked'."""
     options = connection.get_execution_options()
     connection.exec_driver_sql("BEGIN" if options.get("redirectd_read_only") else "BEGIN IMMEDIATE")
+
+
+def scripts() -> Path:
+    """The folder of migration scripts: beside the code when installed, at the top level in a checkout."""
+    package = Path(redirectd.__file__).parent
+    shipped = package / "migrations"
+    return shipped if shipped.is_dir() else package.parent / "alembic"
+
+
+def newest() -> str:
+    """The revision this program works with: files of `versions` are named NUMBER_words.py, and the last one counts."""
+    return max(file.name.partition("_")[0] for file in (scripts() / "versions").glob("[0-9]*_*.py"))
+
+
+def is_newest(database: Database) -> bool:
+    """Whether the database needs no migration. False where it can't be determined; whoever migrates finds out why."""
+    try:
+        with database.read() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    except StoreError:
+        return False
+    return found == [newest()]

@@ -12,11 +12,10 @@ from sqlalchemy import Column, Connection, Row, func, select
 
 from redirectd.plan.route import Approved, DecisionMark
 from redirectd.store import audit
-from redirectd.store.remap import State
+from redirectd.store.remap import State, stored_uri
 from redirectd.store.schema import audit as entries
 from redirectd.store.schema import remap
-from redirectd.store.upsert import chunks
-from redirectd.store.uris import stored_uri
+from redirectd.store.statements import chunks
 
 MOST_ENTRIES = 5_000
 """Audit entries that are looked at, and..."""

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, func, select
 from redirectd.collect.verdict import digest
 from redirectd.sip.text import printable
 from redirectd.store.schema import event_log as table
+from redirectd.store.statements import chunks, insert, insert_missing
 from redirectd.store.turns import take_turn
-from redirectd.store.upsert import chunks, insert, insert_missing
 from redirectd.times import rfc3339
 
 TURN = "events"

@@ -6,16 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, func, select
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.verdict import Learnt, digest
 from redirectd.sip.text import printable
-from redirectd.store.known import Known
 from redirectd.store.schema import evidence
-from redirectd.store.upsert import chunks, insert
+from redirectd.store.statements import chunks, insert
+
+if TYPE_CHECKING:
+    from redirectd.store.sightings import Known
 
 KEPT_FIRST = 5
 KEPT_LAST = 15

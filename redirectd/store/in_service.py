@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, delete, false, func, or_, select, update
 
 from redirectd.collect.verdict import Learnt
-from redirectd.store import positions
+from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.store.schema import generation, generation_file, in_service, remap, remap_wait
-from redirectd.store.upsert import chunks, insert_missing, insert_or_add
+from redirectd.store.statements import chunks, insert_missing, insert_or_add
 
 _DAY = timedelta(days=1)
 _AT_ONCE = 5_000
@@ -58,7 +58,7 @@ class Saved:
 
 def _observed(connection: Connection) -> ColumnElement[bool]:
     """Whether SIP messages were read from the node's logs that were logged since: reading an archive shows nothing."""
-    seen = positions.traffic(connection).items()
+    seen = settings.traffic(connection).items()
     return or_(false(), *((in_service.c.node == node) & (in_service.c.since < at) for node, at in seen))
 
 

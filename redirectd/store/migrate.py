@@ -10,8 +10,7 @@ from alembic.util.exc import CommandError
 
 import redirectd
 from redirectd.errors import StoreError
-from redirectd.store.database import Database
-from redirectd.store.revision import scripts
+from redirectd.store.database import Database, scripts
 from redirectd.store.turns import upgrading
 
 

@@ -1,13 +1,16 @@
-"""A remap as the database keeps it and everyone above sees it."""
+"""A remap as the database keeps it and everyone above sees it, and its SIP URIs read back."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from redirectd.dialects.frame import Authenticity
+from redirectd.sip.uri import SipUri, parse_uri
 
 
 class State(StrEnum):
@@ -70,3 +73,26 @@ class Remap:
     believed_methods: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()
     required: int = 1
+
+
+_PLAIN = re.compile(r"sip:[A-Za-z0-9_.+\-]{1,64}")
+
+
+def stored_uri(text: str) -> SipUri:
+    """Read a stored URI; those that are a plain user at a host met before are not parsed again."""
+    user, at, address = text.partition("@")
+    if not _PLAIN.fullmatch(user) or not at or "@" in address:
+        return _parsed(text)
+    place = _address(address)
+    return SipUri(place.scheme, user[len("sip:") :], None, place.host, place.port, place.params, place.headers)
+
+
+@lru_cache(maxsize=4096)  # of a million URIs nearly all are users of a few hosts
+def _address(text: str) -> SipUri:
+    return _parsed(f"sip:{text}")
+
+
+def _parsed(text: str) -> SipUri:
+    uri = parse_uri(text)
+    assert isinstance(uri, SipUri), "only SIP URIs are stored on either side of a remap"
+    return uri

@@ -13,11 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from redirectd.collect.verdict import DOUBTFUL, digest, doubt
 from redirectd.dialects.frame import Authenticity
-from redirectd.sip.routekey import route_key
-from redirectd.store.remap import Remap, RemapTarget, State
+from redirectd.sip.compare import route_key
+from redirectd.store.remap import Remap, RemapTarget, State, stored_uri
 from redirectd.store.schema import evidence, remap, remap_incoming, remap_method, remap_peer, screening
-from redirectd.store.upsert import chunks
-from redirectd.store.uris import stored_uri
+from redirectd.store.statements import chunks
 
 KINDS = ("user", "gateway", "registrar")
 """What can have moved (R12)."""

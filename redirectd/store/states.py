@@ -1,6 +1,7 @@
 """The one state machine of a remap: where it may begin, which ways it may go, each with its audit entry (R35).
 
-No other code writes the column `state` of a remap that is there.
+No other code writes the column `state` of a remap that is there. A move that changes routing wakes the nodes that
+share a PostgreSQL.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from redirectd.errors import RedirectdError
 from redirectd.sip.text import printable
 from redirectd.store import audit, event_log, remaps
-from redirectd.store.node_channel import tell_nodes
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap as table
-from redirectd.store.upsert import chunks
+from redirectd.store.statements import chunks
 
 TRANSITIONS: Mapping[str, tuple[frozenset[State], State]] = {
     "approve": (frozenset({State.PENDING}), State.APPROVED),
@@ -108,7 +108,7 @@ def move_each(
             if changed.rowcount != len(part):
                 raise _overtaken(part)
     if any(State.APPROVED in {move.found.state, TRANSITIONS[move.action][1]} for move in moves):
-        tell_nodes(connection)
+        notify_nodes(connection)
     return {name: [_entry(move, at, actor, force=force) for move in group] for name, group in groups.items()}
 
 
@@ -163,3 +163,15 @@ def _entry(move: Transition, at: datetime, actor: str, *, force: bool) -> audit.
             **move.detail,
         },
     )
+
+
+CHANNEL = "redirectd_routing"
+
+
+def notify_nodes(connection: Connection) -> None:
+    """Notifies all nodes, when the caller's transaction commits, that what is approved has changed.
+
+    PostgreSQL alone can; nodes on another database find out by their schedule.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"NOTIFY {CHANNEL}"))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from redirectd.errors import StoreError
 from redirectd.store.schema import setting
-from redirectd.store.upsert import insert_or_add
+from redirectd.store.statements import insert_or_add
 
 LONGEST_UPGRADE = 60
 """Seconds that another node's upgrade is waited for."""

@@ -30,9 +30,8 @@ from redirectd.plan.target import (
     sample,
     token_of,
 )
-from redirectd.sip.host import canonical_host
 from redirectd.sip.text import printable
-from redirectd.sip.uri import SipUri, UriError, parse_uri
+from redirectd.sip.uri import SipUri, UriError, canonical_host, parse_uri
 from redirectd.targets.gateways import (
     GatewaySpan,
     also_moved,

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 
 from redirectd.plan.route import Route
 from redirectd.plan.target import CannotCarryError, Refusal, Rendered, TargetAnswer
-from redirectd.sip.host import canonical_host, ip_address
-from redirectd.sip.uri import SipUri, param_name, parse_uri
+from redirectd.sip.uri import SipUri, canonical_host, ip_address, param_name, parse_uri
 from redirectd.targets.project import Projection, project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from redirectd.sip.host import canonical_host
-from redirectd.sip.uri import SipUri, UriError, parse_uri
+from redirectd.sip.uri import SipUri, UriError, canonical_host, parse_uri
 
 
 def read_hosts(texts: Iterable[str]) -> frozenset[tuple[str, int | None]]:

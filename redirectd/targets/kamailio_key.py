@@ -14,10 +14,9 @@ import re
 from collections.abc import Collection
 
 from redirectd.plan.target import CannotCarryError, Command, Question, Reply, ServerFault
-from redirectd.sip.host import canonical_host
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
 from redirectd.sip.text import normalize_escapes
-from redirectd.sip.uri import SipUri
+from redirectd.sip.uri import SipUri, canonical_host
 from redirectd.targets.uritext import checked
 from redirectd.targets.user_moves import NotAskedError
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from redirectd.plan.route import Route
 from redirectd.plan.target import NOTHING, Command, Question, Rendered, TargetError, gather, token_of
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
 from redirectd.sip.uri import SipUri
 from redirectd.targets.lines import write_lines
 from redirectd.targets.own_programs import Programs

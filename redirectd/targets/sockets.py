@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 from redirectd.plan.target import Command, Reply
-from redirectd.sip.host import ip_address
-from redirectd.sip.uri import SipUri
+from redirectd.sip.uri import SipUri, ip_address
 from redirectd.targets import answers
 
 ASKS = {"kamailio": Command("core.sockets_list"), "asterisk": Command("pjsip show transports")}

@@ -8,9 +8,8 @@ from functools import lru_cache
 from string import ascii_letters, digits
 
 from redirectd.plan.target import CannotCarryError
-from redirectd.sip.host import canonical_host, host_fault
 from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import Params, SipUri, UriError, param_name, params_text, parse_uri
+from redirectd.sip.uri import Params, SipUri, UriError, canonical_host, host_fault, param_name, params_text, parse_uri
 
 MAX_WRITTEN = 1000
 """Longest URI written, in characters. Kamailio's own bound for a Request-URI is 1,024."""

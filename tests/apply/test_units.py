@@ -15,8 +15,8 @@ from redirectd.errors import PeerError, VerifyError
 from redirectd.plan.report import to_json
 from redirectd.plan.target_spec import TargetSpec, units_of
 from redirectd.store.generations import GenerationOutcome, files_of, get_generation, history
-from redirectd.store.rollback_hold import Hold, get_holds
 from redirectd.store.schema import in_service, setting
+from redirectd.store.settings import Hold, get_holds
 from redirectd.targets.kamailio_htable import KamailioHtable
 from tests.apply.world import NODE, WIDE, World, expected, moves, outcomes, states, table
 

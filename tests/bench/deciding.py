@@ -16,10 +16,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from redirectd.collect.policy import Policy
-from redirectd.review.batches import decide_in_batches
+from redirectd.review.decide import decide_in_batches
 from redirectd.review.decision import Decision
-from redirectd.review.exchange import read
 from redirectd.review.importing import run_import
+from redirectd.review.portable import read
 from redirectd.store import migrate
 from redirectd.store.database import Database
 

@@ -34,7 +34,7 @@ from redirectd.errors import StoreError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.service.listener import Listener
-from redirectd.store import migrate, positions
+from redirectd.store import migrate, settings
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
 from redirectd.store.schema import remap
@@ -165,7 +165,7 @@ class Node:
         def work(connection: object) -> None:
             if count:
                 record(connection, batch, node=name, now=at)  # type: ignore[arg-type] # as Database.run gives it
-            positions.save(connection, name, batch.source, {"offset": first + count}, at)  # type: ignore[arg-type]
+            settings.save_position(connection, name, batch.source, {"offset": first + count}, at)  # type: ignore[arg-type]
 
         with suppress(StoreError):
             database.run(work)

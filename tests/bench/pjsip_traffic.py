@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from redirectd.sources.rotation import siblings
+from redirectd.sources.file import siblings
 from tests.sources.rotator import Writer
 
 STYLES = ("rename", "rename-later", "rename-gz", "dated", "copytruncate", "copytruncate-gz")

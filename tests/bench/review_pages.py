@@ -18,9 +18,9 @@ from sqlalchemy import insert, select, update
 
 from redirectd.collect.policy import Policy
 from redirectd.review.attention import attention, due
+from redirectd.review.holds import screen
 from redirectd.review.page import Query, ids, page
 from redirectd.review.proposals import proposals
-from redirectd.review.screening import screen
 from redirectd.store.remap import State
 from redirectd.store.remaps import leading_to
 from redirectd.store.schema import followup, remap, remap_method, remap_peer

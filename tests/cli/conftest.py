@@ -13,7 +13,7 @@ import pytest
 
 from redirectd.cli.main import run
 from redirectd.cli.snippets import fitted
-from redirectd.config import recordkeys
+from redirectd.config import secrets
 
 CONFIG = """\
 node = "test"
@@ -106,7 +106,7 @@ def filled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     log = cli.folder / "kamailio.log"
     log.write_bytes(proven((cli.corpus / "kamailio/snippet-all-cases.log").read_bytes(), KEY))
     with monkeypatch.context() as patch:
-        patch.setattr(recordkeys, "DEFAULT", key)
+        patch.setattr(secrets, "DEFAULT", key)
         cli("ingest", "--session-progress", "count", log)
     return cli
 

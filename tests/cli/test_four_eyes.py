@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from redirectd.cli import app
-from redirectd.cli.checks.policy_check import check_policy
+from redirectd.cli.checks.sources_check import check_policy
 from redirectd.config.load import parse
 from tests.cli.conftest import Cli
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.cli.checks.readable import check_readable
+from redirectd.cli.checks.as_user import check_readable
 from redirectd.plan.target_spec import TargetSpec
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.kamailio_htable import KamailioHtable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from redirectd.cli.recordkey import key_in_cfg, make_copies
-from redirectd.config.recordkeys import read_key
+from redirectd.config.secrets import read_key
 from tests.cli.conftest import Cli
 from tests.collect.logs import read, record
 
@@ -57,7 +57,7 @@ def test_init_makes_a_missing_key_beside_a_configuration(
     """R39: where only the key is missing, as when it is renewed, `init` makes it and keeps the configuration."""
     own, other = tmp_path / "record.key", tmp_path / "redirectd-key.cfg"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr("redirectd.config.recordkeys.DEFAULT", own)
+    monkeypatch.setattr("redirectd.config.secrets.DEFAULT", own)
     monkeypatch.setattr("redirectd.cli.recordkey.make_copies", lambda: make_copies(own, other))
     configuration = tmp_path / "redirectd.toml"
     configuration.write_text("# mine\n")

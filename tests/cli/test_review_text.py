@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from redirectd.cli.reviewing.card import marked, pieces
-from redirectd.cli.reviewing.layout import Ink, LineGroup, chopped, cut, elided, fitted, shown, wrapped
+from redirectd.cli.reviewing.card import Ink, LineGroup, chopped, cut, elided, fitted, marked, pieces, shown, wrapped
 from redirectd.sip.uri import SipUri, parse_uri
 
 anything = st.text(max_size=300)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from redirectd import collect, review
-from redirectd.review.flags import ALL_FLAGS, LOOKS
+from redirectd.review.holds import ALL_FLAGS, LOOKS
 from tests.cli.conftest import Cli
 
 LOG = "asterisk/ast22-pjsip.full.log"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.cli.checks.finding import Finding, Level
+from redirectd.cli.checks.as_user import Finding, Level
 from redirectd.cli.checks.secrets_check import check_record_keys, check_secrets
 from redirectd.cli.recordkey import make_copies
 from redirectd.config.load import load

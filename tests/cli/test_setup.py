@@ -16,7 +16,7 @@ from redirectd.cli.commands.demo import GENERATED
 from redirectd.cli.survey import Host, look_around, values
 from redirectd.config.load import parse
 from redirectd.config.reference import template
-from redirectd.store import positions
+from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.targets import target_kinds
 from tests.cli.conftest import Cli
@@ -157,7 +157,7 @@ def test_check_shows_the_decision_of_the_service(cli: Cli) -> None:
     database = Database(f"sqlite:///{cli.folder / 'redirectd.db'}")
     node = cli("status", "--json").json["daemon"]["node"]
     with database.begin() as connection:
-        positions.save(connection, node, "a", {"family": "kamailio"}, datetime(2026, 11, 30, tzinfo=UTC))
+        settings.save_position(connection, node, "a", {"family": "kamailio"}, datetime(2026, 11, 30, tzinfo=UTC))
     database.close()
     [found] = [one for one in cli("check", "--json").json["findings"] if one["where"] == "source a, dialect"]
     assert found["level"] == "warning"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.cli import systemd_setup
+from redirectd.cli import survey
 from redirectd.cli.survey import Host
 from redirectd.errors import InstallError
 
@@ -28,33 +28,33 @@ def host(*groups: str) -> Host:
 
 def test_every_file_that_is_installed_is_there() -> None:
     """What the commands copy exists in the tree, as it does in the wheel."""
-    sources = [word for command in systemd_setup.commands(host("kamailio"), PROGRAM) for word in command]
-    copied = [Path(word) for word in sources if word.startswith(str(systemd_setup.files()))]
+    sources = [word for command in survey.commands(host("kamailio"), PROGRAM) for word in command]
+    copied = [Path(word) for word in sources if word.startswith(str(survey.files()))]
     assert len(copied) == 7
     assert [file for file in copied if not file.is_file()] == []
 
 
 def test_a_server_that_is_here_gets_its_folder_and_drop_in() -> None:
     """Kamailio's folder belongs to its group; a server that is not here, or has no group, gets nothing."""
-    made = [list(command) for command in systemd_setup.commands(host("kamailio"), PROGRAM)]
+    made = [list(command) for command in survey.commands(host("kamailio"), PROGRAM)]
     assert ["install", "-d", "-o", "redirectd", "-g", "kamailio", "-m", "2750", "/etc/kamailio/redirectd"] in made
     assert not [command for command in made if "asterisk" in " ".join(command)]
-    assert not [c for c in systemd_setup.commands(host(), PROGRAM) if "kamailio" in " ".join(c).replace("/etc/", "")]
+    assert not [c for c in survey.commands(host(), PROGRAM) if "kamailio" in " ".join(c).replace("/etc/", "")]
 
 
 def test_the_units_start_the_program_that_is_linked() -> None:
     """The path that the units start is the link that the commands make; the package's own program needs none."""
-    first = next(iter(systemd_setup.commands(host(), PROGRAM)))
+    first = next(iter(survey.commands(host(), PROGRAM)))
     assert list(first) == ["ln", "-sfn", str(PROGRAM), "/usr/bin/redirectd"]
-    unit = (systemd_setup.files() / "redirectd.service").read_text()
+    unit = (survey.files() / "redirectd.service").read_text()
     assert f"ExecStart={first[-1]} run\n" in unit
-    packaged = [command[0] for command in systemd_setup.commands(host(), Path("/usr/bin/redirectd"))]
+    packaged = [command[0] for command in survey.commands(host(), Path("/usr/bin/redirectd"))]
     assert "ln" not in packaged
 
 
 def test_a_command_that_fails_says_what_it_said() -> None:
     """The command, its words, and what to do."""
     with pytest.raises(InstallError) as caught:
-        systemd_setup.run(["ls", "/none/at/all"])
+        survey.run(["ls", "/none/at/all"])
     assert caught.value.where == "ls /none/at/all"
     assert "No such file" in caught.value.why

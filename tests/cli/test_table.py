@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from redirectd.cli.table import table_lines
+from redirectd.cli.output import table_lines
 
 _CELL = st.text(st.sampled_from("ab@:. 漢é"), max_size=14).map(str.strip)
 _ROWS = st.lists(st.tuples(_CELL, _CELL, _CELL), min_size=1, max_size=5)

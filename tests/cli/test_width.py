@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from redirectd.cli.checks.finding import Level
-from redirectd.cli.checks.lookup_check import check_configuration, check_width
+from redirectd.cli.checks.as_user import Level
+from redirectd.cli.checks.serving_check import check_configuration, check_width
 from redirectd.plan.target import TargetOptions
 from redirectd.plan.target_spec import TargetSpec
 from redirectd.sip.uri import SipUri, parse_uri

@@ -22,7 +22,7 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects import registry
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.sources.file import open_log
 

@@ -13,8 +13,7 @@ from sqlalchemy import select, update
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
-from redirectd.service.ingestion import Summary, ingest
-from redirectd.service.replay import replay
+from redirectd.service.ingestion import Summary, ingest, replay
 from redirectd.sources.file import open_log
 from redirectd.store import evidence, migrate
 from redirectd.store.database import Database

@@ -13,13 +13,13 @@ from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.service.ingestion import Summary, ingest
 from redirectd.sources.file import open_log
-from redirectd.store import migrate, packed
+from redirectd.store import migrate, sightings
 from redirectd.store.database import Database
 from redirectd.store.evidence import KEPT_FIRST, KEPT_LAST
 from redirectd.store.schema import event, event_pack, remap
 from redirectd.store.schema import evidence as evidence_table
 
-CALLS = 2 * packed.OWN_ROWS + 500
+CALLS = 2 * sightings.OWN_ROWS + 500
 LINE = (
     "Nov 22 16:37:{second:02d} vm kamailio[1]: NOTICE: <script>: REDIRECTD v=1 ev=301 m=INVITE ci=c{number}%40h cseq=1 "
     "br=0 src=udp/192.0.2.9/5060 ouri=sip%3a{old}%40b.example buri=sip%3a{old}%40b.example nct=1 ctlen=19 "
@@ -48,7 +48,7 @@ def test_a_storm_costs_few_rows_and_counts_exactly(tmp_path: Path) -> None:
     log.write_text(storm(CALLS + 7))
     assert read(database, log).sightings == 14
     assert calls_of(database) == [CALLS + 7, CALLS + 7]
-    assert rows(database, event) <= 2 * packed.OWN_ROWS + 1000
+    assert rows(database, event) <= 2 * sightings.OWN_ROWS + 1000
     assert rows(database, event_pack) <= 2 * 16
     assert rows(database, evidence_table) <= 2 * (KEPT_FIRST + KEPT_LAST)
 

@@ -9,8 +9,8 @@ import pytest
 from redirectd.cli.snippets.fitted import kamailio_targets
 from redirectd.cli.snippets.kamailio_fit import fit_kamailio
 from redirectd.cli.snippets.snippet_part import Fit
-from redirectd.config.database_url import target_database
 from redirectd.config.load import parse
+from redirectd.config.secrets import target_database
 from redirectd.config.specs import target_specs
 from redirectd.errors import ConfigError
 from redirectd.serverconf.conf_files import ConfFiles

@@ -11,12 +11,12 @@ import pytest
 
 from redirectd.collect.policy import EMERGENCY_NUMBERS, AutoApprove, Policy
 from redirectd.config import load as loading
-from redirectd.config.database_url import database_url
 from redirectd.config.load import load, parse
 from redirectd.config.model import DEFAULT_URL, Config
+from redirectd.config.secrets import database_url
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import ConfigError
-from redirectd.sip.host import in_domains
+from redirectd.sip.uri import in_domains
 
 FULL = """\
 [policy]

@@ -9,7 +9,7 @@ from pathlib import Path
 from redirectd.config.load import parse
 from redirectd.config.model import Config
 from redirectd.config.reference import reference, section_of, template, toml
-from redirectd.config.section import Section
+from redirectd.config.values import Section
 
 FILE = Path("/x/redirectd.toml")
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.config.apply_window import parse_window
 from redirectd.config.values import (
     parse_domain,
     parse_duration,
     parse_hostport,
     parse_listen,
     parse_network,
+    parse_window,
     show_duration,
     zone_of,
 )

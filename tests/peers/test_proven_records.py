@@ -11,13 +11,11 @@ import pytest
 
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
-from redirectd.config.recordkeys import read_key
+from redirectd.config.secrets import read_key
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Authenticity, Record
 from redirectd.dialects.kamailio_record import KamailioRecord
-from redirectd.review.follower import Follower
-from redirectd.review.followup import failing
-from redirectd.review.watch import Watch
+from redirectd.review.target_health import Follower, Watch, failing
 from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
 from redirectd.store.database import Database

@@ -13,7 +13,7 @@ from redirectd.apply.control import open_channel, prove
 from redirectd.apply.control.channel import Channel, Pipelined
 from redirectd.plan.route import Route
 from redirectd.plan.target import Rendered, Target, token_of
-from redirectd.sip.routekey import route_key
+from redirectd.sip.compare import route_key
 from redirectd.sip.text import unescape_percent
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.asterisk_astdb import AsteriskAstdb

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.errors import RefusedError
-from redirectd.plan.change import Changes, diff
-from redirectd.plan.limits import LimitReport, Limits, check_limits
+from redirectd.plan.limits import Changes, LimitReport, Limits, check_limits, diff
 
 _TABLE = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("xyz"))
 

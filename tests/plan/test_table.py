@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.plan.cycle import would_close_cycle
-from redirectd.plan.effective_table import MAX_DEPTH, effective, matching_key
-from redirectd.plan.hops import lookup, lookup_json
+from redirectd.plan.effective_table import MAX_DEPTH, effective, lookup, lookup_json, matching_key, would_close_cycle
 from redirectd.plan.route import Approved
 from tests.plan.make import remap, sip
 

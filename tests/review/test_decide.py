@@ -16,16 +16,16 @@ from redirectd.errors import RedirectdError, RefusedError, UsageError
 from redirectd.plan.effective_table import effective
 from redirectd.review import decide
 from redirectd.review.approvals import ContradictionError
-from redirectd.review.confirm import confirm
+from redirectd.review.decide import confirm
 from redirectd.review.decision import Decision
 from redirectd.review.undo import do_revoke, undo
 from redirectd.store import audit
 from redirectd.store.approved import approved
 from redirectd.store.database import Database
-from redirectd.store.node_targets import NodeTarget, publish
 from redirectd.store.remap import State
 from redirectd.store.schema import metadata, remap_incoming
 from redirectd.store.schema import remap as table
+from redirectd.store.settings import NodeTarget, put_node_targets
 from redirectd.store.states import TRANSITIONS, Transition, move_all
 from tests.review.world import NOW, POLICY, World
 
@@ -179,7 +179,7 @@ def _plan(world: World) -> dict[int, tuple[list[str], tuple[str, ...], bool]]:
 
 
 def _publish(world: World, match: str) -> None:
-    publish(world.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
+    put_node_targets(world.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
 
 
 def test_r44_r5_another_move_of_one_incoming_uri_is_refused_where_a_node_looks_that_up(world: World) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.rules import judge
-from redirectd.review.attention import with_attention
-from redirectd.review.effect import effect
-from redirectd.review.flags import INEFFECTIVE
-from redirectd.store import in_service, positions
+from redirectd.review.attention import effect, with_attention
+from redirectd.review.holds import INEFFECTIVE
+from redirectd.store import in_service, settings
 from redirectd.store.collecting import record
 from redirectd.store.in_service import Saved, Service
 from redirectd.store.remap import Remap
@@ -120,7 +119,7 @@ def test_going_live_again_begins_anew(world: World, routed: Remap) -> None:
 def read_at(world: World, at: datetime, node: str = "test") -> None:
     """Traffic of that time was read from a log of the node, much later, and no 301 was found in it."""
     with world.database.begin() as connection:
-        positions.save(connection, node, "log", positions.with_traffic({}, at, None), LIVE + timedelta(days=9))
+        settings.save_position(connection, node, "log", settings.with_traffic({}, at, None), LIVE + timedelta(days=9))
 
 
 def observed(world: World, number: int) -> bool:

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from redirectd.review import decide
 from redirectd.review.attention import report_attention
 from redirectd.review.decision import Decision
-from redirectd.review.exchange import read
 from redirectd.review.importing import run_import
+from redirectd.review.portable import read
 from redirectd.service.maintenance import Retention, prune
 from redirectd.store import event_log
 from redirectd.store.event_log import EventKind, LoggedEvent

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.review.decision import Decision
-from redirectd.review.exchange import Format, RowFault, read, write
 from redirectd.review.importing import run_import
-from redirectd.review.portable import Portable, as_document, portable
+from redirectd.review.portable import Format, Portable, RowFault, as_document, portable, read, write
 from redirectd.store import audit
 from redirectd.store.remap import RemapTarget, State
 from tests.review.world import NOW, World

@@ -18,12 +18,10 @@ from redirectd.dialects import registry
 from redirectd.errors import StoreError
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
-from redirectd.review.follower import Follower
-from redirectd.review.followup import failing, to_suspend
-from redirectd.review.watch import Watch
+from redirectd.review.target_health import Follower, Watch, failing, to_suspend
 from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
-from redirectd.sources.position import Position
+from redirectd.sources.place import Position
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 from tests.collect.logs import received, record, request, response, sent

@@ -22,9 +22,9 @@ from redirectd.review.proposals import accept, proposals
 from redirectd.review.undo import do_approve, do_confirm, do_revoke, set_note, undo
 from redirectd.store import audit
 from redirectd.store.approved import approved
+from redirectd.store.audit_verify import tamperings
 from redirectd.store.event_log import EventKind, read
 from redirectd.store.remap import Remap, RemapTarget, State
-from redirectd.store.tampering import tamperings
 from tests.review.world import NOW, POLICY, STRANGER, World
 
 OLD, NEW, OTHER = "sip:alice@old.example.com", "sip:alice@new.example.net", "sip:alice@third.example"

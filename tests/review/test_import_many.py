@@ -17,9 +17,9 @@ from redirectd.review.importing import Imported, import_rows, run_import
 from redirectd.review.portable import Portable
 from redirectd.store import audit
 from redirectd.store.database import Database
-from redirectd.store.node_targets import NodeTarget, publish
 from redirectd.store.remap import RemapTarget, State
 from redirectd.store.schema import metadata
+from redirectd.store.settings import NodeTarget, put_node_targets
 from tests.review.world import NOW, POLICY, TRUSTED, World, opened
 
 Rows = list[tuple[int, Portable]]
@@ -37,7 +37,7 @@ def world_of(before: list[Portable], *, match: str = "request-uri") -> World:
     """A world in memory that took these rows before, with a target of this `match`."""
     world = World(Database("sqlite://"))
     metadata.create_all(world.database.engine)
-    publish(world.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
+    put_node_targets(world.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
     for number, one in enumerate(before, 1):
         take(world, [(number, one)], Decision(actor="bob", at=NOW, reason="before"))
     return world

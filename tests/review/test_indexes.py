@@ -9,11 +9,10 @@ import pytest
 from sqlalchemy import Connection, event
 
 from redirectd.review.chain import onward
-from redirectd.review.followup import failing
 from redirectd.review.page import Query, page
+from redirectd.review.target_health import failing
 from redirectd.store import remaps
-from redirectd.store.remap import State
-from redirectd.store.uris import stored_uri
+from redirectd.store.remap import State, stored_uri
 from tests.review.world import NOW, POLICY, World
 
 QUERIES: dict[str, Callable[[Connection], object]] = {

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from redirectd.errors import StoreError
-from redirectd.review import batches
-from redirectd.review.batches import decide_in_batches
-from redirectd.review.decide import decide_all
+from redirectd.review import decide as deciding
+from redirectd.review.decide import decide_all, decide_in_batches
 from redirectd.review.decision import Decision
 from redirectd.review.undo import undo_all
 from redirectd.store import audit
@@ -108,7 +107,7 @@ def test_r34_a_cycle_within_one_decision_is_refused(world: World) -> None:
 
 def test_one_old_uri_is_approved_once_over_all_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """R30: the second target of an old URI is refused in a later batch too."""
-    monkeypatch.setattr(batches, "BATCH", 1)
+    monkeypatch.setattr(deciding, "BATCH", 1)
     ids = [world.sighted("sip:a@x.test", f"sip:{new}@x.test").id for new in "bc"]
     parts = list(decide_in_batches(world.database, "approve", ids, BY, POLICY))
     assert [[step.before.id for step in part.steps] for part in parts] == [[ids[0]], []]
@@ -117,7 +116,7 @@ def test_one_old_uri_is_approved_once_over_all_batches(world: World, monkeypatch
 
 def test_what_was_committed_stands_when_a_batch_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that goes away in the middle keeps the batches before, and the caller knows which they are."""
-    monkeypatch.setattr(batches, "BATCH", 2)
+    monkeypatch.setattr(deciding, "BATCH", 2)
     with opened(tmp_path) as world:
         ids = [world.sighted(f"sip:{old}@x.test", "sip:z@x.test").id for old in "abcd"]
         parts = decide_in_batches(world.database, "reject", ids, BY, POLICY)

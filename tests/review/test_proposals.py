@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from redirectd.errors import RefusedError
 from redirectd.review.decision import Decision
-from redirectd.review.flags import REDUNDANT
+from redirectd.review.holds import REDUNDANT
 from redirectd.review.page import Query, page
 from redirectd.review.proposals import MoveReader, Proposal, accept, decline, proposals, propose
 from redirectd.review.undo import undo
-from redirectd.sip.routekey import route_key
-from redirectd.store.remap import State
-from redirectd.store.uris import stored_uri
+from redirectd.sip.compare import route_key
+from redirectd.store.remap import State, stored_uri
 from tests.review.world import NOW, POLICY, STRANGER, World
 
 BY = Decision(actor="alice", at=NOW, reason="the carrier says so")

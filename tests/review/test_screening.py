@@ -14,8 +14,8 @@ from sqlalchemy import func, select, update
 from redirectd.collect.policy import AutoApprove, Policy
 from redirectd.review import decide
 from redirectd.review.decision import Decision
+from redirectd.review.holds import rules, screen
 from redirectd.review.page import Query, ids
-from redirectd.review.screening import rules, screen
 from redirectd.store.remap import State
 from redirectd.store.schema import screening
 from tests.review.world import NOW, POLICY, World

@@ -13,16 +13,15 @@ from redirectd.errors import RefusedError
 from redirectd.review import decide, importing
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
-from redirectd.review.followup import failing, suspend_failing
+from redirectd.review.holds import screen
 from redirectd.review.importing import Imported, run_import
 from redirectd.review.page import Query, ids
-from redirectd.review.screening import screen
-from redirectd.review.watch import Watch, record
+from redirectd.review.target_health import Watch, failing, record, suspend_failing
 from redirectd.store.audit import broken_at
+from redirectd.store.audit_verify import tamperings
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import audit, followed_call
-from redirectd.store.tampering import tamperings
 from tests.review.test_import_many import row as import_row
 from tests.review.world import NOW, POLICY, World
 from tests.store.conftest import (

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, text
 
 from redirectd.errors import RedirectdError
 from redirectd.review import decide
-from redirectd.review.confirm import confirm
+from redirectd.review.decide import confirm
 from redirectd.review.decision import Decision
 from redirectd.review.undo import do_approve, do_confirm, do_revoke, set_note, undo
 from redirectd.store import audit
+from redirectd.store.audit_verify import Tampering, tamperings
 from redirectd.store.states import BIRTHS, TRANSITIONS
-from redirectd.store.tampering import Tampering, tamperings
 from tests.review.world import NOW, POLICY, World
 
 Step = Callable[[Connection, int, Decision], object]

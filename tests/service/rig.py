@@ -15,11 +15,10 @@ from threading import Event
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError, StoreError
-from redirectd.service.collector import CollectStep
+from redirectd.service.collector import CollectStep, Pinned
 from redirectd.service.daemon import Daemon
 from redirectd.service.from_config import Site
 from redirectd.service.log_records import configure
-from redirectd.service.pinned import Pinned
 from redirectd.service.source_threads import Feed, ReaderSpec
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redirectd.service.catchup import LARGE, CatchUp, Progress
+from redirectd.service.backpressure import LARGE, CatchUp, Progress
 
 
 def test_a_backlog_is_told_now_and_then_and_at_its_end() -> None:

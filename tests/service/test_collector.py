@@ -23,8 +23,8 @@ from redirectd.service.ingestion import ingest
 from redirectd.sources.file import open_log
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener
-from redirectd.sources.position import Position
-from redirectd.store import positions
+from redirectd.sources.place import Position
+from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 from tests.collect.logs import MemoryLog, received, request, response, sent
@@ -293,7 +293,7 @@ def _until(ready: Callable[[], object]) -> None:
 def traffic_at(site: Site) -> datetime | None:
     """When the newest message in the node's logs was logged, as far as is known."""
     with site.database.read() as connection:
-        return positions.traffic(connection).get("here")
+        return settings.traffic(connection).get("here")
 
 
 def ringing(at: datetime) -> bytes:

@@ -11,11 +11,10 @@ import pytest
 
 from redirectd.config.load import parse
 from redirectd.config.model import Config
-from redirectd.config.notify_section import NotifySection
+from redirectd.config.sections import NotifySection
 from redirectd.errors import RedirectdError
 from redirectd.service import notifications
-from redirectd.service.notice import Notice, plain
-from redirectd.service.notifications import FIRST_RETRY, NotifyQueue, load_state
+from redirectd.service.notifications import FIRST_RETRY, Notice, NotifyQueue, load_state, plain
 from redirectd.service.status_document import without_daemon
 from redirectd.store import event_log
 from redirectd.store.event_log import EventKind, NewEvent

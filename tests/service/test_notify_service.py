@@ -15,7 +15,7 @@ import pytest
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.service import delivery
 from redirectd.service.delivery import ByApprise, Webhook
-from redirectd.service.notice import Notice
+from redirectd.service.notifications import Notice
 from tests.service.receiver import Receiver
 from tests.service.service import ROOT, Service, until
 

@@ -15,12 +15,11 @@ from sqlalchemy import text
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
-from redirectd.service import pinned
-from redirectd.service.collector import Collector
-from redirectd.service.pinned import family_in, without_decision
+from redirectd.service import collector as reading_loop
+from redirectd.service.collector import Collector, family_in, without_decision
 from redirectd.sources.follow import FollowedFile
-from redirectd.sources.position import Position
-from redirectd.store import positions
+from redirectd.sources.place import Position
+from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 from tests.collect.test_families import ANSWER, RECORD, options
@@ -63,7 +62,7 @@ class AutoSite(Site):
     def stored(self) -> Mapping[str, Any] | None:
         """The position as the database has it."""
         with self.database.read() as connection:
-            return positions.load(connection, "here", "full")
+            return settings.load_position(connection, "here", "full")
 
 
 @pytest.fixture
@@ -142,7 +141,7 @@ def test_the_configuration_overrides(site: AutoSite) -> None:
 
 def test_entries_of_another_family_are_a_fault(site: AutoSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """R38: a source that is pinned and whose log another program writes now says so; its own entries end that."""
-    monkeypatch.setattr(pinned, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reading_loop, "LOOK_SECONDS", 0.0)
     site.write(ASTERISK, *call(1))
     collector = site.start()
     drain(collector)

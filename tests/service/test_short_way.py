@@ -25,9 +25,9 @@ from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.service.applying import applier_of, approved_table, installer_of, plan_of, recent_decisions
 from redirectd.store.decided import decided_since
-from redirectd.store.refused_entries import refused_entries
 from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap
+from redirectd.store.settings import refused_entries
 from redirectd.store.target_states import target_states
 from tests.review.world import World, opened
 

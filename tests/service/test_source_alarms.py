@@ -12,8 +12,7 @@ from structlog.testing import capture_logs
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.errors import RedirectdError
-from redirectd.service.collector import CollectStep
-from redirectd.service.pinned import Pinned
+from redirectd.service.collector import CollectStep, Pinned
 from redirectd.service.source_threads import SourceThread
 from redirectd.service.watchdog import Heartbeats
 

@@ -5,8 +5,7 @@ from itertools import combinations, product
 import pytest
 from hypothesis import assume, given
 
-from redirectd.sip.compare import equal
-from redirectd.sip.routekey import RouteKey, route_key
+from redirectd.sip.compare import RouteKey, equal, route_key
 from redirectd.sip.uri import SipUri, parse_uri
 from tests.sip.strategies import plain_sip_uris, sip_uris
 

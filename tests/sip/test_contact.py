@@ -8,8 +8,7 @@ import sipmessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirectd.sip.address import split_commas, unquote
-from redirectd.sip.contact import MAX_CONTACTS, Contact, parse_contacts
+from redirectd.sip.contact import MAX_CONTACTS, Contact, parse_contacts, split_commas, unquote
 from redirectd.sip.text import to_text
 from tests.sip.strategies import hostile_text
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from redirectd.sip.headers import CSeq, Via
-from redirectd.sip.message import MAX_MESSAGE, Message, MessageError, Request, Response, parse_message
+from redirectd.sip.message import MAX_MESSAGE, CSeq, Message, MessageError, Request, Response, Via, parse_message
 from redirectd.sip.uri import UriError, parse_uri
 
 MOVED = (

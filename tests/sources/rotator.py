@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
+from redirectd.sources.file import siblings
 from redirectd.sources.follow import FollowedFile
-from redirectd.sources.position import Position
-from redirectd.sources.rotation import siblings
-from redirectd.sources.source import Gap, LogSegment
+from redirectd.sources.log import Gap, LogSegment
+from redirectd.sources.place import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.errors import SourceError
-from redirectd.sources.file import PlainLog, StreamLog, adopt, open_log, refuse_unreadable
-from redirectd.sources.rotation import siblings
+from redirectd.sources.file import PlainLog, StreamLog, adopt, open_log, refuse_unreadable, siblings
 from redirectd.sources.spool import SpoolLog
 
 if TYPE_CHECKING:

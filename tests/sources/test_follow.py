@@ -9,8 +9,7 @@ import pytest
 
 from redirectd.errors import SourceError
 from redirectd.sources.follow import FollowedFile
-from redirectd.sources.place import OpenFile, Place
-from redirectd.sources.position import Position
+from redirectd.sources.place import OpenFile, Place, Position
 from redirectd.sources.shelf import Shelf
 from tests.sources.rotator import STYLES, Reader, Writer, rotate
 

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from redirectd.sources.rotation import siblings
+from redirectd.sources.file import siblings
 from tests.sources.rotator import PACKED, Reader, Writer, numbers
 
 

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from redirectd.dialects.hep3 import decode_hep
 from redirectd.errors import SourceError
-from redirectd.sources.hep_listener import HepListener
-from redirectd.sources.hepwire import HepStream, cleaned
+from redirectd.sources.hep_listener import HepListener, HepStream, cleaned
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
 

@@ -116,10 +116,10 @@ def test_r39_what_loses_its_last_authentic_sighting_is_unkeyed_again(database: D
     """R8, R39: a framed sighting that turns out to be a relayed copy no longer speaks for the remap."""
     commit(database, whole(1), forged(2))
     with database.begin() as connection:
-        from redirectd.store import counting
+        from redirectd.store import sightings
 
-        doubted = counting.retract(connection, {whole(1).move_key}, "node")
-        counting.drop_empty(connection, doubted)
+        doubted = sightings.retract(connection, {whole(1).move_key}, "node")
+        sightings.drop_empty(connection, doubted)
     assert (only(database).calls, list(only(database).flags)) == (1, ["unkeyed"])
 
 

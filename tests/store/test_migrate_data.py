@@ -14,7 +14,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, MetaData, String, Table, insert, select
 
-from redirectd.service.database_stats import read_stored
+from redirectd.service.status_document import read_stored
 from redirectd.store import migrate
 from redirectd.store.database import Database
 from tests.store.conftest import SERVERS

@@ -16,7 +16,7 @@ from redirectd.errors import BusyStoreError, RedirectdError
 from redirectd.review import decide
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
-from redirectd.store import audit, migrate, positions
+from redirectd.store import audit, migrate, settings
 from redirectd.store import database as database_module
 from redirectd.store.approved import approved
 from redirectd.store.collecting import record
@@ -218,9 +218,9 @@ def test_a_position_waits_for_no_other_node(server: Database, impatient: Callabl
         take_turn(connection, "collect")
         with other.begin() as beside:
             record(beside, Batch("log", losses={"gap": 2}), node="other", now=NOW)
-            positions.save(beside, "other", "log", {"offset": 7}, NOW)
+            settings.save_position(beside, "other", "log", {"offset": 7}, NOW)
     with server.read() as connection:
-        assert positions.load(connection, "other", "log") == {"offset": 7}
+        assert settings.load_position(connection, "other", "log") == {"offset": 7}
 
 
 def test_a_database_keeps_one_connection_at_rest(server: Database) -> None:

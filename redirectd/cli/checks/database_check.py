@@ -1,4 +1,4 @@
-"""The database: reachable, at the right revision, its audit whole."""
+"""The database: reachable, at the right revision, its audit whole; and whether the servers have room for its remaps."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.as_user import Finding, Level, fault, good
 from redirectd.cli.checks.secrets_check import check_closed
-from redirectd.config.database_url import database_url
 from redirectd.config.model import DEFAULT_URL, Config
+from redirectd.config.secrets import database_url
 from redirectd.dialects.frame import Authenticity
 from redirectd.errors import RedirectdError
 from redirectd.service.applying import lock_path
 from redirectd.store import audit
+from redirectd.store.audit_verify import tamperings
 from redirectd.store.database import Database
 from redirectd.store.migrate import current, head, refuse_newer
 from redirectd.store.remap import State
 from redirectd.store.remaps import counts
 from redirectd.store.schema import metadata, remap
-from redirectd.store.tampering import tamperings
 
 DEFAULT_FILE = Path(DEFAULT_URL.removeprefix("sqlite:///"))
 """Its folder is made where it is missing, unlike any other."""
@@ -191,3 +192,46 @@ def _look(database: Database) -> Iterator[Finding]:
         yield Finding(where, Level.FAULT, f"{len(found_wrong) - SHOWN} more of that kind", TAMPERED)
     if last is not None and not found_wrong:
         yield good(f"{where}, audit", f"whole up to entry {last[0]}, whose hash begins with {last[1][:16]}")
+
+
+DEFAULT_ROWS = 20_000
+"""Rows of a db_text table that a Kamailio with its default memory (-m 64 -M 8) has been seen to load; not 40,000."""
+
+_SHARED_PER_ROW = 600
+"""Bytes of shared memory (60 MB at 100,000 rows); a reload holds up to three times that."""
+
+
+_TABLE_ROWS = 100_000
+"""Rows from which db_text refuses a table ("Truncated table"), unless its max_result_rows says otherwise."""
+
+
+def check_capacity(config: Config) -> Iterator[Finding]:
+    """Compares the approved user moves with what a Kamailio of default size can load into an htable."""
+    names = [target.name for target in config.target if target.kind == "kamailio-htable" and target.path]
+    rows = _approved_users(config) if names else 0
+    if rows > DEFAULT_ROWS:
+        shared = 64 + ceil(rows * _SHARED_PER_ROW * 3 / 1e6)
+        private = 8 * ceil(rows / DEFAULT_ROWS) + 8
+        yield Finding(
+            f"target {', '.join(names)}",
+            Level.WARNING,
+            f"{rows:,} user moves are approved, and Kamailio as it comes (-m 64 -M 8) loads about {DEFAULT_ROWS:,}",
+            f"start Kamailio with at least -m {shared} -M {private} (Debian: /etc/default/kamailio)"
+            + _table_rows(rows),
+        )
+
+
+def _table_rows(rows: int) -> str:
+    """What kamailio.cfg has to say besides, where db_text would refuse the table as it comes."""
+    return f', with modparam("db_text", "max_result_rows", {rows * 2}) or more' if rows >= _TABLE_ROWS else ""
+
+
+def _approved_users(config: Config) -> int:
+    """How many; 0 where the database can't say."""
+
+    def ask(database: Database) -> int:
+        with database.read() as connection:
+            query = select(func.count()).where(remap.c.state == State.APPROVED.value, remap.c.kind == "user")
+            return int(connection.execute(query).scalar_one())
+
+    return from_database(config, ask, 0)

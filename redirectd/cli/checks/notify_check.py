@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from redirectd.cli.checks.as_user import unit_properties
-from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.as_user import Finding, Level, fault, good, unit_properties
 from redirectd.cli.checks.secrets_check import check_closed
-from redirectd.cli.filters import known_flag
+from redirectd.cli.options import known_flag
 from redirectd.config.model import Config
-from redirectd.config.notify_section import NotifySection, notify_url
+from redirectd.config.secrets import notify_url
+from redirectd.config.sections import NotifySection
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.sip.text import printable
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from redirectd.cli.checks.finding import Finding, Level, good
+from redirectd.cli.checks.as_user import Finding, Level, good
 from redirectd.cli.recordkey import KAMAILIO_COPY, key_in_cfg
 from redirectd.config.model import Config
-from redirectd.config.recordkeys import DEFAULT, key_files, read_key
+from redirectd.config.secrets import DEFAULT, key_files, read_key
 
 _MAKE = "as root: redirectd init"
 

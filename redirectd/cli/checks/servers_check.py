@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from redirectd.cli.checks.finding import Finding, Level, fault, good
+from redirectd.cli.checks.as_user import Finding, Level, fault, good
 from redirectd.cli.snippets.fitted import (
     Where,
     asterisk_folder,

@@ -16,13 +16,30 @@ from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
 from redirectd.apply.servers import judged
 from redirectd.apply.sql_rows import GatewayRows
-from redirectd.cli.checks.as_user import SERVICE, account, holds_for, run_in_sandbox, sandbox_of_unit
+from redirectd.cli.checks.as_user import (
+    SERVICE,
+    Finding,
+    Level,
+    account,
+    check_readable,
+    fault,
+    good,
+    holds_for,
+    run_in_sandbox,
+    sandbox_of_unit,
+)
 from redirectd.cli.checks.database_check import from_database
-from redirectd.cli.checks.finding import Finding, Level, fault, good
-from redirectd.cli.checks.lookup_check import check_configuration, check_lines, check_width
-from redirectd.cli.checks.readable import check_readable
-from redirectd.cli.checks.serving_check import check_conditions, check_list_source, check_reach, check_serving
-from redirectd.cli.checks.tables_check import check_table, check_view
+from redirectd.cli.checks.serving_check import (
+    check_conditions,
+    check_configuration,
+    check_lines,
+    check_list_source,
+    check_reach,
+    check_serving,
+    check_table,
+    check_view,
+    check_width,
+)
 from redirectd.config.model import Config
 from redirectd.config.specs import passwords, target_specs
 from redirectd.errors import InstallError, PeerError, RedirectdError

@@ -49,7 +49,7 @@ def apply_command(
     from redirectd.apply.result import refused, result_json
     from redirectd.cli.planview import end_with_errors, is_other_plan, show_plan, show_result
     from redirectd.plan.report import target_json, to_json
-    from redirectd.review.followup import suspend_failing
+    from redirectd.review.target_health import suspend_failing
     from redirectd.service.applying import applier_of, approved_table, plan_of, publish_targets
 
     rules = app.config.rules()

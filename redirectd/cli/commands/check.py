@@ -16,7 +16,7 @@ from redirectd.errors import ConfigError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
-    from redirectd.cli.checks.finding import Finding
+    from redirectd.cli.checks.as_user import Finding
     from redirectd.config.model import Config
 
 CHECKS = ("policy", "secrets", "database", "sources", "targets", "servers", "notify", "capacity")
@@ -37,8 +37,7 @@ def check_command(app: App, user: str | None, *, ping: bool, as_json: bool) -> N
     server, also for the sockets that calls to the new URIs of approved remaps need. Changes nothing. Warnings leave the
     exit code at 0, faults make it 1, a faulty configuration 2.
     """
-    from redirectd.cli.checks.as_user import become
-    from redirectd.cli.checks.finding import Level, fault, good
+    from redirectd.cli.checks.as_user import Level, become, fault, good
 
     code = 0
     checks = list(_checks(ping=ping))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.command_group import CommandGroup
+from redirectd.cli.main import CommandGroup
 from redirectd.cli.output import emit_json, json_option, say, say_wrapped
 
 

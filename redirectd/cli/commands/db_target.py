@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.command_group import CommandGroup
+from redirectd.cli.main import CommandGroup
 from redirectd.cli.output import emit_json, json_option, say
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable

@@ -117,7 +117,7 @@ def explain_command(
 
 
 def _early_media(file: str, messages: Traffic | ConsoleTraffic, *, as_json: bool) -> None:
-    from redirectd.cli.early_view import early_json, show_early
+    from redirectd.cli.ladder import early_json, show_early
 
     if as_json:
         emit_json({"file": file, "early_media": early_json(messages), "bytes": messages.offset})

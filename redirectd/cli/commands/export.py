@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app, reading
-from redirectd.cli.filters import Filters, filter_options, no_match
+from redirectd.cli.options import Filters, filter_options, no_match
 from redirectd.cli.output import emit_pieces, note
-from redirectd.cli.remaplist import STATES
+from redirectd.cli.remapview import STATES
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from redirectd.collect.policy import Policy
-    from redirectd.review.exchange import Format
     from redirectd.review.page import Query
+    from redirectd.review.portable import Format
     from redirectd.store.database import Database
 
 
@@ -33,8 +33,8 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
 
     Evidence and decisions stay in the database.
     """
-    from redirectd.review.exchange import write
     from redirectd.review.page import matching
+    from redirectd.review.portable import write
     from redirectd.store.remap import State
 
     form: Format = "csv" if shape == "csv" and not as_json else "json"

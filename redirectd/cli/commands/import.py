@@ -14,8 +14,8 @@ from redirectd.errors import SourceError, UsageError
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
-    from redirectd.review.exchange import Format, RowFault
     from redirectd.review.importing import Imported
+    from redirectd.review.portable import Format, RowFault
 
 MAX_BYTES = 256 << 20
 """Bytes of a file to import; a hundred thousand remaps are a fifth of it."""
@@ -63,10 +63,10 @@ def import_command(
     already counts nothing twice. With --approve, rows that a hold or an approved remap keeps from approval stay
     pending (exit code 3). Rows are committed 500 at a time: an import that was interrupted is done again.
     """
-    from redirectd.review.batches import BATCH
+    from redirectd.review.decide import BATCH
     from redirectd.review.decision import Decision
-    from redirectd.review.exchange import read
     from redirectd.review.importing import run_import
+    from redirectd.review.portable import read
     from redirectd.service.applying import publish_targets
 
     approve, force = approving["approve"], approving["force"]

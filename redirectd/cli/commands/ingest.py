@@ -110,7 +110,7 @@ def ingest_command(
 
 def _replay(app: App, *, as_json: bool) -> None:
     from redirectd.cli.log_reading import reading_by_name
-    from redirectd.service.replay import replay
+    from redirectd.service.ingestion import replay
 
     config = app.config
     summary, left = replay(app.database, lambda name: reading_by_name(name, config), node=config.node, clock=app.now)
@@ -164,7 +164,7 @@ def _shares(config: Config, files: tuple[str, ...], jobs: int) -> list[list[str]
     """The files that each job reads: those of one rotated log by one. A file that is named twice is read alone."""
     from redirectd.cli.log_reading import source_name
     from redirectd.service.reading_jobs import shares_of
-    from redirectd.sources.rotation import base_of
+    from redirectd.sources.file import base_of
 
     names = {source_name(file, config) for file in files}
     if jobs == 1 or len(files) == 1 or len(names) < len(files) or not all(Path(file).is_file() for file in files):

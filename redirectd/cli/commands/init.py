@@ -71,13 +71,13 @@ def init_command(app: App, output: Path | None, *, force: bool, reference: bool,
 def _install_service(*, run_them: bool) -> None:
     import shlex
 
-    from redirectd.cli import systemd_setup
+    from redirectd.cli import survey
     from redirectd.cli.survey import look_around
 
-    for command in systemd_setup.commands(look_around(), systemd_setup.this_program()):
+    for command in survey.commands(look_around(), survey.this_program()):
         say(shlex.join(command))
         if run_them:
-            systemd_setup.run(command)
+            survey.run(command)
     note("next: redirectd init, redirectd check, then systemctl enable --now redirectd")
 
 
@@ -96,7 +96,7 @@ def _default_file() -> Path:
 def _make_key(file: Path) -> bool:
     """The key by which Kamailio proves its records (R39), where root sets this host up; whether one was missing."""
     from redirectd.cli.recordkey import make_copies
-    from redirectd.config.recordkeys import DEFAULT
+    from redirectd.config.secrets import DEFAULT
 
     if os.geteuid() != 0 or file.absolute().parent != DEFAULT.parent:
         return False

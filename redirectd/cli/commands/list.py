@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from redirectd.cli.app import App, pass_app, reading
-from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.options import Filters, filter_options
 from redirectd.cli.output import json_option, wide_option
 from redirectd.cli.pager import paged
-from redirectd.cli.remaplist import STATES, after_option, limit_option, list_filtered, list_named, names_argument
+from redirectd.cli.remapview import STATES, after_option, limit_option, list_filtered, list_named, names_argument
 
 
 @click.command("list")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.app import App, pass_app, reading
-from redirectd.cli.filters import Filters, filter_options, no_match
-from redirectd.cli.options import ids_of
+from redirectd.cli.options import Filters, filter_options, ids_of, no_match
 from redirectd.cli.output import emit_json, json_option, note, say
 from redirectd.cli.pager import paged
 from redirectd.errors import InstallError, UsageError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from redirectd.apply.install import Installer
-    from redirectd.plan.hops import Lookup
+    from redirectd.plan.effective_table import Lookup
     from redirectd.sip.uri import SipUri
 
 
@@ -39,7 +38,7 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
     user (alice) for those of all remaps of that user; a URI need not be of any. --json gives one object for one URI,
     else a list of them under the key lookups.
     """
-    from redirectd.plan.hops import lookup_json
+    from redirectd.plan.effective_table import lookup_json
 
     if bool(names) is not filters.is_empty:
         raise UsageError(
@@ -62,8 +61,7 @@ def lookup_command(app: App, names: tuple[str, ...], filters: Filters, *, as_jso
 
 def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: Filters) -> tuple[list[str], bool]:
     """The URIs that are meant, as they were written, and whether one name gave one URI."""
-    from redirectd.cli.named import named, of_user
-    from redirectd.cli.selection import is_id
+    from redirectd.cli.decisions import is_id, named, of_user
     from redirectd.store.remaps import get
 
     policy = app.config.rules()
@@ -87,7 +85,7 @@ def _wanted(connection: Connection, app: App, names: tuple[str, ...], filters: F
 
 def _whole(what: str) -> SipUri:
     """The SIP URI that was typed. Raises UsageError, in the words of a number or user where it was one."""
-    from redirectd.cli.named import sip_uri
+    from redirectd.cli.decisions import sip_uri
 
     try:
         return sip_uri(what)
@@ -106,9 +104,9 @@ def written(what: str, uri: SipUri) -> str:
 
 def _answer(connection: Connection, app: App, text: str) -> Lookup:
     """From the remaps that a call to the URI can come by: the whole table is not needed."""
-    from redirectd.plan.hops import lookup
+    from redirectd.plan.effective_table import lookup
     from redirectd.review.chain import onward
-    from redirectd.store.uris import stored_uri
+    from redirectd.store.remap import stored_uri
 
     uri, now = stored_uri(text), app.now()
     reached = onward(connection, "user", uri, now=now)

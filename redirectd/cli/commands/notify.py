@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from redirectd.cli.app import App, pass_app
-from redirectd.cli.command_group import CommandGroup
+from redirectd.cli.main import CommandGroup
 from redirectd.cli.output import did_you_mean, emit_json, error_json, json_option, say_wrapped, show_error
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
@@ -27,7 +27,7 @@ def test_command(app: App, names: tuple[str, ...], *, as_json: bool) -> None:
     and secrets may be others: 'redirectd check' looks at those.
     """
     from redirectd.service.delivery import delivery_of
-    from redirectd.service.notice import test_message
+    from redirectd.service.notifications import test_message
 
     sections = {one.name: one for one in app.config.notify}
     if not sections:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from redirectd.cli.app import App, pass_app, reading
-from redirectd.cli.filters import Filters, filter_options
+from redirectd.cli.options import Filters, filter_options
 from redirectd.cli.output import say, say_wrapped
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def review_command(app: App, filters: Filters) -> None:
     c or 1 to 9 choose a Contact, n notes, e shows all evidence, u undoes, f filters, b decides on all that the filter
     passes, q quits. Where standard input is no terminal, each line's first character is the key.
     """
-    from redirectd.cli.outlook import wider_lines, wider_of
-    from redirectd.cli.reviewing.keys import keys_of
+    from redirectd.cli.planview import wider_lines, wider_of
     from redirectd.cli.reviewing.loop import sit
-    from redirectd.cli.reviewing.screen import screen_of
+    from redirectd.cli.reviewing.screen import keys_of, screen_of
     from redirectd.cli.reviewing.session import ReviewSession
     from redirectd.service.applying import publish_targets
 
@@ -62,7 +61,7 @@ def _end(app: App, counts: Mapping[str, int]) -> None:
     if told:
         say(told)
     if counts.get("approved") or counts.get("revoked"):
-        from redirectd.cli.outlook import next_plan, outlook_lines
+        from redirectd.cli.planview import next_plan, outlook_lines
 
         for line in outlook_lines(next_plan(app), ()):
             say_wrapped(line, indent="    ")

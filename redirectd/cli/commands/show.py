@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from redirectd.cli.app import App, pass_app, reading
-from redirectd.cli.filters import Filters, filter_options, no_match
-from redirectd.cli.options import ids_of
+from redirectd.cli.decisions import is_id
+from redirectd.cli.options import Filters, filter_options, ids_of, no_match
 from redirectd.cli.output import emit_json, json_option, note, say
 from redirectd.cli.pager import paged
-from redirectd.cli.selection import is_id
 from redirectd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_ladde
 
     --json gives one object for one id, else a list of them under the key remaps.
     """
-    from redirectd.cli.named import named_all
+    from redirectd.cli.decisions import named_all
     from redirectd.review.attention import with_attention
 
     if not names and filters.is_empty:
@@ -69,7 +68,7 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_ladde
 
 def _show(connection: Connection, remap: Remap, now: datetime) -> None:
     from redirectd.cli.remapview import show_one
-    from redirectd.review.effect import effect
+    from redirectd.review.attention import effect
     from redirectd.store import audit, in_service, remaps
 
     wait_ms = in_service.wait_of(connection, remap.id)

@@ -48,7 +48,7 @@ def simulate_command(
     """
     from redirectd.collect.request_fates import RequestFates
     from redirectd.plan.simulation import Simulation
-    from redirectd.store import simulations
+    from redirectd.store import approved
 
     if installed and pending:
         raise UsageError("redirectd simulate", "--installed and --pending contradict each other", "give one of them")
@@ -66,7 +66,7 @@ def simulate_command(
     else:
         _show(document)
     with app.database.begin() as connection:
-        simulations.keep(connection, app.config.node, document | {"moves": document["moves"][:MAX_STORED]})
+        approved.keep_simulation(connection, app.config.node, document | {"moves": document["moves"][:MAX_STORED]})
 
 
 def _not_before(last: str | None, now: datetime) -> datetime | None:
@@ -83,20 +83,18 @@ def _not_before(last: str | None, now: datetime) -> datetime | None:
 def _movers(app: App, now: datetime, *, installed: bool, pending: bool) -> tuple[list[Mover], dict[str, Mover] | None]:
     """Each target's routing by the plan, and as it is installed now; by the latter alone for `installed`."""
     from redirectd.plan.effective_table import effective
-    from redirectd.service.applying import approved_table
-    from redirectd.service.simulating import movers_of
-    from redirectd.store import simulations
-    from redirectd.store.approved import approved
+    from redirectd.service.applying import approved_table, movers_of
+    from redirectd.store.approved import approved, installed_remaps, pending_remaps
 
     rules, node = app.config.rules(), app.config.node
     with app.database.read() as connection:
-        there = effective(simulations.installed(connection, node, now))
+        there = effective(installed_remaps(connection, node, now))
     if installed:
         return movers_of(app.config, there), None
     table = approved_table(app.database, rules)
     if pending:
         with app.database.read() as connection:
-            table = effective([*approved(connection, now=now), *simulations.pending(connection)])
+            table = effective([*approved(connection, now=now), *pending_remaps(connection)])
     return movers_of(app.config, table), {mover.name: mover for mover in movers_of(app.config, there)}
 
 

@@ -10,15 +10,14 @@ from dataclasses import replace
 from threading import Event
 from types import FrameType
 
-from redirectd.cli.reviewing.card import proposal_lines
-from redirectd.cli.reviewing.layout import elided, shown
+from redirectd.cli.reviewing.card import elided, proposal_lines, shown
 from redirectd.cli.reviewing.session import NOTED, WHY, Deed, ReviewSession, Turn
 from redirectd.cli.reviewing.strings import few
 from redirectd.errors import RedirectdError
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.attention import with_attention
-from redirectd.review.batches import BATCH, decide_in_batches
 from redirectd.review.case import Case
+from redirectd.review.decide import BATCH, decide_in_batches
 from redirectd.review.decision import Decision, DecisionOutcome
 from redirectd.review.four_eyes import AGREE
 from redirectd.review.holds import with_holds
@@ -27,7 +26,7 @@ from redirectd.review.undo import do_approve, do_confirm, do_reject, do_revoke, 
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
 from redirectd.store.remaps import of_ids
-from redirectd.store.upsert import chunks
+from redirectd.store.statements import chunks
 
 AGREED = "approved by one"
 WHY_FORCE = "why it is right all the same (Enter: leave it):"

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from redirectd.cli.filters import Filters
 from redirectd.cli.ladder import moved_ladder, pen_of
+from redirectd.cli.options import Filters
 from redirectd.cli.reviewing.actions import (
     approve,
     choice,
@@ -21,13 +21,13 @@ from redirectd.cli.reviewing.actions import (
     undo_last,
 )
 from redirectd.cli.reviewing.card import card, title
-from redirectd.cli.reviewing.keys import QUIT, REDRAW
+from redirectd.cli.reviewing.screen import QUIT, REDRAW
 from redirectd.cli.reviewing.session import ReviewSession, Turn
 from redirectd.cli.reviewing.strings import FILTER_HELP, HELP, NOTHING, keys_for, read_filter
 from redirectd.errors import RedirectdError, StoreError, UsageError
 from redirectd.review.case import Case
 from redirectd.sip.text import printable
-from redirectd.store import simulations
+from redirectd.store import approved
 
 DECIDES = frozenset("aFrk")
 """Keys that act on what the card says: it is read once more before."""
@@ -57,7 +57,7 @@ def sit(session: ReviewSession) -> None:
 def _simulated(session: ReviewSession) -> list[str]:
     """The last simulation of each node, in a sentence."""
     with session.database.read() as connection:
-        found = simulations.last(connection)
+        found = approved.last_simulations(connection)
     return [
         f"simulated {one['at'][:10]} against the {one['against']}: {one['moved']:,} of {one['coverage']['requests']:,} "
         f"requests would go elsewhere, {one['answered_at_old_place']:,} of them answered at the old place"

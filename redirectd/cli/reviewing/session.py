@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
 
-from redirectd.cli.filters import Filters
+from redirectd.cli.options import Filters
 from redirectd.cli.reviewing.screen import Screen
 from redirectd.collect.policy import Policy
 from redirectd.review.attention import attention

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from redirectd.cli.filters import FILTER_KEYS, KINDS, Filters, known_flag
+from redirectd.cli.options import FILTER_KEYS, KINDS, Filters, known_flag
 from redirectd.review.case import Case
 from redirectd.store.remap import State
 

@@ -16,11 +16,10 @@ from redirectd.cli.recordkey import KAMAILIO_COPY
 from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
 from redirectd.cli.snippets.freepbx_fit import FOLDER, Generator, fit_freepbx, generator_of
 from redirectd.cli.snippets.kamailio_fit import fit_kamailio
-from redirectd.cli.snippets.kamailio_routes import KamailioTarget, kemi_engine, kemi_script
-from redirectd.cli.snippets.kamailio_values import control_paths
+from redirectd.cli.snippets.kamailio_routes import KamailioTarget, control_paths, kemi_engine, kemi_script
 from redirectd.cli.snippets.snippet_part import Fit, Part, Wrong
 from redirectd.config.model import Config
-from redirectd.config.recordkeys import DEFAULT
+from redirectd.config.secrets import DEFAULT
 from redirectd.config.specs import target_specs
 from redirectd.config.target_sections import TargetSection
 from redirectd.plan.target import LookedUp, TargetOptions

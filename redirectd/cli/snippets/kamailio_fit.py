@@ -10,14 +10,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from posixpath import basename, dirname
 
-from redirectd.cli.snippets.kamailio_routes import KamailioTarget, route_texts
-from redirectd.cli.snippets.kamailio_values import (
+from redirectd.cli.snippets.kamailio_routes import (
     RUN,
+    KamailioTarget,
     at_least,
     database_of,
     in_run,
     literal,
     mode_of,
+    route_texts,
     socket_of,
     table_name,
 )

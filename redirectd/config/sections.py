@@ -1,14 +1,85 @@
-"""`[policy]`: which peers are trusted and what needs review."""
+"""The sections `[[source]]`, `[policy]` and `[[notify]]`: where SIP is read from, who is trusted, who is notified."""
 
 from __future__ import annotations
 
-from typing import Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from redirectd.collect.policy import EMERGENCY_NUMBERS, AutoApprove, FourEyes, Policy
-from redirectd.config.section import Section
-from redirectd.config.values import Domain, Duration, HostPort, Net, Number, Prefix, Region
+from redirectd.config.values import (
+    Domain,
+    Duration,
+    HostPort,
+    Label,
+    Listen,
+    Net,
+    Number,
+    Prefix,
+    Region,
+    Section,
+    Zone,
+    parse_duration,
+)
+
+
+class SourceSection(Section):
+    """A log or a stream that is followed by `redirectd run`; one table for each."""
+
+    name: Label = Field(description="The source's name, shown with each sighting. Unique.", examples=["asterisk"])
+    kind: Literal["file", "journal", "hep"] = Field(
+        default="file",
+        description="`file` follows a log through rotation, `journal` reads systemd's journal, "
+        "`hep` receives HEPv3 from Kamailio's siptrace or Asterisk's res_hep.",
+    )
+    path: Path | None = Field(
+        default=None,
+        description="The log's path. For `file` only, and needed there.",
+        examples=["/var/log/asterisk/full"],
+    )
+    dialect: str = Field(
+        default="auto",
+        description="What writes the log: `asterisk`, `kamailio`, `syslog` or `json` (of several programs, by program "
+        "tag), `docker json-file` and so on, or one dialect. `auto` decides by the log's first entries, once: `status` "
+        "and `check` show it, and it is kept until another value is set here. `redirectd explain FILE` shows what "
+        "was found.",
+    )
+    timezone: Zone = Field(
+        default="",
+        description="The time zone of the log's stamps where they don't name one; empty is the system's.",
+        examples=["Europe/Berlin"],
+    )
+    session_progress: Literal["each", "count"] = Field(
+        default="each",
+        description="`each` logs one record for every 183, `count` only counts them, which reads faster.",
+    )
+    record_keys: list[Path] | None = Field(
+        default=None,
+        description="Files that hold a key each (64 hex digits), that prove Kamailio's one-line records: "
+        "the current key, the previous one, those of other nodes. Default: /etc/redirectd/record.key, if readable.",
+        examples=[["/etc/redirectd/record.key", "/etc/redirectd/record.key.old"]],
+    )
+    units: list[str] = Field(
+        default_factory=list,
+        description="The systemd units to read. For `journal` only.",
+        examples=[["kamailio.service"]],
+    )
+    matches: list[str] = Field(
+        default_factory=list,
+        description="Further journal matches, FIELD=value. For `journal` only.",
+        examples=[["SYSLOG_IDENTIFIER=kamailio"]],
+    )
+    listen: Listen | None = Field(
+        default=None,
+        description="Address and port to receive on, by UDP and TCP. For `hep` only, and needed there.",
+        examples=["127.0.0.1:9060"],
+    )
+    allowed_senders: list[Net] = Field(
+        default_factory=list,
+        description="Addresses and networks that may send; loopback alone where empty. For `hep` only.",
+        examples=[["192.0.2.0/24"]],
+    )
 
 
 class AutoApproveSection(Section):
@@ -228,3 +299,81 @@ class PolicySection(Section):
             calls_over=only.calls_over,
             people=self.people.by_account,
         )
+
+
+DEFAULT_EVENTS = (
+    "pending",
+    "agreed",
+    "failing",
+    "ineffective",
+    "rolled-back",
+    "source-down",
+    "source-up",
+    "loss",
+    "alarm",
+)
+
+
+def _event(value: object) -> object:
+    from redirectd.store.event_log import EventKind  # most configurations notify nobody
+
+    names = [kind.value for kind in EventKind]
+    if value not in names:
+        raise ValueError(f'no such event "{value}"; there are: {", ".join(names)}')
+    return value
+
+
+class NotifySection(Section):
+    """Somebody who is notified of events, by a webhook or any service that Apprise knows; one table for each.
+
+    The URL is a secret and not in this file: the environment's `REDIRECTD_NOTIFY_NAME_URL`, the systemd credential
+    `notify-NAME-url`, or `url_file`. Nodes that share a database send each message once, if the table has the same name
+    on them. The keys `remap_kind`, `peer`, `domain`, `flag` and `older_than` restrict remaps like the
+    options of `pending`.
+    """
+
+    name: Label = Field(description="Its name in the log and for the URL. Unique.", examples=["team"])
+    kind: Literal["webhook", "apprise"] = Field(
+        default="webhook",
+        description="`webhook` posts JSON to an http or https URL; `apprise` takes any URL of Apprise, such as "
+        "mailto: or slack: (extra `notify`).",
+    )
+    url_file: Path | None = Field(
+        default=None,
+        description="A file whose first line is the URL. The environment and the systemd credential come first.",
+        examples=["/etc/redirectd/notify-team.url"],
+    )
+    events: list[Annotated[str, BeforeValidator(_event)]] = Field(
+        default_factory=lambda: list(DEFAULT_EVENTS),
+        min_length=1,
+        description="The kinds of events, as 'redirectd events' names them.",
+        examples=[["pending", "failing"]],
+    )
+    remap_kind: Literal["user", "gateway", "registrar"] | None = Field(
+        default=None, description="Only remaps of this kind.", examples=["gateway"]
+    )
+    peer: str | None = Field(
+        default=None, description="Only remaps reported by a peer containing this text.", examples=["192.0.2.1"]
+    )
+    domain: str | None = Field(
+        default=None, description="Only remaps whose old or new host contains this text.", examples=["example.net"]
+    )
+    flag: str | None = Field(
+        default=None, description="Only remaps with this flag; `none` for those without.", examples=["none"]
+    )
+    older_than: Duration | None = Field(default=None, description="Only remaps last seen longer ago.", examples=["7d"])
+    details: bool = Field(
+        default=False,
+        description="Also send URIs and reasons. Without it a message has counts, peers and the link.",
+    )
+    link: str | None = Field(
+        default=None, description="A link that every message ends with.", examples=["https://sip1.example.net/review"]
+    )
+    wait: Duration = Field(
+        default=parse_duration("60s"), description="How long further events are waited for, so that they come together."
+    )
+    pause: Duration = Field(default=parse_duration("5m"), description="Minimum time between two messages.")
+    remind: Duration = Field(
+        default=parse_duration("1d"),
+        description="While remaps wait for review, remind of them this long after the last message; `0s` never does.",
+    )
