@@ -46,6 +46,7 @@ from redirectd.targets.getconfig import reads
 _MAX_LINE = 8190
 _MAX_NAME = 400
 _SECTION = re.compile(rb"\[([A-Za-z0-9_.+@\-]{1,79})\]")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _SETTING = re.compile(rb"([A-Za-z][A-Za-z0-9_]{0,39})[ \t]*+=>?[ \t]*+")
 
 
@@ -154,19 +155,28 @@ class AsteriskPjsipAor:
 
     def usual_cause(self, doubt: str) -> str | None:
         """Name what keeps Asterisk from reading the file."""
+        if "does not take" in doubt:
+            return "this version of Asterisk has no such option: take it out of the base file"
         if " has " in doubt and " instead of " in doubt:
             return "Asterisk did not read this file: see that pjsip.conf includes it, and that no AOR is in two files"
         return None
 
     def questions(self, rendered: Rendered, changed: Sequence[str]) -> Sequence[Question]:
-        """Compare the contacts of all AORs (200 of them at most, the changed ones first)."""
+        """Compare contacts and options of all AORs (200 of them at most, the changed ones first).
+
+        The options show what the contacts can't: an AOR that Asterisk does not take is left as it was before.
+        """
         wanted: dict[str, Counter[str]] = {}
         for key, uri in rendered.entries.items():
             wanted.setdefault(key.rpartition("/")[0], Counter())[uri] += 1
         gone: dict[str, Counter[str]] = {name: Counter() for key in changed if (name := key.rpartition("/")[0])}
         names = sample(sorted({**gone, **wanted}, key=lambda name: (name not in gone, name)))
+        options = _options(rendered.content, set(names))
         return [
-            Question(Command(f"pjsip show aor {name}"), _judge(name, wanted.get(name, Counter()))) for name in names
+            Question(
+                Command(f"pjsip show aor {name}"), _judge(name, wanted.get(name, Counter()), options.get(name, {}))
+            )
+            for name in names
         ]
 
 
@@ -203,6 +213,21 @@ def _contacts(content: bytes) -> Iterator[_Contact]:
             raise TargetError(f"section {name_} is not of type = aor; keep such sections in a file of your own")
 
 
+def _options(content: bytes, names: Collection[str]) -> dict[str, dict[str, str]]:
+    """Give what else some of a file's AORs say, option by option, in lower case and without type and contacts."""
+    found: dict[str, dict[str, str]] = {}
+    aor = ""
+    for line in content.split(b"\n"):
+        stripped = line.partition(b";")[0].strip(b" \t\r")
+        if section := _SECTION.fullmatch(stripped):
+            aor = section[1].decode()
+        elif aor in names and (setting := _SETTING.match(stripped)):
+            name = setting[1].decode().lower()
+            if name not in {"type", "contact"}:
+                found.setdefault(aor, {})[name] = stripped[setting.end() :].decode("utf-8", "replace")
+    return found
+
+
 def _uncommented(number: int, line: bytes) -> bytes:
     if len(line) > _MAX_LINE:
         raise TargetError(f"line {number}: over {_MAX_LINE} bytes, and Asterisk would skip it")
@@ -229,17 +254,28 @@ def _uri(number: int, value: bytes) -> SipUri:
     return uri
 
 
-def _judge(name: str, wanted: Counter[str]) -> Callable[[Reply | ServerFault], str | None]:
+def _judge(name: str, wanted: Counter[str], options: Mapping[str, str]) -> Callable[[Reply | ServerFault], str | None]:
     def judge(reply: Reply | ServerFault) -> str | None:
         text = reply.text if isinstance(reply, ServerFault) else str(reply)
+        parameters = [line.partition(" : ") for line in text.splitlines()]
+        shown_options = {each.strip().lower(): value.strip() for each, colon, value in parameters if colon}
         held: Counter[str] = Counter()
-        for line in text.splitlines():
-            parameter, colon, value = line.partition(" : ")
+        for parameter, colon, value in parameters:
             if colon and parameter.strip() == "contact":
                 held.update(value.strip().split(","))
         if held == wanted and (wanted or f"Unable to find object {name}" in text):
-            return None
+            return _not_taken(name, options, shown_options)
         shown = printable(", ".join(sorted(held)) or "nothing", 300)
         return f"AOR {name} has {shown} instead of {', '.join(sorted(wanted)) or 'being gone'}"
 
     return judge
+
+
+def _not_taken(name: str, options: Mapping[str, str], shown: Mapping[str, str]) -> str | None:
+    """Say which option is not in force; of values only whole numbers are compared, which are shown as written."""
+    for option, value in options.items():
+        if option not in shown:
+            return f"Asterisk does not take AOR {name} as it is, but as it was before: it has no option {option}"
+        if _NUMBER.fullmatch(value) and _NUMBER.fullmatch(shown[option]) and int(value) != int(shown[option]):
+            return f"AOR {name} has {option} = {int(shown[option])} instead of {int(value)}"
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from redirectd.targets.asterisk_name import digest_of
@@ -166,3 +168,32 @@ def test_two_dialplan_targets_with_one_prefix(operator: Operator, start_asterisk
     assert done.returncode == 1
     assert "the target one writes the contexts redirectd-map-..., too" in done.stderr
     assert [server.rx(f"dialplan show {context}") for context in contexts] == live
+
+
+AORS = "[gw-a]\ntype = aor\n{option}contact = sip:127.0.0.5\n"
+
+
+@pytest.mark.peer("asterisk")
+def test_an_option_of_an_aor_with_a_digit(operator: Operator, start_asterisk: StartAsterisk) -> None:
+    """The base is read with it; an Asterisk that knows it is verified, an older one gets its old file back, by name."""
+    server = start_asterisk(Setup(""))
+    base = operator.folder / "aors.conf"
+    operator.configure(
+        f'[[target]]\nname = "trunks"\nkind = "asterisk-pjsip-aor"\nwidth = "gateway"\nbase = "{base}"\n'
+        f'path = "{server.pjsip_file}"\nreload = "asterisk -C {server.config_file} -rx"\n'
+    )
+    base.write_text(AORS.format(option=""))
+    assert operator.json("apply")["targets"][0]["outcome"] == "verified"
+    base.write_text(AORS.format(option="qualify_2xx_only = yes\n"))
+
+    told = json.loads(operator.try_run("check", "--json").stdout)["findings"]
+    done = operator.try_run("apply")
+
+    assert [one["level"] for one in told if one["where"] == f"target trunks, base {base}"] == ["ok"]
+    refuses = "qualify_2xx_only" in server.full_log.read_text()
+    assert done.returncode == (4 if refuses else 0), done.stderr
+    if refuses:
+        assert "it has no option qualify_2xx_only" in done.stderr
+        assert "sip:127.0.0.5" in server.rx("pjsip show aor gw-a")
+        base.write_text(AORS.format(option="qualify_timeout = 2\n"))
+        assert operator.json("apply")["targets"][0]["outcome"] == "verified"

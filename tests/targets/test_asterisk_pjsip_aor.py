@@ -75,3 +75,16 @@ def test_an_unsound_base_is_refused_with_its_line(base: bytes, reason: str) -> N
     """What Asterisk would refuse, skip or read as something else is not built upon."""
     with pytest.raises(TargetError, match=reason):
         AsteriskPjsipAor().render([], base)
+
+
+def test_an_option_that_asterisk_does_not_have_is_no_proof() -> None:
+    """What Asterisk shows of an AOR has each option of the file, and each whole number: else it is that of before."""
+    base = b"[gw]\ntype = aor\nQualify_Frequency = 030\nqualify_2xx_only = yes ; new\ncontact = sip:192.0.2.1\n"
+    target = AsteriskPjsipAor()
+    [question] = target.questions(target.render([], base), ["gw/1"])
+    shown = " ParameterName     : ParameterValue\n contact           : sip:192.0.2.1\n qualify_frequency : {}\n"
+    assert "it has no option qualify_2xx_only" in str(question.judge(shown.format(30)))
+    known = shown + " qualify_2xx_only  : true\n"
+    assert question.judge(known.format(30)) is None
+    assert question.judge(known.format(60)) == "AOR gw has qualify_frequency = 60 instead of 30"
+    assert target.usual_cause(str(question.judge(shown.format(30)))) is not None
