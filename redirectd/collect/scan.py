@@ -5,6 +5,7 @@ Nearly all bytes say nothing to us, so no loop here walks over lines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,6 +45,9 @@ _HARD = 16
 _DEEPEST = 4
 """Entries within entries of other grammars that are looked at."""
 
+_START_LINE = re.compile(
+    rb"[ \t]{0,8}(?:SIP/2\.0 [1-6]\d\d |[A-Z]{3,16} [a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^ \r\n]{1,2048} SIP/2\.0[\r\n])"
+)
 LoggedEntry = Frame | Record | Unreadable
 
 
@@ -130,6 +134,7 @@ class Scanner:
         self._glimpsing = {one.name: one for one in able}
         self._grammars = list({id(one.grammar): one.grammar for one in dialects if isinstance(one, Walking)}.values())
         self._free = [0] * len(self._grammars)  # up to where no entry of each begins or goes on
+        self._plain_text = 0, -1  # to where it was looked for, the last such message
         self._of_lines: list[Dialect] = []
         self._console = next((one for one in dialects if isinstance(one, AsteriskConsole)), None)
         self._sort_out()
@@ -211,12 +216,33 @@ class Scanner:
     def _in_doubt(self, page: Stretch, at: int, base: int, logged: LoggedEntry) -> LoggedEntry:
         """The same, held as unproven where only one of two readings has it (R40)."""
         cause = doubt_at(page, at) if logged.dialect != AsteriskConsole.name else -1  # its offsets are others
+        if cause < 0 and self._fallback is not None and logged.dialect != self._fallback.name:
+            cause = self._plain_text_before(page, logged.start)
         if cause < 0:
             return logged
         self._doubted.add(base + cause)
         if not isinstance(logged, Unreadable) and logged.authenticity is not Authenticity.PROVEN:
             return replace(logged, authenticity=Authenticity.UNPROVEN)
         return logged
+
+    def _plain_text_before(self, page: Stretch, start: int) -> int:
+        """Start of a message that no writer framed and whose body may reach to `start` (R40); -1 for none."""
+        searched, plain = self._plain_text
+        low, at = max(searched, start - REACH), start
+        while at > low and (message := _last_start_line(page, low, at)) >= 0:
+            at = self._entry_start(page, message)
+            if at < 0:
+                plain = max(plain, message)
+                break
+        self._plain_text = max(searched, start), plain
+        return plain if start - REACH <= plain < start else -1
+
+    def _entry_start(self, page: Stretch, at: int) -> int:
+        """Start of the entry of any writer that holds a place; -1 where none does."""
+        if self._console is not None and isinstance(framed := self._console.frame(page, at, final=False), Frame):
+            return framed.start
+        entries = [walk_to(page, grammar, at, final=False).around(at) for grammar in self._grammars]
+        return max((one.head.start for one in entries if one is not None), default=-1)
 
     def _read(self, *, final: bool) -> _ReadBlock | None:
         """The next block, into memory that is used again: fresh memory costs more than the bytes."""
@@ -227,6 +253,7 @@ class Scanner:
             self._buffer = Stretch(LEAD + BLOCK)
         self._buffer.forget()
         self._free = [0] * len(self._grammars)
+        self._plain_text = 0, -1
         filled = self.log.read_into(base, memoryview(self._buffer)[:size])
         self.seen = base + filled
         if filled <= begin:
@@ -329,6 +356,16 @@ class Scanner:
             ):
                 return True
         return False
+
+
+def _last_start_line(page: Stretch, low: int, high: int) -> int:
+    """Where the last message that begins a line of `page[low:high]` begins; -1 for none."""
+    while (mark := page.rfind(b"SIP/2.0", low, high)) >= 0:
+        line = page.rfind(b"\n", low, mark) + 1 or low
+        if _START_LINE.match(page, line, min(len(page), mark + 16)):
+            return line
+        high = line
+    return -1
 
 
 def _begins(logged: Frame, page: Stretch, at: int) -> bool:

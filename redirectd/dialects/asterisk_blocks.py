@@ -18,7 +18,7 @@ from redirectd.dialects.chan_sip_block import (
     leads_in_message,
     read_chan_header,
 )
-from redirectd.dialects.extent import head_end, measure
+from redirectd.dialects.extent import head_end, headers_end, measure
 from redirectd.dialects.frame import Direction, Frame, Framed, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead, entry_around, find_ahead
 from redirectd.dialects.linehead import line_head
@@ -262,7 +262,9 @@ def _printed_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
     if end is None:
         entry = ahead(window, _ENTRY, head.begin, limit)
         stop = min(following.start if following else limit, entry.end() if entry else limit)
-        return Ending(stop, stop, cut=True, waits=waits)
+        extent = measure(window, head.begin, stop)
+        message = headers_end(window, head.begin, stop) if extent.body < 0 else min(stop, extent.end or stop)
+        return Ending(message, message, claimed=stop, cut=True, waits=waits)
     if following is not None and following.start < end.block and not end.full:
         first = first_end(window, head.begin, following.start, received=received)
         message, behind = (first.message, first.block) if first else (following.start, following.start)

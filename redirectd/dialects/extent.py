@@ -13,6 +13,9 @@ _REQUEST_LINE = re.compile(rb" SIP/2\.0\r?\n")
 _METHOD_URI = re.compile(rb"[A-Z][A-Z0-9_-]{1,31} [a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^ \r\n]*+")
 _LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:\s*(\d{1,64})[ \t]*\r?\n", re.IGNORECASE)
 
+_HEADER_LINES = re.compile(
+    rb"(?:[!-9;-~]{1,64}+[ \t]*+:[^\n]*+\n|[ \t][^\n]*+\n)*+(?:[!-9;-~]{1,64}+[ \t]*+:[^\n]*+\Z)?"
+)
 
 _LONGEST = 10**9
 """What a longer Content-Length counts as: it reaches over everything either way."""
@@ -80,6 +83,13 @@ def said_end(extent: Extent) -> int:
     said (R40): then the next mark can be his own text, as can all that follows within the size of a datagram.
     """
     return extent.body if extent.end is None else extent.end
+
+
+def headers_end(window: Window, begin: int, limit: int) -> int:
+    """End of what can be a message whose headers do not end: other text behind them is no part of it."""
+    line = window.find(b"\n", begin, limit) + 1
+    headers = _HEADER_LINES.match(window, line, limit) if line else None
+    return headers.end() if headers is not None else limit
 
 
 def head_end(text: Window, start: int, limit: int) -> int:

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from redirectd.dialects.extent import carve, measure, request_line_start, said_end
+from redirectd.dialects.extent import carve, headers_end, measure, request_line_start, said_end
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead
 from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
@@ -20,9 +20,6 @@ _STDERR = rb"(?:\x1b\[[0-9;]{0,16}m|[ \t]){0,8}\d{1,4}\(\d{1,10}\) "
 _STDERR_HEAD = re.compile(_STDERR + SCRIPT_HEAD.pattern)
 _NEXT_STDERR = re.compile(rb"\n(?=" + _STDERR + SCRIPT_HEAD.pattern + rb")")
 _NEXT_SYSLOG = re.compile(rb"\n(?=" + SYSLOG_DATE + rb")")
-_HEADER_LINES = re.compile(
-    rb"(?:[!-9;-~]{1,64}+[ \t]*+:[^\n]*+\n|[ \t][^\n]*+\n)*+(?:[!-9;-~]{1,64}+[ \t]*+:[^\n]*+\Z)?"
-)
 _LEAD_LINES = 4
 _START_LINE_REACH = 4096
 _INDENT = re.compile(rb"\n( {8,128})(?=[^ \n])")
@@ -92,7 +89,7 @@ class KamailioRaw(Grammar[Dump]):
         waits = following is None and (end < 0 or end > len(window)) and limit == len(window) and not final
         last = high - 1 if following is not None else limit
         if extent.body < 0 and not waits:
-            last = min(last, _headers_end(window, head.begin, high))
+            last = min(last, headers_end(window, head.begin, high))
         message = end if 0 <= end <= high else last
         behind = message + window.startswith(b"\n", message)
         sure = following is None or _is_closed(window, head, end, high)
@@ -150,13 +147,6 @@ def _look_ahead(window: Window, known: _LineEnds, at: int, pattern: re.Pattern[b
             break
         at = max(high, head.begin)
     known.ahead = max(known.ahead, at)
-
-
-def _headers_end(window: Window, begin: int, limit: int) -> int:
-    """End of what can be a message whose headers do not end: other text behind them is no part of it."""
-    line = window.find(b"\n", begin, limit) + 1
-    headers = _HEADER_LINES.match(window, line, limit) if line else None
-    return headers.end() if headers is not None else limit
 
 
 def _is_request(window: Window, mark: int) -> bool:

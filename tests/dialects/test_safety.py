@@ -179,7 +179,7 @@ def forged(place: str, entries: bytes) -> Logged:
     return answer(b"st", b"sip:%b@t" % line.replace(b"\n", b"%0a"), status=b"200 OK")
 
 
-@pytest.mark.parametrize(("name", "write"), FRAMED, ids=FRAMED_IDS)
+@every
 @pytest.mark.parametrize("place", PLACES)
 def test_no_entry_of_any_dialect_in_a_message_is_believed(name: str, write: Log, place: str) -> None:
     """R38, R40: it makes no authentic remap, and hides no call before or behind it."""
