@@ -20,6 +20,9 @@ _STDERR = rb"(?:\x1b\[[0-9;]{0,16}m|[ \t]){0,8}\d{1,4}\(\d{1,10}\) "
 _STDERR_HEAD = re.compile(_STDERR + SCRIPT_HEAD.pattern)
 _NEXT_STDERR = re.compile(rb"\n(?=" + _STDERR + SCRIPT_HEAD.pattern + rb")")
 _NEXT_SYSLOG = re.compile(rb"\n(?=" + SYSLOG_DATE + rb")")
+_OTHER_ENTRY = re.compile(rb"#01[25]|\\r\\n|REDIRECTD v=|ACC: |\n(?:[UT] )?\d{4}/\d\d/\d\d |[Tt]ransmitting (?:\(|#\d)")
+"""What is in whole entries of one line and in other programs' heads, and so not before the message of a dump."""
+
 _LEAD_LINES = 4
 _START_LINE_REACH = 4096
 _INDENT = re.compile(rb"\n( {8,128})(?=[^ \n])")
@@ -167,7 +170,7 @@ def _led_in(window: Window, begin: int, low: int) -> Dump | None:
         if line < 0:
             return None
         text = bytes(window[line:entry])
-        if b"<--- " in text or b"\r\n" in text:
+        if b"<--- " in text or b"\r\n" in text or _OTHER_ENTRY.search(text) is not None:
             return None
         if SCRIPT_HEAD.search(text):
             return _dump(window, line, begin)

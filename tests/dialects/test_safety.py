@@ -158,6 +158,24 @@ def test_noise_between_entries_changes_nothing(name: str, write: Log) -> None:
 NEVER_SURE = {"kamailio-record", "kamailio-acc", "kamailio-text", "siptrace-rows", "ngrep-wrapped", "sip-text"}
 """Dialects whose every sighting is held: text without a frame, and lines without a proof."""
 
+
+@searched
+@known
+def test_entries_of_two_writers_in_turn_are_read_or_counted(name: str, write: Log, auto: bool) -> None:
+    """R38, R40: two programs write one log: no call of either is lost uncounted, where the log is not known as one's.
+
+    HEP's datagrams are no text, and have a file of their own.
+    """
+    for other, second in SEARCHED:
+        if "hep" in {name, other} and name != other:
+            continue
+        parts = [(write, second)[number % 2](numbered(number)) for number in range(4)]
+        batch = read(b"".join(parts), auto=auto)
+        own = 2 if auto else 4
+        assert unaccounted(batch, own) <= 0 or batch.losses.get("ambiguous-frame"), other
+        assert moves(batch) <= expected(0, 1, 2, 3), other
+
+
 PLACES = ("body", "long length", "short length", "folded header", "header", "Call-ID", "user part")
 
 
