@@ -29,6 +29,7 @@ from sqlalchemy import (
     select,
     table,
     text,
+    update,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -37,6 +38,7 @@ from redirectd.errors import InstallError
 from redirectd.plan.planning import digest
 from redirectd.sip.text import printable
 from redirectd.store.database import connected, driver_refuses
+from redirectd.targets.asterisk_aor_table import AsteriskAorTable, contacts_of
 from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable, listed
 from redirectd.targets.sqltable import Row, SqlTable
 
@@ -96,6 +98,7 @@ class SqlRows:
             for begin in range(0, len(new), _BATCH):
                 rows = [dict(zip(columns, row, strict=True)) for row in new[begin : begin + _BATCH]]
                 run.execute(insert(self._table), rows)
+            self._change_others(run, content)
             if Counter(row for _, row in self._rows(run, lock=True)) != Counter(wanted):
                 raise InstallError(
                     self.where,
@@ -121,9 +124,9 @@ class SqlRows:
         columns = [self._table.c[name] for name in self.form.columns]
         nothing = select(*columns).where(false())
         for what, statement in (
-            ("read", nothing),
-            ("insert", insert(self._table).from_select(columns, nothing)),
-            ("delete", delete(self._table).where(false())),
+            ("read its rows", nothing),
+            ("insert its rows", insert(self._table).from_select(columns, nothing)),
+            ("delete its rows", delete(self._table).where(false())),
         ):
             try:
                 with self._connected() as run:
@@ -144,6 +147,9 @@ class SqlRows:
     def _wanted(self, content: bytes) -> list[Row]:
         """Give the rows that a text means."""
         return list(self.form.form.values(content))
+
+    def _change_others(self, run: _Run, content: bytes | None) -> None:
+        """Change what a text means for the operator's own rows; nothing, where it is not about them."""
 
     def _rows(self, run: _Run, *, lock: bool = False) -> list[tuple[int, Row]]:
         query = select(self._table)
@@ -245,6 +251,61 @@ class GatewayRows(SqlRows):
         columns: list[ColumnClause[Any]] = list(map(column, ("setid", "destination", "flags", "priority", "attrs")))
         found = run.execute(select(*columns).select_from(table(name)).order_by(text("id")))
         return listed(tuple(row) for row in found)
+
+
+class AorRows(SqlRows):
+    """What redirectd has changed of the operator's own `ps_aors`, with the contacts there as its text."""
+
+    def __init__(self, where: str, target: AsteriskAorTable, open_url: Callable[[], str], timeout: float) -> None:
+        super().__init__(where, target.sql, open_url, timeout)
+        self.target = target
+        self._aors: TableClause = table(target.base, column("id"), column("contact"))
+
+    def read_base(self) -> bytes | None:
+        """Give the operator's own rows as they were before redirectd's changes."""
+        with self._connected() as run:
+            return self.target.unmoved((row for _, row in self._rows(run)), self._contacts(run))
+
+    def missing_rights(self) -> Iterator[tuple[str, str]]:
+        """The same, and what may not be done to the contacts."""
+        yield from super().missing_rights()
+        try:
+            with self._connected() as run:
+                run.execute(update(self._aors).values(contact=self._aors.c.contact).where(false()))
+        except InstallError as error:
+            yield f"change contacts of {self.target.base}", error.why
+
+    def _take_turn(self, run: _Run) -> None:
+        """The same, and nobody changes a contact until the end: what is compared is what is changed."""
+        super()._take_turn(run)
+        self._contacts(run, lock=True)
+
+    def _change_others(self, run: _Run, content: bytes | None) -> None:
+        """Bring contacts to those of a text, each by its AOR and by what was read of it."""
+        there = self._contacts(run, lock=True)
+        wanted = contacts_of(content or b"")
+        for aor, contact in there:
+            new = wanted.get(str(aor))
+            if new is None or new == contact:
+                continue
+            row = (self._aors.c.id == aor) & (self._aors.c.contact == contact)
+            if run.execute(update(self._aors).values(contact=new).where(row)).rowcount != 1:
+                why = f"the contact of {printable(str(aor), 80)} is not one row of {self.target.base}, or was changed"
+                raise InstallError(self.where, why, "plan and apply again; 'redirectd check' looks at that table")
+        expected = [(aor, wanted.get(str(aor), contact)) for aor, contact in there]
+        if self._contacts(run) != expected:
+            why = f"read back, {self.target.base} is not what was written, so nothing was changed"
+            raise InstallError(self.where, why, "'redirectd check' looks at that table")
+
+    def _text(self, run: _Run, rows: Sequence[tuple[int, Row]]) -> bytes | None:
+        return self.target.text((row for _, row in rows), self._contacts(run))
+
+    def _wanted(self, content: bytes) -> list[Row]:
+        return self.target.rows(content)
+
+    def _contacts(self, run: _Run, *, lock: bool = False) -> list[Row]:
+        query = select(self._aors).order_by(self._aors.c.id)
+        return [tuple(row) for row in run.execute(query.with_for_update() if lock else query)]
 
 
 class _Run:

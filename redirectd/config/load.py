@@ -196,7 +196,13 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
     from redirectd.targets import target_kinds
 
     if "database" not in target:
-        if "path" not in target:
+        if target_kinds.needs_database(kind):
+            yield ConfigFault(
+                (*place, "database"),
+                f'a target of the kind "{kind}" is a table of a database',
+                'add database, such as "mysql+pymysql://redirectd@db.example.net/asterisk"',
+            )
+        elif "path" not in target:
             yield ConfigFault((*place, "path"), "this key is needed, and it is not there", "add path, or database")
         return
     if target_kinds.sql_table(kind) is None:

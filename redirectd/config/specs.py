@@ -44,7 +44,9 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
     if table is None:
         base = None if target.base is None else str(config.resolve(target.base))
     else:
-        base = str(target.base or "dispatcher") if target_kinds.needs_base(target.kind) else None
+        base = (
+            str(target.base or target_kinds.usual_base(target.kind)) if target_kinds.needs_base(target.kind) else None
+        )
     extra = dict(target.options)
     if base is not None and "base" in target_kinds.accepted_options(target.kind):
         extra["base"] = base

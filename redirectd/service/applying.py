@@ -16,7 +16,7 @@ from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
 from redirectd.apply.servers import OpenChannel
 from redirectd.apply.short_way import Since, short_plan
-from redirectd.apply.sql_rows import GatewayRows, SqlRows
+from redirectd.apply.sql_rows import AorRows, GatewayRows, SqlRows
 from redirectd.apply.tables import TableInstaller
 from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
@@ -37,6 +37,7 @@ from redirectd.store.database import Database
 from redirectd.store.decided import decided_since, mark_of
 from redirectd.store.settings import NodeTarget, put_node_targets, refused_entries
 from redirectd.store.target_states import target_states
+from redirectd.targets.asterisk_aor_table import AsteriskAorTable
 from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
 from redirectd.targets.sqltable import InDatabase
 
@@ -101,7 +102,7 @@ def installer_of(
     bases = {
         spec.base: rows.read_base
         for spec in specs
-        if isinstance(rows := tables.get(spec.path), GatewayRows) and spec.base
+        if isinstance(rows := tables.get(spec.path), GatewayRows | AorRows) and spec.base
     }
     return TableInstaller(files or Files(), tables, folder, bases)
 
@@ -125,6 +126,8 @@ def rows_of(
 
     if isinstance(spec.target, KamailioGatewayTable):
         return GatewayRows(spec.path, spec.target, url, spec.timeout)
+    if isinstance(spec.target, AsteriskAorTable):
+        return AorRows(spec.path, spec.target, url, spec.timeout)
     return SqlRows(spec.path, table, url, spec.timeout)
 
 

@@ -9,8 +9,12 @@ from types import MappingProxyType
 
 from redirectd.errors import ConfigError, RedirectdError
 from redirectd.plan.target import Target, TargetOptions
+from redirectd.targets.asterisk_aor_table import SQL as AORS
+from redirectd.targets.asterisk_aor_table import AsteriskAorTable
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.asterisk_odbc import SQL as DIALLED
+from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_alias_db import SQL as ALIASES
@@ -44,6 +48,9 @@ class _Kind:
     """Its table in a database; None for a kind of files alone."""
     build_sql: Callable[..., Target] | None = None
     """What builds it where it is kept in a database, with the table as `sql`; None where `build` does."""
+    needs_database: bool = False
+    usual_base: str = ""
+    """The operator's own table beside it."""
 
 
 _LEGACY = _Option("keep rows of earlier versions, by user@host, that are installed (default true)", bool)
@@ -51,6 +58,7 @@ _LEGACY_USER = _Option("keep rows of earlier versions, by plain user, that are i
 _USER = _Option(
     '"user": allows entries that move their user at every host, port and transport; without it, no new ones', str
 )
+_HOSTS = _Option("the old hosts, host or host:port, whose users are written (default: all)", list)
 _USER_AT_HOST = _Option('"user@host": allows entries that move every port and transport; without it, no new ones', str)
 
 _PROGRAMS = {
@@ -71,6 +79,7 @@ _KINDS: dict[str, _Kind] = {
         needs_base=True,
         sql=GATEWAYS,
         build_sql=KamailioGatewayTable,
+        usual_base="dispatcher",
     ),
     "kamailio-htable": _Kind(
         KamailioHtable,
@@ -91,7 +100,7 @@ _KINDS: dict[str, _Kind] = {
         AsteriskDialplan,
         {
             "prefix": _Option("beginning of the contexts' names (default redirectd-map)", str),
-            "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
+            "hosts": _HOSTS,
             "width": _USER,
             "legacy_keys": _LEGACY_USER,
         },
@@ -100,15 +109,29 @@ _KINDS: dict[str, _Kind] = {
         AsteriskAstdb,
         {
             "family": _Option("AstDB family of the entries (default redirectd)", str),
-            "hosts": _Option("the old hosts, host or host:port, whose users are written (default: all)", list),
+            "hosts": _HOSTS,
             "width": _USER,
             "legacy_keys": _LEGACY_USER,
         },
     ),
+    "asterisk-odbc": _Kind(
+        AsteriskOdbc,
+        {
+            "function": _Option("name of the section of func_odbc.conf, in capitals (default REDIRECTD)", str),
+            "hosts": _HOSTS,
+            "width": _USER,
+        },
+        sql=DIALLED,
+        needs_database=True,
+    ),
     "asterisk-pjsip-aor": _Kind(
         AsteriskPjsipAor,
         {
-            "base": _Option("path of your own file of type=aor sections, from which this file is made", str),
+            "base": _Option(
+                "path of your own file of type=aor sections, from which this file is made, or with database the name "
+                "of your own table (default ps_aors)",
+                str,
+            ),
             "width": _Option(
                 '"gateway": an entry may move all users of an address however it is spelt; without it no new ones',
                 str,
@@ -116,6 +139,9 @@ _KINDS: dict[str, _Kind] = {
         },
         takes_match=False,
         needs_base=True,
+        sql=AORS,
+        build_sql=AsteriskAorTable,
+        usual_base="ps_aors",
     ),
     "template": _Kind(
         Template,
@@ -156,6 +182,16 @@ def sql_table(kind: str) -> SqlTable | None:
 def kinds_of_databases() -> tuple[str, ...]:
     """Give the names of the kinds that can be kept in a database."""
     return tuple(name for name, kind in _KINDS.items() if kind.sql)
+
+
+def needs_database(kind: str) -> bool:
+    """Say if a kind is kept in a database alone, and never in a file."""
+    return _KINDS[kind].needs_database
+
+
+def usual_base(kind: str) -> str:
+    """Give the usual name of the operator's own table beside that of a kind; empty where there is none."""
+    return _KINDS[kind].usual_base
 
 
 def needs_base(kind: str) -> bool:

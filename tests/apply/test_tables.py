@@ -15,7 +15,17 @@ from redirectd.errors import InstallError, RedirectdError, RefusedError
 from redirectd.plan.planning import digest
 from redirectd.targets.kamailio_htable import SQL
 from tests.apply.kill import Steps, copy_of, stepped_database, stepped_files
-from tests.apply.table_world import TableWorld, announce_statements, make_table, query, raw_rows, set_table
+from tests.apply.table_world import (
+    AorWorld,
+    OdbcWorld,
+    TableWorld,
+    announce_statements,
+    make_table,
+    query,
+    raw_rows,
+    set_rows,
+    set_table,
+)
 from tests.apply.world import expected, moves, outcomes, states
 from tests.store.conftest import (
     SERVERS,
@@ -54,14 +64,14 @@ def test_a_reserved_word_may_be_its_name(server_url: str) -> None:
     assert rows.read() == content
 
 
-def _killed_at(step: int, home: Path, url: str, *, deaf: bool) -> bool:
+def _killed_at(step: int, home: Path, url: str, kind: type[TableWorld], *, deaf: bool) -> bool:
     child = os.fork()
     if child == 0:
         code = 1
         try:
             steps = Steps(step, lambda _: os.kill(os.getpid(), signal.SIGKILL))
             announce_statements(steps.at)
-            world = TableWorld(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
+            world = kind(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
             world.server.deaf = deaf
             world.apply(NEW)
             code = 0
@@ -75,29 +85,35 @@ def _killed_at(step: int, home: Path, url: str, *, deaf: bool) -> bool:
     return False
 
 
+@pytest.mark.parametrize(
+    "kind", [TableWorld, OdbcWorld, AorWorld], ids=["kamailio-htable", "asterisk-odbc", "asterisk-pjsip-aor"]
+)
 @pytest.mark.parametrize("deaf", [False, True], ids=["proven", "disproved"])
-def test_killed_at_every_step(tmp_path: Path, url: str, *, deaf: bool) -> None:
+def test_killed_at_every_step(tmp_path: Path, server_url: str, kind: type[TableWorld], *, deaf: bool) -> None:
     """Killed at each statement, commit, file step and question: the table is whole, and the next apply finishes."""
-    base = tmp_path / "base"
+    url, base = server_url, tmp_path / "base"
     base.mkdir()
-    world = TableWorld(base, url)
+    kind.make(url)
+    world = kind(base, url)
     world.apply(OLD)
     world.database.close()
-    old = raw_rows(url)
+    tables = kind.tables()
+    old = {name: query(url, f"SELECT {', '.join(columns)} FROM {name}") for name, columns in tables.items()}
     faults: list[str] = []
     step = 0
     while True:
         step += 11 if deaf else 7
         home = copy_of(base, "trial")
-        set_table(url, old)
-        if not _killed_at(step, home, url, deaf=deaf):
+        for name, columns in tables.items():
+            set_rows(url, name, columns, old[name])
+        if not _killed_at(step, home, url, kind, deaf=deaf):
             break
-        world = TableWorld(home, url)
-        if world.in_table() not in (expected(OLD), expected(NEW)):
+        world = kind(home, url)
+        if world.in_table() not in (world.expected(OLD), world.expected(NEW)):
             faults.append(f"step {step}: {world.in_table()}")
         result = world.apply(NEW)
         faults += [f"step {step}: {result.error}"] if result.error else []
-        if (world.in_table(), world.server.served("users")) != (expected(NEW), expected(NEW)):
+        if (world.in_table(), world.server.served("users")) != (world.expected(NEW), world.expected(NEW)):
             faults.append(f"step {step}: not finished")
         faults += [f"step {step}: left over {name}" for name in world.strays()]
         faults += [f"step {step}: pending" for state in states(world) if state.pending]

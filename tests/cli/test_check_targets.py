@@ -62,6 +62,21 @@ def test_two_files_of_one_asterisk_with_the_same_contexts_are_a_fault(cli: Cli) 
     assert findings(cli, 0) == {}
 
 
+def test_two_tables_of_one_function_are_a_fault(cli: Cli) -> None:
+    """A function of Asterisk reads one table: the second target is told to take a function of its own."""
+    target = '[[target]]\nname = "{0}"\nkind = "asterisk-odbc"\nwidth = "user"\ntable = "{0}"\n'
+    target += 'database = "mysql+pymysql://redirectd@127.0.0.1:1/asterisk"\n'
+
+    def at_function() -> list[str]:
+        return [told for where, told in findings(cli, 1).items() if where == "target two, function"]
+
+    cli.configure(target.format("one") + target.format("two"))
+    [told] = at_function()
+    assert "the target one writes what the function ODBC_REDIRECTD reads, too" in told
+    cli.configure(target.format("one") + target.format("two") + 'function = "OTHER"\n')
+    assert at_function() == []
+
+
 def test_a_file_that_is_mounted_by_itself_is_a_fault(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's single-file mount can't be exchanged by a rename: check says so before an apply meets it."""
     mounts = cli.folder / "mountinfo"

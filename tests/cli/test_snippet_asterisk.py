@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from tests.cli.conftest import Cli
+from tests.docs.page import ROOT, blocks
 
 TRUNK = """
 [[target]]
@@ -132,6 +134,65 @@ def test_other_targets_of_asterisk(asterisk: AsteriskHost) -> None:
     ):
         assert line in text, line
     assert [one["where"].rpartition("/")[2] for one in found["wrong"]] == ["pjsip.conf, line 1", "manager.conf, line 2"]
+
+
+ODBC = """
+[[target]]
+name = "users"
+kind = "asterisk-odbc"
+width = "user"
+database = "mysql+pymysql://redirectd@db.example.net/asterisk"
+reload = "asterisk -C {folder}/asterisk.conf -rx"
+"""
+PAGE = ROOT / "docs" / "targets-database.md"
+
+
+def test_what_func_odbc_needs(asterisk: AsteriskHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's function, pool, unixODBC's section and lookup are printed, and nothing of them where they are."""
+    ini = asterisk.folder / "odbc.ini"
+    monkeypatch.setenv("ODBCINI", str(ini))
+    asterisk.cli.configure(ODBC.format(folder=asterisk.folder))
+    shown = {b.mark[1]: b.text.strip() for b in blocks(PAGE) if b.mark[1].startswith("asterisk-odbc")}
+    files = {"modules": "[modules]\nautoload=no\n", "pjsip": "", "logger": "", "extensions": "", "res_odbc": "[ENV]\n"}
+    texts = {
+        part["file"].rpartition("/")[2]: part["text"].strip() for part in asterisk(**files)["parts"] if part["file"]
+    }
+    assert texts["func_odbc.conf"] == shown["asterisk-odbc-function"]
+    assert texts["res_odbc.conf"] == shown["asterisk-odbc-pool"]
+    assert texts["odbc.ini"] == shown["asterisk-odbc-ini"]
+    assert texts["extensions.conf"] == shown["asterisk-odbc"]
+    loads = "preload => res_odbc_transaction.so\npreload => res_odbc.so\nload => func_odbc.so"
+    assert texts["modules.conf"] == loads
+    ini.write_text(texts["odbc.ini"])
+    done = {
+        "modules": f"[modules]\nautoload=no\n{loads}\n",
+        "func_odbc": texts["func_odbc.conf"],
+        "res_odbc": texts["res_odbc.conf"],
+        "extensions": texts["extensions.conf"],
+    }
+    left = asterisk(**done)
+    assert left["wrong"] == []
+    assert not {"func_odbc.conf", "res_odbc.conf", "odbc.ini", "modules.conf"} & {
+        part["file"].rpartition("/")[2] for part in left["parts"] if part["file"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("func_odbc", "[REDIRECTD]\ndsn=own\nreadsql=SELECT v FROM t WHERE k='${ARG1}'\n", "readsql=SELECT new_uri"),
+        ("func_odbc", "[REDIRECTD]\nprefix=X\ndsn=own\nreadsql={statement}\n", "prefix=ODBC"),
+        ("res_odbc", "[redirectd]\nenabled => no\ndsn => own\n", "enabled => yes"),
+        ("modules", "[modules]\nautoload=yes\nnoload => func_odbc.so\n", "load => func_odbc.so"),
+    ],
+)
+def test_what_keeps_func_odbc_from_the_table_is_wrong(asterisk: AsteriskHost, name: str, text: str, line: str) -> None:
+    """Another statement, which a caller could break out of, another name, a pool that is off, a module left out."""
+    asterisk.cli.configure(ODBC.format(folder=asterisk.folder))
+    found = asterisk(**{name: text.replace("{statement}", AsteriskOdbc().statement)})["wrong"]
+    assert [line in one["what_to_do"] for one in found] == [True]
+    findings = asterisk.cli("check", "--json", code=1).json["findings"]
+    assert found[0]["where"] in {one["where"] for one in findings if one["level"] == "fault"}
 
 
 GENERATED = (

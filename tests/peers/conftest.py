@@ -31,6 +31,7 @@ INSTALLED: dict[str, Callable[[], bool]] = {
     "systemd": lambda: shutil.which("systemd-analyze") is not None,
     "ngrep": lambda: shutil.which("ngrep") is not None,
     "sngrep": lambda: shutil.which("sngrep") is not None,
+    "odbc": lambda: all(any(Path("/usr/lib").glob(f"*/odbc/{name}")) for name in ("libmaodbc.so", "psqlodbcw.so")),
     "openssl": lambda: shutil.which("openssl") is not None,
 }
 

@@ -111,6 +111,24 @@ exten => alice,1,NoOp()
 @pytest.mark.peer("asterisk")
 def test_the_tutorial_for_asterisk(short_folder: Path, loopback_address: str) -> None:
     """From Debian's files and an operator's trunk to the call that goes to the new place, by the page's commands."""
+    _asterisk(short_folder, loopback_address, "tutorial-asterisk.md", lambda _: None)
+
+
+@pytest.mark.peer("asterisk", "odbc", "mariadb")
+def test_the_tutorial_for_asterisk_with_a_database(short_folder: Path, loopback_address: str) -> None:
+    """The same with Debian's MariaDB, whose table Asterisk asks for each call."""
+
+    def start_mariadb(host: OwnHost) -> None:
+        host.run("rm -rf /var/lib/mysql/* && mariadb-install-db --user=mysql >/dev/null")
+        host.run("install -d -o mysql -g mysql /run/mysqld")
+        options = "--user=mysql --bind-address=127.0.0.1 --innodb-use-native-aio=0 --innodb-flush-method=fsync"
+        host.run(f"mariadbd {options} </dev/null >/var/log/mariadb.out 2>&1 &")
+        wait_until(host.path("/run/mysqld/mysqld.sock").exists, "MariaDB opens its socket", seconds=60)
+
+    _asterisk(short_folder, loopback_address, "tutorial-asterisk-odbc.md", start_mariadb)
+
+
+def _asterisk(short_folder: Path, loopback_address: str, page: str, before: Callable[[OwnHost], None]) -> None:
     pristine("asterisk-config", ASTERISK_FOLDER / "pjsip.conf")
     address = own_address()
     port = free_port(address)
@@ -124,6 +142,7 @@ def test_the_tutorial_for_asterisk(short_folder: Path, loopback_address: str) ->
         for name, text in (("pjsip.conf", PHONES.format(address=address, port=port)), ("extensions.conf", DIALPLAN)):
             file = host.path(f"/etc/asterisk/{name}")
             file.write_text(file.read_text() + text)
+        before(host)
         host.run("install -d -o asterisk -g asterisk /run/asterisk /var/log/asterisk /var/log/asterisk/cdr-csv")
         host.run("asterisk -U asterisk -G asterisk </dev/null >/dev/null 2>&1")
         wait_until(host.path("/run/asterisk/asterisk.ctl").exists, "Asterisk opens its control socket")
@@ -135,7 +154,7 @@ def test_the_tutorial_for_asterisk(short_folder: Path, loopback_address: str) ->
             wait_until(lambda: b"301 Moved Permanently" in log.read_bytes(), "the 301 in the log")
 
         deeds = {"redirectd snippet asterisk": lambda: _paste(host, "asterisk"), "redirectd check": first_call}
-        _follow(host, "tutorial-asterisk.md", deeds, {})
+        _follow(host, page, deeds, {})
         asked = len(old.invites())
         assert call() == 200
         assert len(old.invites()) == asked == 1

@@ -21,6 +21,7 @@ NEEDED: dict[str, tuple[RouteKind, bytes | None, dict[str, object]]] = {
     "kamailio-alias_db": ("user", None, {}),
     "asterisk-dialplan": ("user", None, {}),
     "asterisk-astdb": ("user", None, {}),
+    "asterisk-odbc": ("user", None, {}),
     "asterisk-pjsip-aor": ("gateway", AORS, {"base": "base"}),
     "template": (
         "user",

@@ -14,6 +14,10 @@ _DONE = {"dialplan reload": "Dialplan reloaded", "module reload ": "reloaded suc
 """What commands say when they have done it; their other texts (busy, not loaded, failed) come with exit code 0 too."""
 
 
+_IF_LOADED = ("sorcery memory cache expire ",)
+"""Commands whose module holds what they are about: without it there is nothing to do."""
+
+
 class AsteriskCli:
     """Runs one remote console per question. Its exit code says nothing about the command, so the text is read."""
 
@@ -50,7 +54,7 @@ def command_line(where: str, command: Command) -> str:
 
 def judged(where: str, line: str, text: str) -> str:
     """Give back a CLI answer, or raise for one that says the command did nothing, or says nothing at all."""
-    if "No such command" in text:
+    if "No such command" in text and not line.startswith(_IF_LOADED):
         raise AnswerError(f"{where}, {line}", 0, text, "load the module that has this command")
     if "already in progress" in text:
         raise RetryLater(f"{where}, {line}", 0, text, "try again in some seconds")

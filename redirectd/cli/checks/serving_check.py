@@ -134,7 +134,7 @@ def check_table(rows: SqlRows, name: str) -> Iterator[Finding]:
         if not found:
             what_to_do = f"give the rights that 'redirectd db-target sql {name}' prints"
             for what, why in rows.missing_rights():
-                found.append(Finding(where, Level.FAULT, f"redirectd can't {what} its rows: {why}", what_to_do))
+                found.append(Finding(where, Level.FAULT, f"redirectd can't {what}: {why}", what_to_do))
     except InstallError as error:
         yield from fault(error)
         return

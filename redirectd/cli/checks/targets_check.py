@@ -52,6 +52,7 @@ from redirectd.sip.text import printable
 from redirectd.store.database import Database
 from redirectd.store.target_states import TargetState, target_states
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
+from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from redirectd.targets.listing import CsvListing, JsonListing
 from redirectd.targets.sqltable import InDatabase
 from redirectd.targets.template import Template
@@ -61,6 +62,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 _POINT = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+_LOOKED_UP = (AsteriskDialplan, AsteriskOdbc)
 
 
 def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]:
@@ -113,12 +115,12 @@ def _stored(config: Config) -> tuple[Mapping[str, TargetState], Sequence[Route]]
 def _check_places(specs: Sequence[TargetSpec]) -> Iterator[Finding]:
     """What two targets of one server would both write, so that `apply` refuses the second.
 
-    Dialplans without a way to reload, and without `server`, may well be of one Asterisk, too: it makes one context of
+    Lookups without a way to reload, and without `server`, may well be of one Asterisk, too: it makes one context of
     those of one name, and the first file's entry wins.
     """
     sure = written_twice(specs)
     alone = [spec for spec in specs if spec.control == NO_RELOAD and spec.server is None]
-    maybe = written_twice([replace(one, server="one") for one in alone if isinstance(one.target, AsteriskDialplan)])
+    maybe = written_twice([replace(one, server="one") for one in alone if isinstance(one.target, _LOOKED_UP)])
     for name, (other, key, place) in (sure | maybe).items():
         yield Finding(
             f"target {name}, {key}",

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 _reader_option = click.option(
     "--reader",
     metavar="USER",
-    default="kamailio",
-    show_default=True,
-    help="The server's own user, which may read the table.",
+    help="The server's own user, which may read the table. Default: kamailio or asterisk.",
 )
 _from_option = click.option(
     "--from",
@@ -47,7 +45,7 @@ def db_target_command() -> None:
 @_reader_option
 @_from_option
 @pass_app
-def sql_command(app: App, name: str, reader: str, host: str) -> None:
+def sql_command(app: App, name: str, reader: str | None, host: str) -> None:
     """Print the SQL for a target's table and for the least rights on it, to be run by the database's administrator."""
     for statement in _statements(app, name, reader, host):
         say(f"{statement};")
@@ -72,7 +70,7 @@ def sql_command(app: App, name: str, reader: str, host: str) -> None:
 @json_option
 @pass_app
 def create_command(
-    app: App, name: str, admin: str | None, password_file: Path | None, reader: str, host: str, *, as_json: bool
+    app: App, name: str, admin: str | None, password_file: Path | None, reader: str | None, host: str, *, as_json: bool
 ) -> None:
     """Create a target's table and give the least rights on it: redirectd may change rows, the server read them.
 
@@ -97,16 +95,18 @@ def _kind_of(url: str) -> str:
     return url.partition(":")[0].partition("+")[0]
 
 
-def _statements(app: App, name: str, reader: str, host: str) -> list[str]:
+def _statements(app: App, name: str, reader: str | None, host: str) -> list[str]:
     from sqlalchemy.engine import make_url
 
+    from redirectd.targets.asterisk_aor_table import AsteriskAorTable
     from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
 
     spec = _of_database(app, name)
     url = make_url(spec.database or "")
     rows = _rows(app, spec)
-    target = spec.target if isinstance(spec.target, KamailioGatewayTable) else rows.form
-    return target.setup(url.get_backend_name(), url.username or "redirectd", reader, host, rows.quote)
+    target = spec.target if isinstance(spec.target, KamailioGatewayTable | AsteriskAorTable) else rows.form
+    reads = spec.kind.partition("-")[0] if reader is None else reader
+    return target.setup(url.get_backend_name(), url.username or "redirectd", reads, host, rows.quote)
 
 
 def _rows(app: App, spec: TargetSpec, admin: str | None = None, password_file: Path | None = None) -> SqlRows:

@@ -13,6 +13,12 @@ from redirectd.serverconf.asterisk_conf import AsteriskConf, ConfSection, Settin
 FILES = ("pjsip.conf", "logger.conf", "extensions.conf", "manager.conf", "asterisk.conf")
 """What is read, each with its includes."""
 
+ODBC_FILES = ("func_odbc.conf", "res_odbc.conf", "modules.conf")
+"""What is read as well where a target is asked for by func_odbc."""
+
+ODBC_INI = "odbc.ini"
+"""unixODBC's file, which Asterisk's own ones name a section of."""
+
 _DATES = "%FT%T.%6q%z"
 _DIAL = re.compile(
     r"(?:(?P<priority>\w+)(?:\([^)]*\))?,)?\s*Dial\((?P<dialled>PJSIP/(?P<user>\$\{[^@/]+\})@(?P<trunk>[^,)@/]+))"
@@ -22,11 +28,25 @@ _MOST_DIALS = 20
 _OCTAL = re.compile(r"[0-7]{1,8}")
 _AMI_USER = re.compile(r"amis?://([^@/]+)@")
 _PERMISSIONS = "system,command,reporting,config"
+_ODBC_MODULES = ("res_odbc_transaction.so", "res_odbc.so", "func_odbc.so")
+
+
+@dataclass(frozen=True, slots=True)
+class OdbcTable:
+    """A table that Asterisk asks: the section of func_odbc.conf, its statement, and what the file `ini` says of it."""
+
+    function: str
+    statement: str
+    place: str
+    ini: str
 
 
 @dataclass(frozen=True, slots=True)
 class AsteriskTarget:
-    """What of a ``[[target]]`` concerns Asterisk's files; `sections` are those of its base file."""
+    """What of a ``[[target]]`` concerns Asterisk's files; `sections` are those of its base file.
+
+    One that is kept in a database has no `path`.
+    """
 
     name: str
     kind: str
@@ -34,6 +54,7 @@ class AsteriskTarget:
     reload: str = "none"
     lines: Lines | None = None
     sections: frozenset[str] = frozenset()
+    odbc: OdbcTable | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +83,7 @@ def fit_asterisk(files: AsteriskFiles, targets: Sequence[AsteriskTarget], instal
     fitting.pjsip()
     fitting.logger()
     fitting.extensions()
+    fitting.odbc()
     fitting.control()
     fit.block = "\n\n".join(fitting.end)
     if installed is None:
@@ -115,7 +137,7 @@ class _AsteriskFitting:
         elif found.is_off:
             self.fit.change(found.place, "debug=yes", "the pjsip logger is off, and SIP is what redirectd reads")
         for target in self.targets:
-            if target.kind == "asterisk-pjsip-aor":
+            if target.kind == "asterisk-pjsip-aor" and target.path:
                 self._aors(conf, target)
 
     def _aors(self, conf: AsteriskConf, target: AsteriskTarget) -> None:
@@ -180,6 +202,64 @@ class _AsteriskFitting:
             self.fit.parts.append(Part(place.file, "replace", f"in place of [{name}]", text, place.line, end.line, why))
             what = "put what 'redirectd snippet asterisk' prints in its place"
             self.fit.wrong.append(Wrong(str(place), why, what))
+
+    def odbc(self) -> None:
+        """See that func_odbc has the functions, and a database to ask."""
+        tables = [(target.name, target.odbc) for target in self.targets if target.odbc is not None]
+        if tables:
+            self._odbc_modules()
+        for name, table in tables:
+            self._database(self._function(name, table), table)
+
+    def _function(self, name: str, table: OdbcTable) -> str:
+        """Give the section of res_odbc.conf that the function of a table asks."""
+        conf = self.files["func_odbc.conf"]
+        self._twice("func_odbc.conf", table.function, "Asterisk reads the first")
+        if not conf.named(table.function):
+            text = f"[{table.function}]\ndsn=redirectd\nreadsql={table.statement}"
+            self.at_end("func_odbc.conf", text, f"What target {name} is asked by.")
+            return "redirectd"
+        prefix, sent = conf.get(table.function, "prefix"), conf.get(table.function, "readsql")
+        if prefix is not None and prefix.value != "ODBC":
+            self.fit.change(prefix.place, "prefix=ODBC", f"the lookup asks ODBC_{table.function}")
+        if sent is None:
+            self._into("func_odbc.conf", table.function, f"readsql={table.statement}")
+        elif sent.value != table.statement:
+            self.fit.change(sent.place, f"readsql={table.statement}", "the function does not read the target's table")
+        place = conf.get(table.function, "readhandle") or conf.get(table.function, "dsn")
+        return "redirectd" if place is None else place.value.partition(",")[0].strip()
+
+    def _database(self, section: str, table: OdbcTable) -> None:
+        conf, ini = self.files["res_odbc.conf"], self.files[ODBC_INI]
+        enabled, place = conf.get(section, "enabled"), conf.get(section, "dsn")
+        if not conf.named(section):
+            text = (
+                f"[{section}]\nenabled => yes\ndsn => {section}\nusername => asterisk\npassword => PASSWORD\n"
+                "pre-connect => yes\nmax_connections => 5"
+            )
+            self.at_end("res_odbc.conf", text, "Asterisk's own user of the database, which only reads. Not 0644.")
+        elif enabled is not None and enabled.is_off:
+            self.fit.change(enabled.place, "enabled => yes", f"the database {section} is not used")
+        name = section if place is None else place.value
+        if not ini.named(name):
+            why = "Debian's drivers are the packages odbc-mariadb and odbc-postgresql."
+            text = f"[{name}]\n{table.place}"
+            self.fit.parts.append(Part(table.ini, "end", "at the end of the file", text, why=why))
+
+    def _odbc_modules(self) -> None:
+        conf = self.files["modules.conf"]
+        given = conf.settings("modules")
+        for one in given:
+            if one.name == "noload" and one.value in _ODBC_MODULES:
+                self.fit.change(one.place, f"load => {one.value}", "func_odbc does not work without it")
+        autoload = next((one for one in reversed(given) if one.name == "autoload"), None)
+        if autoload is None or not autoload.is_off:
+            return
+        loaded = {one.value for one in given if one.name in {"load", "preload", "require", "noload"}}
+        missing = [name for name in _ODBC_MODULES if name not in loaded]
+        if missing:
+            lines = [f"{'load' if name == 'func_odbc.so' else 'preload'} => {name}" for name in missing]
+            self._into("modules.conf", "modules", "\n".join(lines), "With autoload=no each is named.")
 
     def calls(self) -> None:
         """Say where the operator dials, and what goes before it."""

@@ -13,7 +13,15 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from redirectd.cli.recordkey import KAMAILIO_COPY
-from redirectd.cli.snippets.asterisk_fit import FILES, AsteriskFiles, AsteriskTarget, fit_asterisk
+from redirectd.cli.snippets.asterisk_fit import (
+    FILES,
+    ODBC_FILES,
+    ODBC_INI,
+    AsteriskFiles,
+    AsteriskTarget,
+    OdbcTable,
+    fit_asterisk,
+)
 from redirectd.cli.snippets.freepbx_fit import FOLDER, Generator, fit_freepbx, generator_of
 from redirectd.cli.snippets.kamailio_fit import fit_kamailio
 from redirectd.cli.snippets.kamailio_routes import KamailioTarget, control_paths, kemi_engine, kemi_script
@@ -27,6 +35,7 @@ from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
 from redirectd.serverconf.asterisk_conf import read_asterisk
 from redirectd.serverconf.conf_files import MOST_BYTES, ConfFiles
 from redirectd.serverconf.kamailio_cfg import KamailioCfg, read_kamailio
+from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
 from redirectd.targets.sqltable import InDatabase
 from redirectd.targets.target_kinds import build
@@ -140,9 +149,13 @@ def fit_of_asterisk(config: Config, where: Where, *, freepbx: bool = False) -> F
     logs = [str(config.resolve(source.path)) for source in config.source if source.path is not None]
     files = AsteriskFiles(where.main, logs=logs)
     generator = generator_in(where.main)
-    if where.main:
-        files.confs = {name: read_asterisk(f"{where.main}/{name}", where.main, _files(), without) for name in FILES}
     targets = asterisk_targets(config)
+    if where.main:
+        places = {name: f"{where.main}/{name}" for name in FILES}
+        if any(target.odbc for target in targets):
+            places |= {name: f"{where.main}/{name}" for name in ODBC_FILES}
+            places[ODBC_INI] = _odbc_ini()
+        files.confs = {name: read_asterisk(place, where.main, _files(), without) for name, place in places.items()}
     if generator is not None or freepbx:
         return fit_freepbx(files, targets, generator or Generator("FreePBX", ""), where.installed)
     return fit_asterisk(files, targets, where.installed)
@@ -233,10 +246,11 @@ def asterisk_targets(config: Config) -> Sequence[AsteriskTarget]:
         AsteriskTarget(
             spec.name,
             spec.kind,
-            spec.path,
+            "" if spec.database else spec.path,
             spec.control,
             spec.target.lines() if isinstance(spec.target, LookedUp) else None,
             _sections(spec),
+            _odbc_table(spec),
         )
         for spec in _specs(config, "asterisk")
     ]
@@ -248,13 +262,29 @@ def asterisk_targets(config: Config) -> Sequence[AsteriskTarget]:
     return found or [AsteriskTarget("asterisk", kind, path, lines=usual.lines())]
 
 
+def _odbc_table(spec: TargetSpec) -> OdbcTable | None:
+    """What Asterisk's files name of a table that it asks; the place as the drivers of Debian have it."""
+    if not isinstance(spec.target, AsteriskOdbc):
+        return None
+    url = make_url(spec.database or "")
+    is_mysql = url.get_backend_name() == "mysql"
+    driver, server = ("MariaDB Unicode", "SERVER") if is_mysql else ("PostgreSQL Unicode", "Servername")
+    lines = [f"Driver={driver}", f"{server}={url.host or 'localhost'}", f"Port={url.port}", f"Database={url.database}"]
+    place = "\n".join(line for line in lines if line != "Port=None")
+    return OdbcTable(spec.target.function, spec.target.statement, place, _odbc_ini())
+
+
+def _odbc_ini() -> str:
+    return os.environ.get("ODBCINI", f"/etc/{ODBC_INI}")
+
+
 def _specs(config: Config, server: str) -> list[TargetSpec]:
     return [spec for spec in target_specs(config) if spec.kind.startswith(f"{server}-")]
 
 
 def _sections(spec: TargetSpec) -> frozenset[str]:
     """The sections of an AOR target's base."""
-    if spec.base is None:
+    if spec.base is None or spec.database is not None:
         return frozenset()
     folder = str(Path(spec.base).parent)
     return frozenset(section.name for section in read_asterisk(spec.base, folder, _files()).sections)

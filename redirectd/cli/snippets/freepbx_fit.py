@@ -134,6 +134,9 @@ class _FreepbxFitting:
             if target.kind == "asterisk-astdb":
                 why = f'{self.generator.maker} reads the whole AstDB at each "Apply Config", with all our entries'
                 self.fit.notes.append(f"{where}: {why}; asterisk-dialplan is the better kind here.")
+            if target.odbc is not None:
+                what = f"readsql={target.odbc.statement} in [{target.odbc.function}] of func_odbc.conf"
+                self.fit.notes.append(f"{where}: its lookup needs {what}, and a database in res_odbc_custom.conf.")
             if target.kind == "asterisk-dialplan" and target.path.startswith("/etc/asterisk/"):
                 why = "fwconsole chown gives all in /etc/asterisk to asterisk, and redirectd can't write there any more"
                 what = f'set path = "{FOLDER}/{target.path.rpartition("/")[2]}" and make that folder with the mode 2750'

@@ -238,6 +238,8 @@ def test_a_console_that_reloads_is_read(tmp_path: Path) -> None:
             channel.ask(Command("module reload res_pjsip.so"))
         with pytest.raises(AnswerError):
             channel.ask(Command("dialplan reload"))
+    says.write_text("No such command 'sorcery memory cache expire' (type 'core show help ...)\n")
+    assert channel.ask(Command("sorcery memory cache expire res_pjsip/aor"))  # without the module there is no cache
 
 
 def test_kamcmd_is_read_and_not_its_exit_code(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
@@ -44,8 +44,9 @@ class Setup:
     """What the operator's configuration says beyond the laboratory's fixed part.
 
     `redirect_method` is the trunk's (user, uri_core, uri_pjsip), `logger_general` goes into logger.conf's [general]
-    (dateformat and the like), `manager_general` into manager.conf's, `pjsip` is appended to pjsip.conf. `switches` are
-    those of the program besides `-f`.
+    (dateformat and the like), `manager_general` into manager.conf's, `pjsip` is appended to pjsip.conf and `modules` to
+    modules.conf. `switches` are those of the program besides `-f`, `files` more files of the folder by their names; an
+    odbc.ini among them is the one of unixODBC.
     """
 
     extensions: str
@@ -55,6 +56,8 @@ class Setup:
     manager_general: str = ""
     pjsip: str = ""
     switches: Sequence[str] = ()
+    modules: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class Asterisk:
@@ -77,6 +80,7 @@ class Asterisk:
         self.output = folder / "asterisk.out"
         self._folder = folder
         self._switches = setup.switches
+        self._environment = {"ODBCINI": str(folder / "etc" / "odbc.ini")} if "odbc.ini" in setup.files else {}
         self._child: Child | None = None
         for name in ("etc", "var", "spool", "log"):
             (folder / name).mkdir(exist_ok=True)
@@ -84,7 +88,8 @@ class Asterisk:
 
     def start(self) -> None:
         """Start, and return when Asterisk is fully booted."""
-        self._child = Child(["asterisk", "-f", "-C", str(self.config_file), *self._switches], self.output)
+        command = ["asterisk", "-f", "-C", str(self.config_file), *self._switches]
+        self._child = Child(command, self.output, environment=self._environment)
         self._child.wait_until((self._folder / "asterisk.ctl").exists, "Asterisk opens its control socket")
         self._child.wait_until(lambda: "fully booted" in self.rx("core waitfullybooted"), "Asterisk is fully booted")
 
@@ -131,12 +136,15 @@ class Asterisk:
             "MANAGERGENERAL": setup.manager_general,
             "PJSIP": setup.pjsip,
             "EXTENSIONS": setup.extensions,
+            "MODULES": setup.modules,
         }
         for template in TEMPLATES.glob("*.conf"):
             text = template.read_text()
             for mark, value in values.items():
                 text = text.replace(f"@{mark}@", value)
             (self.config_file.parent / template.name).write_text(text)
+        for name, text in setup.files.items():
+            (self.config_file.parent / name).write_text(text)
 
 
 def _response_to(action_id: str, readline: Callable[[], bytes]) -> str:

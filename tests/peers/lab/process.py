@@ -5,9 +5,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 # Servers live in the administrators' folders, which a plain user's PATH leaves out on Debian.
@@ -34,8 +34,15 @@ class Child:
     The kernel ends it when the test process dies (`setpriv --pdeathsig`), so nothing survives a killed test run.
     """
 
-    def __init__(self, command: Sequence[str], output: Path, *, user: str | None = None) -> None:
-        """Start *command*, as *user* where one is named and the tests run as root."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        output: Path,
+        *,
+        user: str | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Start *command*, as *user* where one is named and the tests run as root; *environment* adds to the usual."""
         self.output = output
         prefix = ["setpriv", "--pdeathsig", "TERM", *as_user(user), "--"]
         with output.open("ab") as sink:
@@ -45,7 +52,7 @@ class Child:
                 stdout=sink,
                 stderr=sink,
                 process_group=0,
-                env=_ENVIRONMENT,
+                env={**_ENVIRONMENT, **environment},
             )
 
     @property
