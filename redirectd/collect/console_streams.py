@@ -178,10 +178,9 @@ class Console:
         """The wrapper's time of a place in the text."""
         return self._stamps[max(0, bisect_right(self._dated, position) - 1)]
 
-    @property
-    def waits(self) -> int | None:
-        """Where in the wrapped log what is not dealt with yet begins; None where all is."""
-        if self.reader is not None and self.reader.waits:
+    def waits(self, *, unread: bool = False) -> int | None:
+        """Where in the wrapped log what is not dealt with yet begins; None where all is. `unread`: not all was read."""
+        if self.reader is not None and (self.reader.waits or (unread and self.reader.offset < self.end)):
             return self.outside(self.reader.offset)
         return self._part_at if self._part else None
 
@@ -210,7 +209,7 @@ class _Placed:
         self._observer.block(replace(block, unframed=()), begin)
         for at in block.unframed:
             base = self._console.outside(block.base + at) - at
-            self._observer.block(replace(block, base=base, counted={}, unframed=(at,)), base)
+            self._observer.block(replace(block, base=base, counted={}, unframed=(at,), messages=()), base)
 
     def found(self, finding: Observation) -> None:
         """See `Observer.found`."""
@@ -249,7 +248,7 @@ class ConsoleStreams:
         self._new = new
         self._followed = followed
         self._consoles: OrderedDict[bytes, Console] = OrderedDict()
-        self._over = self._skip = False
+        self._over = self._skip = self._busy = False
         self._restart(offset)
 
     @property
@@ -257,7 +256,7 @@ class ConsoleStreams:
         """First byte of the wrapped log that is not dealt with yet."""
         if self._over:
             return self._at
-        waiting = [waits for one in self._consoles.values() if (waits := one.waits) is not None]
+        waiting = [waits for one in self._consoles.values() if (waits := one.waits(unread=self._busy)) is not None]
         return max(self._from, min([self._at, *waiting]))
 
     @property
@@ -301,7 +300,12 @@ class ConsoleStreams:
         self._restart(offset)
 
     def read(self, batch: Batch, *, final: bool) -> bool:
-        """See `LogReader.read`."""
+        """See `LogReader.read`; a step of the consoles at a time."""
+        read_before = batch.read
+        if self._busy:
+            self._drive(batch, final=False)
+            batch.read = read_before
+            return True
         size = CHUNK
         while True:
             chunk = self.log.read(self._at, size)
@@ -311,11 +315,10 @@ class ConsoleStreams:
             size = min(LONGEST_LINE, size * 4)
         at_end = len(chunk) < size
         if not end and at_end and not (final and chunk):
-            read_before = batch.read
             self._drive(batch, final=final)
             batch.read = read_before
-            self._over = final
-            return False
+            self._over = final and not self._busy
+            return self._busy
         if not at_end:
             end = self._wrapper.whole(chunk, end)
         if not end:
@@ -323,7 +326,6 @@ class ConsoleStreams:
             if not at_end and not self._skip:
                 batch.lose("line-too-long")
                 self._skip = True
-        read_before = batch.read
         begin = self._at
         self._take(batch, chunk[:end])
         self._drive(batch, final=False)
@@ -333,7 +335,7 @@ class ConsoleStreams:
     def _restart(self, offset: int) -> None:
         """Begins at `offset`; what is unwrapped before it is only there to be looked back at."""
         self._from = offset
-        self._over = self._skip = False
+        self._over = self._skip = self._busy = False
         low = max(self.log.start, offset - LEAD)
         if low > self.log.start:
             low += self.log.read(low, min(LEAD, offset - low)).find(b"\n") + 1
@@ -376,7 +378,8 @@ class ConsoleStreams:
             if len(self._consoles) >= MOST_STREAMS:
                 _, silent = self._consoles.popitem(last=False)
                 silent.flush()
-                self._read_out(silent, batch, final=True)
+                while silent.end and self._reader(silent).read(batch, final=True):
+                    pass
             program = to_text(stream.partition(b"\0")[0])[:255]
             console = self._consoles[stream] = Console(self.log.name, program)
         self._consoles.move_to_end(stream)
@@ -397,19 +400,16 @@ class ConsoleStreams:
         return console.reader
 
     def _drive(self, batch: Batch, *, final: bool) -> None:
-        """Reads what the consoles have."""
+        """Reads a step of what the consoles have."""
+        self._busy = False
         for console in self._consoles.values():
             if final and not self._followed:
                 console.flush()
-            waits = console.waits
+            waits = console.waits()
             waited = waits is not None and self._at - waits > PATIENCE
-            self._read_out(console, batch, final=waited or (final and not self._followed))
-
-    def _read_out(self, console: Console, batch: Batch, *, final: bool) -> None:
-        if console.end:
-            reader = self._reader(console)
-            while reader.read(batch, final=final):
-                pass
+            if console.end:
+                reader = self._reader(console)
+                self._busy |= reader.read(batch, final=waited or (final and not self._followed))
 
 
 class ConsoleTraffic:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from redirectd.collect.answer import WEAK
 from redirectd.collect.batch import Batch
-from redirectd.collect.console_streams import ConsoleTraffic, reader_of, wrapper_in
+from redirectd.collect.console_streams import reader_of, wrapper_in
 from redirectd.collect.linecount import LineCount, LineFinder
 from redirectd.collect.loops import SeenMove, Way, ways
 from redirectd.collect.observer import Observation, PlaceOutcome
 from redirectd.collect.orphan import orphan
 from redirectd.collect.progress import session_progress
-from redirectd.collect.traffic import AnswerCounts
+from redirectd.collect.traffic import AnswerCounts, logged_message
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects.hints import Hint, hints, literals
 from redirectd.sip.text import printable
@@ -76,6 +76,9 @@ class Explanation:
         """See `Observer.block`."""
         if self._lines is not None:
             self._lines.add(block, begin)
+        for entry in block.messages:
+            if (logged := logged_message(entry, block.base + entry.start)) is not None:
+                self.counts.add(logged)
         for literal, places in block.counted.items():
             self._counts[literal] += len(places)
         for at in block.unframed:
@@ -237,14 +240,10 @@ def explain_log(
     with_lines: bool,
     held: Callable[[Learnt], Mapping[str, str]] = lambda learnt: learnt.flags,
 ) -> Explanation:
-    """What a whole log is read as; see `Explanation`. Its messages are counted stretch by stretch beside the reading.
-
-    A stream cannot be read a second time. Batches are dropped: nothing is stored.
-    """
+    """What a whole log is read as; see `Explanation`. Batches are dropped: nothing is stored."""
     lines = LineFinder(log) if wrapper_in(log, reading) else LineCount(log)
     explanation = Explanation(lines if with_lines else None, held)
     reader = reader_of(log, replace(reading, counted=literals()), clock=clock, observer=explanation)
-    messages = ConsoleTraffic(reader, clock)
     more = True
     while more:
         batch = Batch(reading.source)
@@ -252,8 +251,6 @@ def explain_log(
         reader.confirm()
         explanation.bytes_read += batch.read
         explanation.losses.update(batch.losses)
-        for logged in messages.stretch(final=not more):
-            explanation.counts.add(logged)
     return explanation
 
 

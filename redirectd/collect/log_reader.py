@@ -29,6 +29,7 @@ from redirectd.collect.relay import Copy, Relays, copy_of
 from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, LoggedEntry, Scanner
+from redirectd.collect.traffic import of_every_message
 from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects.frame import (
     Dialect,
@@ -82,7 +83,13 @@ class LogReader:
         counting = reading.session_progress == "count" and observer is None
         glimpsing = None if observer is not None else Glimpsing if counting else Hearing
         self._scanner = Scanner(
-            log, reading.dialects, searched, counted=reading.counted, offset=offset, glimpsing=glimpsing
+            log,
+            reading.dialects,
+            searched,
+            counted=reading.counted,
+            offset=offset,
+            glimpsing=glimpsing,
+            every=() if observer is None else of_every_message(reading.dialects),
         )
         self._report = PlaceReporter(observer)
         self._stamps = stamps

@@ -29,7 +29,9 @@ REMEMBERED = 65_536
 
 _CHUNK = 1 << 20
 _MOST_CONTACTS = 32
-_METHOD = b" REGISTER"
+_METHOD, _LISTED = b" REGISTER", b" REGISTER,"
+"""The method in a CSeq, and in an Allow, which is in nearly every message."""
+
 _ANSWERED = re.compile(rb"CSeq[ \t]{0,8}:[ \t]{0,8}\d{1,10}[ \t]{1,8}REGISTER", re.IGNORECASE)
 _STATUS = b"SIP/2.0 2"
 _REACH = 4096
@@ -56,7 +58,8 @@ class Registrations:
         at = max(self._upto, log.start, position - BACK)
         while at < position:
             end = min(position, at + _CHUNK)
-            if _METHOD in log.read(at, end - at):
+            new = log.read(at, end - at)
+            if new.count(_METHOD) > new.count(_LISTED):
                 base = max(log.start, at - OVERLAP)
                 window = Stretch(log.read(base, end + OVERLAP - base))  # one walk for all places in it
                 self._look(window, at - base, end - base, dialect)

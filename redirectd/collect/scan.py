@@ -59,6 +59,7 @@ class Block:
     `counted` are the places of each counted literal in this stretch, in the window.
     `unframed` are places of a literal that no dialect knows. `within` is the number of look-alikes of answers that are
     text of a framed message (R38), `ambiguous` that of places where a length reaches over other entries (R40).
+    `messages` is every entry, where all are asked for.
     """
 
     window: Stretch
@@ -69,6 +70,7 @@ class Block:
     unframed: tuple[int, ...] = ()
     within: int = 0
     ambiguous: int = 0
+    messages: tuple[LoggedEntry, ...] = ()
 
 
 @dataclass(slots=True)
@@ -86,10 +88,12 @@ class _ReadBlock:
     at_end: bool
     last: bool
     left: list[int]
+    others: frozenset[int]
     counted: dict[bytes, list[int]]
     done: int = 0
     framed: bool = False
     quiet: int = 0
+    passed: int = 0
 
 
 @dataclass(slots=True)
@@ -99,6 +103,7 @@ class _Step:
     found: list[tuple[LoggedEntry | Glimpse, Dialect]] = field(default_factory=list)
     unframed: list[int] = field(default_factory=list)
     within: int = 0
+    messages: list[LoggedEntry] = field(default_factory=list)
 
 
 class Scanner:
@@ -107,7 +112,7 @@ class Scanner:
     What lies between it and `seen` was looked at and waits for more: a literal or a record may go on.
 
     `literals` find records; `counted` are literals that are only counted (losses, hints). `glimpsing`: 183s need only
-    their identity, where the dialect can give it.
+    their identity, where the dialect can give it. `every` finds all other messages, too (`Block.messages`).
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Scanner:
         counted: Iterable[bytes] = (),
         offset: int = 0,
         glimpsing: type[Glimpsing] | None = None,
+        every: Iterable[bytes] = (),
     ) -> None:
         self.log = log
         self.offset = offset
@@ -128,6 +134,7 @@ class Scanner:
         self._dialects = [one for one in dialects if one.literals and not isinstance(one, SipText)]
         self._fallback = next((one for one in dialects if isinstance(one, SipText)), None)
         self._places = Places(literals, counted)
+        self._every = Places(every) if every else None
         self._buffer = Stretch()
         self._page: _ReadBlock | None = None
         able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
@@ -172,13 +179,14 @@ class Scanner:
             end = page.left[-1]
             self._page = page
         end = max(end, page.done)
-        if page.base + end == self.offset and not step.found:
+        if page.base + end == self.offset and not (step.found or step.messages):
             return None
         self.offset = page.base + end
         self.seen = self.offset if page.left and waiting is None else page.base + len(page.window)
         counted = {literal: [at for at in there if begin <= at < end] for literal, there in page.counted.items()}
         found, unframed = tuple(step.found), tuple(step.unframed)
-        return Block(page.window, page.base, found, counted, self.offset, unframed, step.within, ambiguous)
+        messages = tuple(step.messages)
+        return Block(page.window, page.base, found, counted, self.offset, unframed, step.within, ambiguous, messages)
 
     def _step(self, step: _Step, page: _ReadBlock) -> Incomplete | None:
         """Takes the places one after another, up to one whose record is not whole yet: that is given back."""
@@ -186,8 +194,9 @@ class Scanner:
         while page.left and work > 0:
             at = page.left.pop()
             work -= 1
-            if at < page.done:
-                step.within += page.framed and looks_like_answer(window, at, page.done)
+            is_other = at in page.others
+            if at < (max(page.done, page.passed, page.quiet) if is_other else page.done):
+                step.within += not is_other and page.framed and looks_like_answer(window, at, page.done)
                 continue
             if at < page.quiet:
                 step.unframed.append(at)
@@ -198,19 +207,39 @@ class Scanner:
                 page.done, page.framed = glimpse[0].end, glimpse[0].message >= 0
                 continue
             work -= _HARD
-            framed = self._frame(page, at)
-            if isinstance(framed, Incomplete):
+            waiting = self._pass(step, page, at) if is_other else self._take(step, page, at)
+            if waiting is not None:
                 page.left.clear()
-                return framed
-            if framed is None:
-                step.unframed.append(at)
-                page.quiet = min(line_quiet_until(window, at), *self._free, len(window))
-                continue
-            logged = self._in_doubt(window, at, page.base, framed[0])
-            if isinstance(logged, Frame) and not _begins(logged, window, at):
-                step.within += looks_like_answer(window, at, logged.end)
-            step.found.append((logged, framed[1]))
-            page.done, page.framed = max(page.done, logged.end), isinstance(logged, Frame)
+                return waiting
+        return None
+
+    def _take(self, step: _Step, page: _ReadBlock, at: int) -> Incomplete | None:
+        """Takes a place that a dialect has to look at."""
+        framed = self._frame(page, at)
+        if framed is None:
+            step.unframed.append(at)
+            page.quiet = min(line_quiet_until(page.window, at), *self._free, len(page.window))
+        if framed is None or isinstance(framed, Incomplete):
+            return framed
+        self._prefer(framed[1])
+        logged = self._in_doubt(page.window, at, page.base, framed[0])
+        if isinstance(logged, Frame) and not _begins(logged, page.window, at):
+            step.within += looks_like_answer(page.window, at, logged.end)
+        step.found.append((logged, framed[1]))
+        if self._every is not None and logged.start >= page.passed:
+            step.messages.append(logged)
+            page.passed = logged.end
+        page.done, page.framed = max(page.done, logged.end), isinstance(logged, Frame)
+        return None
+
+    def _pass(self, step: _Step, page: _ReadBlock, at: int) -> Incomplete | None:
+        """Keeps a message that nothing is learnt from; what is learnt of others does not depend on it."""
+        framed = self._frame(page, at)
+        if isinstance(framed, Incomplete):
+            return framed
+        if framed is not None:
+            step.messages.append(framed[0])
+            page.passed = framed[0].end
         return None
 
     def _in_doubt(self, page: Stretch, at: int, base: int, logged: LoggedEntry) -> LoggedEntry:
@@ -264,7 +293,11 @@ class Scanner:
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)
         places, counted = self._places.find(window, begin)
-        return _ReadBlock(window, base, begin, end, at_end, last, places[::-1], counted, done=begin, quiet=begin)
+        left, others = places[::-1], frozenset[int]()
+        if self._every is not None:
+            others = frozenset(self._every.find(window, begin).places).difference(places)
+            left = sorted({*places, *others}, reverse=True)
+        return _ReadBlock(window, base, begin, end, at_end, last, left, others, counted, done=begin, quiet=begin)
 
     def _glimpse(self, window: Stretch, at: int) -> tuple[Glimpse, Dialect] | None:
         """What the dialect that would be asked first gives at a glance."""
@@ -278,7 +311,7 @@ class Scanner:
 
     def _prefer(self, dialect: Dialect) -> None:
         """Asks it first at the next place: what one program wrote can look like another's."""
-        if self._dialects[0] is not dialect:
+        if dialect is not self._fallback and self._dialects[0] is not dialect:
             self._dialects.remove(dialect)
             self._dialects.insert(0, dialect)
             self._sort_out()
@@ -300,7 +333,6 @@ class Scanner:
             elif framed is not None and waiting is not None and waiting.start < framed.start:
                 continue  # text within a record that is still to come can look like a record of another dialect
             elif framed is not None:
-                self._prefer(dialect)
                 return framed, dialect
         if waiting is not None or self._fallback is None:
             return waiting

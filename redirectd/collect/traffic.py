@@ -74,7 +74,7 @@ class Traffic:
     ) -> None:
         """`stamps` gives the time as written of a place where the log itself has none."""
         self._stamps = stamps
-        self._scanner = Scanner(log, reading.dialects, _literals(reading.dialects))
+        self._scanner = Scanner(log, reading.dialects, of_every_message(reading.dialects))
         self._reading = reading
         self._clock = clock
 
@@ -101,14 +101,22 @@ class Traffic:
             return None
         position = base + found.start
         stamp = found.stamp or self._stamps(position)
-        seen_at = parse_stamp(stamp, self._reading.zone, now) if stamp else None
-        if isinstance(found, Record):
-            return LoggedMessage(position, found.dialect, Direction.RECEIVED, found.peer, None, seen_at, record=found)
-        try:
-            message = parse_message(found.payload)
-        except MessageError:
-            return None
-        return LoggedMessage(position, found.dialect, found.direction, found.peer, found.local, seen_at, message)
+        return logged_message(found, position, parse_stamp(stamp, self._reading.zone, now) if stamp else None)
+
+
+def logged_message(
+    found: LoggedEntry | Glimpse, position: int, seen_at: datetime | None = None
+) -> LoggedMessage | None:
+    """The message or record that an entry is; None for what can't be read."""
+    if isinstance(found, Record):
+        return LoggedMessage(position, found.dialect, Direction.RECEIVED, found.peer, None, seen_at, record=found)
+    if not isinstance(found, Frame):
+        return None
+    try:
+        message = parse_message(found.payload)
+    except MessageError:
+        return None
+    return LoggedMessage(position, found.dialect, found.direction, found.peer, found.local, seen_at, message)
 
 
 def newest_message(parts: Iterable[ReadPart], now: datetime) -> datetime | None:
@@ -120,7 +128,7 @@ def newest_message(parts: Iterable[ReadPart], now: datetime) -> datetime | None:
     hour = now.replace(minute=0, second=0, microsecond=0)
     for part in islice(parts, MOST_PARTS):
         dialects, begin = part.reading.dialects, max(part.log.start, part.offset - TAIL)
-        scanner = Scanner(part.log, dialects, _literals(dialects), offset=begin)
+        scanner = Scanner(part.log, dialects, of_every_message(dialects), offset=begin)
         while scanner.offset < part.offset and (block := scanner.next_block(final=True)) is not None:
             for logged in (one for one, _ in block.found if isinstance(one, Frame | Record)):
                 stamp = logged.stamp or part.stamp(block.base + logged.start)
@@ -196,7 +204,7 @@ def _answered(logged: LoggedMessage) -> Hashable:
     return named._replace(fork=tag) if named is not None and tag else named
 
 
-def _literals(dialects: Sequence[Dialect]) -> tuple[bytes, ...]:
+def of_every_message(dialects: Sequence[Dialect]) -> tuple[bytes, ...]:
     """The byte strings that are in every message and record: those of an answer, up to its status."""
     found = {re.split(rb"%[da]", literal)[0].rstrip(b" ,") for dialect in dialects for literal in dialect.literals}
     return tuple(sorted(one for one in found if not any(other != one and other in one for other in found)))

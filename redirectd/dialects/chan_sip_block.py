@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from redirectd.dialects.envelope import LogEntry
 from redirectd.dialects.extent import Extent, find_message, measure
 from redirectd.dialects.frame import Direction, Frame, Peer
+from redirectd.dialects.framing import Stretch
 from redirectd.dialects.window import REACH, Window
 
 MARK = re.compile(rb"<--- SIP read from |(?:Reliably Transmitting|Transmitting|Retransmitting #\d{1,4}) \(")
@@ -22,6 +23,7 @@ _READ_END, _SEND_END = b"\n<------------->", re.compile(rb"\n---\r?(?:\n|\Z)")
 _ENTRY_END = re.compile(rb"\r?\n<------------->\s{0,4}\Z")
 _COUNT = re.compile(rb" headers (\d{1,4}) lines")
 _COUNT_REACH = 320
+_FEW = 24
 _COUNTED = re.compile(rb"\n<------------->(?:\r?\n)?[^\n]{0,280} headers (\d{1,4}) lines")
 ENTRY_BUFFER = 8_191
 """Bytes of one entry in Asterisk's buffer (16.28), which cuts a longer one without a mark and without line end."""
@@ -114,25 +116,107 @@ def _send_ends(text: Window, begin: int, limit: int) -> Iterator[Span]:
 
 def _received_end(text: Window, block: Span, extent: Extent, limit: int) -> tuple[Span | None, bool]:
     """The delimiter that ends a block, and whether the number of lines behind it is right."""
-    claimed = _printed_end(text, extent, limit) if extent.end is not None else None
-    if extent.body >= 0:
-        stop = min(limit, max(block[0] + ENTRY_BUFFER, claimed[1] if claimed else 0))
-        counted = [one for one in _read_ends(text, extent.body - 2, stop) if _has_count(text, extent.body, one)]
-        if counted:
-            return counted[-1], True
+    if extent.body < 0:
+        return next(_read_ends(text, block[1] - 1, limit), None), False
+    body, near = extent.body, min(limit, block[0] + ENTRY_BUFFER)
+    ends = _ends_from(text, body, near, limit)
+    claimed = None if extent.end is None else ends.printed(body, extent.end - body, near)
+    if claimed is None and extent.end is not None and near < limit:
+        ends = _ends_from(text, body, limit, limit)
+        claimed = ends.printed(body, extent.end - body, limit)
+    counted = ends.counted(body, max(near, claimed[1] if claimed else 0))
+    if counted is not None:
+        return counted, True
     return claimed if extent.end is not None else next(_read_ends(text, block[1] - 1, limit), None), False
 
 
 def _has_count(text: Window, body: int, end: Span) -> bool:
     """Whether the line behind a delimiter counts as many lines as are before it."""
-    line = text.find(b"\n", end[1], end[1] + 2) + 1
-    stop = text.find(b"\n", line, line + _COUNT_REACH) if line else -1
-    match = _COUNT.search(text, line, stop) if stop >= 0 else None
-    if match is None:
-        return False
     last = end[0]
     lines = text.count(b"\n", body, last) + (last > body and not text.endswith(b"\n", body, last))
-    return int(match[1]) == min(lines, _MOST_LINES)
+    return _number_behind(text, end[1]) == min(lines, _MOST_LINES)
+
+
+def _number_behind(text: Window, end: int) -> int:
+    """The number of lines that the line behind a delimiter counts; -1 where it counts none."""
+    line = text.find(b"\n", end, end + 2) + 1
+    stop = text.find(b"\n", line, line + _COUNT_REACH) if line else -1
+    match = _COUNT.search(text, line, stop) if stop >= 0 else None
+    return -1 if match is None else int(match[1])
+
+
+class _ReadEnds:
+    """The delimiters behind what was received in a stretch, with what is counted at each: many heads ask for them."""
+
+    def __init__(self, text: Window, low: int, high: int) -> None:
+        self._text = text
+        self._found = list(_read_ends(text, low, high))
+        self._numbers = [_number_behind(text, end) for _, end in self._found]
+        self._lines: list[int] = []  # line ends from `low` to each
+        position = lines = 0
+        for start, _ in self._found:
+            lines += text.count(b"\n", position or low, start)
+            position = start
+            self._lines.append(lines)
+
+    def of(self, body: int, limit: int) -> tuple[int, int]:
+        """Which ones are behind a body's beginning, and before `limit`."""
+        first = bisect_left(self._found, body - 2 + len(_READ_END), key=_span_end)
+        return first, bisect_right(self._found, limit, first, key=_span_end)
+
+    def printed(self, body: int, claimed: int, limit: int) -> Span | None:
+        """The first behind as many bytes as the body had before its CRs were taken out."""
+        first, stop = self.of(body, limit)
+        before = self._before(body, first, stop)
+
+        def size(index: int) -> int:
+            start = self._found[index][0]
+            return 2 + start - body + self._lines[index] - before if start > body else 2
+
+        index = bisect_left(range(stop), claimed, first, stop, key=size)
+        return self._span(index, body) if index < stop else None
+
+    def counted(self, body: int, limit: int) -> Span | None:
+        """The last before `limit` behind which a line counts as many lines as are before it."""
+        first, stop = self.of(body, limit)
+        before = self._before(body, first, stop)
+        for index in range(stop - 1, first - 1, -1):
+            number, start = self._numbers[index], self._found[index][0]
+            if number >= 0:
+                lines = max(0, self._lines[index] - before)
+                lines += start > body and not self._text.endswith(b"\n", body, start)
+                if number == min(lines, _MOST_LINES):
+                    return self._span(index, body)
+        return None
+
+    def _before(self, body: int, first: int, stop: int) -> int:
+        """Line ends before a body's beginning."""
+        if first == stop:
+            return 0
+        start = self._found[first][0]
+        return self._lines[first] - self._text.count(b"\n", body, start) + self._text.count(b"\n", start, body)
+
+    def _span(self, index: int, body: int) -> Span:
+        start, end = self._found[index]
+        return max(start, body - 2), end
+
+
+def _span_end(span: Span) -> int:
+    return span[1]
+
+
+def _ends_from(text: Window, body: int, near: int, limit: int) -> _ReadEnds:
+    """The delimiters from a body on, to `near` where few are so near; of many, a page remembers the last ones."""
+    low = max(0, body - 2)
+    if not isinstance(text, Stretch) or (near < limit and text.count(_READ_END, low, near) <= _FEW):
+        return _ReadEnds(text, low, near)
+    known = text.places.get(_ReadEnds)
+    if known is not None and known[0] <= low and near <= known[1]:
+        found: _ReadEnds = known[2]
+        return found
+    ends = _ReadEnds(text, low, min(len(text), limit + REACH))
+    text.places[_ReadEnds] = (low, limit + REACH, ends)
+    return ends
 
 
 class Delimiters:
@@ -170,18 +254,6 @@ def leads_in_message(window: Window, begin: int) -> bool:
     """Whether a start line comes right after a header: on a dated console, a date does."""
     line = bytes(window[begin : window.find(b"\n", begin, begin + REACH)])
     return line.startswith(b"SIP/2.0 ") or (line.rstrip().endswith(b" SIP/2.0") and not line.startswith(b"["))
-
-
-def _printed_end(text: Window, extent: Extent, limit: int) -> Span | None:
-    """The first delimiter behind as many bytes as the body had before its CRs were taken out."""
-    claimed, position, size = (extent.end or extent.body) - extent.body, extent.body, 2
-    for delimiter in _read_ends(text, extent.body - 2, limit):
-        end = max(delimiter[0], extent.body)
-        size += end - position + text.count(b"\n", position, end)
-        position = end
-        if size >= claimed:
-            return delimiter
-    return None
 
 
 def read_chan_sip(entry: LogEntry, dialect: str) -> Frame | None:

@@ -13,6 +13,7 @@ from redirectd.dialects.asterisk_pjsip import AsteriskPjsip
 from redirectd.dialects.asterisk_syslog import AsteriskSyslog
 from redirectd.dialects.family import FAMILIES, SAMPLE, family_of
 from redirectd.dialects.frame import Dialect, StreamDialect
+from redirectd.dialects.framing import Stretch
 from redirectd.dialects.hep import HepFile
 from redirectd.dialects.kamailio_acc import KamailioAcc
 from redirectd.dialects.kamailio_dump import KamailioDump
@@ -91,7 +92,8 @@ def of_family(family: str, head: bytes = b"") -> tuple[Dialect, ...]:
         if one.name in FAMILIES.get(family, _ALL_NAMES)
         and (not isinstance(one, KamailioOwnText) or worth_searching(head))
     ]
-    hits = {dialect.name: _recognised(dialect, head) for dialect in likely}
+    page = Stretch(head)  # so that all of them share its walks
+    hits = {dialect.name: _recognised(dialect, page) for dialect in likely}
     return tuple(sorted(likely, key=lambda dialect: (isinstance(dialect, SipText), -hits[dialect.name])))
 
 
@@ -117,7 +119,7 @@ def stream_for(head: bytes) -> StreamDialect | None:
     return next((dialect for dialect in STREAMS if dialect.recognises(head)), None)
 
 
-def _recognised(dialect: Dialect, head: bytes) -> int:
+def _recognised(dialect: Dialect, head: Stretch) -> int:
     """How many of the first few likely places in `head` the dialect frames."""
     count = 0
     for literal in dialect.literals:

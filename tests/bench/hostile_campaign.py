@@ -14,9 +14,11 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from time import monotonic
 
 from redirectd.collect.batch import Batch
 from redirectd.collect.console_streams import reader_of
@@ -32,7 +34,10 @@ POLICY = Policy(trusted_peers=(ip_network("0.0.0.0/0"),))
 EVIL = "evil"
 AMBIGUOUS = "ambiguous-frame"
 """The kind under which a place is counted where a length hides what may be entries (R40)."""
-PER_LOG = 40
+PER_LOG = 160
+PART = 8_000
+"""Messages of one seed."""
+
 
 SENT = {"asterisk-chan-sip/chan_sip_sent"}
 """Whose entries are what the host itself sent: such an answer is not a sighting (R8)."""
@@ -109,44 +114,99 @@ def read(log: bytes) -> Batch:
     return batch
 
 
-def campaign(messages: int, seed: int) -> dict[str, object]:
-    """Runs it; what was believed and not counted, in all and by writer."""
+@dataclass
+class Outcome:
+    """What a part of the campaign came to; `believed` and `uncounted` are by writer."""
+
+    messages: int = 0
+    real: int = 0
+    held: int = 0
+    believed: Counter[str] = field(default_factory=Counter)
+    uncounted: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Outcome) -> None:
+        """Counts another part in."""
+        self.messages += other.messages
+        self.real += other.real
+        self.held += other.held
+        self.believed += other.believed
+        self.uncounted += other.uncounted
+
+    def shown(self) -> dict[str, object]:
+        """As it is printed: what was believed and not counted, in all and by writer."""
+        writers = sorted(self.believed.keys() | self.uncounted.keys())
+        return {
+            "messages": self.messages,
+            "real": self.real,
+            "held": self.held,
+            "believed": self.believed.total(),
+            "uncounted": self.uncounted.total(),
+            "by_writer": {name: [self.believed[name], self.uncounted[name]] for name in writers},
+        }
+
+
+def part(messages: int, seed: int) -> Outcome:
+    """As many messages from one seed."""
     rng = random.Random(seed)
-    believed: Counter[str] = Counter()
-    uncounted: Counter[str] = Counter()
-    held = real = 0
+    outcome = Outcome()
     for name, log, calls in logs(rng, messages):
         batch = read(log)
         forged = [one for one in batch.verdicts.values() if one.answer.call_id.startswith(EVIL)]
         authentic = [one for one in forged if isinstance(one, Learnt) and one.answer.authenticity.is_authentic]
-        believed[name] += len(authentic)
-        held += len(forged) - len(authentic)
+        outcome.messages += PER_LOG
+        outcome.believed += Counter({name: len(authentic)})
+        outcome.held += len(forged) - len(authentic)
         seen = {one.answer.call_id for one in batch.verdicts.values()} & {f"real{number}" for number in range(calls)}
         left = sum(b"real" in one.content for one in batch.quarantined) + batch.losses.get(AMBIGUOUS, 0)
         if name not in SENT:
-            uncounted[name] += max(0, calls - len(seen) - left)
-            real += calls
-    return {
-        "messages": messages,
-        "real": real,
-        "held": held,
-        "believed": believed.total(),
-        "uncounted": uncounted.total(),
-        "by_writer": {
-            name: [believed[name], uncounted[name]] for name in sorted(believed) if believed[name] + uncounted[name]
-        },
-    }
+            outcome.uncounted += Counter({name: max(0, calls - len(seen) - left)})
+            outcome.real += calls
+    return outcome
+
+
+def campaign(messages: int, seed: int, processes: int = 1, seconds: float = float("inf")) -> Outcome:
+    """Runs it in parts, each of a seed of its own from `seed` on; none begins once `seconds` are over."""
+    until = monotonic() + seconds
+    outcome = Outcome()
+    parts = -(-messages // PART)
+    sizes = [min(PART, messages - PART * number) for number in range(parts)]
+    if processes == 1:
+        for number, size in enumerate(sizes):
+            if monotonic() < until:
+                outcome.add(part(size, seed + number))
+        return outcome
+    with ProcessPoolExecutor(processes) as pool:
+        running: set[Future[Outcome]] = set()
+        for number, size in enumerate(sizes):
+            if len(running) == processes:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for one in done:
+                    outcome.add(one.result())
+                _say(outcome)
+            if monotonic() >= until:
+                break
+            running.add(pool.submit(part, size, seed + number))
+        for one in running:
+            outcome.add(one.result())
+    return outcome
+
+
+def _say(outcome: Outcome) -> None:
+    figures = f"{outcome.believed.total()} believed, {outcome.uncounted.total()} uncounted"
+    sys.stderr.write(f"{outcome.messages:,} messages: {figures}\n")
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the first part; the next have the next ones")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no part begins")
     options = parser.parse_args(arguments)
-    found = campaign(options.messages, options.seed)
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    return int(bool(found["believed"] or found["uncounted"]))
+    found = campaign(options.messages, options.seed, options.processes, options.seconds)
+    sys.stdout.write(json.dumps(found.shown(), indent=1) + "\n")
+    return int(bool(found.believed or found.uncounted))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC
+from unittest.mock import Mock, patch
 
 import pytest
 
-from redirectd.collect import scan
+from redirectd.collect import console_streams, places, scan
 from redirectd.collect.batch import Batch
+from redirectd.collect.explanation import explain_log
 from redirectd.collect.log_reader import LogReader
 from redirectd.collect.reading import Reading
 from redirectd.dialects.registry import ALL
 from tests.collect.logs import NOW, POLICY, MemoryLog, received, record, request, response, sent
+from tests.collect.wrapping import docker
 
 MOST = scan.STEP_WORK // scan._HARD + 1
 
@@ -69,3 +72,42 @@ def test_a_reader_that_goes_back_within_a_stretch_reads_it_again() -> None:
     while reader.read(again, final=True):
         reader.confirm()
     assert len(first) + len(again.verdicts) == 200
+
+
+def test_a_containers_log_is_read_in_short_steps_too() -> None:
+    """R25: the same where each line is wrapped; the offset never passes what was not looked at yet."""
+    log = b"".join(docker(dense(300)))
+    reader = console_streams.reader_of(MemoryLog(log), Reading("t", ALL, UTC, POLICY), clock=lambda: NOW)
+    batch, taken, steps = Batch("t"), 0, 0
+    while reader.read(batch, final=True):
+        assert len(batch.verdicts) - taken <= MOST
+        taken, steps = len(batch.verdicts), steps + 1
+        if steps == 3:
+            half, first = reader.offset, len(batch.verdicts)
+    assert (taken, reader.offset, batch.read) == (300, len(log), len(log))
+    again = Batch("t")
+    behind = console_streams.reader_of(MemoryLog(log), Reading("t", ALL, UTC, POLICY), clock=lambda: NOW, offset=half)
+    while behind.read(again, final=True):
+        pass
+    assert first + len(again.verdicts) >= 300
+    assert batch.verdicts.keys() >= again.verdicts.keys()
+
+
+def test_the_order_of_what_is_searched_for_is_not_left_to_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R25: a process whose order was another searched thirty times as long."""
+    finder = Mock(return_value=lambda _window, _begin: [])
+    monkeypatch.setattr(places, "_one_pass", finder)
+    monkeypatch.setattr(places, "one_pass", Mock())
+    places.Places([b"SIP/2.0 183", b"SIP/2.0 301"], [b"Logging resumed.", b"no more space"])
+    searched, _ = finder.call_args.args
+    assert tuple(searched) == (b"SIP/2.0 183", b"SIP/2.0 301", b"Logging resumed.", b"no more space")
+
+
+def test_explain_goes_once_over_a_log() -> None:
+    """R1, R3: each entry is framed once, by one scanner, though all messages of the log are counted."""
+    reading = Reading("t", ALL, UTC, POLICY)
+    with patch.object(scan.Scanner, "_frame", autospec=True, side_effect=scan.Scanner._frame) as framed:
+        found = explain_log(MemoryLog(dense(20)), reading, clock=lambda: NOW, with_lines=False)
+    assert found.counts.by_status()["asterisk-pjsip"] == {183: 20, 301: 20}
+    assert found.counts.requests["asterisk-pjsip"] == 20
+    assert framed.call_count == 60

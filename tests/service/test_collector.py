@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.errors import StoreError
+from redirectd.service import collector
 from redirectd.service.collector import Collector
 from redirectd.service.ingestion import ingest
 from redirectd.sources.file import open_log
@@ -315,3 +317,16 @@ def test_r45_how_new_the_traffic_is_that_was_read(site: Site) -> None:
     for archive in (ringing(later), ringing(first)):
         ingest(MemoryLog(archive), reading, site.database, node="here", clock=site.clock)
         assert traffic_at(site) == later
+
+
+def test_a_step_ends_after_half_a_second_whatever_is_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R25: a log that is slow to read is committed in parts, between which a stop and the watchdog are served."""
+    site.log.write_bytes(b"".join(part for number in range(200) for part in call(number)))
+    ticks = count(step=collector.STEP_SECONDS / 2)
+    monkeypatch.setattr(collector, "monotonic", lambda: float(next(ticks)))
+    following = site.start()
+    steps = [following.pump()]
+    while steps[-1].more:
+        steps.append(following.pump())
+    assert sum(one.sightings for one in steps) == 200
+    assert max(one.sightings for one in steps) < 200
