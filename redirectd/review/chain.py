@@ -72,6 +72,8 @@ class Chains:
 
     def _led_by(self, end: str, without: Collection[int]) -> list[int]:
         """The longest way to what has this hash, first hop first."""
+        if not self._back.get(end):
+            return []
         levels: list[dict[str, tuple[int, str]]] = [{end: (0, "")}]
         while len(levels) <= MAX_DEPTH and levels[-1]:
             levels.append(

@@ -29,7 +29,7 @@ class Programs:
             argv = getattr(self, name)
             if argv and not (argv[0].startswith("/") and len(argv) <= MOST_ARGUMENTS and "\0" not in "".join(argv)):
                 raise ValueError(f"{name} is not a program's absolute path and up to {MOST_ARGUMENTS} arguments")
-        if TOKEN in self.check or any(TOKEN in argument for argument in self.check):
+        if any(TOKEN in argument for argument in self.check):
             raise ValueError("check takes {file} alone; {token} is for verify")
         if any(mark in argument for argument in self.reload for mark in (FILE, TOKEN)):
             raise ValueError("reload takes neither {file} nor {token}: what is to be read has one place")
