@@ -17,7 +17,7 @@ MOST_ARGUMENTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The argument lists, each empty where there is no such program; the channel of ``run:`` runs them."""
+    """The argument lists, each empty where none is configured; the channel of ``run:`` runs them."""
 
     check: Sequence[str] = ()
     reload: Sequence[str] = ()

@@ -120,7 +120,7 @@ def program_fault(path: str) -> str | None:
 
 
 def _as_service(where: str) -> dict[str, Any]:
-    """Give whom root runs a program as; nothing for everybody else, who is the service's user or may not change."""
+    """Give the user that root runs a program as; nothing for everybody else, who runs it as himself."""
     if os.geteuid() != 0:
         return {}
     try:
