@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from redirectd.cli.remapview import remap_json
 from redirectd.collect.policy import Policy
 from redirectd.collect.reading import Reading
 from redirectd.dialects import hints, registry
 from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
+from redirectd.review.documents import remap_json
 from redirectd.review.holds import NEED_FORCE, with_holds
 from redirectd.service.ingestion import Summary, ingest
 from redirectd.sip.compare import route_key

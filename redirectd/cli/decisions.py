@@ -305,7 +305,7 @@ def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
 
 
 def _document(app: App, told: _Told) -> dict[str, Any]:
-    from redirectd.cli.remapview import remap_json
+    from redirectd.review.documents import remap_json
 
     now = app.now()
     return {

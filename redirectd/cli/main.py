@@ -104,6 +104,7 @@ COMMANDS: dict[str, str] = {
     "rollback": "Install an earlier generation again.",
     "export": "Write remaps as CSV or JSON.",
     "import": "Read remaps from CSV or JSON.",
+    "console": "Run the REST API for review, or make and revoke its tokens.",
     "notify": "Try out who is notified.",
     "db": "Upgrade, show and prune the database.",
     "db-target": "Print or run the SQL for a target's table.",

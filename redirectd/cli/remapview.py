@@ -1,10 +1,10 @@
-"""How a remap is shown: as JSON of the contract, as a table's row, with all its evidence; and lists of them."""
+"""How a remap is shown to people: as a table's row, and with all its evidence; and lists of them, also as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.cells import cell_len
@@ -30,7 +30,6 @@ from redirectd.cli.output import (
 from redirectd.review.holds import LOOKS
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
-from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,50 +39,8 @@ if TYPE_CHECKING:
     from redirectd.cli.app import App
     from redirectd.cli.options import Filters
     from redirectd.store.audit import AuditEntry
-    from redirectd.store.in_service import Service
     from redirectd.store.remap import Remap
     from redirectd.store.remaps import Evidence
-
-
-def remap_json(remap: Remap, now: datetime) -> dict[str, Any]:
-    """The contract's keys, and behind them the reasons of the flags and the dates that can end or question it.
-
-    `needs` is what an approval of a pending one needs beside it: `reason`, or `force` and `reason`; `required` people
-    must approve it, of whom `approvals` have.
-    """
-    from redirectd.review.holds import needs
-
-    return {
-        "id": remap.id,
-        "state": remap.state.value,
-        "kind": remap.kind,
-        "old_uri": printable(remap.old_uri),
-        "new_uri": printable(remap.new_uri) if remap.new_uri else None,
-        "contacts": [printable(one.uri) for one in remap.contacts],
-        "flags": sorted(remap.flags.keys() - {remap.kind}),  # R12: its kind says already that a registrar is held
-        "needs": list(needs(remap)),
-        "approvals": [printable(person) for person in remap.approvals],
-        "required": remap.required,
-        "calls": remap.calls,
-        "peers": [printable(peer) for peer in remap.peers],
-        "methods": [printable(method) for method in remap.methods],
-        "first_seen": rfc3339(remap.first_seen),
-        "last_seen": rfc3339(remap.last_seen),
-        "replaces": remap.replaces,
-        "note": printable(remap.note),
-        "reasons": {name: printable(reason) for name, reason in sorted(remap.flags.items())},
-        "facts": {name: printable(text) for name, text in sorted(remap.facts.items())},
-        "incoming": [printable(uri) for uri in remap.incoming],
-        "expires_at": rfc3339(remap.expires_at) if remap.expires_at else None,
-        "stale": is_stale(remap, now),
-        "decided_at": rfc3339(remap.decided_at) if remap.decided_at else None,
-        "decided_by": printable(remap.decided_by) if remap.decided_by else None,
-    }
-
-
-def is_stale(remap: Remap, now: datetime) -> bool:
-    """Whether an approved remap is past its review date (R36)."""
-    return remap.state is State.APPROVED and remap.revalidate_after is not None and remap.revalidate_after < now
 
 
 def new_text(remap: Remap, limit: int = 2000) -> str:
@@ -134,6 +91,7 @@ def show_one(
     remap: Remap, evidence: Sequence[Evidence], entries: Sequence[AuditEntry], effects: Sequence[str], now: datetime
 ) -> None:
     """One remap with everything known about it; `effects` say what it does where it is in service."""
+    from redirectd.review.documents import is_stale
     from redirectd.review.four_eyes import approvals_text
 
     lines: list[tuple[str, str]] = [
@@ -182,46 +140,10 @@ def _show_contacts(remap: Remap) -> None:
             say(f"  Contact {index} {printable(contact.uri)}  q={contact.q:g}{dropped}")
 
 
-def evidence_json(one: Evidence) -> dict[str, Any]:
-    """One sighting, as `show --json` gives it."""
-    return {
-        "seen_at": rfc3339(one.seen_at),
-        "source": printable(one.source),
-        "position": one.position,
-        "dialect": one.dialect,
-        "peer": printable(one.peer),
-        "method": printable(one.method),
-        "call_id": printable(one.call_id),
-        "text": "\n".join(printable(line) for line in one.text.splitlines()),
-    }
-
-
-def service_json(one: Service) -> dict[str, Any]:
-    """Since when a node routes by a remap, and what its old URI was answered since, as `show --json` gives it."""
-    return {
-        "node": one.node,
-        "since": rfc3339(one.since),
-        "generation": one.generation,
-        "calls_a_day_before": round(one.calls_a_day, 3),
-        "calls_since": one.calls,
-        "last_seen": rfc3339(one.last_seen) if one.last_seen else None,
-    }
-
-
-def entry_json(entry: AuditEntry) -> dict[str, Any]:
-    """One decision, as `show --json` gives it."""
-    return {
-        "at": rfc3339(entry.at),
-        "actor": printable(entry.actor),
-        "action": entry.action,
-        "old_state": entry.old_state,
-        "new_state": entry.new_state,
-        "reason": printable(entry.reason),
-    }
-
-
 def show_list(remaps: Sequence[Remap], now: datetime, *, as_json: bool, with_state: bool, empty: str) -> None:
     """A list as JSON or as a table; `empty` says what to do where there is nothing."""
+    from redirectd.review.documents import remap_json
+
     if as_json:
         emit_json({"remaps": [remap_json(remap, now) for remap in remaps]})
     elif remaps:
@@ -322,6 +244,7 @@ def _stream(app: App, states: tuple[str, ...], filters: Filters, after: int, *, 
     from dataclasses import replace
 
     from redirectd.review.attention import all_due
+    from redirectd.review.documents import remap_json
     from redirectd.review.page import matching
     from redirectd.review.portable import write
     from redirectd.store.remap import State

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr
 
 from redirectd.collect.policy import Policy
+from redirectd.config.console_section import ConsoleSection
 from redirectd.config.sections import NotifySection, PolicySection, SourceSection
 from redirectd.config.target_sections import TargetSection
 from redirectd.config.values import Cron, Duration, Label, Listen, Quiet, Section, Zone, parse_duration
@@ -145,6 +146,7 @@ class Config(Section):
     schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="When to apply.")
     target: list[TargetSection] = Field(default_factory=list, description="What is written.")
     notify: list[NotifySection] = Field(default_factory=list, description="Who is notified of events.")
+    console: ConsoleSection | None = Field(default=None, description="The REST API.")
     daemon: DaemonSection = Field(default_factory=DaemonSection, description="The service.")
     retention: RetentionSection = Field(default_factory=RetentionSection, description="What is dropped, and when.")
 

@@ -65,13 +65,15 @@ def template(values: Values) -> str:
         given = values.get(name)
         tables: list[Values] = given if isinstance(given, list) else [given if isinstance(given, Mapping) else {}]
         for table in tables:
-            lines += ["", *_comment(section.__doc__), *_table(name, section, table, is_list=is_list(field))]
+            is_absent = is_list(field) or field.default is None
+            lines += ["", *_comment(section.__doc__)]
+            lines += _table(name, section, table, is_list=is_list(field), is_absent=is_absent)
     return "\n".join(lines) + "\n"
 
 
-def _table(name: str, section: type[Section], values: Values, *, is_list: bool) -> Iterator[str]:
+def _table(name: str, section: type[Section], values: Values, *, is_list: bool, is_absent: bool) -> Iterator[str]:
     # A list without entries and an optional table must not come into being by its header.
-    mark = "#" if not values and (is_list or "." in name) else ""
+    mark = "#" if not values and is_absent else ""
     yield f"{mark}[[{name}]]" if is_list else f"{mark}[{name}]"
     yield from _keys(section, values)
     for key, value in values.items():
@@ -83,7 +85,9 @@ def _table(name: str, section: type[Section], values: Values, *, is_list: bool) 
             given = values.get(key)
             yield ""
             yield from _comment(inner.__doc__)
-            yield from _table(f"{name}.{key}", inner, given if isinstance(given, Mapping) else {}, is_list=False)
+            yield from _table(
+                f"{name}.{key}", inner, given if isinstance(given, Mapping) else {}, is_list=False, is_absent=True
+            )
 
 
 def _keys(section: type[Section], values: Values) -> Iterator[str]:

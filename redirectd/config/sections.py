@@ -110,7 +110,8 @@ class ApprovalsForSection(Section):
 class PeopleSection(Section):
     """Who a person is: a name, and the accounts that are hers or his. Where set, only these count for `approvals`.
 
-    An account is a login name of the hosts, as the kernel knows it (loginuid): `ada = ["ada", "ada-admin"]`.
+    An account is a login name of the hosts, as the kernel knows it (loginuid): `ada = ["ada", "ada_root"]`. A token of
+    the API counts as its owner.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
@@ -133,7 +134,7 @@ class PeopleSection(Section):
 
 
 def _account(name: str) -> str:
-    """The account with its kind; a bare name is a login of this host."""
+    """The account with its kind; a bare name is a login of the hosts."""
     return name if name.startswith("unix:") else f"unix:{name}"
 
 

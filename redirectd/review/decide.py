@@ -6,17 +6,18 @@ says again that an approved remap is right: past its review date (R36), or altho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection, select, update
 
 from redirectd.collect.policy import Policy
-from redirectd.errors import RedirectdError, UsageError
+from redirectd.errors import RedirectdError, RefusedError, UsageError
 from redirectd.review.approvals import Approvals, MoreNeeded
 from redirectd.review.decision import Decision, DecisionOutcome, DecisionStep
-from redirectd.review.four_eyes import AGREE, WITHDRAW
+from redirectd.review.four_eyes import AGREE, WITHDRAW, version, with_approvals
+from redirectd.review.holds import with_holds
 from redirectd.store import audit, remaps
 from redirectd.store.database import Database
 from redirectd.store.remap import Remap, State
@@ -27,6 +28,13 @@ from redirectd.store.turns import take_turn
 
 _NO_COMMANDS = frozenset({"supersede", "expire", AGREE, WITHDRAW})
 """What becomes of a remap as part of something else."""
+
+
+class ChangedError(RefusedError):
+    """A remap is not as it was when somebody decided on it: another person has, or a new sighting changed it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"remap {number}", "it has changed since it was looked at", "look at it again, then decide")
 
 
 def load(connection: Connection, number: int) -> Remap:
@@ -100,8 +108,32 @@ def decide_all(
             continue
         told.steps.append(step)
         moves += more
-    move_all(connection, moves, at=decision.at, actor=decision.actor, force=decision.force)
+    move_all(connection, moves, at=decision.at, actor=decision.actor, force=decision.force, via=decision.via)
     return told
+
+
+def decide_seen(
+    connection: Connection, action: str, seen: Mapping[int, str], decision: Decision, policy: Policy
+) -> DecisionOutcome:
+    """Decides as `decide_all` does on remaps that are as somebody has seen them, by their `version`.
+
+    One that has changed since is refused with ChangedError; the others are decided.
+    """
+    take_turn(connection, audit.TURN)
+    changed = {
+        number: ChangedError(number)
+        for number, now in versions(connection, seen, policy).items()
+        if now != seen[number]
+    }
+    outcome = decide_all(connection, action, [one for one in seen if one not in changed], decision, policy)
+    outcome.refused.update(changed)
+    return outcome
+
+
+def versions(connection: Connection, numbers: Iterable[int], policy: Policy) -> dict[int, str]:
+    """By id, the version of each remap that is there."""
+    held = [with_holds(one, policy) for one in remaps.of_ids(connection, numbers)]
+    return {one.id: version(one) for one in with_approvals(connection, held, policy)}
 
 
 def _decide(

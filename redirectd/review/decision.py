@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,12 +17,14 @@ class Decision:
     `account` is that of the person as the system vouches for it, None where no person decides (automatic approval,
     import). For an approval also which Contact (1 is the first in q order), whether it is forced past holds, and which
     approved remaps that contradict it may be superseded (R44). `alone` names the incoming URIs that an approval which
-    is restored had to itself, as its audit entry has them: they stay so (R44).
+    is restored had to itself, as its audit entry has them: they stay so (R44). `via` is what the audit keeps of the way
+    it came by, such as the console's token and address.
     """
 
     actor: str
     at: datetime
     account: str | None = None
+    via: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     contact: int | None = None
     force: bool = False

@@ -70,6 +70,16 @@ def basis(found: Remap) -> str:
     return digest("agree", json.dumps([found.kind, found.old_uri, found.new_uri, contacts, held]))
 
 
+def version(found: Remap) -> str:
+    """A name of the remap, which carries its holds and approvals, as a decision sees it.
+
+    More calls and a note leave it the same; another state, decision, approval, URI, Contact or hold does not.
+    """
+    decided = None if found.decided_at is None else found.decided_at.isoformat()
+    parts = [found.state.value, decided, found.approvals, found.required, sorted(found.flags.keys() - LOOKS)]
+    return digest("version", basis(found), json.dumps(parts))[:32]
+
+
 def agreements(connection: Connection, numbers: Iterable[int]) -> dict[int, list[Agreement]]:
     """The approvals of pending remaps since anything else was decided on them, by id."""
     found: dict[int, list[Agreement]] = defaultdict(list)

@@ -56,6 +56,7 @@ def set_note(connection: Connection, number: int, text: str, decision: Decision)
         old_state=before.state,
         new_state=before.state,
         reason=text,
+        detail={"via": dict(decision.via)} if decision.via else {},
     )
     audit.append(connection, entry)
     return load(connection, number), DecisionStep("note", before)
@@ -130,7 +131,13 @@ def undo(connection: Connection, step: DecisionStep, decision: Decision, policy:
         return load(connection, number)
     if step.action == AGREE:
         person = policy.four_eyes.person_of(decision.account or "")
-        move_all(connection, [Transition(now, WITHDRAW, by.reason, {}, {"person": person})], at=by.at, actor=by.actor)
+        move_all(
+            connection,
+            [Transition(now, WITHDRAW, by.reason, {}, {"person": person})],
+            at=by.at,
+            actor=by.actor,
+            via=by.via,
+        )
         return load(connection, number)
     if step.action == "approve":
         revoke(connection, number, by)
@@ -172,6 +179,7 @@ def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Rema
         old_state=State.APPROVED,
         new_state=State.APPROVED,
         reason=by.reason,
+        detail={"via": dict(by.via)} if by.via else {},
     )
     audit.append(connection, entry)
     return load(connection, was.id)

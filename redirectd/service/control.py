@@ -30,7 +30,7 @@ class StatusServer:
         """
         self.path = path
         self._document = document
-        self._listener = _listen(path)
+        self._listener = listen_at(path, "daemon.socket")
         self._thread = Thread(target=self._serve, name="status", daemon=True)
 
     def start(self) -> None:
@@ -61,17 +61,21 @@ class StatusServer:
                     _log.debug("asker_gone", error=str(error))
 
 
-def _listen(path: Path) -> socket.socket:
+def listen_at(path: Path, key: str) -> socket.socket:
+    """A unix socket that the user and its group may use; `key` is the configuration's, for errors.
+
+    Raises RefusedError where another process answers on it, ConfigError where it can't be made.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
+        _remove_stale(path, key)
         listener.bind(str(path))
         path.chmod(0o660)
         listener.listen(16)
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"daemon.socket {path}",
+            f"{key} {path}",
             error.strerror or str(error),
             f"create {path.parent} and give this user the right to write there (the systemd unit does it by itself)",
         ) from error
@@ -81,7 +85,7 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, key: str) -> None:
     """A socket left by a killed daemon goes; one that somebody answers on means there is a daemon already."""
     if not path.is_socket():
         return
@@ -93,9 +97,9 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
     raise RefusedError(
-        f"daemon.socket {path}",
+        f"{key} {path}",
         "another redirectd answers on it",
-        "stop that one first ('systemctl stop redirectd'), or give this one another daemon.socket",
+        f"stop that one first ('systemctl stop redirectd'), or give this one another {key}",
     )
 
 

@@ -333,3 +333,18 @@ event_log = Table(
     Column("detail", LongText, nullable=False),  # JSON object
     sqlite_autoincrement=True,  # a cursor is never given twice, also where all rows were dropped
 )
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of 256 random bits
+    Column("owner", String(255), nullable=False, index=True),
+    Column("role", String(16), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime),
+    Column("used_from", String(64), nullable=False),
+    sqlite_autoincrement=True,  # the audit names tokens by their id
+)

@@ -7,7 +7,7 @@ share a PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, text, update
@@ -68,14 +68,23 @@ def reopening(found: Remap, reason: str) -> Transition:
 
 
 def move_all(
-    connection: Connection, moves: Sequence[Transition], *, at: datetime, actor: str, force: bool = False
+    connection: Connection,
+    moves: Sequence[Transition],
+    *,
+    at: datetime,
+    actor: str,
+    force: bool = False,
+    via: Mapping[str, str] | None = None,
 ) -> None:
-    """Moves remaps to their next states and says so in the audit, in the order given.
+    """Moves remaps to their next states and says so in the audit, in the order given; `via` is kept there, too.
 
     The caller has the audit's turn since before it read them. Raises RedirectdError where a remap is in another state
     than it was found in, or in none that the action starts from.
     """
-    audit.append_all(connection, move_each(connection, {0: moves}, at=at, actor=actor, force=force)[0])
+    entries = move_each(connection, {0: moves}, at=at, actor=actor, force=force)[0]
+    if via:
+        entries = [replace(one, detail={**one.detail, "via": dict(via)}) for one in entries]
+    audit.append_all(connection, entries)
     event_log.emit(connection, events_of(moves, at=at, actor=actor))
 
 

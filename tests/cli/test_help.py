@@ -16,7 +16,7 @@ from tests.cli.conftest import Cli
 HEAVY = ("sqlalchemy", "pydantic", "rich", "alembic", "structlog", "apscheduler", "phonenumbers", "asyncio")
 CONTRACT = """
     init check demo ingest explain run status pending list show lookup simulate review approve reject revoke reopen
-    plan apply events history rollback export import notify db db-target snippet help
+    plan apply events history rollback export import console notify db db-target snippet help
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import datetime
-from typing import Any
 
 import click
 import pytest
@@ -92,7 +91,7 @@ def test_r36_stale_ones_are_confirmed_by_id_and_by_filter(filled: Cli, name: str
 
 def test_json_of_many_is_printed_while_it_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """`list --json`, `pending --json` and `export` begin to print before all is read: no number fills the memory."""
-    from redirectd.cli import remapview
+    from redirectd.review import documents
 
     assert cli("db", "upgrade").code == 0
     database = Database(f"sqlite:///{cli.folder / 'redirectd.db'}")
@@ -100,9 +99,9 @@ def test_json_of_many_is_printed_while_it_is_read(cli: Cli, monkeypatch: pytest.
     database.close()
     made: list[int] = []
     printed: list[int] = []
-    build, echo = remapview.remap_json, click.echo
+    build, echo = documents.remap_json, click.echo
 
-    def counted(remap: Remap, now: datetime) -> dict[str, Any]:
+    def counted(remap: Remap, now: datetime) -> documents.RemapJson:
         made.append(remap.id)
         return build(remap, now)
 
@@ -110,7 +109,7 @@ def test_json_of_many_is_printed_while_it_is_read(cli: Cli, monkeypatch: pytest.
         printed.append(len(made))
         echo(message, nl=nl, err=err)
 
-    monkeypatch.setattr(remapview, "remap_json", counted)
+    monkeypatch.setattr(documents, "remap_json", counted)
     monkeypatch.setattr(click, "echo", noted)
     for words, count in ((["list", "--json"], 600), (["pending", "--json"], 540), (["export"], 600)):
         made.clear()

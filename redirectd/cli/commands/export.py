@@ -50,7 +50,7 @@ def export_command(app: App, shape: str, states: tuple[str, ...], filters: Filte
 
 def _documents(database: Database, query: Query, rules: Policy, now: datetime) -> Iterator[dict[str, Any]]:
     """Each remap as `list --json` shows it, with what an import needs beside."""
-    from redirectd.cli.remapview import remap_json
+    from redirectd.review.documents import remap_json
     from redirectd.review.page import matching
     from redirectd.review.portable import as_document, portable
 

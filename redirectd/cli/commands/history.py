@@ -23,7 +23,6 @@ from redirectd.cli.output import (
 from redirectd.cli.pager import paged
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
-from redirectd.times import rfc3339
 
 if TYPE_CHECKING:
     from redirectd.store.generations import Generation, GenerationFile
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 @paged
 def history_command(app: App, number: int | None, limit: int, *, as_json: bool) -> None:
     """Show the generations that were installed on this node, newest first; NUMBER shows one with its steps."""
+    from redirectd.review.documents import generation_json
     from redirectd.store import generations as stored
 
     with app.database.read() as connection:
@@ -53,7 +53,7 @@ def history_command(app: App, number: int | None, limit: int, *, as_json: bool) 
             found = [one]
         files = {one.number: stored.files_of(connection, one.number) for one in found}
     if as_json:
-        documents = [_json(one, files[one.number]) for one in found]
+        documents = [generation_json(one, files[one.number]) for one in found]
         emit_json({"generations": documents} if number is None else documents[0])
     elif number is not None:
         _show_one(found[0], files[number])
@@ -61,33 +61,6 @@ def history_command(app: App, number: int | None, limit: int, *, as_json: bool) 
         _show(found, files)
     else:
         note("nothing was installed yet: 'redirectd plan' shows what would be")
-
-
-def _json(one: Generation, files: list[GenerationFile]) -> dict[str, Any]:
-    return {
-        "number": one.number,
-        "node": one.node,
-        "created_at": rfc3339(one.created_at),
-        "actor": printable(one.actor),
-        "cause": one.cause,
-        "outcome": one.outcome.value,
-        "checksum": one.checksum,
-        "targets": [
-            {
-                "name": file.target,
-                "kind": file.kind,
-                "path": file.path,
-                "sha256": file.sha256,
-                "outcome": file.outcome.value,
-                "error": printable(file.error) if file.error else None,
-            }
-            for file in files
-        ],
-        "stages": [
-            {"stage": each.stage, "target": each.target, "outcome": each.outcome, "error": printable(each.error)}
-            for each in one.stages
-        ],
-    }
 
 
 def _show(found: list[Generation], files: dict[int, list[GenerationFile]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -39,6 +39,7 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_ladde
     """
     from redirectd.cli.decisions import named_all
     from redirectd.review.attention import with_attention
+    from redirectd.review.documents import shown_json
 
     if not names and filters.is_empty:
         raise UsageError("redirectd show", "no remap was named", "name one: redirectd show ID")
@@ -51,7 +52,7 @@ def show_command(app: App, names: tuple[str, ...], filters: Filters, *, as_ladde
             found = filters.find(connection, [], rules, now)
         for place, remap in enumerate(found):
             if as_json:
-                documents.append(_document(connection, remap, now))
+                documents.append(shown_json(connection, remap, now))
                 continue
             if place:
                 say()
@@ -84,20 +85,3 @@ def _draw(connection: Connection, remap: Remap) -> None:
     say(f"remap {remap.id}, {remap.kind}, {remap.state}")
     for line in moved_ladder(remap, remaps.evidence_of(connection, remap.id), width_of(sys.stdout), pen_of(sys.stdout)):
         say(line)
-
-
-def _document(connection: Connection, remap: Remap, now: datetime) -> dict[str, Any]:
-    from redirectd.cli.remapview import entry_json, evidence_json, remap_json, service_json
-    from redirectd.store import audit, in_service, remaps
-
-    wait_ms = in_service.wait_of(connection, remap.id)
-    routed = in_service.services(connection, [remap.id]).get(remap.id, [])
-    return remap_json(remap, now) | {
-        "contact_details": [
-            {"uri": one.uri, "q": one.q, "dropped": one.dropped, "raw": one.raw} for one in remap.contacts
-        ],
-        "wait_ms": None if wait_ms is None else round(wait_ms, 3),
-        "in_service": [service_json(one) for one in routed],
-        "evidence": [evidence_json(one) for one in remaps.evidence_of(connection, remap.id)],
-        "audit": [entry_json(entry) for entry in audit.entries_of(connection, remap.id)],
-    }

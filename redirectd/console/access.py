@@ -1,0 +1,152 @@
+"""Who asks, by the token, and what is refused at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+from time import monotonic
+
+from starlette.requests import HTTPConnection
+
+from redirectd.config.console_section import ConsoleSection
+from redirectd.errors import RedirectdError
+from redirectd.sip.text import printable
+from redirectd.store import tokens
+from redirectd.store.database import Database
+from redirectd.store.tokens import Role
+
+
+class DeniedError(RedirectdError):
+    """A request that is answered with an HTTP status of its own; `retry_after` is in seconds."""
+
+    def __init__(self, status: int, why: str, what_to_do: str, *, retry_after: int | None = None) -> None:
+        super().__init__("request", why, what_to_do)
+        self.status = status
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Whoever the token is of: `account` has its kind, as in `unix:ada`; `token` is the id."""
+
+    account: str
+    role: Role
+    address: str
+    token: int
+
+    def may(self, role: Role) -> bool:
+        """Whether the role covers another one."""
+        return self.role.rank >= role.rank
+
+    @property
+    def via(self) -> dict[str, str]:
+        """What the audit keeps of the way."""
+        return {"address": self.address, "by": f"token {self.token}"}
+
+
+class RateLimit:
+    """At most `per_second` for each key, and `burst` at once; of the keys the latest `most` are known."""
+
+    def __init__(self, per_second: float, burst: float, most: int = 10_000) -> None:
+        self._per_second, self._burst, self._most = per_second, burst, most
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key: str) -> int:
+        """Counts one; gives 0, or the seconds after which to try again."""
+        now = monotonic()
+        with self._lock:
+            left, at = self._left.pop(key, (self._burst, now))
+            left = min(self._burst, left + (now - at) * self._per_second)
+            allowed = left >= 1
+            self._left[key] = (left - 1 if allowed else left, now)
+            while len(self._left) > self._most:
+                self._left.popitem(last=False)
+        return 0 if allowed else int((1 - left) / self._per_second) + 1
+
+
+class Access:
+    """Decides who a request is of, by the configuration and the database."""
+
+    def __init__(self, section: ConsoleSection, database: Database, clock: Callable[[], datetime]) -> None:
+        self._section, self._database, self._clock = section, database, clock
+        self._requests, self._wrong = RateLimit(20, 200), RateLimit(1, 50)
+
+    def address(self, request: HTTPConnection) -> str:
+        """Where a request comes from: behind a proxy, what that says."""
+        direct = request.client.host if request.client else ""
+        if not self._is_proxy(request):
+            return direct or "unix"
+        for part in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
+            try:
+                found = ip_address(part.strip())
+            except ValueError:
+                break
+            if not any(found in network for network in self._section.trusted_proxies):
+                return str(found)
+        return direct or "unix"
+
+    def refuse(self, request: HTTPConnection) -> None:
+        """Raises DeniedError for a request that nobody's sign-in can make right."""
+        section = self._section
+        if not section.is_local and section.tls_certificate is None and not self._is_proxy(request):
+            raise DeniedError(403, "only the reverse proxy may connect here", "use the address of the proxy")
+        hosts = request.headers.getlist("host")
+        if len(hosts) != 1 or not self._is_own(hosts[0].lower()):
+            raise DeniedError(
+                421,
+                f"it is for the host {printable(', '.join(hosts), 100) or '(none)'}, which is not this one",
+                "use the address in [console] url or listen",
+            )
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers come by https."""
+        return self._section.tls_certificate is not None or (self._section.url or "").startswith("https:")
+
+    def by_token(self, request: HTTPConnection) -> Visitor:
+        """Who a bearer token is of. Raises DeniedError where there is none, or none that counts.
+
+        Requests are limited by token, and wrong tokens by address: nobody uses up what belongs to others.
+        """
+        values = request.headers.getlist("authorization")
+        scheme, _, secret = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+        if scheme.lower() != "bearer" or not secret:
+            raise DeniedError(401, "it has no token", "send a header Authorization: Bearer TOKEN")
+        address, now = self.address(request), self._clock()
+        with self._database.read() as connection:
+            token = tokens.token_of(connection, secret.strip(), now)
+        wait = self._wrong.take(address) if token is None else self._requests.take(str(token.id))
+        if wait:
+            raise DeniedError(429, "too many requests", f"wait {wait} s", retry_after=wait)
+        if token is None:
+            raise DeniedError(401, "its token is unknown, expired or revoked", "make a new one")
+        if token.used_at is None or token.used_at < now - tokens.NOTED_EVERY or token.used_from != address:
+            with self._database.begin() as connection:
+                tokens.note_use(connection, token.id, now=now, address=address)
+        return Visitor(token.owner, token.role, address, token.id)
+
+    def _is_proxy(self, request: HTTPConnection) -> bool:
+        if self._section.path is not None:
+            return True
+        try:
+            found = ip_address(request.client.host if request.client else "")
+        except ValueError:
+            return False
+        return any(found in network for network in self._section.trusted_proxies)
+
+    def _is_own(self, host: str) -> bool:
+        """Whether a Host header names this server: a page of another name that leads here must not reach it."""
+        known = set()
+        if self._section.url is not None:
+            known.add(self._section.url.partition("://")[2])
+        elif self._section.path is not None:
+            return True
+        if self._section.is_local and self._section.path is None:
+            port = self._section.listen.rpartition(":")[2]
+            known |= {self._section.listen, *(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))}
+        return host in known
