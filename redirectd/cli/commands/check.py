@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from redirectd.cli.checks.as_user import Finding
     from redirectd.config.model import Config
 
-CHECKS = ("policy", "secrets", "database", "sources", "targets", "servers", "notify", "capacity")
-"""Modules `NAME_check` of `redirectd.cli.checks`; in each, `check_NAME` gives findings."""
+CHECKS = {
+    "policy": "sources",
+    "secrets": "secrets",
+    "database": "database",
+    "sources": "sources",
+    "targets": "targets",
+    "servers": "servers",
+    "notify": "notify",
+    "capacity": "database",
+}
+"""Each check, in its turn, and the NAME of its module `redirectd.cli.checks.NAME_check`, in which `check_...` is."""
 
 
 @click.command("check")
@@ -63,8 +72,8 @@ def check_command(app: App, user: str | None, *, ping: bool, as_json: bool) -> N
 
 
 def _checks(*, ping: bool) -> Iterator[Callable[[Config], Iterator[Finding]]]:
-    for name in CHECKS:
-        check = getattr(importlib.import_module(f"redirectd.cli.checks.{name}_check"), f"check_{name}")
+    for name, module in CHECKS.items():
+        check = getattr(importlib.import_module(f"redirectd.cli.checks.{module}_check"), f"check_{name}")
         if ping and name == "targets":
             from redirectd.apply.options_ping import answers_options
 
