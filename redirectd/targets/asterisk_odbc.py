@@ -92,10 +92,12 @@ class AsteriskOdbc(DialledNames):
         """Name what its function reads."""
         return "function", f"what the function ODBC_{self.function} reads"
 
-    @property
-    def statement(self) -> str:
-        """What func_odbc.conf has as `readsql`: an allow-list for whatever it is called with."""
-        return _STATEMENT.substitute(table=self.sql.name, asked=_ASKED)
+    def statement(self, quoted: str = "") -> str:
+        """Give what func_odbc.conf has as `readsql`: an allow-list for whatever it is called with.
+
+        `quoted` is the table's name as the database wants it, where that is one of its own words.
+        """
+        return _STATEMENT.substitute(table=quoted or self.sql.name, asked=_ASKED)
 
     def lines(self) -> Lines:
         """Give the context that looks up, and its call.
@@ -167,12 +169,13 @@ class AsteriskOdbc(DialledNames):
 
     def _judge_source(self, reply: Reply | ServerFault) -> str | None:
         text = reply.text if isinstance(reply, ServerFault) else str(reply)
-        wanted = _STATEMENT.substitute(table=self.sql.name, asked=SENTINEL)
-        if wanted in text.splitlines():
+        name = self.sql.name
+        ways = [_STATEMENT.substitute(table=way, asked=SENTINEL) for way in (name, f"`{name}`", f'"{name}"')]
+        if not set(ways).isdisjoint(text.splitlines()):
             return None
         if "No such query" in text:
             return f"it has no function ODBC_{self.function}: func_odbc.conf has no section [{self.function}]"
-        return f"its function ODBC_{self.function} does not send {wanted}"
+        return f"its function ODBC_{self.function} does not send {ways[0]}"
 
 
 def _rows(content: bytes, tokens: list[str]) -> Iterator[tuple[int, str, str]]:

@@ -177,6 +177,15 @@ def test_what_func_odbc_needs(asterisk: AsteriskHost, monkeypatch: pytest.Monkey
     }
 
 
+def test_a_table_of_a_reserved_name_is_quoted(asterisk: AsteriskHost) -> None:
+    """The function's statement quotes a name that is one of the database's own words, as the table was made."""
+    target = ODBC.format(folder=asterisk.folder) + 'table = "group"\n'
+    asterisk.cli.configure(target)
+    assert "FROM `group` WHERE" in str(asterisk()["parts"])
+    asterisk.cli.configure(target.replace("mysql+pymysql", "postgresql+psycopg"))
+    assert 'FROM "group" WHERE' in str(asterisk()["parts"])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
@@ -189,7 +198,7 @@ def test_what_func_odbc_needs(asterisk: AsteriskHost, monkeypatch: pytest.Monkey
 def test_what_keeps_func_odbc_from_the_table_is_wrong(asterisk: AsteriskHost, name: str, text: str, line: str) -> None:
     """Another statement, which a caller could break out of, another name, a pool that is off, a module left out."""
     asterisk.cli.configure(ODBC.format(folder=asterisk.folder))
-    found = asterisk(**{name: text.replace("{statement}", AsteriskOdbc().statement)})["wrong"]
+    found = asterisk(**{name: text.replace("{statement}", AsteriskOdbc().statement())})["wrong"]
     assert [line in one["what_to_do"] for one in found] == [True]
     findings = asterisk.cli("check", "--json", code=1).json["findings"]
     assert found[0]["where"] in {one["where"] for one in findings if one["level"] == "fault"}

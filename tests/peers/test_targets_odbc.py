@@ -60,7 +60,7 @@ class OdbcSite(Site):
         """The target of this Asterisk."""
         return f'{self.target}reload = "asterisk -C {server.config_file} -rx"\n'
 
-    def files(self, statement: str = AsteriskOdbc().statement) -> dict[str, str]:
+    def files(self, statement: str = AsteriskOdbc().statement()) -> dict[str, str]:
         """What an operator has pasted."""
         url = make_url(self.admin)
         driver, host = ("MariaDB Unicode", "SERVER") if self.is_mysql else ("PostgreSQL Unicode", "Servername")
@@ -208,7 +208,7 @@ def test_the_least_rights_are_enough_and_checked(
     assert "its database gives it no answer" in faults()
     site.run(f"GRANT SELECT ON redirectd_map TO {reader}", f"REVOKE DELETE ON redirectd_map FROM {writer}")
     assert "can't delete its rows" in faults()
-    other = site.files(AsteriskOdbc().statement.replace("redirectd_map", "other_map"))["func_odbc.conf"]
+    other = site.files(AsteriskOdbc().statement().replace("redirectd_map", "other_map"))["func_odbc.conf"]
     (server.config_file.parent / "func_odbc.conf").write_text(other)
     server.rx("module reload func_odbc.so")
     assert "does not send SELECT new_uri FROM redirectd_map" in faults()
@@ -249,7 +249,7 @@ def test_a_table_that_asterisk_does_not_read_is_put_back(
     """Asterisk reads another table, or may not read: the apply says so, and the rows of before are back."""
     site.run("CREATE TABLE other_map AS SELECT * FROM redirectd_map")
     site.run(f"GRANT SELECT ON other_map TO asterisk{site.at}")
-    files = site.files(AsteriskOdbc().statement.replace("redirectd_map", "other_map"))
+    files = site.files(AsteriskOdbc().statement().replace("redirectd_map", "other_map"))
     server = start_asterisk(Setup(LOOK_UP_ODBC, modules=MODULES, files=files))
     operator.configure(site.asked_by(server))
     approve(operator, "alice")

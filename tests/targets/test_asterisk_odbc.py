@@ -76,7 +76,7 @@ def test_nothing_of_a_caller_is_in_the_statement() -> None:
     lines = TARGET.lines()
     assert "ODBC_REDIRECTD(${MD5(${REDIRECTD_USER})})" in lines.beside
     assert "${EXTEN}" not in lines.beside
-    assert TARGET.statement == ("SELECT new_uri FROM redirectd_map WHERE dialled_hash='${FILTER(0-9a-z_,${ARG1})}'")
+    assert TARGET.statement() == ("SELECT new_uri FROM redirectd_map WHERE dialled_hash='${FILTER(0-9a-z_,${ARG1})}'")
     assert "[moved-to-lookup]" in AsteriskOdbc(function="MOVED_TO").lines().beside
 
 
@@ -108,8 +108,9 @@ def test_asterisks_answers_are_judged() -> None:
 def test_the_function_is_compared() -> None:
     """`check`: the statement that Asterisk shows must be this target's, to the letter."""
     judge = TARGET.source().judge
-    sent = TARGET.statement.replace("${FILTER(0-9a-z_,${ARG1})}", "__gen__")
+    sent = TARGET.statement().replace("${FILTER(0-9a-z_,${ARG1})}", "__gen__")
     assert judge(f"some notice\n{sent}\n") is None
+    assert judge(sent.replace("redirectd_map", "`redirectd_map`")) is None
     assert "does not send" in (judge(sent.replace("redirectd_map", "other")) or "")
     assert "does not send" in (judge(f"{sent} OR 1=1") or "")
     assert "no section [REDIRECTD]" in (judge("No such query 'ODBC_REDIRECTD'\nUsage: ...") or "")

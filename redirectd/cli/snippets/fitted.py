@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from redirectd.apply.sql_rows import SqlRows
 from redirectd.cli.recordkey import KAMAILIO_COPY
 from redirectd.cli.snippets.asterisk_fit import (
     FILES,
@@ -271,7 +272,9 @@ def _odbc_table(spec: TargetSpec) -> OdbcTable | None:
     driver, server = ("MariaDB Unicode", "SERVER") if is_mysql else ("PostgreSQL Unicode", "Servername")
     lines = [f"Driver={driver}", f"{server}={url.host or 'localhost'}", f"Port={url.port}", f"Database={url.database}"]
     place = "\n".join(line for line in lines if line != "Port=None")
-    return OdbcTable(spec.target.function, spec.target.statement, place, _odbc_ini())
+    sql = spec.target.sql
+    quoted = SqlRows(spec.path, sql, lambda: "", spec.timeout).quote(sql.name)
+    return OdbcTable(spec.target.function, spec.target.statement(quoted), place, _odbc_ini())
 
 
 def _odbc_ini() -> str:
