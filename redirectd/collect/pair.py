@@ -66,7 +66,7 @@ def find_request(
     """The request that `response` answers, or None where the bounded stretch does not hold it (R7).
 
     `branches` remembers what is in that stretch, for logs in which many requests are not to be found. One that is in
-    doubt is taken only where there is no other (R40).
+    doubt is taken only where nothing else is found (R40).
     """
     via, cseq, call_id = response.top_via, response.cseq, response.call_id
     if cseq is None or call_id is None:
