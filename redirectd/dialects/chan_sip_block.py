@@ -132,9 +132,14 @@ def _received_end(text: Window, block: Span, extent: Extent, limit: int) -> tupl
 
 def _has_count(text: Window, body: int, end: Span) -> bool:
     """Whether the line behind a delimiter counts as many lines as are before it."""
-    last = end[0]
-    lines = text.count(b"\n", body, last) + (last > body and not text.endswith(b"\n", body, last))
-    return _number_behind(text, end[1]) == min(lines, _MOST_LINES)
+    return _counts(_number_behind(text, end[1]), text, body, end[0], text.count(b"\n", body, end[0]))
+
+
+def _counts(number: int, text: Window, body: int, last: int, line_ends: int) -> bool:
+    """Whether a number is that of the lines before `last`; an empty one at the end may have been counted or not."""
+    lines = line_ends + (last > body)
+    unsure = last > body and text.endswith(b"\n", body, last)
+    return number in {min(lines, _MOST_LINES), min(lines - unsure, _MOST_LINES)}
 
 
 def _number_behind(text: Window, end: int) -> int:
@@ -182,11 +187,9 @@ class _ReadEnds:
         before = self._before(body, first, stop)
         for index in range(stop - 1, first - 1, -1):
             number, start = self._numbers[index], self._found[index][0]
-            if number >= 0:
-                lines = max(0, self._lines[index] - before)
-                lines += start > body and not self._text.endswith(b"\n", body, start)
-                if number == min(lines, _MOST_LINES):
-                    return self._span(index, body)
+            line_ends = max(0, self._lines[index] - before)
+            if number >= 0 and _counts(number, self._text, body, start, line_ends):
+                return self._span(index, body)
         return None
 
     def _before(self, body: int, first: int, stop: int) -> int:
@@ -234,7 +237,9 @@ class Delimiters:
             lines = self._lines[-1] + window.count(b"\n", self._at[-1], last)
             self._at.append(last)
             self._lines.append(lines)
-            self._last[lines + (not window.endswith(b"\n", low, last)) - counted] = match.end(1)
+            self._last[lines + 1 - counted] = match.end(1)
+            if window.endswith(b"\n", low, last):
+                self._last[lines - counted] = match.end(1)
             self._any_number = self._any_number or counted >= _MOST_LINES
 
     def only_end(self, body: int, limit: int) -> int:

@@ -86,7 +86,7 @@ def said_end(extent: Extent) -> int:
 
 
 def headers_end(window: Window, begin: int, limit: int) -> int:
-    """End of what can be a message whose headers do not end: other text behind them is no part of it."""
+    """End of what can be a message whose headers do not end: other text behind them belongs to others."""
     line = window.find(b"\n", begin, limit) + 1
     headers = _HEADER_LINES.match(window, line, limit) if line else None
     return headers.end() if headers is not None else limit

@@ -68,7 +68,7 @@ RECORDS = SipdumpRecords()
 
 
 class Sipdump:
-    """`tag: rcv` and `tag: snd` give the direction. There is no length field, so Content-Length decides the end."""
+    """`tag: rcv` and `tag: snd` give the direction. Without a length field, Content-Length decides the end."""
 
     name: ClassVar[str] = "sipdump"
     literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)

@@ -76,6 +76,17 @@ def test_without_a_count_the_length_decides() -> None:
     assert (found.payload, found.direction, found.cut) == (NEXT, Direction.RECEIVED, False)
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 0", b"Content-Length: 60000"])
+@pytest.mark.parametrize("lead", [ENTRY, b""], ids=["file", "console"])
+def test_an_empty_line_at_the_end_of_a_body_is_counted_or_not(length: bytes, lead: bytes) -> None:
+    """R40: Asterisk prints no LF of the body's last line: the number may say one more, and hides no call behind it."""
+    genuine = message(b"genuine", length) + b"x\ny\n"
+    for count in (2, 3):
+        log = (block(genuine, count) + block(NEXT, 6)).replace(ENTRY, lead)
+        assert read(log, b"genuine").payload == genuine
+        assert read(log, b"next").payload == NEXT
+
+
 def test_a_console_shows_the_same_counts() -> None:
     """A terminal writes CR LF, and the count ends its line there, too."""
     log = block(LYING.removesuffix(b"\n"), 0, end=b"\r\n") + block(NEXT, 6, end=b"\r\n")
