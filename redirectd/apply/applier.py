@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from redirectd.apply.culprits import CulpritSearch, LeftOut
@@ -26,7 +27,7 @@ from redirectd.plan.limits import Limits
 from redirectd.plan.planning import SHORT_CHECKSUM, Plan, make_plan, part_of, plan_contents
 from redirectd.plan.route import EffectiveTable
 from redirectd.plan.target import Conditional
-from redirectd.plan.target_spec import NO_RELOAD, ApplyUnit, Installed, TargetSpec, units_of
+from redirectd.plan.target_spec import ApplyUnit, Installed, TargetSpec, units_of
 from redirectd.store.database import Database
 from redirectd.store.generations import GenerationOutcome
 from redirectd.store.settings import Hold, RefusedEntry
@@ -318,11 +319,11 @@ class Applier:
     def _unfit(self, unit: ApplyUnit) -> InstallError | None:
         """Ask the servers for what would make them lose a table later on."""
         for spec in unit.specs:
-            if spec.control != NO_RELOAD and isinstance(spec.target, Conditional):
-                for each in spec.target.conditions():
-                    doubt = self._servers.preflight(spec.control, spec.timeout, each.question)
-                    if doubt is not None:
-                        return InstallError(f"target {spec.name}", doubt, each.what_to_do)
+            asked = spec.target.conditions() if isinstance(spec.target, Conditional) else ()
+            for control, each in product(spec.controls, asked):
+                doubt = self._servers.preflight(control, spec.timeout, each.question)
+                if doubt is not None:
+                    return InstallError(f"target {spec.name}", doubt, each.what_to_do)
         return None
 
     def _failed_lately(self, plan: Plan, request: ApplyRequest) -> RefusedError | None:

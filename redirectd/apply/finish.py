@@ -91,7 +91,8 @@ class Finisher:
         items = [self._item(self._returned(state)) for state in unit]
         verdict = prove(items, self._servers, self._installer, self._seconds())
         own = [item for item in items if item.state.goes_back]
-        files = file_outcomes(own, verdict)
+        caught_up = [] if verdict.failed or verdict.down else [item for item in items if item.state.nodes]
+        files = file_outcomes([*own, *(item for item in caught_up if item.state.number)], verdict)
         stage = Stage("finish", "", "failed" if verdict.failed else "waiting" if verdict.down else "done")
         self._journal.close(unit[0].number, files, states_after(items, verdict, now), [stage], now=now)
         if verdict.failed and own:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from redirectd.apply.journal import FileOutcome
 from redirectd.apply.recover import finished, gone_back, put_off
 from redirectd.apply.result import OutcomeName, TargetOutcome
-from redirectd.apply.unit import Item, Verdict, questions
+from redirectd.apply.unit import ByServer, Item, Verdict, questions
 from redirectd.errors import PeerError, VerifyError
 from redirectd.plan.target import Explaining
 from redirectd.plan.target_spec import NO_RELOAD
@@ -40,13 +41,21 @@ def states_after(items: Iterable[Item], verdict: Verdict, now: datetime) -> list
         if verdict.failed:
             doubt = verdict.unproven.get(item.name)
             if item.name in verdict.restored:
-                state = gone_back(state)
+                state = replace(gone_back(state), nodes=_some(item, verdict.not_back))
             elif item.name in verdict.failed:
                 doubt = verdict.failed[item.name][1]
         else:
             doubt = verdict.down.get(item.name)
+            if left := _some(item, verdict.away):  # what others have proven is what an apply goes back to
+                state = replace(state, backup=None, old_sha256=state.sha256, waiting_sha256="", nodes=left)
         states.append(put_off(state, doubt, now) if doubt is not None else finished(state, now))
     return states
+
+
+def _some(item: Item, found: ByServer) -> tuple[str, ...]:
+    """Give the servers that are left where others have proven it; nothing for all, or none."""
+    left = tuple(found.get(item.name, {}))
+    return left if len(left) < len(item.spec.controls) else ()
 
 
 def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> VerifyError:

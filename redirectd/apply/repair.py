@@ -12,7 +12,7 @@ from redirectd.apply.servers import Servers
 from redirectd.errors import PeerError
 from redirectd.plan.planning import Plan, TargetPlan, digest
 from redirectd.plan.target import SAMPLE, Question, Stateful
-from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.store.target_states import Phase, TargetState
 
 
@@ -35,21 +35,29 @@ class Repair:
         """
         lost = {}
         for spec, target in zip(specs, plan.targets, strict=True):
-            if target.changed or target.pending_reload or spec.control == NO_RELOAD:
+            waiting = self._waiting(spec) if target.pending_reload else ()
+            asked = [control for control in spec.controls if control not in waiting]
+            if target.changed or not asked:
                 continue
-            faults = self._faults(spec, _questions(spec, target, every=every))
+            questions = _questions(spec, target, every=every)
+            faults = {control: found for control in asked if (found := self._faults(spec, control, questions))}
             if faults:
-                lost[spec.name] = "; ".join(faults[:5])
-                self._note(spec, target)
+                lost[spec.name] = "; ".join([why for found in faults.values() for why in found][:5])
+                nodes = tuple(control for control in spec.controls if control in waiting or control in faults)
+                self._note(spec, target, nodes if len(nodes) < len(spec.controls) else ())
         return lost
 
-    def _faults(self, spec: TargetSpec, questions: Sequence[Question]) -> list[str]:
+    def _waiting(self, spec: TargetSpec) -> tuple[str, ...]:
+        state = self._journal.states().get(spec.name)
+        return state.nodes if state is not None and state.nodes else spec.controls
+
+    def _faults(self, spec: TargetSpec, control: str, questions: Sequence[Question]) -> list[str]:
         try:
-            return self._servers.disproved(spec.control, spec.timeout, questions) if questions else []
+            return self._servers.disproved(control, spec.timeout, questions) if questions else []
         except PeerError:
             return []
 
-    def _note(self, spec: TargetSpec, target: TargetPlan) -> None:
+    def _note(self, spec: TargetSpec, target: TargetPlan, nodes: tuple[str, ...]) -> None:
         now = self._clock()
         if spec.target.mtime_step:
             self._installer.refresh(self._installer.place(spec.path), int(now.timestamp()))
@@ -58,7 +66,15 @@ class Repair:
             target=spec.name, sha256=sha256, number=0, updated_at=now
         )
         # The old file is this very one: there is nothing to go back to.
-        again = replace(state, sha256=sha256, old_sha256=sha256, phase=Phase.RELOAD, updated_at=now)
+        again = replace(
+            state,
+            sha256=sha256,
+            old_sha256=sha256,
+            phase=Phase.RELOAD,
+            next_try=None,
+            nodes=nodes,
+            updated_at=now,
+        )
         self._journal.adopt([again])
 
 

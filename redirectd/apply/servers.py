@@ -68,10 +68,9 @@ class Servers:
 
         Raises:
             ServerDown: nobody is there; no command was sent to anyone.
-            AnswerError: the server refused.
+            AnswerError: the server says that it refused; what it took of it has had its `after`, too.
             PeerError: no answer came in time; the server may have read the files all the same.
         """
-        unknown: dict[Command, str] = {}
         try:
             opened = self._open_channel(control, timeout=timeout)
         except PeerError as error:
@@ -85,20 +84,35 @@ class Servers:
                 raise ServerDown(error) from error
             self._space(control)
             try:
-                commands = rest = orders(channel)
-                if isinstance(channel, Pipelined):
-                    channel.act([command for command in commands if channel.pipelines(command)])
-                    rest = [command for command in commands if not channel.pipelines(command)]
-                for command in dict.fromkeys(rest):
-                    try:
+                unknown, refusal = self._carry_out(channel, orders(channel))
+                try:
+                    for command in after(channel):
                         self._patiently(channel, command)
-                    except UnknownMethodError as error:
-                        unknown[command] = str(error)
-                for command in after(channel):
-                    self._patiently(channel, command)
+                except AnswerError as error:
+                    refusal = refusal or error
             finally:
                 self._reloaded[control] = self._monotonic()
+        if refusal is not None:
+            raise refusal
         return unknown
+
+    def _carry_out(
+        self, channel: Channel, commands: Sequence[Command]
+    ) -> tuple[Mapping[Command, str], AnswerError | None]:
+        """Give the commands that the server does not know, and what it refused the first of the others with."""
+        unknown: dict[Command, str] = {}
+        rest = commands
+        if isinstance(channel, Pipelined):
+            channel.act([command for command in commands if channel.pipelines(command)])
+            rest = [command for command in commands if not channel.pipelines(command)]
+        for command in dict.fromkeys(rest):
+            try:
+                self._patiently(channel, command)
+            except UnknownMethodError as error:
+                unknown[command] = str(error)
+            except AnswerError as error:
+                return unknown, error
+        return unknown, None
 
     def preflight(self, control: str, timeout: float, question: Question) -> str | None:
         """Give why the server would not read a file as it is meant; None also where it can't be asked."""
@@ -108,21 +122,23 @@ class Servers:
         except PeerError:
             return None  # the reload will show whether it is there, and what it reads then
 
-    def doubts(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
+    def doubts(self, control: str, timeout: float, questions: Sequence[Question], *, patient: bool = True) -> list[str]:
         """Give what the server's answers disprove, or why it can't be asked."""
         try:
-            return self.disproved(control, timeout, questions)
+            return self.disproved(control, timeout, questions, _ASK_AGAIN if patient else 1)
         except PeerError as error:
             return [str(error)]
 
-    def disproved(self, control: str, timeout: float, questions: Sequence[Question]) -> list[str]:
+    def disproved(
+        self, control: str, timeout: float, questions: Sequence[Question], attempts: int = _ASK_AGAIN
+    ) -> list[str]:
         """Give what the server's answers disprove; those that fail are asked again a little later.
 
         Raises PeerError where the server can't be asked.
         """
         left = list(questions)
         faults: list[str] = []
-        for attempt in range(_ASK_AGAIN):
+        for attempt in range(attempts):
             if attempt:
                 self._sleep(_RETRY)
             with closing(self._open_channel(control, timeout=timeout)) as channel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from redirectd.apply.control import AnswerError, Channel, RetryLater
 from redirectd.apply.install import FilePlace, Installer
@@ -22,7 +23,8 @@ from redirectd.plan.target import (
     reads_no_file,
     token_of,
 )
-from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target_spec import TargetSpec
+from redirectd.sip.text import mask_url
 from redirectd.store.target_states import TargetState
 
 MOST_ASKED = 500
@@ -53,22 +55,47 @@ class Item:
         """The target's name."""
         return self.spec.name
 
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The ways to its servers; where some have proven it before, to the others."""
+        return tuple(way for way in self.spec.controls if not self.state.nodes or way in self.state.nodes)
+
+
+ByServer = dict[str, dict[str, str]]
+"""By target and control of a server, what it answered."""
+
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of a unit: `down` servers with why, or where it `failed` (stage and reason by target).
+    """What became of a unit: servers that are `away` with why, or where it `failed` (stage and reason by target).
 
-    After a failure `restored` are the targets whose old file is back, and `unproven` those of them whose
-    server did not take it. `not_given` are the entries by target and key that the server did not give, where it has all
-    the rest of the new file, and `not_read` the targets whose file it refused.
+    After a failure `restored` are the targets whose old file is back, and `not_back` the servers that did not take it.
+    `not_given` are the entries by target and key that the server did not give, where it has all the rest of the new
+    file, and `not_read` the targets whose file it refused.
     """
 
-    down: dict[str, str] = field(default_factory=dict)
+    away: ByServer = field(default_factory=dict)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     restored: set[str] = field(default_factory=set)
-    unproven: dict[str, str] = field(default_factory=dict)
+    not_back: ByServer = field(default_factory=dict)
     not_given: dict[str, dict[str, str]] = field(default_factory=dict)
     not_read: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def down(self) -> dict[str, str]:
+        """Give the targets that wait for a server, each with why."""
+        return _by_target(self.away)
+
+    @property
+    def unproven(self) -> dict[str, str]:
+        """Give the restored targets that a server did not take, each with why."""
+        return _by_target(self.not_back)
+
+    def fail(self, item: Item, control: str, stage: str, why: str) -> None:
+        """Note a failure, with the server's name where the target has several."""
+        named = f"{mask_url(control)}: {why}" if len(item.spec.controls) > 1 else why
+        before = self.failed.get(item.name)
+        self.failed[item.name] = (stage, named) if before is None else (before[0], f"{before[1]}; {named}")
 
 
 def from_file(spec: TargetSpec, place: FilePlace, state: TargetState, installer: Installer) -> Item:
@@ -87,10 +114,9 @@ def prove(items: Sequence[Item], servers: Servers, installer: Installer, now: in
     verdict = Verdict()
     _ask_all(items, servers, verdict)
     if verdict.failed:
-        for control, group in _by_control(items):
-            for item in group:
-                if verdict.failed.get(item.name, ("",))[0] == "read-back":
-                    verdict.not_given[item.name] = _not_given(item, control, servers)
+        for item in items:
+            if verdict.failed.get(item.name, ("",))[0] == "read-back":
+                verdict.not_given[item.name] = _not_given_by_any(item, verdict, servers)
         put_back(items, installer, now)
         _return_to_old(items, servers, installer, verdict)
     return verdict
@@ -114,35 +140,68 @@ def put_back(items: Iterable[Item], installer: Installer, now: int) -> None:
 
 
 def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
-    unanswered: dict[str, str] = {}
-    for control, group in _by_control(items):
-        try:
-            unknown = _reload(control, group, servers)
-            verdict.down |= _not_loaded(group, unknown)
-        except ServerDown as error:
-            verdict.down |= {item.name: str(error.error) for item in group}
-        except AnswerError as error:
-            verdict.failed |= {item.name: ("reload", str(error)) for item in group}
-            if not isinstance(error, RetryLater):
-                verdict.not_read |= {item.name: error.text for item in group}
-        except PeerError as error:
-            unanswered |= {item.name: str(error) for item in group}
-    if verdict.failed:
-        return
+    reloads = {control: _Reload.of(control, group, servers) for control, group in _by_control(items)}
+    for control, said in reloads.items():
+        _note(verdict.away, control, said.not_loaded)
     for control, group in _by_control(items):
         for item in group:
-            if item.name not in verdict.down:
-                _ask(item, control, servers, verdict, unanswered.get(item.name))
+            if control not in verdict.away.get(item.name, {}):
+                _ask(item, control, servers, verdict, reloads[control].error)
 
 
-def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, unanswered: str | None) -> None:
-    """Let the read-back decide, also where a long reload gave no answer in time."""
+@dataclass(frozen=True, slots=True)
+class _Reload:
+    """What a server said to a reload: why targets were `not_loaded`, or an `error`, which proves nothing."""
+
+    not_loaded: Mapping[str, str]
+    error: PeerError | None = None
+
+    @classmethod
+    def of(cls, control: str, group: Sequence[Item], servers: Servers) -> Self:
+        try:
+            return cls(_not_loaded(group, _reload(control, group, servers)))
+        except ServerDown as error:
+            return cls({item.name: str(error.error) for item in group})
+        except PeerError as error:
+            return cls({}, error)
+
+
+def _note(found: ByServer, control: str, answers: Mapping[str, str]) -> None:
+    for name, answer in answers.items():
+        found.setdefault(name, {})[control] = answer
+
+
+def _by_target(found: ByServer) -> dict[str, str]:
+    return {name: "; ".join(dict.fromkeys(answers.values())) for name, answers in found.items() if answers}
+
+
+def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, error: PeerError | None) -> None:
+    """Let the read-back decide, also where a reload gave no answer in time, or says that it failed.
+
+    Kamailio says `Reload Failed` for a dispatcher list that it has taken but for one row, and Ok for an empty one.
+    """
     asked = questions(item)
-    faults = servers.doubts(control, item.spec.timeout, asked)
-    if faults:
-        verdict.failed[item.name] = ("read-back", "; ".join(faults[:5]))
-    elif unanswered and not asked:
-        verdict.failed[item.name] = ("reload", unanswered)
+    refusal = error if isinstance(error, AnswerError) else None
+    faults = servers.doubts(control, item.spec.timeout, asked, patient=refusal is None)
+    if error is not None and (not asked or (faults and refusal is not None)):
+        verdict.fail(item, control, "reload", "; ".join([str(error), *faults[:5]]))
+        if refusal is not None and not isinstance(refusal, RetryLater):
+            verdict.not_read[item.name] = refusal.text
+    elif faults:
+        verdict.fail(item, control, "read-back", "; ".join(faults[:5]))
+
+
+def _not_given_by_any(item: Item, verdict: Verdict, servers: Servers) -> dict[str, str]:
+    """Give what some server does not give; nothing where more than that is wrong with one of them."""
+    found: dict[str, str] = {}
+    for control in item.controls:
+        if control in verdict.away.get(item.name, {}):
+            continue
+        faulty = _not_given(item, control, servers)
+        if not faulty and servers.doubts(control, item.spec.timeout, questions(item)):
+            return {}
+        found |= faulty
+    return found
 
 
 def _not_given(item: Item, control: str, servers: Servers) -> dict[str, str]:
@@ -187,14 +246,14 @@ def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer
                     continue
                 faults = servers.doubts(control, item.spec.timeout, questions(item))
                 if faults:
-                    verdict.unproven[item.name] = "; ".join(faults[:5])
+                    _note(verdict.not_back, control, {item.name: "; ".join(faults[:5])})
         except ServerDown as error:
-            verdict.unproven |= {item.name: str(error.error) for item in group}
+            _note(verdict.not_back, control, {item.name: str(error.error) for item in group})
         except AnswerError as error:
             # A server can refuse to read a file that isn't there; then it already is as it was.
-            verdict.unproven |= {item.name: str(error) for item in group if item.rendered is not None}
+            _note(verdict.not_back, control, {item.name: str(error) for item in group if item.rendered is not None})
         except PeerError as error:
-            verdict.unproven |= {item.name: str(error) for item in group}
+            _note(verdict.not_back, control, {item.name: str(error) for item in group})
 
 
 def _old_of(item: Item, installer: Installer) -> Item:
@@ -231,11 +290,11 @@ def questions(item: Item) -> Sequence[Question]:
 
 
 def _by_control(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
-    """Group what has a server by the way to it, in the order of the configuration."""
+    """Group what has servers by the way to each, in the order of the configuration."""
     groups: dict[str, list[Item]] = {}
     for item in items:
-        if item.spec.control != NO_RELOAD:
-            groups.setdefault(item.spec.control, []).append(item)
+        for control in item.controls:
+            groups.setdefault(control, []).append(item)
     yield from groups.items()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from redirectd.config.model import Config
+from redirectd.config.secrets import in_capitals
 from redirectd.config.target_sections import TargetSection
 from redirectd.config.values import Section
 from redirectd.errors import ConfigError
@@ -109,6 +110,7 @@ def raw_faults(data: Mapping[str, object]) -> Iterator[ConfigFault]:
     yield from _twice("notify", "name", _tables(data, "notify"), "give each notify a name of its own")
     yield from _twice("target", "path", targets, "give each target a file of its own")
     yield from _same_table(targets)
+    yield from _same_secret(targets)
     for index, source in sources:
         yield from _source_faults(("source", index), source)
     for index, target in targets:
@@ -142,6 +144,18 @@ def _same_table(tables: list[tuple[int, Mapping[str, object]]]) -> Iterator[Conf
             if other != table.get("name"):
                 what_to_do = "give each target a table of its own"
                 yield ConfigFault(("target", index, "database"), f'the target "{other}" writes this table', what_to_do)
+
+
+def _same_secret(tables: list[tuple[int, Mapping[str, object]]]) -> Iterator[ConfigFault]:
+    """The password of a target's database has the name that another target's password for its server would have."""
+    kept = {
+        in_capitals(f"{table.get('name')}-database"): table.get("name") for _, table in tables if "database" in table
+    }
+    for index, table in tables:
+        other = kept.get(in_capitals(str(table.get("name"))))
+        if other is not None:
+            why = f'its password and that for the database of "{other}" are looked for by one name'
+            yield ConfigFault(("target", index, "name"), why, 'choose a name that does not end in "-database"')
 
 
 def _source_faults(place: Place, source: Mapping[str, object]) -> Iterator[ConfigFault]:
@@ -195,7 +209,15 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
     """A target is a file or a table."""
     from redirectd.targets import target_kinds
 
+    if "nodes" in target and "reload" in target:
+        yield ConfigFault((*place, "nodes"), "a target has either nodes or reload", "name each server in nodes alone")
+    nodes = target.get("nodes")
+    if isinstance(nodes, list) and len(set(map(str, nodes))) < len(nodes):
+        yield ConfigFault((*place, "nodes"), "it names a server twice", "name each once")
     if "database" not in target:
+        if "nodes" in target:
+            why = "only a target with database has several servers: each host has its own file"
+            yield ConfigFault((*place, "nodes"), why, "write reload, and run redirectd on each host")
         if target_kinds.needs_database(kind):
             yield ConfigFault(
                 (*place, "database"),

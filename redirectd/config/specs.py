@@ -61,13 +61,14 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
             target.kind, TargetOptions(target.name, target.match, extra, target.program or ()), table
         ),
         base=base if table is None or base is None else f"{place}#{base}",
-        control=control,
+        control=target.nodes[0] if target.nodes else control,
         timeout=target.timeout.total_seconds(),
         mode=int(target.mode, 8),
         owner=target.owner,
         group=target.group,
         server=target.server,
         database=target.database,
+        nodes=tuple(target.nodes),
     )
 
 
@@ -104,17 +105,17 @@ def passwords(config: Config, environ: Mapping[str, str] = os.environ) -> dict[s
     It comes from the environment's REDIRECTD_TARGET_NAME_PASSWORD (the name in capitals, with _ for what is neither
     letter nor digit), the systemd credential `target-NAME-password`, or the target's `password_file`.
     """
-    found = {}
+    found: dict[str, str] = {}
     for target in config.target:
         secret = _password(config, target, environ)
         if secret is not None:
-            found[target.reload] = secret
+            found |= dict.fromkeys(target.ways, secret)
     return found
 
 
 def password_of(config: Config, reload: str) -> str | None:
     """The password of one `reload`; None where it has none. Raises ConfigError for a file that can't be read."""
-    secrets = [_password(config, target, os.environ) for target in config.target if target.reload == reload]
+    secrets = [_password(config, target, os.environ) for target in config.target if reload in target.ways]
     return next((secret for secret in reversed(secrets) if secret is not None), None)
 
 

@@ -34,6 +34,12 @@ def _reload(value: object) -> object:
     return value
 
 
+def _node(value: object) -> object:
+    if value == "none":
+        raise ValueError('"none" is not a server')
+    return _reload(value)
+
+
 def _database(value: object) -> object:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -111,6 +117,12 @@ class TargetSection(Section):
         "For `template`, `csv` and `json`: a program as a list, its absolute path and its arguments.",
         examples=["jsonrpc:unix:/run/kamailio/kamailio_rpc.sock"],
     )
+    nodes: list[Annotated[str, BeforeValidator(_node)]] = Field(
+        default_factory=list,
+        description="With `database`, in place of `reload`: the same for each of several servers that read this table. "
+        "It is written once, and each server is reloaded and asked; one that is away is caught up later.",
+        examples=[["jsonrpc:http://sip1.example:8080/RPC", "jsonrpc:http://sip2.example:8080/RPC"]],
+    )
     server: Label | None = Field(
         default=None,
         description="The name of the server, where it is reached in several ways or has targets with "
@@ -141,6 +153,11 @@ class TargetSection(Section):
     def program(self) -> list[str] | None:
         """The program that `reload` is; None where it is a text."""
         return json.loads(self.reload.removeprefix(OWN_PROGRAMS)) if self.reload.startswith(OWN_PROGRAMS) else None
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ways to its servers, `none` where it has none."""
+        return tuple(self.nodes) or (self.reload,)
 
     @property
     def options(self) -> Mapping[str, object]:

@@ -39,7 +39,8 @@ class TargetSpec:
     ``reload`` key (targets with one control share one reload); `timeout` bounds each question to the
     server, in seconds. `mode`, `owner` and `group` are those of a new file; an existing one keeps its own.
     `server` joins targets of one server that is reached in several ways (or in none) into one unit.
-    `database` is the URL, without a password, of one that is a table and no file; its `path` names that.
+    `database` is the URL, without a password, of one that is a table and no file; its `path` names that. `nodes` are
+    the controls of all servers that read this table, where there are several; `control` is the first of them.
     """
 
     name: str
@@ -53,6 +54,12 @@ class TargetSpec:
     group: str | None = None
     server: str | None = None
     database: str | None = None
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The ways to its servers; none where it has no server."""
+        return self.nodes or (() if self.control == NO_RELOAD else (self.control,))
 
     @property
     def unit_name(self) -> str:
@@ -64,8 +71,7 @@ class TargetSpec:
     def marks(self) -> frozenset[tuple[str, str]]:
         """What two targets of one server have in common."""
         marks = {("server", self.server)} if self.server is not None else set()
-        if self.control != NO_RELOAD:
-            marks.add(("control", self.control))
+        marks |= {("control", control) for control in self.controls}
         return frozenset(marks or {("target", self.name)})
 
     @property

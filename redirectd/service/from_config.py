@@ -96,7 +96,7 @@ class Site:
 
     def jobs(self, families: Callable[[], list[Metric]]) -> Sequence[JobSpec]:
         """The schedule."""
-        servers = any(target.reload != NO_RELOAD for target in self.config.target)
+        servers = any(target.reload != NO_RELOAD or target.nodes for target in self.config.target)
         verify = partial(self._apply, verify=True) if servers else None
         jobs = list(
             make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, verify=verify, families=families)

@@ -23,6 +23,7 @@ _IN_DETAIL = (
     "previous_number",
     "attempts",
     "error",
+    "nodes",
 )
 
 
@@ -67,6 +68,7 @@ class TargetState:
     are those to go back to. Where an unproven file of an earlier generation was in place in between, waiting for
     its server, `waiting_sha256` is its hash. `attempts` and `next_try` space the retries. `made_from`
     is of the file in place, where that is known: whoever changes `sha256` forgets it.
+    `nodes` are those of several servers that have not proven it, where others have; empty for all.
     """
 
     target: str
@@ -83,6 +85,7 @@ class TargetState:
     next_try: datetime | None = None
     error: str = ""
     made_from: MadeFrom | None = None
+    nodes: tuple[str, ...] = ()
 
     @property
     def goes_back(self) -> bool:
@@ -108,6 +111,7 @@ def target_states(connection: Connection, node: str) -> dict[str, TargetState]:
         next_try = detail.pop("next_try", None)
         phase = detail.pop("phase", None)
         made_from = detail.pop("made_from", None)
+        nodes = tuple(detail.pop("nodes", ()))
         states[row.target] = TargetState(
             target=row.target,
             sha256=row.sha256,
@@ -116,6 +120,7 @@ def target_states(connection: Connection, node: str) -> dict[str, TargetState]:
             phase=None if phase is None else Phase(phase),
             next_try=None if next_try is None else datetime.fromisoformat(next_try),
             made_from=None if made_from is None else MadeFrom.from_json(made_from),
+            nodes=nodes,
             **detail,
         )
     return states

@@ -20,6 +20,7 @@ from tests.apply.table_world import (
     OdbcWorld,
     TableWorld,
     announce_statements,
+    at_statement,
     make_table,
     query,
     raw_rows,
@@ -254,3 +255,21 @@ def test_several_redirectds_write_one_table(tmp_path: Path, url: str) -> None:
     assert one.in_table() == expected(moves(6, "newest.test"))
     query(url, f"DELETE FROM {SQL.name} WHERE key_name LIKE '%u1@%'")
     assert outcomes(two.apply(NEW)) == {"users": "refused"}
+
+
+def test_two_redirectds_at_once_write_it_once(tmp_path: Path, url: str) -> None:
+    """One that finds its own rows written by the other goes on to ask its server, and takes nothing back."""
+    homes = [tmp_path / name for name in ("one", "two")]
+    for home in homes:
+        home.mkdir()
+    one, two = (TableWorld(home, url) for home in homes)
+    one.apply(OLD)
+    two.apply(OLD)
+    word = "SELECT GET_LOCK" if url.startswith("mysql") else "SELECT pg_advisory"
+    seen = []
+
+    with at_statement(word, lambda: seen.append(outcomes(two.apply(NEW)))):
+        result = one.apply(NEW)
+
+    assert [*seen, outcomes(result)] == [{"users": "verified"}] * 2
+    assert one.in_table() == one.server.served("users") == two.server.served("users") == expected(NEW)

@@ -45,7 +45,16 @@ def test_template_with_every_key_set_reads() -> None:
     active = [re.sub(r"^#(?=\S)", "", line) for line in lines]
     text = "\n".join(active)
     # One source can't be of all kinds and no target a file and a table, so the keys of others go.
-    for foreign in ("units", "matches", "listen", "allowed_senders", "database", "table", "database_password_file"):
+    for foreign in (
+        "units",
+        "matches",
+        "listen",
+        "allowed_senders",
+        "database",
+        "table",
+        "nodes",
+        "database_password_file",
+    ):
         text = re.sub(rf"(?m)^{foreign} = .*$", "", text, count=1)
     config = parse(text, FILE)
     assert config.source[0].name == "asterisk"

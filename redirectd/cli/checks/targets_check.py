@@ -96,8 +96,8 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
         yield from check_lines(channel, spec)
         yield from check_reach(channel, spec, routes, versions, ping)
 
-    for control in dict.fromkeys(spec.control for spec in specs if spec.control != NO_RELOAD):
-        yield from _check_server(control, [spec for spec in specs if spec.control == control], secrets, look)
+    for control in dict.fromkeys(control for spec in specs for control in spec.controls):
+        yield from _check_server(control, [spec for spec in specs if control in spec.controls], secrets, look)
 
 
 def _stored(config: Config) -> tuple[Mapping[str, TargetState], Sequence[Route]]:

@@ -32,7 +32,7 @@ from redirectd.config.secrets import DEFAULT
 from redirectd.config.specs import target_specs
 from redirectd.config.target_sections import TargetSection
 from redirectd.plan.target import LookedUp, TargetOptions
-from redirectd.plan.target_spec import NO_RELOAD, TargetSpec
+from redirectd.plan.target_spec import TargetSpec
 from redirectd.serverconf.asterisk_conf import read_asterisk
 from redirectd.serverconf.conf_files import MOST_BYTES, ConfFiles
 from redirectd.serverconf.kamailio_cfg import KamailioCfg, read_kamailio
@@ -177,7 +177,7 @@ def is_of_this_host(config: Config, server: str, main: str) -> bool:
 
     Where there is another socket, another server than that of this configuration answers.
     """
-    reloads = [spec.control for spec in _specs(config, server) if spec.control != NO_RELOAD]
+    reloads = [control for spec in _specs(config, server) for control in spec.controls]
     if server == "asterisk":
         return any(_is_usual_asterisk(reload) for reload in reloads)
     own = control_paths(read_kamailio(main, _files()))
