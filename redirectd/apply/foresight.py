@@ -133,14 +133,19 @@ def _run_time(spec: TargetSpec, target: TargetPlan, shown: Reply | None) -> list
     if shown is None or not isinstance(spec.target, Stateful):
         return []
     before = target.installed if target.installed is not None else target.blank
-    added = spec.target.added(shown, understood(spec.target, before)[0])
+    old = understood(spec.target, before)[0]
+    added = spec.target.added(shown, old)
+    skipped = spec.target.skipped(shown, old)[:MOST_NOTICES]
+    notices = [f"the server has left out {old[key]}: an apply goes on without it" for key in skipped]
     more = f" (and {len(added) - MOST_NOTICES} more)" if len(added) > MOST_NOTICES else ""
     if not added:
-        return []
+        return notices
     what = ", ".join(added[:MOST_NOTICES]) + more
     if target.installed is None:
-        return [f"the server has what the base list has not, {what}: it was added at run time, or the list is another"]
-    return [f"the server has what was added at run time, {what}: an apply keeps it until Kamailio is restarted"]
+        why = f"the server has what the base list has not, {what}: it was added at run time, or the list is another"
+    else:
+        why = f"the server has what was added at run time, {what}: an apply keeps it until Kamailio is restarted"
+    return [*notices, why]
 
 
 def resolve(uris: Iterable[SipUri]) -> Versions:

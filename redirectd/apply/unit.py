@@ -37,7 +37,7 @@ class Item:
 
     They were reckoned from the file `before`, whose token is `standing` where that is known; with `anew`, nobody knows
     what the server holds. `brought` is what its operator had added at run time, found at the reload and added again
-    after it.
+    after it; `skipped` are unchanged entries that the server did not hold before the reload either.
     """
 
     spec: TargetSpec
@@ -49,6 +49,7 @@ class Item:
     anew: bool = False
     standing: str = ""
     brought: list[str] = field(default_factory=list)
+    skipped: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -140,6 +141,15 @@ def put_back(items: Iterable[Item], installer: Installer, now: int) -> None:
 
 
 def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
+    """Ask twice where a server may have read a copy of a database that was behind."""
+    _ask_once(items, servers, verdict)
+    if any(item.spec.database is not None and item.name in verdict.failed for item in items) and not verdict.not_read:
+        verdict.failed.clear()
+        verdict.away.clear()
+        _ask_once(items, servers, verdict)
+
+
+def _ask_once(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
     reloads = {control: _Reload.of(control, group, servers) for control, group in _by_control(items)}
     for control, said in reloads.items():
         _note(verdict.away, control, said.not_loaded)
@@ -284,8 +294,9 @@ def questions(item: Item) -> Sequence[Question]:
     """Give what the server is asked to prove a file; nothing where it can't be asked."""
     if item.rendered is None:
         return ()
-    if item.brought and isinstance(item.spec.target, Stateful):
-        return item.spec.target.lost(item.rendered)
+    if (item.brought or item.skipped) and isinstance(item.spec.target, Stateful):
+        entries = {key: to for key, to in item.rendered.entries.items() if key not in item.skipped}
+        return item.spec.target.lost(replace(item.rendered, entries=entries))
     return item.spec.target.questions(item.rendered, item.changed)
 
 
@@ -340,6 +351,8 @@ def _reload(control: str, group: Sequence[Item], servers: Servers) -> Mapping[Co
                 new = item.rendered.entries if item.rendered else {}
                 commands += target.restore(shown[item.name], channel.ask(target.state()), old, new)
                 item.brought.extend(target.added(shown[item.name], old))
+                same = {key: to for key, to in (old or new).items() if new.get(key) == to}
+                item.skipped.update(target.skipped(shown[item.name], same))
         return commands
 
     return servers.reload(control, _timeout(group), orders, after)

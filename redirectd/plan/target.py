@@ -279,6 +279,10 @@ class Stateful(Protocol):
         """What the operator had added to the entries `old` at run time, by `shown`, each as text for a person."""
         ...
 
+    def skipped(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
+        """The keys of the operator's own entries `old` that the server does not hold, by `shown`, and need not."""
+        ...
+
     def restore(self, shown: Reply, now: Reply, old: Mapping[str, str], new: Mapping[str, str]) -> Sequence[Command]:
         """The commands that bring back what `shown` had and `now` has not; `old` and `new` are the files' entries."""
         ...

@@ -136,14 +136,14 @@ class KamailioDispatcher:
         Of a gateway that moved only "disabled" is kept, since that is the operator's word: whether the new address
         answers is for Kamailio's own pings to find out. DP can't be set, and becomes DX.
         """
-        moved = {_place(key, old[key]): _place(key, text) for key, text in new.items() if key in old}
-        held = _states(now)
+        moved = {place_of(key, old[key]): place_of(key, text) for key, text in new.items() if key in old}
+        held = states(now)
         commands = []
         for place, options in self._at_run_time(shown, old).items():
             if place not in held and place not in moved.values():
                 commands.append(Command("dispatcher.add", (int(place[0]), place[1], *options)))
                 held[place] = ""
-        for place, state in _states(shown).items():
+        for place, state in states(shown).items():
             after = moved.get(place, place)
             if after in held and held[after] != state and (after == place or state.startswith("D")):
                 word = "DX" if state == "DP" else state
@@ -157,9 +157,13 @@ class KamailioDispatcher:
         """
         return [f"set {set_id}: {uri}" for set_id, uri in self._at_run_time(shown, old)]
 
+    def skipped(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
+        """Give nothing: a list is written as a whole, and Kamailio must hold all of it."""
+        return ()
+
     def _at_run_time(self, shown: Reply, old: Mapping[str, str]) -> dict[tuple[str, str], tuple[int, int, str]]:
         """Give those destinations with flags, priority and attrs, as `dispatcher.add` takes them."""
-        places = {_place(key, text) for key, text in old.items()}
+        places = {place_of(key, text) for key, text in old.items()}
         found: dict[tuple[str, str], tuple[int, int, str]] = {}
         if not places:
             return found
@@ -172,11 +176,12 @@ class KamailioDispatcher:
         return found
 
 
-def _place(key: str, text: str) -> tuple[str, str]:
+def place_of(key: str, text: str) -> tuple[str, str]:
+    """Give set and URI of an entry."""
     return key.partition("/")[0], text.split(" ", maxsplit=1)[0]
 
 
-def _states(reply: Reply) -> dict[tuple[str, str], str]:
+def states(reply: Reply) -> dict[tuple[str, str], str]:
     """Give set and URI to FLAGS, such as AX."""
     return {
         (str(answers.field(record, "ID")), str(answers.field(target, "URI"))): str(answers.field(target, "FLAGS"))

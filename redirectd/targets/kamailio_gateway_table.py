@@ -16,10 +16,10 @@ from dataclasses import replace
 from string import Template
 
 from redirectd.plan.route import Route
-from redirectd.plan.target import Rendered, TargetError, token_of
+from redirectd.plan.target import Rendered, Reply, TargetError, token_of
 from redirectd.targets.dbtext import Column, Table
 from redirectd.targets.dispatcher_list import destinations
-from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
+from redirectd.targets.kamailio_dispatcher import KamailioDispatcher, place_of, states
 from redirectd.targets.sqltable import Row, SqlTable, user_name
 
 SENTINEL = "__gen__"
@@ -88,6 +88,14 @@ class KamailioGatewayTable(KamailioDispatcher):
         """Give the rows of the table that a text means."""
         pairs = _pairs(content)
         return [*pairs.items(), *([(SENTINEL, token_of(pairs))] if _GENERATION in content else [])]
+
+    def skipped(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
+        """Give the destinations that Kamailio does not hold: it leaves out a row whose host the DNS does not have.
+
+        Its reload says that it failed then, though all other rows are in force.
+        """
+        held = states(shown)
+        return [key for key, text in old.items() if place_of(key, text) not in held] if held else ()
 
     def source(self) -> None:
         """Nothing: Kamailio does not say from where its list is; the list itself is asked for."""
