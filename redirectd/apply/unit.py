@@ -194,7 +194,8 @@ def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, error: Pe
     refusal = error if isinstance(error, AnswerError) else None
     faults = servers.doubts(control, item.spec.timeout, asked, patient=refusal is None)
     if error is not None and (not asked or (faults and refusal is not None)):
-        verdict.fail(item, control, "reload", "; ".join([str(error), *faults[:5]]))
+        shown = faults[:5] if isinstance(item.spec.target, Stateful) else []  # the entries that it left out
+        verdict.fail(item, control, "reload", "; ".join([str(error), *shown]))
         if refusal is not None and not isinstance(refusal, RetryLater):
             verdict.not_read[item.name] = refusal.text
     elif faults:

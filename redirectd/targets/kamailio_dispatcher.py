@@ -139,7 +139,7 @@ class KamailioDispatcher:
         moved = {place_of(key, old[key]): place_of(key, text) for key, text in new.items() if key in old}
         held = states(now)
         commands = []
-        for place, options in self._at_run_time(shown, old).items():
+        for place, options in self.at_run_time(shown, old).items():
             if place not in held and place not in moved.values():
                 commands.append(Command("dispatcher.add", (int(place[0]), place[1], *options)))
                 held[place] = ""
@@ -155,13 +155,13 @@ class KamailioDispatcher:
 
         Nothing where there was no such file: nobody knows then what the list was.
         """
-        return [f"set {set_id}: {uri}" for set_id, uri in self._at_run_time(shown, old)]
+        return [f"set {set_id}: {uri}" for set_id, uri in self.at_run_time(shown, old)]
 
     def skipped(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
         """Give nothing: a list is written as a whole, and Kamailio must hold all of it."""
         return ()
 
-    def _at_run_time(self, shown: Reply, old: Mapping[str, str]) -> dict[tuple[str, str], tuple[int, int, str]]:
+    def at_run_time(self, shown: Reply, old: Mapping[str, str]) -> dict[tuple[str, str], tuple[int, int, str]]:
         """Give those destinations with flags, priority and attrs, as `dispatcher.add` takes them."""
         places = {place_of(key, text) for key, text in old.items()}
         found: dict[tuple[str, str], tuple[int, int, str]] = {}

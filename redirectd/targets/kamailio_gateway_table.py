@@ -89,6 +89,10 @@ class KamailioGatewayTable(KamailioDispatcher):
         pairs = _pairs(content)
         return [*pairs.items(), *([(SENTINEL, token_of(pairs))] if _GENERATION in content else [])]
 
+    def at_run_time(self, shown: Reply, old: Mapping[str, str]) -> dict[tuple[str, str], tuple[int, int, str]]:
+        """Give nothing: what is in the list and not in the table may be a row that the operator has removed."""
+        return {}
+
     def skipped(self, shown: Reply, old: Mapping[str, str]) -> Sequence[str]:
         """Give the destinations that Kamailio does not hold: it leaves out a row whose host the DNS does not have.
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
 from tests.peers.conftest import StartKamailio
-from tests.peers.lab.kamailio import Kamailio, Script
+from tests.peers.lab.kamailio import Kamailio, Script, to_dispatcher_set
 from tests.peers.operator import Operator
 
 BOTH = [
@@ -135,3 +135,31 @@ def make_kamdb(site: Site) -> None:
         "flags INT DEFAULT 0 NOT NULL, priority INT DEFAULT 0 NOT NULL, attrs VARCHAR(128) DEFAULT '' NOT NULL, "
         "description VARCHAR(64) DEFAULT '' NOT NULL)",
     )
+
+
+def start_gateways(site: Site, operator: Operator, start_kamailio: StartKamailio, *destinations: str) -> Kamailio:
+    """A Kamailio that reads the view over the operator's rows, all in set 1, and the target for it."""
+    make_kamdb(site)
+    rows = ", ".join(f"(1, '{destination}')" for destination in destinations)
+    site.run(f"INSERT INTO dispatcher (setid, destination) VALUES {rows}")
+    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket="/nowhere"))
+    create_table(operator, site, "gateways")
+    modules = site.modules.replace('"htable"', '"dispatcher"')
+    modules += 'modparam("dispatcher", "table_name", "redirectd_dispatcher")\n'
+    modules += 'modparam("dispatcher", "reload_delta", 0)\n'
+    proxy = start_kamailio(to_dispatcher_set(1), modules=modules)
+    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket=proxy.rpc_socket))
+    return proxy
+
+
+def move_gateway(operator: Operator, old: str, new: str) -> None:
+    """Approves the move of a gateway."""
+    file = operator.folder / "moves.csv"
+    file.write_text(f"old_uri,new_uri,kind,state\n{old},{new},gateway,approved\n")
+    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
+
+
+def states_of(proxy: Kamailio) -> dict[str, str]:
+    """Destinations and FLAGS of set 1."""
+    listed: Any = proxy.rpc("dispatcher.list")["RECORDS"][0]["SET"]["TARGETS"]
+    return {each["DEST"]["URI"]: each["DEST"]["FLAGS"] for each in listed}

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from threading import Thread
 from time import sleep
-from typing import Any
 
 import pytest
 
 from tests.peers.conftest import StartKamailio
 from tests.peers.database_site import (
     BOTH,
-    GATEWAYS,
     HTABLE,
     Site,
     approve,
     create_table,
     entry,
     held,
-    make_kamdb,
+    move_gateway,
     site,
+    start_gateways,
     start_htable,
+    states_of,
 )
-from tests.peers.lab.kamailio import Kamailio, Script, to_dispatcher_set
+from tests.peers.lab.kamailio import Kamailio, Script
 from tests.peers.operator import Operator
 
 __all__ = ["site"]
@@ -69,58 +69,31 @@ def test_two_kamailios_over_one_table(site: Site, operator: Operator, start_kama
     assert held(two) == site.rows()
 
 
-def _gateways(site: Site, operator: Operator, start_kamailio: StartKamailio, *destinations: str) -> Kamailio:
-    """A Kamailio that reads the view over the operator's rows, all in set 1, and the target for it."""
-    make_kamdb(site)
-    rows = ", ".join(f"(1, '{destination}')" for destination in destinations)
-    site.run(f"INSERT INTO dispatcher (setid, destination) VALUES {rows}")
-    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket="/nowhere"))
-    create_table(operator, site, "gateways")
-    modules = site.modules.replace('"htable"', '"dispatcher"')
-    modules += 'modparam("dispatcher", "table_name", "redirectd_dispatcher")\n'
-    modules += 'modparam("dispatcher", "reload_delta", 0)\n'
-    proxy = start_kamailio(to_dispatcher_set(1), modules=modules)
-    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket=proxy.rpc_socket))
-    return proxy
-
-
-def _move(operator: Operator, old: str, new: str) -> None:
-    file = operator.folder / "moves.csv"
-    file.write_text(f"old_uri,new_uri,kind,state\n{old},{new},gateway,approved\n")
-    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
-
-
-def _states(proxy: Kamailio) -> dict[str, str]:
-    """Destinations and FLAGS of set 1."""
-    listed: Any = proxy.rpc("dispatcher.list")["RECORDS"][0]["SET"]["TARGETS"]
-    return {each["DEST"]["URI"]: each["DEST"]["FLAGS"] for each in listed}
-
-
 @pytest.mark.parametrize("site", BOTH, indirect=True)
 def test_reload_failed_with_nearly_everything_changed(
     site: Site, operator: Operator, start_kamailio: StartKamailio
 ) -> None:
     """`500 - Reload Failed` for one row of the operator's: the list says what is in force, and no state is lost."""
     old, other, new = "sip:127.0.0.1:5991", "sip:127.0.0.1:5992", "sip:127.0.0.1:5993"
-    proxy = _gateways(site, operator, start_kamailio, old, other)
+    proxy = start_gateways(site, operator, start_kamailio, old, other)
     site.run("INSERT INTO dispatcher (setid, destination) VALUES (1, 'sip:gone.invalid')")
     proxy.rpc("dispatcher.set_state", "dx", 1, other)
-    _move(operator, old, new)
+    move_gateway(operator, old, new)
 
     [target] = operator.json("apply")["targets"]
 
     assert (target["outcome"], target["error"]) == ("verified", None)
-    assert _states(proxy) == {new: "AX", other: "DX"}
+    assert states_of(proxy) == {new: "AX", other: "DX"}
     assert "500" in str(_refusal(proxy, "dispatcher.reload"))
     assert "sip:gone.invalid" in "".join(operator.json("plan")["targets"][0]["notices"])
     # Kept from the table it changes nothing, says the same, and is taken back.
     reader = "kamailio@'%'" if site.is_mysql else "kamailio"
     site.run(f"REVOKE SELECT ON redirectd_dispatcher FROM {reader}")
     proxy.rpc("dispatcher.set_state", "dx", 1, other)
-    _move(operator, other, "sip:127.0.0.1:5994")
+    move_gateway(operator, other, "sip:127.0.0.1:5994")
     [target] = operator.json("apply", code=4)["targets"]
     assert (target["outcome"], "Reload Failed" in target["error"]) == ("rolled-back", True)
-    assert _states(proxy) == {new: "AX", other: "DX"}
+    assert states_of(proxy) == {new: "AX", other: "DX"}
     assert site.run("SELECT new FROM redirectd_gateway WHERE old <> '__gen__'") == [(new,)]
 
 
