@@ -15,6 +15,7 @@ from tests.bench.hot_incoming import fill
 from tests.bench.live_changes import installed, measure
 from tests.bench.process import REDIRECTD, in_turn, run, typical
 from tests.bench.reading import compressed, jobs, memory, reading
+from tests.bench.tables import installed as kept
 from tests.bench.worst import hostile, storing, worst
 from tests.peers.lab.database import postgresql_installed
 
@@ -145,6 +146,24 @@ def fleet(bench: Bench) -> Iterator[Line]:
     yield Line(f"{name}: 301s lost or counted twice", f"{took['lost']}", aim="0")
 
 
+def tables(bench: Bench) -> Iterator[Line]:
+    """A table in a database: written as an apply does beside bare SQL, and loaded by a Kamailio beside db_text."""
+    if not kept():
+        yield Line("tables in a database", "neither MariaDB nor PostgreSQL is installed, or no Kamailio")
+    for count in (bench.remaps // 1000, bench.remaps // 10, bench.remaps):
+        found = json.loads(run([sys.executable, "-m", "tests.bench.tables", str(count)]).out)
+        in_file = found.pop("db_text", {}).get("reload_s")
+        for name, took in found.items():
+            ratio = f"{took['write_s'] / max(took['bare_s'], 1e-3):.1f} x the time"
+            what = f"{name}: {count:,} rows"
+            yield Line(
+                f"{what} written", f"{took['write_s']:.2f} s", f"bare SQL, {took['bare_s']:.2f} s", ratio, "3.0 x"
+            )
+            yield Line(f"{what}, one change", f"{took['change_s']:.2f} s")
+            beside = "" if in_file is None else f"db_text, {in_file:.2f} s"
+            yield Line(f"{what}, htable.reload", f"{took['reload_s']:.2f} s", beside)
+
+
 def starting(bench: Bench) -> Iterator[Line]:
     """What a person waits for before a command does anything."""
     config = bench.folder / "redirectd.toml"
@@ -178,5 +197,6 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "one approval": one_approval,
     "live": live,
     "fleet": fleet,
+    "tables": tables,
     "starting": starting,
 }
