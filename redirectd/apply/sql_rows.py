@@ -25,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     false,
+    func,
     insert,
     select,
     table,
@@ -39,7 +40,7 @@ from redirectd.plan.planning import digest
 from redirectd.sip.text import printable
 from redirectd.store.database import connected, driver_refuses
 from redirectd.targets.asterisk_aor_table import AsteriskAorTable, contacts_of
-from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable, listed
+from redirectd.targets.kamailio_gateway_table import SENTINEL, KamailioGatewaysInPlace, KamailioGatewayTable
 from redirectd.targets.sqltable import Row, SqlTable
 
 LOCK_SECONDS = 5
@@ -93,6 +94,7 @@ class SqlRows:
                 return  # another redirectd has just written the same
             if digest(self._text(run, there)) != seen:
                 raise InstallError(self.where, "it was changed while redirectd was at work", "plan and apply again")
+            self._carry(run, [row for _, row in there], wanted)
             gone, new = _difference(there, wanted)
             columns = self.form.columns
             for begin in range(0, len(gone), _BATCH):
@@ -158,6 +160,9 @@ class SqlRows:
         if lock and self.is_mysql:
             query = query.with_for_update()
         return [(row[0], tuple(row[1:])) for row in run.execute(query)]
+
+    def _carry(self, run: _Run, there: Sequence[Row], wanted: Sequence[Row]) -> None:
+        """Do what else belongs to a change of the rows."""
 
     def _take_turn(self, run: _Run) -> None:
         """One writer at a time; and nobody else changes the table, though everybody reads it."""
@@ -250,9 +255,61 @@ class GatewayRows(SqlRows):
         return self.target.rows(content)
 
     def _listed(self, run: _Run, name: str) -> bytes | None:
-        columns: list[ColumnClause[Any]] = list(map(column, ("setid", "destination", "flags", "priority", "attrs")))
+        return self.target.listed(self._shown(run, name))
+
+    def _shown(self, run: _Run, name: str) -> list[Row]:
+        names = ("id", "setid", "destination", "flags", "priority", "attrs")
+        columns: list[ColumnClause[Any]] = list(map(column, names))
         found = run.execute(select(*columns).select_from(table(name)).order_by(text("id")))
-        return listed(tuple(row) for row in found)
+        return [tuple(row) for row in found]
+
+
+class GatewayRowsInPlace(GatewayRows):
+    """Moved gateways within the operator's own `dispatcher`, and the old texts of its rows in redirectd's table."""
+
+    def __init__(
+        self, where: str, target: KamailioGatewaysInPlace, open_url: Callable[[], str], timeout: float
+    ) -> None:
+        super().__init__(where, target, open_url, timeout)
+        self.in_place = target
+
+    def read_base(self) -> bytes | None:
+        """Give the operator's rows as a list, as they are without the moves."""
+        with self._connected() as run:
+            moved = [row for _, row in self._rows(run)]
+            return self.in_place.unmoved(moved, self._shown(run, self.target.base))
+
+    def missing_rights(self) -> Iterator[tuple[str, str]]:
+        """Give what may not be done to the rows, and to the one column of the operator's that is written."""
+        yield from super().missing_rights()
+        own = self._own(self.target.base)
+        try:
+            with self._connected() as run:
+                run.execute(update(own).values(destination=own.c.destination).where(false()))
+        except InstallError as error:
+            yield f"write the destinations of {self.target.base} in", error.why
+
+    def _own(self, name: str) -> TableClause:
+        return table(name, column("id"), column("destination"))
+
+    def _carry(self, run: _Run, there: Sequence[Row], wanted: Sequence[Row]) -> None:
+        """Write each row that moves or comes back, if it still is what it was: one that its operator changed is his."""
+        before, after = ({str(old): str(new) for old, new in rows if old != SENTINEL} for rows in (there, wanted))
+        own = self._own(self.target.base)
+        for name in sorted(before.keys() | after.keys()):
+            number, _, old = name.partition(" ")
+            was, now = before.get(name, old), after.get(name, old)
+            if was == now or not number.isdigit():
+                continue
+            held = own.c.destination == was
+            if self.is_mysql:  # its own collations take sip:A and sip:a for one
+                held = func.binary(own.c.destination) == func.binary(was)
+            done = run.execute(update(own).values(destination=now).where(own.c.id == int(number), held))
+            if done.rowcount != 1 and name in after:
+                why = (
+                    f"row {number} of {self.target.base} is not {printable(was, 200)} any more, so nothing was changed"
+                )
+                raise InstallError(self.where, why, "plan and apply again")
 
 
 class AorRows(SqlRows):

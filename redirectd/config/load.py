@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from redirectd.config.model import Config
 from redirectd.config.secrets import in_capitals
-from redirectd.config.target_sections import TargetSection
+from redirectd.config.target_sections import WAYS_TO_KEEP, TargetSection
 from redirectd.config.values import Section
 from redirectd.errors import ConfigError
 
@@ -215,6 +215,8 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
     if isinstance(nodes, list) and len(set(map(str, nodes))) < len(nodes):
         yield ConfigFault((*place, "nodes"), "it names a server twice", "name each once")
     if "database" not in target:
+        if target.get("mode") in WAYS_TO_KEEP:
+            yield ConfigFault((*place, "mode"), "only a target with database takes this mode", 'use such as "0640"')
         if "nodes" in target:
             why = "only a target with database has several servers: each host has its own file"
             yield ConfigFault((*place, "nodes"), why, "write reload, and run redirectd on each host")
@@ -234,7 +236,7 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
             f'a target of the kind "{kind}" is a file',
             f"write path in its place; kept in a database are {known}",
         )
-    for key in sorted(_OF_FILES & target.keys()):
+    for key in sorted(_OF_FILES & target.keys() - ({"mode"} if _is_way(kind, target) else set())):
         yield ConfigFault((*place, key), "only a target that is a file takes this key", "remove it, or database")
     name = target.get("table")
     if name is not None and not (isinstance(name, str) and _TABLE.fullmatch(name)):
@@ -245,6 +247,12 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
         )
 
 
+def _is_way(kind: str, target: Mapping[str, object]) -> bool:
+    from redirectd.targets import target_kinds
+
+    return "mode" in target_kinds.accepted_options(kind) and target.get("mode") in WAYS_TO_KEEP
+
+
 def _option_faults(
     place: Place, kind: str, target: Mapping[str, object], options: Mapping[str, str]
 ) -> Iterator[ConfigFault]:
@@ -252,7 +260,8 @@ def _option_faults(
     from redirectd.plan.target import TargetOptions
     from redirectd.targets import target_kinds
 
-    known = {key: target[key] for key in options if key in target and (key != "table" or "database" not in target)}
+    left = {"table"} if "database" in target else {"mode"}  # common keys, or of the other way to keep it
+    known = {key: target[key] for key in options if key in target and key not in left}
     match = target.get("match", "request-uri")
     try:
         options_of = TargetOptions("", match if isinstance(match, str) else "request-uri", known)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from redirectd.config.model import Config
 from redirectd.config.secrets import in_capitals, read_secret
-from redirectd.config.target_sections import TargetSection
+from redirectd.config.target_sections import WAYS_TO_KEEP, TargetSection
 from redirectd.errors import ConfigError
 from redirectd.plan.target import TargetOptions
 from redirectd.plan.target_spec import NO_RELOAD, OWN_PROGRAMS, RELOAD_FORMS, TargetSpec
@@ -52,6 +52,8 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
         extra["base"] = base
     if table is None and target.table is not None:
         extra["table"] = target.table
+    if table is not None and target.mode in WAYS_TO_KEEP:
+        extra["mode"] = target.mode
     control = _control(target, extra)
     place = mask_url(target.database or "")
     return TargetSpec(
@@ -63,7 +65,7 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
         base=base if table is None or base is None else f"{place}#{base}",
         control=target.nodes[0] if target.nodes else control,
         timeout=target.timeout.total_seconds(),
-        mode=int(target.mode, 8),
+        mode=0 if target.mode in WAYS_TO_KEEP else int(target.mode, 8),
         owner=target.owner,
         group=target.group,
         server=target.server,

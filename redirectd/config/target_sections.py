@@ -20,7 +20,9 @@ _RELOAD = re.compile(
 )
 _DATABASE = re.compile(r"(mysql\+pymysql|postgresql\+psycopg)://[^\s#]+/[^\s/#]+")
 _TWO_AT = re.compile(r"[^/]*//[^/?#]*@[^/?#]*@.*")
-_MODE = re.compile(r"0?[0-7]{3}")
+_MODE = re.compile(r"0?[0-7]{3}|view|in-place")
+WAYS_TO_KEEP = {"view", "in-place"}
+"""The modes of a table that are not of a file."""
 RELOADS = ", ".join(RELOAD_FORMS)
 
 
@@ -134,7 +136,9 @@ class TargetSection(Section):
         default=parse_duration("10s"), description="How long the server may take to answer one question."
     )
     mode: Annotated[str, BeforeValidator(_mode)] = Field(
-        default="0640", description="Mode of a new file, in octal; an existing one keeps its own."
+        default="0640",
+        description="Mode of a new file, in octal; an existing one keeps its own. Of `kamailio-dispatcher` with "
+        "`database` it is `view` (the default) or `in-place`.",
     )
     owner: str | None = Field(
         default=None, description="Owner of a new file; an existing one keeps its own.", examples=["root"]

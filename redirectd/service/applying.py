@@ -16,7 +16,7 @@ from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
 from redirectd.apply.servers import OpenChannel
 from redirectd.apply.short_way import Since, short_plan
-from redirectd.apply.sql_rows import AorRows, GatewayRows, SqlRows
+from redirectd.apply.sql_rows import AorRows, GatewayRows, GatewayRowsInPlace, SqlRows
 from redirectd.apply.tables import TableInstaller
 from redirectd.collect.policy import Policy
 from redirectd.config.model import Config
@@ -38,7 +38,7 @@ from redirectd.store.decided import decided_since, mark_of
 from redirectd.store.settings import NodeTarget, put_node_targets, refused_entries
 from redirectd.store.target_states import target_states
 from redirectd.targets.asterisk_aor_table import AsteriskAorTable
-from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.kamailio_gateway_table import KamailioGatewaysInPlace, KamailioGatewayTable
 from redirectd.targets.sqltable import InDatabase
 
 
@@ -124,6 +124,8 @@ def rows_of(
         except ConfigError as error:
             raise InstallError(error.where, error.why, error.what_to_do) from error
 
+    if isinstance(spec.target, KamailioGatewaysInPlace):
+        return GatewayRowsInPlace(spec.path, spec.target, url, spec.timeout)
     if isinstance(spec.target, KamailioGatewayTable):
         return GatewayRows(spec.path, spec.target, url, spec.timeout)
     if isinstance(spec.target, AsteriskAorTable):

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from string import Template
+from typing import Any
 
 from redirectd.plan.route import Route
 from redirectd.plan.target import Rendered, Reply, TargetError, token_of
@@ -25,6 +26,9 @@ from redirectd.targets.sqltable import Row, SqlTable, user_name
 SENTINEL = "__gen__"
 LONGEST = 192
 """Characters of a destination in Kamailio's own table."""
+
+VIEW, IN_PLACE = "view", "in-place"
+MODES = (VIEW, IN_PLACE)
 
 SQL = SqlTable(
     "redirectd_gateway",
@@ -45,6 +49,8 @@ INSERT INTO version (table_name, table_version) SELECT '$view', $version$dual
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _GENERATION = b"#redirectd "
 _MOVED = b"#moved "
+_ROW = b"#row "
+_ID_DIGITS = 11
 _BY_HAND = b"#the moved gateways are not as redirectd left them\n"
 _PLAIN = frozenset(range(0x21, 0x7F)) - {ord("#")}
 
@@ -66,15 +72,24 @@ class KamailioGatewayTable(KamailioDispatcher):
             raise TargetError(f"the table {self.base} has no destination")
         plain = super().render(routes, base)
         moved = plain.content.partition(b"\n")[2]
+        names = self._names(base)
         pairs = {
-            old.uri: new.uri
-            for old, new in zip(destinations(base), destinations(moved), strict=True)
+            names[at]: new.uri
+            for at, (old, new) in enumerate(zip(destinations(base), destinations(moved), strict=True))
             if old.uri != new.uri
         }
         long = [new for new in pairs.values() if len(new) > LONGEST]
         if long:
             raise TargetError(f"a moved destination is longer than {LONGEST} characters: {long[0]}")
         return replace(plain, content=_head(pairs, token_of(pairs)) + moved)
+
+    def _names(self, base: bytes) -> list[str]:
+        """Give what names each destination of a list in `redirectd_gateway`: its URI."""
+        return [found.uri for found in destinations(base)]
+
+    def listed(self, rows: Iterable[Row]) -> bytes | None:
+        """Give rows of the operator's table or of the view, with their ids first, as a list."""
+        return listed(row[1:] for row in rows)
 
     def text(self, rows: Iterable[Row], shown: bytes) -> bytes:
         """Give this target's text for the rows of its table, with the view as a list, by `listed`."""
@@ -128,9 +143,9 @@ class KamailioGatewayTable(KamailioDispatcher):
     def rebased(self, content: bytes, base: bytes | None) -> bytes:
         """Give the moves of an earlier text over the operator's rows of now."""
         pairs, parts, at = _pairs(content), list[bytes](), 0
-        for found in destinations(base or b""):
-            if found.uri in pairs:
-                parts += [(base or b"")[at : found.start], pairs[found.uri].encode("utf-8", "surrogateescape")]
+        for name, found in zip(self._names(base or b""), destinations(base or b""), strict=True):
+            if name in pairs:
+                parts += [(base or b"")[at : found.start], pairs[name].encode("utf-8", "surrogateescape")]
                 at = found.end
         token = token_of(pairs) if _GENERATION in content else None
         return b"".join([_head(pairs, token), *parts, (base or b"")[at:]])
@@ -140,9 +155,53 @@ class KamailioGatewayTable(KamailioDispatcher):
         return _BY_HAND not in content
 
 
+class KamailioGatewaysInPlace(KamailioGatewayTable):
+    """Writes moved gateways into the operator's own rows, which Kamailio goes on reading.
+
+    `redirectd_gateway` keeps the old text of each row that is written, named by the row's id, so that it can come back.
+    A row that its operator has changed since is his again. The text has the id of each row in a comment above it.
+    """
+
+    def __init__(self, *, base: str = "dispatcher", sql: SqlTable = SQL) -> None:
+        super().__init__(base=base, sql=replace(sql, lengths={**sql.lengths, "old": LONGEST + _ID_DIGITS}))
+        self.view = base
+
+    def listed(self, rows: Iterable[Row]) -> bytes | None:
+        """Give rows of the operator's table, with their ids first, as a list with those in comments."""
+        return b"".join(_ROW + str(row[0]).encode() + b"\n" + (listed([row[1:]]) or b"") for row in rows) or None
+
+    def unmoved(self, moved: Iterable[Row], rows: Iterable[Row]) -> bytes | None:
+        """Give the list as it would be without the `moved` rows of redirectd's table."""
+        olds = {(name.partition(" ")[0], str(new)): name.partition(" ")[2] for name, new in map(_texts, moved)}
+        return self.listed(
+            (number, set_id, olds.get((str(number), str(uri)), uri), *rest) for number, set_id, uri, *rest in rows
+        )
+
+    def setup(self, backend: str, writer: str, reader: str, host: str, quote: Callable[[str], str]) -> list[str]:
+        """Give the statements that make the table, with the right to write one column of the operator's."""
+        right = f"GRANT SELECT, UPDATE (destination) ON {quote(self.base)} TO {user_name(backend, writer, host)}"
+        return [*self.sql.setup(backend, writer, "", host, quote), right]
+
+    def _names(self, base: bytes) -> list[str]:
+        ids = (line.removeprefix(_ROW).decode() for line in base.split(b"\n") if line.startswith(_ROW))
+        return [f"{number} {found.uri}" for number, found in zip(ids, destinations(base), strict=True)]
+
+
+def gateway_table(*, mode: str = VIEW, **options: Any) -> KamailioGatewayTable:  # noqa: ANN401 - the kind's own keys
+    """Build the target of `mode`; ValueError for what is no mode."""
+    if mode not in MODES:
+        raise ValueError(f"mode = {mode!r} is neither {VIEW} nor {IN_PLACE}")
+    return (KamailioGatewaysInPlace if mode == IN_PLACE else KamailioGatewayTable)(**options)
+
+
+def _texts(row: Row) -> tuple[str, str]:
+    name, new = row
+    return str(name), str(new)
+
+
 def _pairs(content: bytes) -> dict[str, str]:
     lines = (line.removeprefix(_MOVED) for line in content.split(b"\n") if line.startswith(_MOVED))
-    parts = (line.decode("utf-8", "surrogateescape").partition(" ") for line in lines)
+    parts = (line.decode("utf-8", "surrogateescape").rpartition(" ") for line in lines)
     return {old: new for old, _, new in parts}
 
 

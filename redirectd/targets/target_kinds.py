@@ -22,7 +22,7 @@ from redirectd.targets.kamailio_alias_db import KamailioAliasDb, KamailioAliasSq
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from redirectd.targets.kamailio_gateway_table import SQL as GATEWAYS
-from redirectd.targets.kamailio_gateway_table import KamailioGatewayTable
+from redirectd.targets.kamailio_gateway_table import gateway_table
 from redirectd.targets.kamailio_htable import SQL as HTABLE
 from redirectd.targets.kamailio_htable import KamailioHtable
 from redirectd.targets.listing import CsvListing, JsonListing
@@ -73,12 +73,15 @@ _KINDS: dict[str, _Kind] = {
             "base": _Option(
                 "path of your own dispatcher list, or with database the name of your own table (default dispatcher)",
                 str,
-            )
+            ),
+            "mode": _Option(
+                'with database: "view" joins your rows with the moves (default), "in-place" writes your rows', str
+            ),
         },
         takes_match=False,
         needs_base=True,
         sql=GATEWAYS,
-        build_sql=KamailioGatewayTable,
+        build_sql=gateway_table,
         usual_base="dispatcher",
     ),
     "kamailio-htable": _Kind(

@@ -44,6 +44,11 @@ class Site:
         return make_url(self.admin).set(username=user).render_as_string(hide_password=False)
 
     @property
+    def reader(self) -> str:
+        """The user kamailio, as a GRANT has it."""
+        return "kamailio@'%'" if self.is_mysql else "kamailio"
+
+    @property
     def modules(self) -> str:
         """What makes the laboratory's Kamailio read htables from here, over the template's own."""
         url = make_url(self.admin)
@@ -137,18 +142,24 @@ def make_kamdb(site: Site) -> None:
     )
 
 
-def start_gateways(site: Site, operator: Operator, start_kamailio: StartKamailio, *destinations: str) -> Kamailio:
-    """A Kamailio that reads the view over the operator's rows, all in set 1, and the target for it."""
+def start_gateways(
+    site: Site, operator: Operator, start_kamailio: StartKamailio, *destinations: str, mode: str = "view"
+) -> Kamailio:
+    """A Kamailio that reads the operator's rows, all in set 1, or the view over them, and the target for it."""
+    target = f'{GATEWAYS}mode = "{mode}"\n'
     make_kamdb(site)
     rows = ", ".join(f"(1, '{destination}')" for destination in destinations)
     site.run(f"INSERT INTO dispatcher (setid, destination) VALUES {rows}")
-    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket="/nowhere"))
+    operator.configure(target.format(url=site.url_of("rd_writer"), socket="/nowhere"))
     create_table(operator, site, "gateways")
     modules = site.modules.replace('"htable"', '"dispatcher"')
-    modules += 'modparam("dispatcher", "table_name", "redirectd_dispatcher")\n'
+    if mode == "view":
+        modules += 'modparam("dispatcher", "table_name", "redirectd_dispatcher")\n'
+    else:
+        site.run(*(f"GRANT SELECT ON {name} TO {site.reader}" for name in ("dispatcher", "version")))
     modules += 'modparam("dispatcher", "reload_delta", 0)\n'
     proxy = start_kamailio(to_dispatcher_set(1), modules=modules)
-    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket=proxy.rpc_socket))
+    operator.configure(target.format(url=site.url_of("rd_writer"), socket=proxy.rpc_socket))
     return proxy
 
 

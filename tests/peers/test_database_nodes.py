@@ -87,8 +87,7 @@ def test_reload_failed_with_nearly_everything_changed(
     assert "500" in str(_refusal(proxy, "dispatcher.reload"))
     assert "sip:gone.invalid" in "".join(operator.json("plan")["targets"][0]["notices"])
     # Kept from the table it changes nothing, says the same, and is taken back.
-    reader = "kamailio@'%'" if site.is_mysql else "kamailio"
-    site.run(f"REVOKE SELECT ON redirectd_dispatcher FROM {reader}")
+    site.run(f"REVOKE SELECT ON redirectd_dispatcher FROM {site.reader}")
     proxy.rpc("dispatcher.set_state", "dx", 1, other)
     move_gateway(operator, other, "sip:127.0.0.1:5994")
     [target] = operator.json("apply", code=4)["targets"]

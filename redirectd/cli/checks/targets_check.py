@@ -15,7 +15,7 @@ from redirectd.apply.control.wait import access_to
 from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
 from redirectd.apply.servers import judged
-from redirectd.apply.sql_rows import GatewayRows
+from redirectd.apply.sql_rows import GatewayRows, GatewayRowsInPlace
 from redirectd.cli.checks.as_user import (
     SERVICE,
     Finding,
@@ -80,7 +80,7 @@ def check_targets(config: Config, ping: Ping | None = None) -> Iterator[Finding]
         if rows is not None:
             yield from check_table(rows, spec.name)
             yield from _check_content(f"target {spec.name}, rows", rows.read, spec, states.get(spec.name))
-            if isinstance(rows, GatewayRows):
+            if isinstance(rows, GatewayRows) and not isinstance(rows, GatewayRowsInPlace):
                 yield from check_view(rows, spec.name)
         else:
             yield from _check_files(spec, states.get(spec.name))
