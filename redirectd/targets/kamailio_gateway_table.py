@@ -188,7 +188,7 @@ class KamailioGatewaysInPlace(KamailioGatewayTable):
 
 
 def gateway_table(*, mode: str = VIEW, **options: Any) -> KamailioGatewayTable:  # noqa: ANN401 - the kind's own keys
-    """Build the target of `mode`; ValueError for what is no mode."""
+    """Build the target of `mode`; ValueError for an unknown one."""
     if mode not in MODES:
         raise ValueError(f"mode = {mode!r} is neither {VIEW} nor {IN_PLACE}")
     return (KamailioGatewaysInPlace if mode == IN_PLACE else KamailioGatewayTable)(**options)

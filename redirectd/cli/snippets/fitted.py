@@ -298,7 +298,7 @@ def _files() -> ConfFiles:
 
 
 def _read(path: str) -> bytes:
-    """A regular file's content. Raises OSError; what is no file, as a FIFO, is never opened or waited for."""
+    """A regular file's content. Raises OSError; anything else, as a FIFO, is never opened or waited for."""
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise OSError(0, "not a file", path)
     # Others may write in the server's folders: what is opened can be another thing than what was looked at.
