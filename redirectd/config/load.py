@@ -209,17 +209,10 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
     """A target is a file or a table."""
     from redirectd.targets import target_kinds
 
-    if "nodes" in target and "reload" in target:
-        yield ConfigFault((*place, "nodes"), "a target has either nodes or reload", "name each server in nodes alone")
-    nodes = target.get("nodes")
-    if isinstance(nodes, list) and len(set(map(str, nodes))) < len(nodes):
-        yield ConfigFault((*place, "nodes"), "it names a server twice", "name each once")
+    yield from _node_faults(place, target)
     if "database" not in target:
         if target.get("mode") in WAYS_TO_KEEP:
             yield ConfigFault((*place, "mode"), "only a target with database takes this mode", 'use such as "0640"')
-        if "nodes" in target:
-            why = "only a target with database has several servers: each host has its own file"
-            yield ConfigFault((*place, "nodes"), why, "write reload, and run redirectd on each host")
         if target_kinds.needs_database(kind):
             yield ConfigFault(
                 (*place, "database"),
@@ -245,6 +238,20 @@ def _place_faults(place: Place, kind: str, target: Mapping[str, object]) -> Iter
             "it must be a name of a table: small letters, digits and _, 63 at most",
             'write it without a schema, such as "redirectd_htable"',
         )
+
+
+def _node_faults(place: Place, target: Mapping[str, object]) -> Iterator[ConfigFault]:
+    """Several servers of one table."""
+    if "nodes" not in target:
+        return
+    if "reload" in target:
+        yield ConfigFault((*place, "nodes"), "a target has either nodes or reload", "name each server in nodes alone")
+    nodes = target["nodes"]
+    if isinstance(nodes, list) and len(set(map(str, nodes))) < len(nodes):
+        yield ConfigFault((*place, "nodes"), "it names a server twice", "name each once")
+    if "database" not in target:
+        why = "only a target with database has several servers: each host has its own file"
+        yield ConfigFault((*place, "nodes"), why, "write reload, and run redirectd on each host")
 
 
 def _is_way(kind: str, target: Mapping[str, object]) -> bool:

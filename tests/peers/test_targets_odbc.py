@@ -17,13 +17,13 @@ from redirectd.targets.asterisk_name import digest_of
 from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from tests.peers.breakouts import breakouts, list_fates
 from tests.peers.conftest import Answer, StartAsterisk
+from tests.peers.database_site import Site
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Asterisk, Setup, dial_plan
 from tests.peers.lab.database import DatabaseServer
 from tests.peers.lab.process import wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
 from tests.peers.operator import Operator
 from tests.peers.test_targets_asterisk import BROKEN, TELL
-from tests.peers.test_targets_database import Site
 
 BOTH = [
     pytest.param("mariadb", marks=pytest.mark.peer("asterisk", "odbc", "mariadb")),
