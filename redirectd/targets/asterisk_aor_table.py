@@ -119,7 +119,7 @@ class AsteriskAorTable(AsteriskPjsipAor):
         return (_EXPIRE,)
 
     def preflight(self, path: str, rendered: Rendered) -> Question:
-        """Ask whether Asterisk knows the last AOR: there is no file to read."""
+        """Ask whether Asterisk knows the last AOR: it reads a table and not a file."""
         last = list(rendered.entries)[-1].rpartition("/")[0]
         return Question(Command(f"pjsip show aor {last}"), lambda _: None)
 
