@@ -88,7 +88,7 @@ def written(connection: Connection) -> tuple[int, str] | None:
 def broken_at(connection: Connection) -> int | None:
     """The id of the first entry that was changed or comes where one was removed; None for a whole chain.
 
-    Entries cut off at the very end leave a whole, shorter chain: `redirectd.store.tampering` finds those.
+    Entries cut off at the very end leave a whole, shorter chain: `redirectd.store.audit_verify` finds those.
     """
     previous, expected = BEGINNING, 1
     for row in connection.execute(select(audit).order_by(audit.c.id)):

@@ -57,7 +57,7 @@ class Evidence:
 class Uris(NamedTuple):
     """The URIs of a remap: `places` are those it can lead to, one or its Contacts.
 
-    `basis` and `suspicious` are what `redirectd.review.screening` has stored of them, None where nothing.
+    `basis` and `suspicious` are what `redirectd.review.holds` has stored of them, None where nothing.
     """
 
     id: int
