@@ -10,7 +10,7 @@ from redirectd.store import migrate
 from redirectd.store.database import Database
 from tests.bench.bench import UNBOUNDED, Bench, Line
 from tests.bench.dialects import dialects
-from tests.bench.following import following
+from tests.bench.following import following, soak
 from tests.bench.hot_incoming import fill
 from tests.bench.live_changes import installed, measure
 from tests.bench.process import REDIRECTD, in_turn, run, typical
@@ -190,6 +190,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "hostile": hostile,
     "storing": storing,
     "following": following,
+    "soak": soak,
     "planning": planning,
     "hot incoming": hot_incoming,
     "deciding": deciding,

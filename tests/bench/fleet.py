@@ -106,9 +106,14 @@ class FarAway:
         delivering.cancel()
         to.close()
 
+    def _end(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.call_later(0.1, self._loop.stop)
+
     def stop(self) -> None:
         """Ends it with all its connections."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end)
         self._thread.join(5)
 
 

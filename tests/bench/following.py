@@ -17,6 +17,7 @@ from tests.service.service import Service
 
 LINES_A_SECOND = 10_000
 MOVES_A_SECOND = 10
+SOAKED = 1_000
 _TICK, _LOOK = 0.01, 0.002
 _NOISE = b"Nov 22 16:26:03 sip1 kamailio[2712]: INFO: <script>: route[1] M=INVITE src=192.0.2.1:5060\n"
 
@@ -36,6 +37,46 @@ def following(bench: Bench) -> Iterator[Line]:
     what = f"following {LINES_A_SECOND:,} lines/s: a 301 is in the database"
     yield Line(f"{what}, median of {len(waits)}", f"{1000 * median(waits):.0f} ms", aim="100 ms")
     yield Line(f"{what}, 99th of 100", f"{1000 * quantiles(waits, n=100)[98]:.0f} ms", aim="500 ms")
+
+
+def soak(bench: Bench) -> Iterator[Line]:
+    """The memory of the running service, with a 301 a second: ten minutes where the large log is 1 GB."""
+    seconds = min(600.0, bench.size * 0.6)
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        Path(folder, "full.log").touch()
+        with Service(Path(folder)) as service:
+            service.until_told("READY")
+            writer = Thread(target=_write_slowly, args=(service.log, seconds))
+            writer.start()
+            time.sleep(seconds / 6)
+            early = _memory(service.process.pid)
+            writer.join()
+            late = _memory(service.process.pid)
+            service.stop()
+    yield Line(
+        f"{seconds:.0f} s of {SOAKED:,} lines/s: memory",
+        f"{late:.0f} MB",
+        f"after a sixth of it, {early:.0f} MB",
+        f"{late / early:.2f}",
+        "1.05",
+    )
+
+
+def _memory(pid: int) -> float:
+    """MB that a process holds now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def _write_slowly(log: Path, seconds: float) -> None:
+    """`SOAKED` lines a second, ten times a second, and a 301 each second."""
+    began = time.monotonic()
+    with log.open("ab", buffering=0) as out:
+        for tenth in range(int(seconds * 10)):
+            time.sleep(max(0.0, began + tenth / 10 - time.monotonic()))
+            out.write(_NOISE * (SOAKED // 10))
+            if tenth % 10 == 0:
+                out.write(logs.record(tenth))
 
 
 def _share(pid: int, seconds: float) -> float:
