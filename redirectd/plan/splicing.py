@@ -1,7 +1,7 @@
 """The short way to a plan: of a file that is known, only the entries that decisions since then concern are made anew.
 
 What is known is the file that redirectd wrote last (by its hash) and up to which decision the approved remaps were
-read for it. Wherever anything is not as simple as one entry for each remap, there is no short way.
+read for it. Where anything is less simple than one entry for each remap, the plan is made of all of them.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ _WORDS = {
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Read so many of several files at once; what is found is the same. Default: the number of processors.",
+    help="How many of several files are read at once; what is found is the same. Default: the number of processors.",
 )
 @json_option
 @pass_app
@@ -81,7 +81,7 @@ def ingest_command(
     """Read logs once, from their start to their end, and keep what they say has moved.
 
     FILE is a log, also compressed (gz, xz, bz2, zstd), or - for standard input. Reading a log twice counts nothing
-    twice. Where there is no configuration file, no peer is trusted, and the database is
+    twice. Without a configuration file, no peer is trusted, and the database is
     /var/lib/redirectd/redirectd.db.
     """
     from redirectd.service.ingestion import Summary
