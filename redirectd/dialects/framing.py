@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from weakref import ref
 
 from redirectd.dialects.frame import Authenticity
 from redirectd.dialects.window import REACH, Window
@@ -33,7 +35,7 @@ _AHEAD = REACH // 2
 class Stretch(bytearray):
     """A window that remembers what was found in it, for as long as its bytes stay the same."""
 
-    __slots__ = ("places", "walks")
+    __slots__ = ("__weakref__", "places", "walks")
 
     def __init__(self, content: bytes | bytearray | memoryview | int = b"") -> None:
         super().__init__(content)
@@ -126,7 +128,9 @@ class Walk(Generic[H]):
 
     def __init__(self, window: Window, grammar: Grammar[H], low: int, *, final: bool) -> None:
         self.low = self.position = low
-        self._window, self._grammar, self._final = window, grammar, final
+        # A stretch keeps its walks: if they kept it too, megabytes would wait for the garbage collector.
+        self._window_of: Callable[[], Window | None] = ref(window) if isinstance(window, Stretch) else lambda: window
+        self._grammar, self._final = grammar, final
         self._entries: list[Walked[H]] = []
         self._starts: list[int] = []
         self._doubts: list[tuple[int, int]] = []  # to where each doubtful stretch and all before go; start of the cause
@@ -135,6 +139,12 @@ class Walk(Generic[H]):
         self._skip_from = low  # before there, an entry that is not plain is near
         self._next: H | None = None
         self._searched = low
+
+    @property
+    def _window(self) -> Window:
+        window = self._window_of()
+        assert window is not None, "whoever asks a walk has its window"
+        return window
 
     def around(self, at: int) -> Walked[H] | None:
         """The entry that holds `at`, or None where no entry of this writer does."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import SupportsIndex
+from weakref import ref
 
 import pytest
 
+from redirectd.dialects import registry
+from redirectd.dialects.framing import Stretch
 from redirectd.dialects.registry import by_name
 from redirectd.dialects.window import REACH
 
@@ -47,3 +51,18 @@ def test_a_hit_far_into_its_line_costs_the_same_in_any_window(name: str, line: b
     """R25: no search for a line's start goes through the whole window, whatever the line is made of."""
     small, large = (looked_at(name, line, before) for before in (2 * REACH, 16 * REACH))
     assert small == large
+
+
+def test_stretch_is_freed_with_its_last_user() -> None:
+    """What was walked over is not kept for the garbage collector, or a service holds hundreds of MB of read log."""
+    gc.disable()
+    try:
+        page = Stretch(b"Nov 22 16:26:03 sip1 kamailio[2712]: INFO: <script>: nothing\n" * 100)
+        for dialect in registry.ALL:
+            dialect.frame(page, 3000, final=False)
+        assert page.walks
+        held = ref(page)
+        del page
+        assert held() is None
+    finally:
+        gc.enable()
