@@ -16,13 +16,8 @@ from redirectd.cli.app import App, pass_app
 from redirectd.cli.options import Filters, filter_options, ids_of, no_match
 from redirectd.cli.output import emit_json, error_json, json_option, note, progress_bar, say, say_wrapped, show_error
 from redirectd.errors import RedirectdError, UsageError
-from redirectd.review.decide import load
-from redirectd.review.four_eyes import with_approvals
-from redirectd.review.holds import with_holds
-from redirectd.sip.compare import route_key
 from redirectd.sip.text import printable, unescape_percent
 from redirectd.sip.uri import VISUAL_SEPARATORS, SipUri, UriError, parse_uri
-from redirectd.store import remaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +33,11 @@ if TYPE_CHECKING:
 
 def named(connection: Connection, what: str, policy: Policy) -> list[Remap]:
     """The remap of an id, or all of an old URI (R24), with their holds. Raises UsageError where there is none."""
+    from redirectd.review.decide import load
+    from redirectd.review.holds import with_holds
+    from redirectd.sip.compare import route_key
+    from redirectd.store import remaps
+
     if is_id(what):
         return [with_holds(load(connection, int(what)), policy)]
     uri = sip_uri(what)
@@ -49,6 +49,8 @@ def named(connection: Connection, what: str, policy: Policy) -> list[Remap]:
 
 def named_all(connection: Connection, names: Sequence[str], filters: Filters, policy: Policy) -> list[Remap]:
     """The remaps of all names, each once, with their holds. Raises UsageError for names and a filter together."""
+    from redirectd.review.four_eyes import with_approvals
+
     if not filters.is_empty:
         raise UsageError(printable(names[0], 200), "it takes ids and URIs or a filter, not both", "leave one out")
     found = {remap.id: remap for what in names for remap in named(connection, what, policy)}
@@ -60,6 +62,8 @@ def of_user(connection: Connection, name: str) -> list[str]:
 
     A number is the same with and without visual separators (RFC 3966), a user with and without escapes.
     """
+    from redirectd.store import remaps
+
     if ":" in name or "@" in name:
         return []
     wanted = _plain(name)

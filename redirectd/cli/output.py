@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import click
-from rich.cells import cell_len
 
 from redirectd.cli.pager import write
 from redirectd.errors import ConfigError, RedirectdError
@@ -29,6 +28,13 @@ from redirectd.sip.text import printable
 from redirectd.times import rfc3339
 
 _NO_MORE = {EBADF, EDQUOT, EFBIG, EIO, ENOSPC}
+
+
+def _cells(text: str) -> int:
+    """Columns that a terminal shows a text in."""
+    from rich.cells import cell_len  # not for help, which prints no table
+
+    return cell_len(text)
 
 
 def open_closed() -> None:
@@ -80,11 +86,11 @@ def table_lines(
     longer than a line, a URI, is left to the terminal, from which it can be copied as a whole. Cells are printable
     text; wide characters count for two cells.
     """
-    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    widths = [max(map(_cells, column)) for column in zip(columns, *rows, strict=True)]
     before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
     if width is not None and before + widths[-1] > width:
-        words = max(cell_len(word) for cell in (columns[-1], *(row[-1] for row in rows)) for word in cell.split(" "))
-        if before + max(words, NARROWEST, cell_len(columns[-1])) > width:
+        words = max(_cells(word) for cell in (columns[-1], *(row[-1] for row in rows)) for word in cell.split(" "))
+        if before + max(words, NARROWEST, _cells(columns[-1])) > width:
             for row in (columns, *rows):
                 yield from flowed([cell for cell in row if cell], width)
             return
@@ -105,13 +111,13 @@ def flowed(cells: Sequence[str], width: int, indent: str = INDENT) -> Iterator[s
     """
     line = " " * (len(cells[0]) - len(cells[0].lstrip(" "))) if cells else ""
     for cell in (one.lstrip(" ") for one in cells):
-        if line.strip() and cell_len(line) + len(GAP) + cell_len(cell) <= width:
+        if line.strip() and _cells(line) + len(GAP) + _cells(cell) <= width:
             line += GAP + cell
             continue
         if line.strip():
             yield line.rstrip()
             line = indent
-        *full, line_end = list(wrapped(cell, max(1, width - cell_len(line)))) or [""]
+        *full, line_end = list(wrapped(cell, max(1, width - _cells(line)))) or [""]
         for part in full:
             yield line + part
             line = indent
@@ -125,7 +131,7 @@ def wrapped(text: str, room: int) -> Iterator[str]:
     line = ""
     for word in text.split(" "):
         both = f"{line} {word}" if line else word
-        if line and cell_len(both) > room:
+        if line and _cells(both) > room:
             yield line
             both = word
         line = both
@@ -134,7 +140,7 @@ def wrapped(text: str, room: int) -> Iterator[str]:
 
 
 def _padded(text: str, room: int, to_the_right: bool) -> str:  # noqa: FBT001 - for map
-    blanks = " " * (room - cell_len(text))
+    blanks = " " * (room - _cells(text))
     return blanks + text if to_the_right else text + blanks
 
 
