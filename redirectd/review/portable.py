@@ -40,7 +40,10 @@ COLUMNS = (
 """What travels. `old_uri` and one of `new_uri`, `contacts` and `contact_details` are needed, all else has a default."""
 
 IGNORED = frozenset(
-    {"id", "flags", "needs", "peers", "replaces", "decided_at", "decided_by", "stale", "reasons", "evidence"}
+    {
+        *("id", "flags", "needs", "approvals", "required", "stale"),
+        *("peers", "replaces", "decided_at", "decided_by", "reasons", "evidence"),
+    }
 )
 """What an export or `list --json` shows beside it and an import leaves alone: ids, and what follows from policy."""
 

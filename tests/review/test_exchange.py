@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.review.decision import Decision
+from redirectd.review.documents import RemapJson
 from redirectd.review.importing import run_import
-from redirectd.review.portable import Format, Portable, RowFault, as_document, portable, read, write
+from redirectd.review.portable import COLUMNS, IGNORED, Format, Portable, RowFault, as_document, portable, read, write
 from redirectd.store import audit
 from redirectd.store.remap import RemapTarget, State
 from tests.review.world import NOW, World
@@ -204,3 +205,8 @@ def test_r12_no_row_moves_more_than_it_says(world: World, line: str, why: str) -
     result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
     assert [why in fault.why for fault in result.faults] == [True], result.faults
     assert world.all() == []
+
+
+def test_a_listed_remap_can_be_imported() -> None:
+    """An import knows each key that `list --json` prints: it takes it, or leaves it alone."""
+    assert set(RemapJson.__annotations__) <= {*COLUMNS, *IGNORED}
