@@ -16,8 +16,8 @@ from redirectd.cli.main import COMMANDS
 from tests.cli.terminal import Shown, masked, on_screen, short_folder
 
 SCREENS = Path(__file__).with_name("screens")
-ELSEWHERE = {"demo", "run", "review", "init", "db-target"}
-"""Commands whose screens others look at: test_setup, tests/service, test_review, tests/docs."""
+ELSEWHERE = {"demo", "run", "review", "init", "db-target", "console"}
+"""Commands whose screens others look at: test_setup, tests/service, test_review, tests/docs, tests/console."""
 
 CONFIG = """\
 node = "sip1"
