@@ -88,10 +88,18 @@ class Arrows(Grammar[ArrowHead]):
         behind = head.begin + size
         while behind < high and window.startswith(b"\n", behind):
             behind += 1
-        return Ending(head.begin + size, behind, claimed=high if sure else head.begin + REACH, cut=cut)
+        lands = not sure and _lands(window, head.begin + said if said >= 0 else -1)
+        claimed = high if sure else head.begin + (said if lands else REACH)
+        return Ending(head.begin + size, behind, claimed=claimed, cut=cut, lands=lands)
 
 
 ARROWS = Arrows()
+
+
+def _lands(window: Window, said: int) -> bool:
+    """Whether the next head is right where an entry says that it ends."""
+    between = _BETWEEN.match(window, said) if said >= 0 else None
+    return between is not None and read_arrow(window, between.end()) is not None
 
 
 class _ArrowText:

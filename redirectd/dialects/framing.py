@@ -52,9 +52,9 @@ class Ending(NamedTuple):
     """Where an entry ends.
 
     `message` is the end of its SIP message, `behind` that of all its text: the next entry begins there at the
-    earliest. `claimed` is where a length that can't be relied on says it ends, if that is behind `behind`. `cut`: the
-    message is not whole. `waits`: more bytes behind the window can belong to it. `parts` are the ends of its messages
-    where there are several.
+    earliest. `claimed` is where a length that can't be relied on says it ends, if that is behind `behind`; `lands`: the
+    next head is right there, so that what lies between adds no doubt of its own. `cut`: the message is not whole.
+    `waits`: more bytes behind the window can belong to it. `parts` are the ends of its messages if it has several.
     """
 
     message: int
@@ -63,6 +63,7 @@ class Ending(NamedTuple):
     cut: bool = False
     waits: bool = False
     parts: tuple[int, ...] = ()
+    lands: bool = False
 
 
 class Headed(Protocol):
@@ -133,7 +134,8 @@ class Walk(Generic[H]):
         self._grammar, self._final = grammar, final
         self._entries: list[Walked[H]] = []
         self._starts: list[int] = []
-        self._doubts: list[tuple[int, int]] = []  # to where each doubtful stretch and all before go; start of the cause
+        # To where each doubtful stretch and all before go, the start of the cause, and whether it lands there.
+        self._doubts: list[tuple[int, int, bool]] = []
         self._doubt_begins: list[int] = []
         self._passed: list[list[int]] = []  # stretches of plain entries: where one begins, and each of its ends
         self._skip_from = low  # before there, an entry that is not plain is near
@@ -160,8 +162,12 @@ class Walk(Generic[H]):
 
     def doubt(self, at: int) -> int:
         """Start of the entry whose doubtful length reaches over `at`; -1 where none does."""
+        doubt = self._doubt(at)
+        return doubt[1] if doubt is not None else -1
+
+    def _doubt(self, at: int) -> tuple[int, int, bool] | None:
         index = bisect_right(self._doubt_begins, at) - 1
-        return self._doubts[index][1] if index >= 0 and at < self._doubts[index][0] else -1
+        return self._doubts[index] if index >= 0 and at < self._doubts[index][0] else None
 
     def quiet_until(self, at: int) -> int:
         """Up to where no entry of this writer begins, as far as is known."""
@@ -206,12 +212,14 @@ class Walk(Generic[H]):
 
     def _take(self, head: H) -> None:
         ending = self._grammar.ending(self._window, head, final=self._final)
-        self._entries.append(Walked(head, ending, self.doubt(head.start) >= 0))
+        doubt = self._doubt(head.start)
+        self._entries.append(Walked(head, ending, doubtful=doubt is not None))
         self._starts.append(head.start)
-        if ending.claimed > ending.behind:
+        within_two_readings = doubt is not None and doubt[2]
+        if ending.claimed > ending.behind and not within_two_readings:
             until = min(ending.claimed, head.start + _WAY_BACK)
-            known = self._doubts[-1] if self._doubts else (0, 0)
-            self._doubts.append((until, head.start) if until > known[0] else known)
+            known = self._doubts[-1] if self._doubts else (0, 0, False)
+            self._doubts.append((until, head.start, ending.lands) if until > known[0] else known)
             self._doubt_begins.append(ending.behind)
         self.position = max(ending.behind, head.begin, head.start + 1)
         self._next = None

@@ -96,8 +96,16 @@ class KamailioRaw(Grammar[Dump]):
         message = end if 0 <= end <= high else last
         behind = message + window.startswith(b"\n", message)
         sure = following is None or _is_closed(window, head, end, high)
-        claimed = high if sure else head.begin + REACH
-        return Ending(message, behind, claimed=claimed, cut=extent.body < 0 or end > high, waits=waits)
+        lands = not sure and _lands(window, head, end, high)
+        claimed = high if sure else end if lands else head.begin + REACH
+        cut = extent.body < 0 or end > high
+        return Ending(message, behind, claimed=claimed, cut=cut, waits=waits, lands=lands)
+
+
+def _lands(window: Window, head: Dump, end: int, high: int) -> bool:
+    """Whether a later head than the one at `high` is right where an entry says that it ends."""
+    mark = _next_head(head).match(window, end) or _next_head(head).match(window, end - 1) if end > high else None
+    return mark is not None and _is_closed(window, head, end, mark.end())
 
 
 RAW = KamailioRaw()

@@ -55,13 +55,22 @@ class SipdumpRecords(Grammar[DumpHead]):
         said = said_end(extent)
         sure = 0 <= said < high and window.startswith(_END, said)
         end = said if sure else find_ahead(window, _END, begin, limit)
+        lands = not sure and _lands(window, said)
+        claimed = said + len(_END) if lands else head.begin + REACH
         if not 0 <= end < high:
             waits = following is None and limit == len(window) and not final
-            return Ending(high, high, claimed=head.begin + REACH if following is not None else 0, cut=True, waits=waits)
+            claimed = claimed if following is not None else 0
+            return Ending(high, high, claimed=claimed, cut=True, waits=waits, lands=lands)
         behind = end + len(_END)
         sure = sure and (following is None or following.start == behind)
         cut = extent.body < 0 or (extent.end is not None and extent.end > end)
-        return Ending(end, behind, claimed=0 if sure else head.begin + REACH, cut=cut)
+        return Ending(end, behind, claimed=0 if sure else claimed, cut=cut, lands=lands)
+
+
+def _lands(window: Window, said: int) -> bool:
+    """Whether an end rule and the next head are right where an entry says that it ends."""
+    behind = said + len(_END)
+    return said >= 0 and window.startswith(_END, said) and _HEAD.match(window, behind, behind + _HEAD_REACH) is not None
 
 
 RECORDS = SipdumpRecords()
