@@ -27,6 +27,7 @@ def blocks_of(size: int) -> Iterator[None]:
     with (
         patch.object(scan, "BLOCK", size),
         patch.object(scan, "LEAD", 2 * LARGEST),
+        patch.object(scan, "REACH", LARGEST),
         patch.object(branches, "CHUNK", size // 2),
         patch.object(branches, "OVERLAP", LARGEST),
         patch.object(pair, "OVERLAP", LARGEST),
