@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LANGUAGES = frozenset({"console", "toml", "kamailio", "asterisk", "lua", "sh", "text", "json", "csv", "jinja", "xml", "conf"})
+LANGUAGES = frozenset(
+    {"console", "toml", "kamailio", "asterisk", "lua", "sh", "text", "json", "csv", "jinja", "xml", "conf"}
+)
 _FENCE = re.compile(r"^( *)```(\w*)\s*$")
 _MARK = re.compile(r"^ *<!-- (file|append|exit|operator) (\S+) -->$")
 
