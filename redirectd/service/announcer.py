@@ -78,8 +78,9 @@ class Announcer:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        retrying = Backoff()
-        while not self._stopping.wait(POLL_SECONDS):
+        retrying, pause = Backoff(), 0.0
+        while not self._stopping.wait(pause):
+            pause = POLL_SECONDS
             try:
                 self.turn(datetime.now(UTC))
                 retrying.reset()
@@ -146,11 +147,15 @@ class Announcer:
         with database.begin() as connection:
             take_turn(connection, "events logged")
             logged = get_setting(connection, "", _LOGGED)
-            since = int(logged) if logged else event_log.newest(connection, earlier_than=self._started_at)
-            found = event_log.read(connection, since=since, limit=AT_ONCE)
+            if logged is None:  # committed before anything is logged: a service killed after that begins there, too
+                since = event_log.newest(connection, earlier_than=self._started_at)
+                put_setting(connection, "", _LOGGED, str(since))
+                return True
+            found = event_log.read(connection, since=int(logged), limit=AT_ONCE)
             for one in found:
                 log_event(one)
-            put_setting(connection, "", _LOGGED, str(found[-1].cursor if found else since))
+            if found:
+                put_setting(connection, "", _LOGGED, str(found[-1].cursor))
         return len(found) == AT_ONCE
 
 

@@ -7,9 +7,17 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from redirectd.service import announcer
+from redirectd.store import event_log
+from redirectd.store.database import Database
+from redirectd.store.event_log import EventKind, LoggedEvent, NewEvent
+from redirectd.store.migrate import upgrade
 from tests.service.service import ROOT, Service, until
 
 
@@ -72,3 +80,29 @@ def test_a_source_that_goes_down_and_comes_back(tmp_path: Path) -> None:
     down = service.records("source_down")
     assert [one["level"] for one in down] == ["warning"]
     assert "away.log" in down[0]["reason"] + down[0]["what_to_do"]
+
+
+def test_what_was_found_before_a_kill_is_logged_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is killed over its first event leaves it to the next, which began after the event came."""
+
+    database = Database(f"sqlite:///{tmp_path / 'redirectd.db'}")
+    upgrade(database)
+
+    def killed(_: LoggedEvent) -> None:
+        raise SystemExit
+
+    def service() -> announcer.Announcer:
+        return announcer.Announcer(lambda: database, "n", list)
+
+    first = service()
+    found = NewEvent(kind=EventKind.LOSS, at=datetime.now(UTC), node="n", source="full", detail={})
+    with database.begin() as connection:
+        event_log.emit(connection, [found])
+    monkeypatch.setattr(announcer, "log_event", killed)
+    with pytest.raises(SystemExit):
+        first.turn(datetime.now(UTC))
+    told: list[LoggedEvent] = []
+    monkeypatch.setattr(announcer, "log_event", told.append)
+    service().turn(datetime.now(UTC))
+    assert [one.kind for one in told] == [EventKind.LOSS]
+    database.close()
