@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from redirectd.errors import StoreError
 from redirectd.review.attention import report_attention
@@ -78,9 +80,10 @@ class Announcer:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        retrying, pause = Backoff(), 0.0
-        while not self._stopping.wait(pause):
-            pause = POLL_SECONDS
+        retrying = Backoff()
+        with suppress(StoreError):  # else the first turn does it
+            self._begin(self._ready())
+        while not self._stopping.wait(POLL_SECONDS):
             try:
                 self.turn(datetime.now(UTC))
                 retrying.reset()
@@ -140,23 +143,32 @@ class Announcer:
 
         Records come before the commit: a kill in between repeats some with the cursor they had, and loses none.
         """
+        self._begin(database)
         with database.read() as connection:
-            logged = get_setting(connection, "", _LOGGED)
-            if logged is not None and event_log.newest(connection) <= int(logged):
+            if event_log.newest(connection) <= self._logged(connection):
                 return False
         with database.begin() as connection:
             take_turn(connection, "events logged")
-            logged = get_setting(connection, "", _LOGGED)
-            if logged is None:  # committed before anything is logged: a service killed after that begins there, too
-                since = event_log.newest(connection, earlier_than=self._started_at)
-                put_setting(connection, "", _LOGGED, str(since))
-                return True
-            found = event_log.read(connection, since=int(logged), limit=AT_ONCE)
+            found = event_log.read(connection, since=self._logged(connection), limit=AT_ONCE)
             for one in found:
                 log_event(one)
             if found:
                 put_setting(connection, "", _LOGGED, str(found[-1].cursor))
         return len(found) == AT_ONCE
+
+    def _begin(self, database: Database) -> None:
+        """Commits where logging begins before anything is logged: the service after a killed one begins there, too."""
+        with database.read() as connection:
+            if get_setting(connection, "", _LOGGED) is not None:
+                return
+        with database.begin() as connection:
+            take_turn(connection, "events logged")
+            if get_setting(connection, "", _LOGGED) is None:
+                since = event_log.newest(connection, earlier_than=self._started_at)
+                put_setting(connection, "", _LOGGED, str(since))
+
+    def _logged(self, connection: Connection) -> int:
+        return int(get_setting(connection, "", _LOGGED) or 0)
 
 
 def log_event(one: LoggedEvent) -> None:
