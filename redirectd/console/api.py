@@ -1,27 +1,45 @@
-"""The REST API: each endpoint with who may call it, what it takes and what it gives, and the document made of them."""
+"""The REST API: each endpoint with who may call it, what it takes, does and gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from sqlalchemy import select
-from typing_extensions import TypedDict
+from pydantic import BaseModel
 
-from redirectd import __version__
 from redirectd.config.values import parse_duration
 from redirectd.console.access import DeniedError, Visitor
-from redirectd.console.desk import MOST, Desk, DeskReply, Verdicts
+from redirectd.console.api_models import (
+    ACTIONS,
+    GREATEST_ID,
+    Action,
+    AuditQuery,
+    AuditReply,
+    AuditRow,
+    DecisionBody,
+    DecisionReply,
+    EventsQuery,
+    EventsReply,
+    GenerationsQuery,
+    GenerationsReply,
+    LossesReply,
+    ManyBody,
+    MeReply,
+    NoteBody,
+    RemapsQuery,
+    RemapsReply,
+    SourcesReply,
+    TokensReply,
+    VersionedRemap,
+    VersionedShown,
+)
+from redirectd.console.desk import Desk, DeskReply, Verdicts
 from redirectd.errors import BusyStoreError, ConfigError, RedirectdError, RefusedError, StoreError, UsageError
 from redirectd.plan.report import to_json
 from redirectd.review.decide import ChangedError
 from redirectd.review.documents import (
-    EntryJson,
-    RemapJson,
-    ShownJson,
     TokenJson,
     entry_json,
     generation_json,
@@ -37,181 +55,10 @@ from redirectd.service.start import status_document
 from redirectd.sip.text import printable
 from redirectd.store import audit, event_log, generations, tokens
 from redirectd.store.audit import AuditEntry
-from redirectd.store.remap import State
-from redirectd.store.schema import audit as audit_table
 from redirectd.store.tokens import Role
 from redirectd.store.turns import take_turn
 
 PREFIX = "/api/v1"
-GREATEST_ID = 2**63 - 1
-Action = Literal["approve", "reject", "revoke", "reopen"]
-ACTIONS: tuple[Action, ...] = ("approve", "reject", "revoke", "reopen")
-Model = TypeVar("Model", bound=BaseModel)
-Id = Annotated[int, Field(ge=1, le=GREATEST_ID)]
-Version = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="The remap's `version` as it was looked at.")]
-Reason = Annotated[str, Field(max_length=500, description="Why; kept in the audit.")]
-
-
-class _Given(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RemapsQuery(_Given):
-    """Which remaps, and which page of them."""
-
-    state: list[State] = Field(default_factory=list, description="Only these states; may be repeated.")
-    kind: Literal["user", "gateway", "registrar"] | None = Field(default=None, description="Only this kind.")
-    peer: str | None = Field(default=None, max_length=200, description="Reported by a peer containing this text.")
-    domain: str | None = Field(default=None, max_length=200, description="Old or new host contains this text.")
-    flag: str | None = Field(default=None, max_length=32, description="With this flag; `none`: without any.")
-    older_than: str | None = Field(default=None, max_length=32, description="Last seen longer ago, such as 30d.")
-    after: int = Field(default=0, ge=0, le=GREATEST_ID, description="Only remaps with a higher id: the next page.")
-    limit: int = Field(default=50, ge=1, le=500, description="Remaps of a page.")
-
-
-class AuditQuery(_Given):
-    """Which decisions."""
-
-    remap: Id | None = Field(default=None, description="Only about this remap.")
-    after: int = Field(default=0, ge=0, le=GREATEST_ID, description="Only entries with a higher id.")
-    limit: int = Field(default=100, ge=1, le=1000, description="Entries of a page.")
-
-
-class EventsQuery(_Given):
-    """Events after a cursor."""
-
-    since: int = Field(default=0, ge=0, le=GREATEST_ID, description="The cursor of the last answer.")
-    limit: int = Field(default=100, ge=1, le=1000, description="Events of a page.")
-
-
-class GenerationsQuery(_Given):
-    """Generations of a node."""
-
-    node: str | None = Field(default=None, max_length=64, description="Another node than the console's own.")
-    limit: int = Field(default=50, ge=1, le=500, description="At most this many.")
-
-
-class DecisionBody(_Given):
-    """Why, and for an approval how."""
-
-    reason: Reason = ""
-    contact: int | None = Field(default=None, ge=1, le=1000, description="Which of several Contacts; 1 is the first.")
-    force: bool = Field(default=False, description="Past holds that need it; with a reason.")
-    replace: list[Id] = Field(default_factory=list, max_length=50, description="Approved remaps to supersede.")
-
-
-class SeenRemap(_Given):
-    """A remap as it was looked at."""
-
-    id: Id
-    version: Version
-
-
-class ManyBody(_Given):
-    """One decision on many remaps."""
-
-    action: Action
-    remaps: list[SeenRemap] = Field(min_length=1, max_length=MOST)
-    reason: Reason = ""
-
-
-class NoteBody(_Given):
-    """A note in place of the one that is there."""
-
-    note: str = Field(max_length=500)
-
-
-class VersionedRemap(RemapJson):
-    """A remap with the name of its state: send it as If-Match with a decision."""
-
-    version: str
-
-
-class VersionedShown(ShownJson):
-    """A remap with all that is known of it, and its version."""
-
-    version: str
-
-
-class RemapsReply(TypedDict):
-    """A page; `after` begins the next one, null at the end."""
-
-    remaps: list[VersionedRemap]
-    after: int | None
-
-
-class RefusedRow(TypedDict):
-    """A remap of a decision that was refused, and why."""
-
-    id: int
-    where: str
-    why: str
-    what_to_do: str
-    contradicts: list[int]
-
-
-class DecisionReply(TypedDict):
-    """The remaps as they are now, those refused, and the name that takes it back for an hour; null for nothing."""
-
-    remaps: list[VersionedRemap]
-    errors: list[RefusedRow]
-    undo: str | None
-
-
-class AuditRow(EntryJson):
-    """A decision with its id and the remap's; `via` is the console's address and token."""
-
-    id: int
-    remap_id: int | None
-    via: dict[str, str]
-
-
-class AuditReply(TypedDict):
-    """Oldest first; `after` begins the next page, null at the end."""
-
-    entries: list[AuditRow]
-    after: int | None
-
-
-class EventsReply(TypedDict):
-    """Oldest first; `cursor` is the next `since`."""
-
-    events: list[dict[str, Any]]
-    cursor: int
-    oldest: int | None
-
-
-class GenerationsReply(TypedDict):
-    """Newest first, each as `history --json` gives it."""
-
-    generations: list[dict[str, Any]]
-
-
-class LossesReply(TypedDict):
-    """What was lost, and how many unreadable 301s are in quarantine."""
-
-    losses: list[dict[str, Any]]
-    quarantine: int | None
-
-
-class SourcesReply(TypedDict):
-    """What is read on the console's host, as `status --json` gives it."""
-
-    sources: list[dict[str, Any]]
-
-
-class TokensReply(TypedDict):
-    """One's own tokens; for an admin everybody's."""
-
-    tokens: list[TokenJson]
-
-
-class MeReply(TypedDict):
-    """Who the token is of."""
-
-    account: str
-    role: str
-    token: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,34 +228,17 @@ def _generation(call: ApiCall) -> dict[str, Any]:
         return generation_json(found, generations.files_of(connection, number)) | {"plan": found.plan}
 
 
-def audit_rows(desk: Desk, asked: AuditQuery) -> AuditReply:
-    """A page of the audit."""
-    import json
-
-    table = audit_table
-    query = select(table).where(table.c.id > asked.after).order_by(table.c.id).limit(asked.limit + 1)
-    if asked.remap is not None:
-        query = query.where(table.c.remap_id == asked.remap)
-    with desk.database.read() as connection:
-        rows = connection.execute(query).all()
-    entries: list[AuditRow] = []
-    for row in rows[: asked.limit]:
-        entry = AuditEntry(
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            old_state=row.old_state,
-            new_state=row.new_state,
-            reason=row.reason,
-        )
-        via = json.loads(row.detail).get("via") or {}
-        shown = {name: printable(str(value), 200) for name, value in via.items() if name != "request"}
-        entries.append({**entry_json(entry), "id": row.id, "remap_id": row.remap_id, "via": shown})
-    return {"entries": entries, "after": entries[-1]["id"] if len(rows) > asked.limit else None}
-
-
 def _audit(call: ApiCall) -> AuditReply:
-    return audit_rows(call.desk, call.query)
+    asked: AuditQuery = call.query
+    with call.desk.database.read() as connection:
+        found, more = audit.page(connection, after=asked.after, limit=asked.limit, remap_id=asked.remap)
+    entries: list[AuditRow] = []
+    for number, entry in found:
+        via = entry.detail.get("via")
+        shown = via.items() if isinstance(via, dict) else ()
+        kept = {name: printable(str(value), 200) for name, value in shown if name != "request"}
+        entries.append({**entry_json(entry), "id": number, "remap_id": entry.remap_id, "via": kept})
+    return {"entries": entries, "after": found[-1][0] if more else None}
 
 
 def _events(call: ApiCall) -> EventsReply:
@@ -428,8 +258,9 @@ def _tokens(call: ApiCall) -> TokensReply:
         return {"tokens": [token_json(one) for one in tokens.tokens(connection, owner)]}
 
 
-def revoke_token(desk: Desk, visitor: Visitor, number: int) -> tokens.ApiToken:
-    """Ends a token of the visitor's, an admin's anybody's, audited. Raises DeniedError (404) where there is none."""
+def _revoke_token(call: ApiCall) -> TokenJson:
+    """Ends a token of the visitor's, an admin's anybody's, audited."""
+    desk, visitor, number = call.desk, call.visitor, call.number
     with desk.database.begin() as connection:
         take_turn(connection, audit.TURN)
         owner = None if visitor.may(Role.ADMIN) else visitor.account
@@ -439,11 +270,7 @@ def revoke_token(desk: Desk, visitor: Visitor, number: int) -> tokens.ApiToken:
         detail = {"token": number, "owner": found.owner, "via": visitor.via}
         entry = AuditEntry(at=desk.clock(), actor=visitor.account, action="revoke-token", detail=detail)
         audit.append(connection, entry)
-    return found
-
-
-def _revoke_token(call: ApiCall) -> TokenJson:
-    return token_json(revoke_token(call.desk, call.visitor, call.number))
+    return token_json(found)
 
 
 def _me(call: ApiCall) -> MeReply:
@@ -519,18 +346,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 
-def read_model(model: type[Model], given: object, where: str) -> Model:
-    """What was given as a model. Raises DeniedError (422) that names the first fault."""
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(printable(str(part), 60) for part in first["loc"]) or where
-        raise DeniedError(
-            422, f"{where} {place}: {printable(first['msg'], 200)}", "see GET /api/v1/openapi.json"
-        ) from error
-
-
 def status_of(error: RedirectdError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, DeniedError):
@@ -563,82 +378,3 @@ def problem(error: RedirectdError) -> dict[str, Any]:
     if against := getattr(error, "against", ()):
         document["contradicts"] = list(against)
     return document
-
-
-def openapi() -> dict[str, Any]:
-    """The OpenAPI 3.1 document, from the same models that requests are read by and replies are typed by."""
-    parts: dict[str, Any] = {"Problem": _PROBLEM}
-    paths: dict[str, dict[str, Any]] = {}
-    for one in ENDPOINTS:
-        operation: dict[str, Any] = {
-            "operationId": f"{one.method.lower()}{one.path.replace('/{name}', '').title().replace('/', '')}"
-            + ("One" if "{name}" in one.path and one.method == "GET" else ""),
-            "summary": one.text,
-            "description": f"For {one.role.value}s and those who may more.",
-            "parameters": _parameters(one, parts),
-            "responses": {
-                "200": {"description": "Done.", "content": _content(one.reply, parts)},
-                "default": {
-                    "description": "Refused: where, why and what to do.",
-                    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                },
-            },
-        }
-        if one.body is not None:
-            operation["requestBody"] = {"required": True, "content": _content(one.body, parts)}
-        paths.setdefault(one.path, {})[one.method.lower()] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "redirectd", "version": __version__},
-        "servers": [{"url": PREFIX}],
-        "security": [{"token": []}],
-        "paths": paths,
-        "components": {
-            "schemas": dict(sorted(parts.items())),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-
-
-_PROBLEM = {
-    "type": "object",
-    "description": "An error: where, why and what to do (RFC 9457).",
-    "properties": {
-        **{name: {"type": "string"} for name in ("type", "title", "detail", "where", "why", "what_to_do")},
-        "status": {"type": "integer"},
-        "contradicts": {"type": "array", "items": {"type": "integer"}},
-    },
-    "required": ["type", "title", "status", "detail", "where", "why", "what_to_do"],
-}
-
-
-def _schema(kind: Any, parts: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a model or a typed dict
-    found: dict[str, Any] = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
-    parts.update(found.pop("$defs", {}))
-    if kind is dict:
-        return {"type": "object"}
-    name = found.get("title", kind.__name__)
-    parts[name] = found
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _content(kind: Any, parts: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a model or a typed dict
-    return {"application/json": {"schema": _schema(kind, parts)}}
-
-
-def _parameters(one: Endpoint, parts: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if "{name}" in one.path:
-        text = {"type": "string"} if one.path.startswith("/undo") else {"type": "integer", "minimum": 1}
-        found.append({"name": "name", "in": "path", "required": True, "schema": text})
-    if one.is_checked:
-        about = "The remap's `version` as it was looked at, in quotes."
-        schema = {"type": "string", "pattern": '^"[0-9a-f]{32}"$'}
-        found.append({"name": "If-Match", "in": "header", "required": True, "schema": schema, "description": about})
-    if one.query is not None:
-        asked: dict[str, Any] = TypeAdapter(one.query).json_schema(ref_template="#/components/schemas/{model}")
-        parts.update(asked.pop("$defs", {}))
-        for name, value in asked["properties"].items():
-            kept = {key: value[key] for key in value if key not in {"description", "title"}}
-            found.append({"name": name, "in": "query", "schema": kept, "description": value.get("description", "")})
-    return found

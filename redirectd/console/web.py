@@ -18,8 +18,10 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from redirectd.console.access import Access, DeniedError
-from redirectd.console.api import ENDPOINTS, PREFIX, ApiCall, Endpoint, openapi, problem, read_model
+from redirectd.console.api import ENDPOINTS, PREFIX, ApiCall, Endpoint, problem
+from redirectd.console.api_models import read_model
 from redirectd.console.desk import Desk
+from redirectd.console.openapi import openapi
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
 

@@ -14,9 +14,10 @@ from redirectd.apply.current_plan import chosen, current_plan
 from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
+from redirectd.apply.operator_rows import AorRows, GatewayRows, GatewayRowsInPlace
 from redirectd.apply.servers import OpenChannel
 from redirectd.apply.short_way import Since, short_plan
-from redirectd.apply.sql_rows import AorRows, GatewayRows, GatewayRowsInPlace, SqlRows
+from redirectd.apply.sql_rows import SqlRows
 from redirectd.apply.tables import TableInstaller
 from redirectd.collect.policy import Policy
 from redirectd.config.model import Config

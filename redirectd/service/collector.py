@@ -149,7 +149,7 @@ class CollectStep:
 
 
 class Companion(Protocol):
-    """What else learns from the same bytes, and stores it with them (see `redirectd.review.target_health`)."""
+    """What else learns from the same bytes, and stores it with them (see `redirectd.review.follower`)."""
 
     def refresh(self, parts: Sequence[ReadPart]) -> None:
         """Before a turn: looks at what it needs to know, and how far each part of the log was read. Raises StoreError.

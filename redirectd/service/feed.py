@@ -18,7 +18,7 @@ from redirectd.config.sections import SourceSection
 from redirectd.config.values import zone_of
 from redirectd.dialects import registry
 from redirectd.errors import RedirectdError
-from redirectd.review.target_health import Follower, Watch
+from redirectd.review.follower import Follower, Watch
 from redirectd.service.collector import Collector, CollectStep, Pinned
 from redirectd.service.log_records import info_lines
 from redirectd.service.source_threads import Feed

@@ -21,7 +21,7 @@ from redirectd.config.sections import NotifySection, SourceSection
 from redirectd.config.values import zone_of
 from redirectd.errors import RefusedError
 from redirectd.plan.target_spec import NO_RELOAD
-from redirectd.review.target_health import Watch
+from redirectd.review.follower import Watch
 from redirectd.service.announcer import Announcer
 from redirectd.service.applying import applier_of, approved_table, publish_targets
 from redirectd.service.feed import open_feed

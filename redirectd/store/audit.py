@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from redirectd.store.schema import audit, setting
 from redirectd.store.statements import insert_or_add
@@ -92,15 +92,7 @@ def broken_at(connection: Connection) -> int | None:
     """
     previous, expected = BEGINNING, 1
     for row in connection.execute(select(audit).order_by(audit.c.id)):
-        entry = AuditEntry(
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            remap_id=row.remap_id,
-            old_state=row.old_state,
-            new_state=row.new_state,
-            reason=row.reason,
-        )
+        entry = _entry(row)
         if (row.id, row.previous, row.hash) != (expected, previous, _hash(row.id, previous, entry, row.detail)):
             return int(row.id)
         previous, expected = row.hash, expected + 1
@@ -110,19 +102,31 @@ def broken_at(connection: Connection) -> int | None:
 def entries_of(connection: Connection, remap_id: int) -> list[AuditEntry]:
     """The decisions about one remap, oldest first."""
     rows = connection.execute(select(audit).where(audit.c.remap_id == remap_id).order_by(audit.c.id))
-    return [
-        AuditEntry(
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            remap_id=row.remap_id,
-            old_state=row.old_state,
-            new_state=row.new_state,
-            reason=row.reason,
-            detail=json.loads(row.detail),
-        )
-        for row in rows
-    ]
+    return [_entry(row, json.loads(row.detail)) for row in rows]
+
+
+def page(
+    connection: Connection, *, after: int, limit: int, remap_id: int | None = None
+) -> tuple[list[tuple[int, AuditEntry]], bool]:
+    """Entries with a greater id than `after`, of one remap where given, oldest first; and whether there are more."""
+    query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit + 1)
+    if remap_id is not None:
+        query = query.where(audit.c.remap_id == remap_id)
+    rows = connection.execute(query).all()
+    return [(row.id, _entry(row, json.loads(row.detail))) for row in rows[:limit]], len(rows) > limit
+
+
+def _entry(row: Row[Any], detail: Mapping[str, object] | None = None) -> AuditEntry:
+    return AuditEntry(
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        remap_id=row.remap_id,
+        old_state=row.old_state,
+        new_state=row.new_state,
+        reason=row.reason,
+        detail=detail or {},
+    )
 
 
 def _hash(number: int, previous: str, entry: AuditEntry, detail: str) -> str:

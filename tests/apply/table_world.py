@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from redirectd.apply.applier import Applier, ApplyRequest, Tools
 from redirectd.apply.control import AnswerError
 from redirectd.apply.files import Files
-from redirectd.apply.sql_rows import AorRows, SqlRows
+from redirectd.apply.operator_rows import AorRows
+from redirectd.apply.sql_rows import SqlRows
 from redirectd.apply.tables import TableInstaller
 from redirectd.errors import PeerError
 from redirectd.plan.effective_table import effective

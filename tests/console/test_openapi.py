@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from redirectd.console.api import ENDPOINTS, PREFIX, openapi
+from redirectd.console.api import ENDPOINTS, PREFIX
+from redirectd.console.openapi import openapi
 from redirectd.store.tokens import Role
 from tests.console.conftest import Site
 

@@ -15,7 +15,8 @@ from redirectd.config.secrets import read_key
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Authenticity, Record
 from redirectd.dialects.kamailio_record import KamailioRecord
-from redirectd.review.target_health import Follower, Watch, failing
+from redirectd.review.follower import Follower, Watch
+from redirectd.review.target_health import failing
 from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
 from redirectd.store.database import Database

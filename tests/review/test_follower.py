@@ -18,7 +18,8 @@ from redirectd.dialects import registry
 from redirectd.errors import StoreError
 from redirectd.review.decide import approve
 from redirectd.review.decision import Decision
-from redirectd.review.target_health import Follower, Watch, failing, to_suspend
+from redirectd.review.follower import Follower, Watch
+from redirectd.review.target_health import failing, to_suspend
 from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
 from redirectd.sources.place import Position

@@ -13,10 +13,11 @@ from redirectd.review import decide
 from redirectd.review.attention import attention, with_attention
 from redirectd.review.decide import confirm
 from redirectd.review.decision import Decision
+from redirectd.review.follower import Watch, record
 from redirectd.review.holds import FAILING, STALE
 from redirectd.review.importing import run_import
 from redirectd.review.portable import Portable
-from redirectd.review.target_health import MOST_CALLS, Watch, failing, record, suspend_failing
+from redirectd.review.target_health import MOST_CALLS, failing, suspend_failing
 from redirectd.review.undo import do_confirm, undo
 from redirectd.store import audit
 from redirectd.store.remap import Remap, RemapTarget, State

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from redirectd.config.load import parse
-from redirectd.review.target_health import Watch, record
+from redirectd.review.follower import Watch, record
 from redirectd.service.jobs import make_jobs
 from redirectd.service.schedule import JobSpec
 from redirectd.store.remap import State

@@ -13,10 +13,11 @@ from redirectd.errors import RefusedError
 from redirectd.review import decide, importing
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
+from redirectd.review.follower import Watch, record
 from redirectd.review.holds import screen
 from redirectd.review.importing import Imported, run_import
 from redirectd.review.page import Query, ids
-from redirectd.review.target_health import Watch, failing, record, suspend_failing
+from redirectd.review.target_health import failing, suspend_failing
 from redirectd.store.audit import broken_at
 from redirectd.store.audit_verify import tamperings
 from redirectd.store.database import Database

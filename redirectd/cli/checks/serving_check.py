@@ -9,8 +9,9 @@ from pathlib import Path
 from redirectd.apply.control import Channel
 from redirectd.apply.foresight import MOST_NOTICES, Ping, Versions, unreachable
 from redirectd.apply.install import Installer
+from redirectd.apply.operator_rows import GatewayRows
 from redirectd.apply.servers import judged
-from redirectd.apply.sql_rows import GatewayRows, SqlRows
+from redirectd.apply.sql_rows import SqlRows
 from redirectd.cli.checks.as_user import Finding, Level, fault, good
 from redirectd.cli.snippets.fitted import kamailio_main, read_cfg
 from redirectd.errors import InstallError, RedirectdError

@@ -14,8 +14,8 @@ from redirectd.apply.control.program import program_fault
 from redirectd.apply.control.wait import access_to
 from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, resolve
+from redirectd.apply.operator_rows import GatewayRows, GatewayRowsInPlace
 from redirectd.apply.servers import judged
-from redirectd.apply.sql_rows import GatewayRows, GatewayRowsInPlace
 from redirectd.cli.checks.as_user import (
     SERVICE,
     Finding,
