@@ -7,26 +7,35 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
 
+import structlog
 from starlette.requests import HTTPConnection
 
 from redirectd.config.console_section import ConsoleSection
-from redirectd.errors import RedirectdError
+from redirectd.errors import RedirectdError, StoreError
 from redirectd.sip.text import printable
 from redirectd.store import tokens
 from redirectd.store.database import Database
-from redirectd.store.tokens import Role
+from redirectd.store.tokens import ApiToken, Role
+
+_log = structlog.get_logger("redirectd.console")
 
 
 class DeniedError(RedirectdError):
-    """A request that is answered with an HTTP status of its own; `retry_after` is in seconds."""
+    """A request that is answered with an HTTP status of its own; `retry_after` is in seconds.
 
-    def __init__(self, status: int, why: str, what_to_do: str, *, retry_after: int | None = None) -> None:
+    `is_last`: nothing more is read of its connection.
+    """
+
+    def __init__(
+        self, status: int, why: str, what_to_do: str, *, retry_after: int | None = None, is_last: bool = False
+    ) -> None:
         super().__init__("request", why, what_to_do)
         self.status = status
         self.retry_after = retry_after
+        self.is_last = is_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +91,8 @@ class Access:
         if not self._is_proxy(request):
             return direct or "unix"
         for part in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
-            try:
-                found = ip_address(part.strip())
-            except ValueError:
+            found = _ip(part.strip())
+            if found is None:
                 break
             if not any(found in network for network in self._section.trusted_proxies):
                 return str(found)
@@ -92,6 +100,11 @@ class Access:
 
     def refuse(self, request: HTTPConnection) -> None:
         """Raises DeniedError for a request that nobody's sign-in can make right."""
+        if {"content-length", "transfer-encoding"} <= set(
+            request.headers.keys()
+        ):  # a proxy may see another end (RFC 9112)
+            why = "it has both Content-Length and Transfer-Encoding"
+            raise DeniedError(400, why, "send one of them", is_last=True)
         section = self._section
         if not section.is_local and section.tls_certificate is None and not self._is_proxy(request):
             raise DeniedError(403, "only the reverse proxy may connect here", "use the address of the proxy")
@@ -118,8 +131,7 @@ class Access:
         if scheme.lower() != "bearer" or not secret:
             raise DeniedError(401, "it has no token", "send a header Authorization: Bearer TOKEN")
         address, now = self.address(request), self._clock()
-        with self._database.read() as connection:
-            token = tokens.token_of(connection, secret.strip(), now)
+        token = self._token(secret.strip(), now)
         wait = self._wrong.take(address) if token is None else self._requests.take(str(token.id))
         if wait:
             raise DeniedError(429, "too many requests", f"wait {wait} s", retry_after=wait)
@@ -130,23 +142,45 @@ class Access:
                 tokens.note_use(connection, token.id, now=now, address=address)
         return Visitor(token.owner, token.role, address, token.id)
 
+    def _token(self, secret: str, now: datetime) -> ApiToken | None:
+        """The token of a secret. What is wrong with the database is logged: whoever asks may be anybody."""
+        try:
+            with self._database.read() as connection:
+                return tokens.token_of(connection, secret, now)
+        except StoreError as error:
+            _log.error("console_without_database", where=error.where, why=error.why, what_to_do=error.what_to_do)
+            why = "the database can't be read at present"
+            raise DeniedError(503, why, "try again; the console's log says what is wrong") from error
+
     def _is_proxy(self, request: HTTPConnection) -> bool:
         if self._section.path is not None:
             return True
-        try:
-            found = ip_address(request.client.host if request.client else "")
-        except ValueError:
-            return False
-        return any(found in network for network in self._section.trusted_proxies)
+        found = _ip(request.client.host if request.client else "")
+        return found is not None and any(found in network for network in self._section.trusted_proxies)
 
     def _is_own(self, host: str) -> bool:
         """Whether a Host header names this server: a page of another name that leads here must not reach it."""
         known = set()
         if self._section.url is not None:
-            known.add(self._section.url.partition("://")[2])
+            scheme, _, name = self._section.url.partition("://")
+            known |= {name, f"{name}:{_PORTS[scheme]}"}
         elif self._section.path is not None:
             return True
         if self._section.is_local and self._section.path is None:
             port = self._section.listen.rpartition(":")[2]
             known |= {self._section.listen, *(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))}
         return host in known
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    """An address as the configuration writes it: IPv4 also where a socket of both kinds gives it, and no zone."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address):
+        return found.ipv4_mapped or IPv6Address(int(found))
+    return found

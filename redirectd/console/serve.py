@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -11,6 +12,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from redirectd.config.console_section import ConsoleSection
 from redirectd.config.model import Config
@@ -22,7 +24,55 @@ from redirectd.service.control import listen_at
 from redirectd.store.database import Database
 
 MOST_CONNECTIONS = 200
+HEAD_SECONDS = 15.0
+REPLY_SECONDS = 180.0
 _log = structlog.get_logger("redirectd.console")
+
+
+class Connection(H11Protocol):
+    """A connection that ends when no whole head of a request comes in time, or a reply is not taken.
+
+    Else a few clients that say nothing, or a byte now and then, would keep everybody out: the server alone waits
+    for ever for the first request, and for the rest of one.
+    """
+
+    head_seconds, reply_seconds = HEAD_SECONDS, REPLY_SECONDS
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait for a request."""
+        super().connection_made(transport)
+        self._wait(self.head_seconds)
+
+    def handle_events(self) -> None:
+        """Gives a request that has come the time to be answered."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before and not self.cycle.response_complete:
+            self._wait(self.reply_seconds)
+
+    def on_response_complete(self) -> None:
+        """Begins to wait for the next request."""
+        self._wait(self.head_seconds)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits no more."""
+        super().connection_lost(exc)
+        self._wait(None)
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._end)
+
+    def _end(self) -> None:
+        """Closes it; what is left of a reply is still sent, for a while."""
+        if self.transport.is_closing() or not self.transport.get_write_buffer_size():
+            self.transport.abort()
+            return
+        self.transport.close()
+        self._wait(self.reply_seconds)
 
 
 def serve(config: Config, database: Database) -> None:
@@ -38,7 +88,7 @@ def serve(config: Config, database: Database) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -46,7 +96,7 @@ def serve(config: Config, database: Database) -> None:
                 server_header=False,
                 proxy_headers=False,  # `Access` reads them, from trusted proxies alone
                 limit_concurrency=MOST_CONNECTIONS,
-                timeout_keep_alive=15,
+                timeout_keep_alive=int(HEAD_SECONDS),
                 timeout_graceful_shutdown=10,
                 h11_max_incomplete_event_size=32 * 1024,
                 ssl_certfile=certificate,

@@ -12,7 +12,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -58,6 +58,7 @@ def application(desk: Desk, access: Access) -> ASGIApp:
         routes=routes,
         exception_handlers={RedirectdError: show, HTTPException: show, Exception: show},
     )
+    inner.router.redirect_slashes = False  # behind a proxy it would lead from https to http
     return _Guard(inner, access)
 
 
@@ -154,7 +155,7 @@ class _Guard:
 def problem_response(error: RedirectdError) -> Response:
     """An error as problem+json."""
     document = problem(error)
-    headers = {}
+    headers = {"connection": "close"} if isinstance(error, DeniedError) and error.is_last else {}
     if document["status"] == 401:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, DeniedError) and error.retry_after is not None:
@@ -165,7 +166,7 @@ def problem_response(error: RedirectdError) -> Response:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body. Raises DeniedError for one that is too long, or does not come within ten seconds."""
+    """The body. Raises DeniedError for one that is too long, ends early, or does not come within ten seconds."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -174,9 +175,13 @@ async def read_body(request: Request) -> bytes:
                 parts.append(part)
                 size += len(part)
                 if size > LONGEST_BODY:
-                    raise DeniedError(413, f"its body has more than {LONGEST_BODY:,} bytes", "send less at once")
+                    raise DeniedError(
+                        413, f"its body has more than {LONGEST_BODY:,} bytes", "send less at once", is_last=True
+                    )
     except TimeoutError as error:
-        raise DeniedError(408, "its body did not come in time", "send it at once") from error
+        raise DeniedError(408, "its body did not come in time", "send it at once", is_last=True) from error
+    except ClientDisconnect as error:
+        raise DeniedError(400, "its body was not sent to the end", "send it again", is_last=True) from error
     return b"".join(parts)
 
 
@@ -209,9 +214,17 @@ def _json(request: Request, body: bytes) -> object:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise DeniedError(415, "its body is not application/json", "set Content-Type: application/json")
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise DeniedError(400, "its body is not JSON in UTF-8", "send one JSON object") from error
+        raise DeniedError(400, "its body is not JSON in UTF-8, each key once", "send one JSON object") from error
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys are there once: of two values, a proxy and this may read different ones."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _no_constant(text: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import uvicorn
+from structlog.testing import capture_logs
+from uvicorn.server import ServerState
 
 from redirectd.config.load import parse
 from redirectd.console.access import RateLimit
+from redirectd.console.serve import Connection
 from redirectd.errors import ConfigError
 from redirectd.store.tokens import Role, hashed
 from tests.console.conftest import HOST, Site
@@ -53,6 +58,7 @@ def test_it_is_off_by_default() -> None:
         ("[::1]:8301", 200),
         ("evil.example:8301", 421),
         ("127.0.0.1", 421),
+        ("127.0.0.1:80", 421),
         ("127.0.0.1:8301.evil.example", 421),
         ("", 421),
     ],
@@ -75,6 +81,8 @@ def test_two_hosts_are_none(site: Site) -> None:
         ("192.0.2.80", "198.51.100.7, 192.0.2.80", "198.51.100.7"),
         ("192.0.2.80", "nonsense", "192.0.2.80"),
         ("192.0.2.80", "", "192.0.2.80"),
+        ("::ffff:192.0.2.80", "::ffff:198.51.100.7", "198.51.100.7"),
+        ("192.0.2.80", "fe80::1%\x1b[2J" + "x" * 9000, "fe80::1"),
         ("198.51.100.9", "127.0.0.1", None),
         ("127.0.0.1", "", None),
     ],
@@ -90,6 +98,79 @@ def test_behind_a_proxy_nobody_else_is_answered(site: Site, address: str, forwar
     if seen is not None:
         token = site.call("GET", "/api/v1/tokens", token=site.token(Role.ADMIN), headers=headers).json["tokens"][0]
         assert token["used_from"] == seen
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("review.example", 200), ("review.example:443", 200), ("review.example:80", 421)]
+)
+def test_a_host_may_have_its_usual_port(site: Site, host: str, status: int) -> None:
+    """Some proxies send Host with the port that goes without saying."""
+    site.configure(console=PROXY)
+    site.address = "192.0.2.80"
+    assert site.call("GET", ME, token=site.token(), headers={"host": host}).status == status
+
+
+def test_a_request_with_two_ends_is_refused(site: Site) -> None:
+    """A proxy may see another end of it, so that a second request hides in its body: the connection ends with it."""
+    answer = site.call("GET", ME, token=site.token(), headers={"content-length": "0", "transfer-encoding": "chunked"})
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+
+
+def test_nothing_leads_elsewhere(site: Site) -> None:
+    """A slash too many is 404: behind a proxy with TLS a redirect would have the token sent without it."""
+    assert site.call("GET", "/api/v1/remaps/", token=site.token()).status == 404
+
+
+def test_strangers_learn_nothing_of_the_database(site: Site) -> None:
+    """Without a token that counts nobody sees where the database is or what is wrong with it."""
+    file = site.world.database.file
+    assert file is not None
+    file.unlink()
+    answer = site.call("GET", ME, token="rdt_wrong")
+    assert answer.status == 503
+    assert str(file.parent) not in answer.text
+    assert "removed" not in answer.text
+
+
+class _Hasty(Connection):
+    """One that waits for less than a person can notice."""
+
+    head_seconds, reply_seconds = 0.05, 5.0
+
+
+async def _sent(site: Site, what: bytes, *, is_ended: bool) -> bytes:
+    """What a server answers to bytes before it closes the connection; `is_ended`: nothing more comes."""
+    config = uvicorn.Config(site.app, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: _Hasty(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(what)
+        if is_ended:
+            writer.write_eof()
+        found = await reader.read()
+        writer.close()
+        await asyncio.gather(*state.tasks)
+    assert not state.connections
+    return found
+
+
+@pytest.mark.parametrize(
+    "what", [b"", b"GET /api/v1/me HTTP/1.1\r\nHost: ", b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: %b\r\n\r\nGET"]
+)
+def test_who_says_nothing_does_not_keep_others_out(site: Site, what: bytes) -> None:
+    """A connection without a whole request ends by itself, also behind a request that was answered."""
+    found = asyncio.run(_sent(site, what.replace(b"%b", HOST.encode()), is_ended=False))
+    assert found.count(b"HTTP/1.1 200") == what.count(b"%b")
+
+
+def test_who_leaves_early_is_no_defect(site: Site) -> None:
+    """A client that goes before the end of its body leaves no error in the log."""
+    what = f"POST /api/v1/remaps/1/reject HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n{{".encode()
+    with capture_logs() as logs:
+        asyncio.run(_sent(site, what, is_ended=True))
+    assert not logs
 
 
 def test_a_client_cannot_name_its_address(site: Site) -> None:

@@ -268,6 +268,7 @@ def test_a_wrong_request_is_a_problem(site: Site, path: str, status: int) -> Non
         (b'{"reason": "\\ud800"}', "application/json", 422),
         (b'"\xff"', "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
+        (b'{"force": false, "force": true, "reason": "x"}', "application/json", 400),
         (b"{}", "text/plain", 415),
         (b"reason=x", "application/x-www-form-urlencoded", 415),
         (b" " * 300_000, "application/json", 413),
