@@ -87,6 +87,11 @@ class _UndoSteps:
             del self.kept[name]
             return steps
 
+    def restore(self, name: str, account: str, now: datetime, steps: list[DecisionStep]) -> None:
+        """Keeps steps again that could not be taken back."""
+        with self.lock:
+            self.kept[name] = account, now, steps
+
 
 class Desk:
     """The database and the policy as the API and the pages use them."""
@@ -138,7 +143,8 @@ class Desk:
             return outcome, self.complete(connection, remaps.of_ids(connection, sorted(done)))
 
         outcome, done = self.database.run(work)
-        undo = self._steps.put(visitor.account, by.at, outcome.steps) if outcome.steps else ""
+        has_way_back = bool(outcome.steps) and wanted.action != "reopen"
+        undo = self._steps.put(visitor.account, by.at, outcome.steps) if has_way_back else ""
         return DeskReply(done, outcome.refused, undo)
 
     def note(self, visitor: Visitor, number: int, seen: str, text: str) -> DeskReply:
@@ -166,7 +172,11 @@ class Desk:
             done = [one for one in numbers if one not in refused]
             return refused, self.complete(connection, remaps.of_ids(connection, done))
 
-        refused, done = self.database.run(work)
+        try:
+            refused, done = self.database.run(work)
+        except Exception:
+            self._steps.restore(name, visitor.account, by.at, steps)  # the database was away: it may be tried again
+            raise
         return DeskReply(done, refused)
 
     def decision(self, visitor: Visitor, reason: str) -> Decision:

@@ -7,6 +7,7 @@ says again that an approved remap is right: past its review date (R36), or altho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -106,7 +107,7 @@ def decide_all(
         except RedirectdError as error:
             told.refused[number] = error
             continue
-        told.steps.append(step)
+        told.steps.append(replace(step, done=(decision.at, decision.actor)))
         moves += more
     move_all(connection, moves, at=decision.at, actor=decision.actor, force=decision.force, via=decision.via)
     return told

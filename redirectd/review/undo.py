@@ -13,6 +13,7 @@ from redirectd.errors import RedirectdError, RefusedError
 from redirectd.review.decide import approve, confirm, decide_all, load, reopen, revoke
 from redirectd.review.decision import Decision, DecisionStep
 from redirectd.review.four_eyes import AGREE, WITHDRAW
+from redirectd.sip.text import printable
 from redirectd.store import audit, remaps
 from redirectd.store.approved import asked_alone
 from redirectd.store.remap import Remap, State
@@ -40,7 +41,8 @@ def do_confirm(connection: Connection, number: int, decision: Decision, policy: 
     """Keeps an approved one as it is, and gives what takes that back."""
     take_turn(connection, audit.TURN)
     before = load(connection, number)
-    return confirm(connection, number, decision, policy), DecisionStep("confirm", before)
+    step = DecisionStep("confirm", before, done=(decision.at, decision.actor))
+    return confirm(connection, number, decision, policy), step
 
 
 def set_note(connection: Connection, number: int, text: str, decision: Decision) -> tuple[Remap, DecisionStep]:
@@ -59,7 +61,7 @@ def set_note(connection: Connection, number: int, text: str, decision: Decision)
         detail={"via": dict(decision.via)} if decision.via else {},
     )
     audit.append(connection, entry)
-    return load(connection, number), DecisionStep("note", before)
+    return load(connection, number), DecisionStep("note", before, note=text)
 
 
 def undo_all(
@@ -91,12 +93,10 @@ def _undo_alike(
     take_turn(connection, audit.TURN)
     by = replace(decision, reason=f"undo of {action}")
     found = {one.id: one for one in remaps.of_ids(connection, [step.before.id for step in steps])}
-    expected = TRANSITIONS[action][1]
-    refused: dict[int, RedirectdError] = {
-        step.before.id: _too_late(step.before.id, found.get(step.before.id))
-        for step in steps
-        if (one := found.get(step.before.id)) is None or one.state is not expected
-    }
+    refused: dict[int, RedirectdError] = {}
+    for step in steps:
+        if (error := _too_late(step, found.get(step.before.id))) is not None:
+            refused[step.before.id] = error
     numbers = [step.before.id for step in steps if step.before.id not in refused]
     if action == "approve":
         decide_all(connection, "revoke", numbers, by)
@@ -104,12 +104,18 @@ def _undo_alike(
     return refused
 
 
-def _too_late(number: int, now: Remap | None) -> RedirectdError:
-    return RedirectdError(
-        f"remap {number}",
-        f"it is {now.state if now else 'gone'} by now, so the last step can't be taken back",
-        f"look at it: redirectd show {number}",
-    )
+def _too_late(step: DecisionStep, now: Remap | None) -> RedirectdError | None:
+    """Why a step can't be taken back any more: what somebody else decided since is theirs. None where it can be."""
+    expected = TRANSITIONS.get(step.action, (None, State.APPROVED))[1]
+    if now is None or now.state is not expected:
+        why = f"it is {now.state if now else 'gone'} by now"
+    elif step.action != AGREE and step.done not in {None, (now.decided_at, now.decided_by)}:
+        why = f"{printable(now.decided_by or 'somebody', 100)} has decided on it since"
+    else:
+        return None
+    number = step.before.id
+    todo = f"look at it: redirectd show {number}"
+    return RedirectdError(f"remap {number}", f"{why}, so the last step can't be taken back", todo)
 
 
 def undo(connection: Connection, step: DecisionStep, decision: Decision, policy: Policy) -> Remap:
@@ -117,12 +123,15 @@ def undo(connection: Connection, step: DecisionStep, decision: Decision, policy:
     take_turn(connection, audit.TURN)
     number = step.before.id
     by = replace(decision, reason=f"undo of {step.action}")
-    if step.action == "note":
-        return set_note(connection, number, step.before.note, by)[0]
-    expected = TRANSITIONS.get(step.action, (None, State.APPROVED))[1]
     now = load(connection, number)
-    if now.state is not expected:
-        raise _too_late(number, now)
+    if step.action == "note":
+        if now.note != step.note:
+            raise RedirectdError(
+                f"remap {number}", "it has another note by now, which stays", f"look at it: redirectd show {number}"
+            )
+        return set_note(connection, number, step.before.note, by)[0]
+    if (error := _too_late(step, now)) is not None:
+        raise error
     if step.action == "confirm":
         return _as_decided_before(connection, step.before, by)
     if step.action == "revoke":

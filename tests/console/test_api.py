@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 
 from redirectd.console.api import ENDPOINTS, PREFIX, Endpoint
+from redirectd.errors import StoreError
 from redirectd.store import audit
 from redirectd.store.remap import State
 from redirectd.store.schema import remap
@@ -108,6 +109,52 @@ def test_undo_is_of_the_same_account(site: Site) -> None:
     site.now += timedelta(hours=2)
     assert is_problem(site.call("POST", f"{PREFIX}/undo/{done['undo']}", token=site.token()), 400)
     assert site.world.get(1).state is State.APPROVED
+
+
+def test_undo_leaves_what_somebody_decided_since(site: Site) -> None:
+    """Another person's approval of the same remap, and another person's note, stay: only the own step is undone."""
+    ada, bob = site.token(), site.token(owner="unix:bob")
+    done = site.decide(1, "approve", token=ada).json
+    for action in ("revoke", "reopen", "approve"):
+        assert site.decide(1, action, token=bob).status == 200
+    assert "bob" in site.call("POST", f"{PREFIX}/undo/{done['undo']}", token=ada).json["errors"][0]["why"]
+    assert site.world.get(1).state is State.APPROVED
+    noted = [
+        site.call(
+            "PUT",
+            f"{PREFIX}/remaps/2/note",
+            token=token,
+            headers={"if-match": f'"{site.version(2)}"'},
+            body={"note": "seen"},
+        ).json
+        for token in (ada, bob)
+    ]
+    assert site.call("POST", f"{PREFIX}/undo/{noted[1]['undo']}", token=bob).json["errors"] == []
+    site.call(
+        "PUT",
+        f"{PREFIX}/remaps/2/note",
+        token=bob,
+        headers={"if-match": f'"{site.version(2)}"'},
+        body={"note": "bob's"},
+    )
+    assert site.call("POST", f"{PREFIX}/undo/{noted[0]['undo']}", token=ada).json["errors"][0]["id"] == 2
+    assert site.world.get(2).note == "bob's"
+
+
+def test_undo_may_be_tried_again_where_the_database_was_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be taken back is kept; a reopening has nothing to take back."""
+    token = site.token()
+    name = site.decide(1, "reject", token=token).json["undo"]
+
+    def away(_: object) -> None:
+        raise StoreError("database", "it is away", "wait")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.desk.database, "run", away)
+        assert is_problem(site.call("POST", f"{PREFIX}/undo/{name}", token=token), 503)
+    assert site.call("POST", f"{PREFIX}/undo/{name}", token=token).json["remaps"][0]["state"] == "pending"
+    site.decide(1, "reject", token=token)
+    assert site.decide(1, "reopen", token=token).json["undo"] is None
 
 
 @pytest.mark.parametrize("change", ["decided", "sighted"])
