@@ -8,13 +8,14 @@ ended at the time-out.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import selectors
 import signal
 import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -33,6 +34,9 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 _FOR_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _TICK = 0.1
+_KILLING = 1.0
+"""Seconds within which what is killed is gone; what runs as another user (sudo) may not be killed at all."""
+_MOST_LINKS = 40  # as Linux
 
 
 def run(where: str, argv: Sequence[str], timeout: float) -> str:
@@ -104,19 +108,36 @@ def program_fault(path: str) -> str | None:
     if not path.startswith("/"):
         return "it is not an absolute path"
     try:
-        real = Path(path).resolve(strict=True)
-        for each in {*Path(path).parents, *real.parents}:
+        *folders, real = _way_to(path)
+        for each in (*folders, real):
             status = each.stat()
+            if each is real and not (stat.S_ISREG(status.st_mode) and status.st_mode & 0o111):
+                return "it is not a program"
             if status.st_uid != 0 or status.st_mode & _FOR_OTHERS:
                 return f"others than root may change {each}"
-        status = real.stat()
     except OSError as error:
         return error.strerror or str(error)
-    if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o111:
-        return "it is not a program"
-    if status.st_uid != 0 or status.st_mode & _FOR_OTHERS:
-        return f"others than root may change {real}"
     return None
+
+
+def _way_to(path: str) -> Iterator[Path]:
+    """Give each folder that a path leads through, those that hold links on its way, too, and last where it ends."""
+    at, left, links = Path("/"), list(reversed(Path(path).parts[1:])), 0
+    yield at
+    while left:
+        name = left.pop()
+        step = at.parent if name == ".." else at / name
+        if not step.is_symlink():
+            at = step
+            yield at
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        to = step.readlink()
+        left += reversed(to.parts[1:] if to.is_absolute() else to.parts)
+        if to.is_absolute():
+            at = Path("/")
 
 
 def _as_service(where: str) -> dict[str, Any]:
@@ -154,7 +175,8 @@ def _run(where: str, argv: Sequence[str], timeout: float) -> tuple[int | None, s
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_KILLING)
         if process.stdout is not None:
             process.stdout.close()
     return code, printable(output.decode("utf-8", "replace").strip(), MOST_OUTPUT)

@@ -71,6 +71,22 @@ def test_a_child_that_keeps_its_output_open_is_not_waited_for() -> None:
     assert said("echo done; sleep 300 &", timeout=200) == "done"
 
 
+def test_what_may_not_be_killed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the time-out a program that has become another user (sudo) is left to run: no apply waits for its end."""
+    monkeypatch.setattr(os, "killpg", refuse)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        mark = Path(folder) / "mark"
+        with pytest.raises(AnswerError, match=r"did not end within 0\.5 s"):
+            said(f"sleep 8; echo > {mark}", timeout=0.5)
+        assert not mark.exists()
+
+
+def refuse(*_: object) -> None:
+    """Stand in for killing what is another user's."""
+    raise PermissionError(1, "Operation not permitted")
+
+
 def test_output_is_bounded_and_escaped() -> None:
     """What a program prints without end is cut at 64 kB, and no control character of it reaches a terminal."""
     text = said("head -c 3000000 /dev/zero | tr '\\0' x; printf '\\033[31m'")
@@ -89,3 +105,19 @@ def test_only_what_is_roots_alone_is_run(tmp_path: Path) -> None:
     assert program_fault("/etc/passwd") == program_fault("/usr/bin") == "it is not a program"
     with pytest.raises(AnswerError, match="is not run: others than root may change"):
         open_channel("run:fs", timeout=5).ask(Command("check", (str(own),)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes folders that are root's")
+def test_links_on_the_way_to_a_program_are_roots_alone(tmp_path: Path) -> None:
+    """A link to a link in a folder that others may change is refused: they could make it lead to another program."""
+    tmp_path.chmod(0o777)
+    (tmp_path / "second").symlink_to("/bin/true")
+    with tempfile.TemporaryDirectory(dir="/root") as folder:
+        first = Path(folder) / "first"
+        first.symlink_to(tmp_path / "second")
+        assert "others than root may change /tmp" in str(program_fault(str(first)))
+        first.unlink()
+        first.symlink_to("../../usr/bin/true")
+        assert program_fault(str(first)) is None
+        (Path(folder) / "round").symlink_to("round")
+        assert program_fault(f"{folder}/round") == "Too many levels of symbolic links"
