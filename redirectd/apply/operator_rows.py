@@ -84,20 +84,25 @@ class GatewayRowsInPlace(GatewayRows):
         return table(name, column("id"), column("destination"))
 
     def _change_others(self, run: TimedRun, there: Sequence[Row], content: bytes | None) -> None:
-        """Write each row that moves or comes back, if it still is what it was: one that its operator changed is his."""
+        """Write each row that moves or comes back, if it still is what it was: one that its operator changed is his.
+
+        One that he gave its old text again moves like any other.
+        """
         wanted = [] if content is None else self._wanted(content)
         before, after = ({str(old): str(new) for old, new in rows if old != SENTINEL} for rows in (there, wanted))
         own = self._own(self.target.base)
         for name in sorted(before.keys() | after.keys()):
             number, _, old = name.partition(" ")
             was, now = before.get(name, old), after.get(name, old)
-            if was == now or not number.isdigit():
+            if not number.isdigit():
                 continue
-            held = own.c.destination == was
+            is_written = was == now  # but for a row that was put back by hand
+            known = {was, old} - {now} if name in after else {was}
+            held = own.c.destination.in_(sorted(known))
             if self.is_mysql:  # its own collations take sip:A and sip:a for one
-                held = func.binary(own.c.destination) == func.binary(was)
+                held = func.binary(own.c.destination).in_([func.binary(each) for each in sorted(known)])
             done = run.execute(update(own).values(destination=now).where(own.c.id == int(number), held))
-            if done.rowcount != 1 and name in after:
+            if done.rowcount != 1 and name in after and not is_written:
                 why = (
                     f"row {number} of {self.target.base} is not {printable(was, 200)} any more, so nothing was changed"
                 )

@@ -50,8 +50,10 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _GENERATION = b"#redirectd "
 _MOVED = b"#moved "
 _ROW = b"#row "
+_BACK = b"#put back by hand "
 _ID_DIGITS = 11
 _BY_HAND = b"#the moved gateways are not as redirectd left them\n"
+_PLACED = re.compile(rb"^#row ([0-9]+)\n[^ \n]+ ([^ \n]+)", re.MULTILINE)
 _PLAIN = frozenset(range(0x21, 0x7F)) - {ord("#")}
 
 
@@ -170,6 +172,17 @@ class KamailioGatewaysInPlace(KamailioGatewayTable):
         """Give rows of the operator's table, with their ids first, as a list with those in comments."""
         return b"".join(_ROW + str(row[0]).encode() + b"\n" + (listed([row[1:]]) or b"") for row in rows) or None
 
+    def text(self, rows: Iterable[Row], shown: bytes) -> bytes:
+        """The same; a row that has its old text again is not moved, whatever redirectd's table says of it."""
+        found = list(map(_texts, rows))
+        there = {b" ".join(each).decode("utf-8", "surrogateescape") for each in _PLACED.findall(shown)}
+        moved = {old: new for old, new in found if old != SENTINEL}
+        back = {old: new for old, new in moved.items() if old in there}
+        if not back or dict(found).get(SENTINEL) != token_of(moved):
+            return super().text(found, shown)
+        kept = {old: new for old, new in moved.items() if old not in back}
+        return _lines(_BACK, back) + _head(kept, token_of(kept)) + shown
+
     def unmoved(self, moved: Iterable[Row], rows: Iterable[Row]) -> bytes | None:
         """Give the list as it would be without the `moved` rows of redirectd's table."""
         olds = {(name.partition(" ")[0], str(new)): name.partition(" ")[2] for name, new in map(_texts, moved)}
@@ -224,5 +237,8 @@ def _words(row: Row) -> list[bytes]:
 
 
 def _head(pairs: Mapping[str, str], token: str | None) -> bytes:
-    lines = [_MOVED + f"{old} {new}\n".encode("utf-8", "surrogateescape") for old, new in sorted(pairs.items())]
-    return b"".join([_GENERATION + token.encode() + b"\n" if token else b"", *lines])
+    return (_GENERATION + token.encode() + b"\n" if token else b"") + _lines(_MOVED, pairs)
+
+
+def _lines(mark: bytes, pairs: Mapping[str, str]) -> bytes:
+    return b"".join(mark + f"{old} {new}\n".encode("utf-8", "surrogateescape") for old, new in sorted(pairs.items()))

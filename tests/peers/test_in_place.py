@@ -86,3 +86,30 @@ def test_the_one_right_is_checked(site: Site, operator: Operator, start_kamailio
     assert target["outcome"] in {"refused", "rolled-back"}
     assert [row[0] for row in _rows(site)] == [old]
     assert site.run("SELECT old FROM redirectd_gateway WHERE old <> '__gen__'") == []
+
+
+@pytest.mark.parametrize("site", BOTH, indirect=True)
+def test_a_row_put_back_by_hand_moves_again(site: Site, operator: Operator, start_kamailio: StartKamailio) -> None:
+    """A moved row to which its operator gave the old text again is written anew, also to another place by then."""
+    old, new, newer = "sip:127.0.0.1:5991", "sip:127.0.0.1:5993", "sip:127.0.0.1:5994"
+    proxy = start_gateways(site, operator, start_kamailio, old, "sip:127.0.0.1:5992", mode="in-place")
+    move_gateway(operator, old, new)
+    operator.run("apply")
+    put_back = f"UPDATE dispatcher SET destination = '{old}' WHERE destination = '{{}}'"
+    site.run(put_back.format(new))
+    [target] = operator.json("apply", "--force")["targets"]
+    assert (target["outcome"], target["error"], target["hand_edit"]) == ("verified", None, None)
+    assert _rows(site)[0][0] == new
+
+    site.run(put_back.format(new))
+    [remap] = operator.json("list")["remaps"]
+    operator.run("revoke", str(remap["id"]))
+    [target] = operator.json("apply", "--force")["targets"]
+    assert (target["outcome"], target["error"]) == ("verified", None)
+    assert site.run("SELECT old FROM redirectd_gateway WHERE old <> '__gen__'") == []
+
+    move_gateway(operator, old, newer)
+    [target] = operator.json("apply", "--force")["targets"]
+    assert (target["outcome"], target["error"]) == ("verified", None)
+    assert _rows(site)[0][0] == newer
+    assert newer in states_of(proxy)
