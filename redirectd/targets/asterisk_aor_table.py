@@ -164,13 +164,14 @@ def _token(moved: Iterable[Moved]) -> str:
 
 
 def _head(moved: Sequence[Moved]) -> bytes:
-    lines = [_GENERATION + _token(moved).encode() + b"\n"]
-    return b"".join([*lines, *(_MOVED + " ".join(each).encode("ascii") + b"\n" for each in sorted(moved))])
+    """Write the records; what somebody else has written among them comes as one line each, too, and is no record."""
+    shown = (printable(" ".join(each), 4000).encode("ascii", "backslashreplace") for each in sorted(moved))
+    return b"".join([_GENERATION + _token(moved).encode() + b"\n", *(_MOVED + each + b"\n" for each in shown)])
 
 
 def _moved(content: bytes) -> list[Moved]:
     lines = (line.removeprefix(_MOVED) for line in content.split(b"\n") if line.startswith(_MOVED))
-    return [Moved(*line.decode("ascii").split(" ")) for line in lines]
+    return [Moved(*words) for line in lines if len(words := line.decode("ascii").split(" ")) == len(Moved._fields)]
 
 
 def _listed(aors: Mapping[str, str]) -> bytes:

@@ -111,3 +111,17 @@ def test_r16_no_breakout_ends_a_contact() -> None:
     for contact in moved.values():
         assert re.fullmatch(r"[A-Za-z0-9:@.%\[\]+*#~_=\-!$&'()/?]+(\^3B[A-Za-z0-9.%=\-_~+*#]+)*", contact), contact
     assert TARGET.parse(rendered.content) == rendered.entries
+
+
+@pytest.mark.parametrize(
+    "old", ["sip:\xfc.test", "sip:o.test; x y", "sip:o.test\n[evil]\ntype = aor\ncontact = sip:e.test"]
+)
+def test_odd_rows_among_redirectds_own_are_seen(old: str) -> None:
+    """Whatever somebody wrote into redirectd's table, its text is a change by hand, and no section or error of it."""
+    target = AsteriskAorTable()
+    text = target.text([("gw", old, "sip:a.test")], [("gw", "sip:a.test")])
+    assert text is not None
+    assert not target.is_own(text)
+    assert target.parse(text) == {"gw/1": "sip:a.test"}
+    assert all(len(row) == 3 for row in target.rows(text))
+    assert target.rebased(text, b"[gw]\ntype = aor\ncontact = sip:a.test\n").endswith(b"contact = sip:a.test\n")
