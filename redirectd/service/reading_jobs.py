@@ -39,6 +39,10 @@ class _Failed:
     texts: tuple[str, str, str]
 
 
+_PART, _FULL = b"\0", b"\1"
+"""What a process says: a part is there; or it can't be kept, and an error number follows."""
+
+
 class _Worker:
     """A process that reads some logs in their order, and what has come of it."""
 
@@ -61,7 +65,12 @@ class _Worker:
                 yield found
 
     def _next(self, name: str) -> Any:  # noqa: ANN401 - whatever was pickled
-        if not os.read(self._signals, 1):
+        said = os.read(self._signals, 1)
+        if said == _FULL:
+            why = f"what is read can't be kept there: {os.strerror(os.read(self._signals, 1)[0])}"
+            todo = "free space there, set TMPDIR to another folder, or read with --jobs 1"
+            raise RedirectdError(tempfile.gettempdir(), why, todo)
+        if not said:
             why = "the process that read it has ended before it came to the end"
             raise RedirectdError(name, why, "read the logs one after another, with --jobs 1, and see the log for why")
         self._kept.seek(self._at)
@@ -130,9 +139,13 @@ def _work(share: Sequence[str], read: Reader, kept: IO[bytes], signal_to: int) -
         nonlocal at
         left = memoryview(pickle.dumps(what))
         while left:
-            written = os.pwrite(kept.fileno(), left, at)
+            try:
+                written = os.pwrite(kept.fileno(), left, at)
+            except OSError as error:
+                os.write(signal_to, _FULL + bytes([error.errno or 0]))
+                os._exit(0)
             at, left = at + written, left[written:]
-        os.write(signal_to, b"\0")
+        os.write(signal_to, _PART)
 
     sys.stderr = texts = _Texts(is_terminal=sys.stderr.isatty())
     for name in share:

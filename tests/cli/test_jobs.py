@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from redirectd.errors import RedirectdError
 from redirectd.service.reading_jobs import reading_at_once, shares_of
 from tests.cli.conftest import Cli
 
@@ -113,3 +116,18 @@ def test_shares_keep_a_rotated_log_together() -> None:
     sizes = {"a": 9, "b.1": 1, "b": 2, "c": 5}
     assert shares_of([["a"], ["b", "b.1"], ["c"]], sizes, 2) == [["a"], ["b.1", "b", "c"]]
     assert shares_of([["a"]], sizes, 2) == [["a"]]
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what was read can't be kept, it is said where, why and what to do, and nothing is shown as a defect."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        reading_at_once([["a"], ["b"]], lambda name: iter([name])) as parts,
+        pytest.raises(RedirectdError, match="No space left on device") as raised,
+    ):
+        list(parts("a"))
+    assert (raised.value.where, "TMPDIR" in raised.value.what_to_do) == (tempfile.gettempdir(), True)
