@@ -184,10 +184,10 @@ class MeReply(TypedDict):
     token: int | None
 
 
-def read_model(model: type[Model], given: object, where: str) -> Model:
-    """What was given as a model. Raises DeniedError (422) that names the first fault."""
+def read_model(model: type[Model], given: object, where: str, *, is_text: bool = False) -> Model:
+    """What was given as a model; `is_text`: numbers come as text. Raises DeniedError (422) for the first fault."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, strict=not is_text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(printable(str(part), 60) for part in first["loc"]) or where

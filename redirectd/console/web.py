@@ -102,7 +102,7 @@ class _ApiRoute:
             self._desk,
             visitor,
             str(request.path_params.get("name", "")),
-            read_model(endpoint.query, _asked(request, endpoint), "query") if endpoint.query else None,
+            read_model(endpoint.query, _asked(request, endpoint), "query", is_text=True) if endpoint.query else None,
             read_model(endpoint.body, _json(request, body), "body") if endpoint.body else None,
             _if_match(request) if endpoint.is_checked else None,
         )

@@ -311,6 +311,8 @@ def test_a_wrong_request_is_a_problem(site: Site, path: str, status: int) -> Non
         (b'{"reason": 1}', "application/json", 422),
         (b'{"reason": "x", "more": 1}', "application/json", 422),
         (b'{"contact": 0}', "application/json", 422),
+        (b'{"contact": true}', "application/json", 422),
+        (b'{"force": "yes", "reason": "x"}', "application/json", 422),
         (b'{"contact": NaN}', "application/json", 400),
         (b'{"reason": "\\ud800"}', "application/json", 422),
         (b'"\xff"', "application/json", 400),
