@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -79,19 +79,25 @@ def killed_at(
     chokes: str = "",
 ) -> bool:
     """Apply in a process of its own that is killed with SIGKILL at a step; False if it ended before that step."""
+
+    def apply(steps: Steps) -> None:
+        world = stepped_world(home, layout, steps)
+        last = next(iter(reversed(world.servers.values())))
+        last.deaf, last.down, last.chokes = deaf, down, chokes
+        with suppress(RedirectdError):
+            world.apply(wanted)
+
+    return killed(step, apply)
+
+
+def killed(step: int, act: Callable[[Steps], None]) -> bool:
+    """Act in a process of its own that is killed with SIGKILL at a step; False if it ended before that step."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            steps = Steps(step, lambda _: os.kill(os.getpid(), signal.SIGKILL))
-            world = stepped_world(home, layout, steps)
-            last = next(iter(reversed(world.servers.values())))
-            last.deaf, last.down, last.chokes = deaf, down, chokes
-            try:
-                world.apply(wanted)
-                code = 0
-            except RedirectdError:
-                code = 0
+            act(Steps(step, lambda _: os.kill(os.getpid(), signal.SIGKILL)))
+            code = 0
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from redirectd.apply.sql_rows import SqlRows
 from redirectd.errors import InstallError, RedirectdError, RefusedError
 from redirectd.plan.planning import digest
 from redirectd.targets.kamailio_htable import SQL
-from tests.apply.kill import Steps, copy_of, stepped_database, stepped_files
+from tests.apply.kill import Steps, copy_of, killed, stepped_database, stepped_files
 from tests.apply.table_world import (
     AorWorld,
     OdbcWorld,
@@ -66,24 +64,13 @@ def test_a_reserved_word_may_be_its_name(server_url: str) -> None:
 
 
 def _killed_at(step: int, home: Path, url: str, kind: type[TableWorld], *, deaf: bool) -> bool:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            steps = Steps(step, lambda _: os.kill(os.getpid(), signal.SIGKILL))
-            announce_statements(steps.at)
-            world = kind(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
-            world.server.deaf = deaf
-            world.apply(NEW)
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
+    def apply(steps: Steps) -> None:
+        announce_statements(steps.at)
+        world = kind(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
+        world.server.deaf = deaf
+        world.apply(NEW)
+
+    return killed(step, apply)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha512
 from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 from redirectd.collect.batch import Batch, SessionProgress
@@ -17,10 +19,17 @@ from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects import registry
 from redirectd.dialects.frame import Dialect
 from redirectd.dialects.registry import with_keys
+from redirectd.sources.follow import FollowedFile
+from redirectd.sources.place import Position
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
 POLICY = Policy(trusted_peers=(ip_network("192.0.2.0/24"),))
 PEER = "UDP:192.0.2.7:5060"
+
+
+def opener(log: Path) -> Callable[[Mapping[str, Any] | None], FollowedFile]:
+    """What opens a collector's log at a stored position, or at its beginning where there is none."""
+    return lambda stored: FollowedFile(log, Position.from_dict(dict(stored)) if stored is not None else None)
 
 
 class MemoryLog:

@@ -15,7 +15,7 @@ import pytest
 from tests.peers.lab import asterisk, database, kamailio, rsyslog, sipp
 from tests.peers.lab.asterisk import Asterisk, Setup
 from tests.peers.lab.database import DatabaseServer
-from tests.peers.lab.kamailio import Kamailio, Script
+from tests.peers.lab.kamailio import Kamailio, Script, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.sip_message import Message
 from tests.peers.lab.sip_peers import AnsweringSide, Reply
@@ -36,6 +36,7 @@ INSTALLED: dict[str, Callable[[], bool]] = {
 }
 
 StartKamailio = Callable[..., Kamailio]
+StartKeyed = Callable[..., tuple[Kamailio, str]]
 StartAsterisk = Callable[..., Asterisk]
 Answer = Callable[..., AnsweringSide]
 
@@ -105,6 +106,26 @@ def start_kamailio(short_folder: Path) -> Iterator[StartKamailio]:
     for server in started:
         server.stop()
         _show(server.log_file)
+
+
+@pytest.fixture
+def start_keyed(start_kamailio: StartKamailio, operator: Operator, short_folder: Path) -> StartKeyed:
+    """Give a function that starts a Kamailio whose records have the key `record.key`; its log is the operator's source.
+
+    It takes the gateway, what comes after the printed lines, the log and parts of the script; it gives the server and
+    the table of the source.
+    """
+
+    def start(gateway: AnsweringSide, *, more: str = "", log: str = "stderr", **parts: str) -> tuple[Kamailio, str]:
+        operator.configure()
+        record, key = operator.keyed_record_snippet(short_folder)
+        script = to_dispatcher_set(1, extra=record + more, **parts)
+        server = start_kamailio(script, dispatcher=f"1 sip:{gateway.address}:{gateway.port}\n", log=log)
+        source = f'[[source]]\nname = "kamailio"\npath = "{server.log_file}"\nrecord_keys = ["{key}"]\n'
+        operator.configure(source)
+        return server, source
+
+    return start
 
 
 @pytest.fixture

@@ -92,10 +92,7 @@ def create_table(operator: Operator, site: Site, name: str = "users") -> None:
 
 def approve(operator: Operator, *users: str, to: str = "new.test") -> None:
     """Approves the move of users of old.test to another host."""
-    rows = [f"sip:{user}@old.test,sip:{user}@{to},approved" for user in users]
-    file = operator.folder / "moves.csv"
-    file.write_text("\n".join(["old_uri,new_uri,state", *rows, ""]))
-    operator.run("import", "--approve", str(file))
+    operator.import_moves({f"sip:{user}@old.test": f"sip:{user}@{to}" for user in users})
 
 
 def held(proxy: Kamailio) -> dict[str, str]:
@@ -165,9 +162,7 @@ def start_gateways(
 
 def move_gateway(operator: Operator, old: str, new: str) -> None:
     """Approves the move of a gateway."""
-    file = operator.folder / "moves.csv"
-    file.write_text(f"old_uri,new_uri,kind,state\n{old},{new},gateway,approved\n")
-    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
+    operator.import_moves({old: new}, "--force", "--reason", "a test", kind="gateway")
 
 
 def states_of(proxy: Kamailio) -> dict[str, str]:

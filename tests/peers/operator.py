@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ allowed_target_networks = ["127.0.0.0/8"]
 
 [limits]
 max_changes = 500
+"""
+
+DISPATCHER = """
+[[target]]
+name = "gateways"
+kind = "kamailio-dispatcher"
+path = "{folder}/dispatcher.list"
+base = "{folder}/base.list"
+reload = "jsonrpc:unix:{folder}/rpc.sock"
 """
 
 
@@ -53,6 +63,13 @@ class Operator:
         """What waits for review."""
         remaps: list[dict[str, Any]] = self.json("pending")["remaps"]
         return remaps
+
+    def import_moves(self, moves: Mapping[str, str], *options: str, kind: str = "") -> None:
+        """Imports these moves (old URI: new URI) as approved; `options` are those of `import`, `kind` the remaps'."""
+        rows = [f"{old},{new},{kind},approved" for old, new in moves.items()]
+        file = self.folder / "moves.csv"
+        file.write_text("\n".join(["old_uri,new_uri,kind,state", *rows, ""]), encoding="ascii")
+        self.run("import", "--approve", *options, str(file))
 
     def keyed_record_snippet(self, folder: Path) -> tuple[str, Path]:
         """The same with a new key that Kamailio reads from `folder`, and redirectd's copy for `record_keys`."""

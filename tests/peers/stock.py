@@ -13,6 +13,43 @@ import pytest
 
 KAMAILIO_CFG = Path("/etc/kamailio/kamailio.cfg")
 ASTERISK_FOLDER = Path("/etc/asterisk")
+KAMAILIO_TARGET = """
+[[source]]
+name = "kamailio"
+path = "{folder}/kamailio.stderr"
+record_keys = ["{folder}/record.key"]
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+path = "{folder}/tables/redirectd_htable"
+reload = "jsonrpc:unix:{folder}/run/kamailio_rpc.sock"
+"""
+# Phones on loopback, and a carrier whose 301 Asterisk follows.
+PHONES = """
+[transport]
+type=transport
+protocol=udp
+bind={address}:{port}
+[phone]
+type=endpoint
+context=from-phones
+disallow=all
+allow=ulaw
+[phone]
+type=identify
+endpoint=phone
+match=127.0.0.0/8
+[carrier]
+type=endpoint
+context=nowhere
+disallow=all
+allow=ulaw
+aors=carrier
+redirect_method=uri_core
+[carrier]
+type=aor
+contact=sip:{gateway}
+"""
 
 
 def pristine(package: str, file: Path) -> bytes:

@@ -75,8 +75,7 @@ def _operator(folder: Path, kind: str, old: str, new: str) -> Operator:
     """An operator with one approved move and the page's target."""
     operator = Operator(folder / "op")
     operator.configure(_placed(target_table(kind), folder))
-    (operator.folder / "moves.csv").write_text(f"old_uri,new_uri,state\n{old},{new},approved\n")
-    operator.run("import", "--approve", "--force", "--reason", "a test", "moves.csv")
+    operator.import_moves({old: new}, "--force", "--reason", "a test")
     return operator
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ import pytest
 from tests.peers.conftest import StartKamailio
 from tests.peers.lab.kamailio import Script
 from tests.peers.lab.loopback import free_port
-from tests.peers.lab.process import Child, LabError
-from tests.peers.operator import Operator
+from tests.peers.lab.process import Child
+from tests.peers.operator import DISPATCHER, Operator
 
 pytestmark = pytest.mark.peer("kamailio")
 
@@ -32,15 +30,6 @@ USERS = """
 name = "users"
 kind = "kamailio-htable"
 path = "{folder}/dbtext/redirectd_htable"
-reload = "jsonrpc:unix:{folder}/rpc.sock"
-"""
-
-DISPATCHER = """
-[[target]]
-name = "gateways"
-kind = "kamailio-dispatcher"
-path = "{folder}/dispatcher.list"
-base = "{folder}/base.list"
 reload = "jsonrpc:unix:{folder}/rpc.sock"
 """
 
@@ -103,9 +92,7 @@ def test_first_apply_before_htable_is_loaded(operator: Operator, stock: _Stock) 
     assert [target["outcome"] for target in first["targets"]] == ["installed"]
     assert (stock.folder / "dbtext" / "redirectd_htable").exists()
     stock.start(HTABLE.format(folder=stock.folder))
-    moves = operator.folder / "moves.csv"
-    moves.write_text("old_uri,new_uri,state\nsip:a@old.test,sip:a@new.test,approved\n", encoding="ascii")
-    operator.run("import", "--approve", str(moves))
+    operator.import_moves({"sip:a@old.test": "sip:a@new.test"})
     second = operator.json("apply")
     assert [target["outcome"] for target in second["targets"]] == ["verified"]
 
@@ -120,9 +107,7 @@ def test_bad_dispatcher_line_takes_no_table_away(operator: Operator, start_kamai
     server.dispatcher_file.unlink()
     (server.folder / "base.list").write_text("1 sip:127.0.0.21\n1 sip:gateway.invalid\n", encoding="ascii")
     operator.configure(USERS.format(folder=server.folder), DISPATCHER.format(folder=server.folder))
-    moves = operator.folder / "moves.csv"
-    moves.write_text("old_uri,new_uri,state\nsip:a@old.test,sip:a@new.test,approved\n", encoding="ascii")
-    operator.run("import", "--approve", str(moves))
+    operator.import_moves({"sip:a@old.test": "sip:a@new.test"})
 
     result = operator.json("apply", code=4)
 
@@ -143,9 +128,7 @@ def test_disabled_gateway_stays_disabled(operator: Operator, start_kamailio: Sta
     operator.run("apply")
     for gateway in ("sip:127.0.0.21", "sip:127.0.0.22"):
         server.rpc("dispatcher.set_state", "dx", 1, gateway)
-    moves = operator.folder / "moves.csv"
-    moves.write_text("old_uri,new_uri,kind,state\nsip:127.0.0.22,sip:127.0.0.32,gateway,approved\n", encoding="ascii")
-    operator.run("import", "--approve", str(moves))
+    operator.import_moves({"sip:127.0.0.22": "sip:127.0.0.32"}, kind="gateway")
 
     result = operator.json("apply")
 
@@ -165,11 +148,9 @@ def test_destinations_added_at_run_time_stay(operator: Operator, start_kamailio:
     (server.folder / "base.list").write_text(base, encoding="ascii")
     operator.configure(DISPATCHER.format(folder=server.folder))
     operator.run("apply")
-    _patiently(lambda: server.rpc("dispatcher.add", 1, "sip:127.0.0.99", 0, 7, "weight=50"))
+    server.add_destination(1, "sip:127.0.0.99", 0, 7, "weight=50")
     server.rpc("dispatcher.set_state", "dx", 1, "sip:127.0.0.99")
-    moves = operator.folder / "moves.csv"
-    moves.write_text("old_uri,new_uri,kind,state\nsip:127.0.0.22,sip:127.0.0.32,gateway,approved\n", encoding="ascii")
-    operator.run("import", "--approve", str(moves))
+    operator.import_moves({"sip:127.0.0.22": "sip:127.0.0.32"}, kind="gateway")
 
     result = operator.json("apply")
 
@@ -180,13 +161,3 @@ def test_destinations_added_at_run_time_stay(operator: Operator, start_kamailio:
     [added] = [each["DEST"] for each in shown if each["DEST"]["URI"] == "sip:127.0.0.99"]
     assert added["ATTRS"]["BODY"] == "weight=50"
     assert [target["outcome"] for target in operator.json("apply")["targets"]] == ["unchanged"]
-
-
-def _patiently(ask: Callable[[], object]) -> None:
-    """Ask until Kamailio takes it: one reload or addition in five seconds."""
-    for _ in range(20):
-        with suppress(LabError):
-            ask()
-            return
-        time.sleep(1)
-    ask()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from hashlib import sha512
-from pathlib import Path
 
 import pytest
 
-from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
+from tests.peers.conftest import Answer, StartAsterisk, StartKamailio, StartKeyed
 from tests.peers.lab.asterisk import Setup, dial_plan
 from tests.peers.lab.kamailio import DUMP_REPLIES, DUMP_REQUESTS, to_dispatcher_set
 from tests.peers.lab.process import wait_until
@@ -79,21 +78,12 @@ def test_six_records_in_a_body_teach_nothing(
 @pytest.mark.peer("kamailio")
 @pytest.mark.parametrize("log", ["stderr", "rsyslog"])
 def test_a_folded_header_that_an_xlog_prints_teaches_nothing(
-    log: str,
-    operator: Operator,
-    start_kamailio: StartKamailio,
-    answering_side: Answer,
-    loopback_address: str,
-    short_folder: Path,
+    log: str, operator: Operator, start_keyed: StartKeyed, answering_side: Answer, loopback_address: str
 ) -> None:
     """R39: lines of a folded header, printed raw by any xlog, look like its own and are only counted."""
-    operator.configure()
-    record, own = operator.keyed_record_snippet(short_folder)
     moved = moved_to("<sip:new03@203.0.113.9:5070>")
     old = answering_side(lambda message: moved if message.method == "INVITE" else OK)
-    script = to_dispatcher_set(1, extra=record, incoming='    xlog("L_NOTICE", "subject: $hdr(Subject)\\n");\n')
-    proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n", log=log)
-    operator.configure(f'[[source]]\nname = "kamailio"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n')
+    proxy, _ = start_keyed(old, log=log, incoming='    xlog("L_NOTICE", "subject: $hdr(Subject)\\n");\n')
     assert place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test").status == 301
     proxy.tells(1)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from redirectd.cli.recordkey import KAMAILIO_COPY, make_copies
-from tests.peers.conftest import Answer, StartKamailio
+from tests.peers.conftest import Answer, StartKamailio, StartKeyed
 from tests.peers.lab.kamailio import LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.sip_peers import EARLY_MEDIA_AND_ANSWERS, RINGS_AND_ANSWERS, moved_to, place_call
 from tests.peers.operator import Operator
@@ -33,25 +32,13 @@ def _serving(operator: Operator) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("looks_up", [False, True])
 def test_what_a_remap_does_in_the_field(
-    looks_up: bool,
-    operator: Operator,
-    start_kamailio: StartKamailio,
-    answering_side: Answer,
-    loopback_address: str,
-    short_folder: Path,
+    looks_up: bool, operator: Operator, start_keyed: StartKeyed, answering_side: Answer, loopback_address: str
 ) -> None:
     """Without the lookup a verified remap is told to be gone past, with why; with it, what it saves a caller."""
     answers = list(RINGS_AND_ANSWERS)
     new = answering_side(answers)
     old = answering_side(moved_to(f"<sip:new03@{new.address}:{new.port}>"))
-    own, copy = short_folder / "record.key", short_folder / "redirectd-key.cfg"
-    make_copies(own, copy)
-    copy.chmod(0o644)
-    operator.configure()
-    record = operator.record_snippet().replace(str(KAMAILIO_COPY), str(copy))
-    script = to_dispatcher_set(1, extra=record, before_relay=LOOK_UP_USER if looks_up else "")
-    proxy = start_kamailio(script, dispatcher=f"1 sip:{old.address}:{old.port}\n")
-    source = f'[[source]]\nname = "kamailio"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n'
+    proxy, source = start_keyed(old, before_relay=LOOK_UP_USER if looks_up else "")
     operator.configure(source, TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
 
     def call() -> int:
@@ -93,9 +80,7 @@ def test_check_tells_a_file_that_the_server_does_not_load(
     proxy = start_kamailio(to_dispatcher_set(1))
     operator.configure(TARGET.format(path=proxy.htable_file, table="redir", socket=proxy.rpc_socket))
     assert _serving(operator) == []  # nothing in it yet
-    moves = tmp_path / "moves.csv"
-    moves.write_text("old_uri,new_uri,state\nsip:alice@old.test,sip:alice@new.test,approved\n")
-    operator.run("import", "--approve", str(moves))
+    operator.import_moves({"sip:alice@old.test": "sip:alice@new.test"})
     operator.run("apply")
     [finding] = _serving(operator)
     assert finding["level"] == "ok"

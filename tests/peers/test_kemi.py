@@ -13,6 +13,7 @@ from tests.peers.lab.loopback import free_port, own_address
 from tests.peers.lab.process import Child, wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
 from tests.peers.operator import Operator
+from tests.peers.stock import KAMAILIO_TARGET
 
 CFG = """#!KAMAILIO
 listen=udp:{address}:{port}
@@ -69,17 +70,6 @@ class Routes:
     def redirectd_reply(self, msg):
         return redirectd_kemi.reply()
 """
-TARGET = """
-[[source]]
-name = "kamailio"
-path = "{folder}/kamailio.stderr"
-record_keys = ["{folder}/record.key"]
-[[target]]
-name = "users"
-kind = "kamailio-htable"
-path = "{folder}/tables/redirectd_htable"
-reload = "jsonrpc:unix:{folder}/run/kamailio_rpc.sock"
-"""
 
 
 @pytest.mark.peer("kamailio")
@@ -105,7 +95,7 @@ def test_a_script_records_and_reroutes(
     for each in ("run", "tables"):
         (short_folder / each).mkdir()
     make_copies(short_folder / "record.key", short_folder / "redirectd-key.cfg")
-    operator.configure(TARGET.format(folder=short_folder))
+    operator.configure(KAMAILIO_TARGET.format(folder=short_folder))
     gateway = f"{old.address}:{old.port}"
     (short_folder / name).write_text(script.format(folder=short_folder, gateway=gateway))
     cfg = short_folder / "kamailio.cfg"

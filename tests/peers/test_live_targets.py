@@ -23,10 +23,7 @@ live = 50
 
 
 def _approve(operator: Operator, *users: str) -> None:
-    rows = [f"sip:{user}@old.test,sip:{user}@new.test,approved" for user in users]
-    file = operator.folder / "moves.csv"
-    file.write_text("\n".join(["old_uri,new_uri,state", *rows, ""]))
-    operator.run("import", "--approve", str(file))
+    operator.import_moves({f"sip:{user}@old.test": f"sip:{user}@new.test" for user in users})
 
 
 def _astdb(operator: Operator, server: Asterisk, *others: str) -> None:

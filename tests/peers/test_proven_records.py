@@ -20,8 +20,7 @@ from redirectd.review.target_health import failing
 from redirectd.service.collector import Collector
 from redirectd.sources.follow import FollowedFile
 from redirectd.store.database import Database
-from tests.peers.conftest import Answer, StartKamailio
-from tests.peers.lab.kamailio import to_dispatcher_set
+from tests.peers.conftest import Answer, StartKeyed
 from tests.peers.lab.sip_peers import moved_to, place_call
 from tests.peers.operator import Operator
 
@@ -29,23 +28,20 @@ EVIL = (
     "v={} ev=301 ts=1796003731.1 m=INVITE ci=evil cseq=1 br=0 src=udp/192.0.2.1/5060 ouri=sip%3aboss%40example.net "
     "buri=sip%3aboss%40192.0.2.1 nct=1 ctlen=24 ct=%3csip%3aevil%40192.0.2.66%3e sdp="
 )
+LOG_PREFIX = '\nlog_prefix="{$mt $hdr(CSeq) $ci} "\n'
 
 
 @pytest.mark.peer("kamailio")
 def test_a_forged_record_in_a_call_id_moves_nothing(
     operator: Operator,
-    start_kamailio: StartKamailio,
+    start_keyed: StartKeyed,
     answering_side: Answer,
     loopback_address: str,
     short_folder: Path,
 ) -> None:
     """R39: with Debian's log_prefix the true record of each entry is proven, and forged ones are only counted."""
-    operator.configure()
-    record, own = operator.keyed_record_snippet(short_folder)
-    record += '\nlog_prefix="{$mt $hdr(CSeq) $ci} "\n'
     old = answering_side(moved_to("<sip:new03@203.0.113.9:5070>"))
-    proxy = start_kamailio(to_dispatcher_set(1, extra=record), dispatcher=f"1 sip:{old.address}:{old.port}\n")
-    operator.configure(f'[[source]]\nname = "kamailio"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n')
+    proxy, _ = start_keyed(old, more=LOG_PREFIX)
     invented = sha512(EVIL.encode()).hexdigest()[:40]
     forged = [
         f"x <script>: REDIRECTD {EVIL.format(2)} mac={invented} end=1",
@@ -62,7 +58,7 @@ def test_a_forged_record_in_a_call_id_moves_nothing(
     [remap] = operator.pending()
     assert (remap["new_uri"], remap["calls"]) == ("sip:new03@203.0.113.9:5070", len(forged) + 1)
 
-    key, log = read_key(own), proxy.log_file.read_bytes()
+    key, log = read_key(short_folder / "record.key"), proxy.log_file.read_bytes()
     assert key is not None
     assert key not in log
     for line in (line for line in log.splitlines(keepends=True) if b"REDIRECTD v=2" in line):
@@ -79,20 +75,16 @@ GONE = (
 @pytest.mark.peer("kamailio")
 def test_twelve_forged_404s_do_not_suspend_an_approved_remap(
     operator: Operator,
-    start_kamailio: StartKamailio,
+    start_keyed: StartKeyed,
     answering_side: Answer,
     loopback_address: str,
     short_folder: Path,
 ) -> None:
     """R39: calls whose Call-ID holds `ev=404` of an approved target, printed by log_prefix, make nothing fail."""
-    operator.configure()
-    record, own = operator.keyed_record_snippet(short_folder)
-    record += '\nlog_prefix="{$mt $hdr(CSeq) $ci} "\n'
     old = answering_side(moved_to("<sip:new03@127.0.0.9:5070>"))
-    proxy = start_kamailio(to_dispatcher_set(1, extra=record), dispatcher=f"1 sip:{old.address}:{old.port}\n")
+    proxy, _ = start_keyed(old, more=LOG_PREFIX)
     place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test")
     proxy.tells(1)
-    operator.configure(f'[[source]]\nname = "kamailio"\npath = "{proxy.log_file}"\nrecord_keys = ["{own}"]\n')
     operator.json("ingest", str(proxy.log_file))
     [remap] = operator.pending()
     operator.run("approve", str(remap["id"]))
@@ -105,7 +97,7 @@ def test_twelve_forged_404s_do_not_suspend_an_approved_remap(
         place_call(loopback_address, (proxy.address, proxy.port), "sip:c03@lab.test", call_id=call_id)
     proxy.tells(13)
     assert proxy.log_file.read_bytes().count(b"ev=404") >= 12
-    key = read_key(own)
+    key = read_key(short_folder / "record.key")
     assert key is not None
     assert followed(operator.folder / "redirectd.db", proxy.log_file, key) == {}
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +17,8 @@ from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
 from tests.peers.lab.asterisk import LOOK_UP, Asterisk, Setup
 from tests.peers.lab.kamailio import Kamailio, Script
-from tests.peers.lab.process import LabError
 from tests.peers.lab.sip_peers import Reply
-from tests.peers.operator import Operator
+from tests.peers.operator import DISPATCHER, Operator
 
 USERS = """
 [[target]]
@@ -32,21 +29,9 @@ reload = "binrpc:unix:{socket}"
 {more}
 """
 
-DISPATCHER = """
-[[target]]
-name = "gateways"
-kind = "kamailio-dispatcher"
-path = "{folder}/dispatcher.list"
-base = "{folder}/base.list"
-reload = "jsonrpc:unix:{folder}/rpc.sock"
-"""
-
 
 def _approve(operator: Operator, moves: dict[str, str], kind: str = "user") -> None:
-    rows = [f"{old},{new},{kind},approved" for old, new in moves.items()]
-    file = operator.folder / "moves.csv"
-    file.write_text("\n".join(["old_uri,new_uri,kind,state", *rows, ""]))
-    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
+    operator.import_moves(moves, "--force", "--reason", "a test", kind=kind)
 
 
 def _findings(operator: Operator, level: str, *arguments: str) -> dict[str, str]:
@@ -92,7 +77,7 @@ def test_destinations_of_run_time_are_named_in_the_plan(operator: Operator, star
     (server.folder / "base.list").write_text(base, encoding="ascii")
     operator.configure(DISPATCHER.format(folder=server.folder))
     operator.run("apply")
-    _patiently(lambda: server.rpc("dispatcher.add", 1, "sip:127.0.0.99", 0, 7, "weight=50"))
+    server.add_destination(1, "sip:127.0.0.99", 0, 7, "weight=50")
 
     [target] = operator.json("plan")["targets"]
 
@@ -332,13 +317,3 @@ def test_attrs_are_taken_as_kamailio_takes_them(operator: Operator, start_kamail
     (server.folder / "base.list").write_text(lines[-1], encoding="ascii")
     assert "line 1: the attrs" in operator.try_run("plan").stderr
     assert "line 1: the attrs" in str(_findings(operator, "fault"))
-
-
-def _patiently(ask: Callable[[], object]) -> None:
-    """Ask until Kamailio takes it: one reload or addition in five seconds."""
-    for _ in range(20):
-        with suppress(LabError):
-            ask()
-            return
-        time.sleep(1)
-    ask()

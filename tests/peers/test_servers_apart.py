@@ -22,13 +22,6 @@ reload = "jsonrpc:unix:{socket}"
 """
 
 
-def _approve(operator: Operator, moves: dict[str, str]) -> None:
-    rows = [f"{old},{new},approved" for old, new in moves.items()]
-    file = operator.folder / "moves.csv"
-    file.write_text("\n".join(["old_uri,new_uri,state", *rows, ""]), encoding="ascii")
-    operator.run("import", "--approve", str(file))
-
-
 @pytest.mark.peer("asterisk")
 def test_a_value_that_asterisk_cuts(operator: Operator, start_asterisk: StartAsterisk) -> None:
     """AstDB of 16.28 answers 255 characters at most: a longer Contact is refused by name, and the others go in."""
@@ -40,9 +33,8 @@ def test_a_value_that_asterisk_cuts(operator: Operator, start_asterisk: StartAst
         f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
     )
     long = "sip:" + "x" * 270 + "@new.test"
-    _approve(
-        operator,
-        {"sip:ann@old.test": "sip:ann@new.test", "sip:bob@old.test": long, "sip:cat@old.test": "sip:cat@new.test"},
+    operator.import_moves(
+        {"sip:ann@old.test": "sip:ann@new.test", "sip:bob@old.test": long, "sip:cat@old.test": "sip:cat@new.test"}
     )
 
     result = operator.json("apply")
@@ -68,7 +60,7 @@ def test_an_instance_that_is_away_or_misconfigured(operator: Operator, start_kam
         HTABLE.format(name="away", path=folder / "away.table", socket=folder / "nobody.sock"),
         HTABLE.format(name="broken", path=folder / "broken.table", socket=folder / "other.sock"),
     )
-    _approve(operator, {"sip:a@old.test": "sip:a@new.test", "sip:b@old.test": "sip:b@new.test"})
+    operator.import_moves({"sip:a@old.test": "sip:a@new.test", "sip:b@old.test": "sip:b@new.test"})
 
     first = operator.json("apply", "--force", code=1)
 
@@ -95,7 +87,7 @@ def test_a_manager_user_that_may_not_write_is_named(operator: Operator, start_as
         f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
         f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
     )
-    _approve(operator, {"sip:ann@old.test": "sip:ann@new.test"})
+    operator.import_moves({"sip:ann@old.test": "sip:ann@new.test"})
 
     done = operator.try_run("apply")
 
@@ -123,7 +115,7 @@ def test_rules_that_kamailio_reads_elsewhere_are_named(operator: Operator, start
         f'[[target]]\nname = "rules"\nkind = "kamailio-dialplan"\npath = "{folder}/redirectd_dialplan"\n'
         f'reload = "binrpc:unix:{server.ctl_socket}"\n'
     )
-    _approve(operator, {"sip:ann@old.test": "sip:ann@new.test"})
+    operator.import_moves({"sip:ann@old.test": "sip:ann@new.test"})
 
     done = operator.try_run("apply")
 
@@ -151,7 +143,7 @@ def test_two_dialplan_targets_with_one_prefix(operator: Operator, start_asterisk
     one = DIALPLAN.format(name="one", host="old.test", path=server.dialplan_file, config=server.config_file)
     two = DIALPLAN.format(name="two", host="b.test", path=other, config=server.config_file)
     operator.configure(one, two)
-    _approve(operator, {"sip:ann@old.test": "sip:ann@new.test", "sip:ann@b.test": "sip:ann@newer.test"})
+    operator.import_moves({"sip:ann@old.test": "sip:ann@new.test", "sip:ann@b.test": "sip:ann@newer.test"})
 
     faults = [each["where"] for each in operator.json("check", code=1)["findings"] if each["level"] == "fault"]
     assert "target two, prefix" in faults

@@ -39,10 +39,7 @@ def operator(tmp_path: Path) -> Operator:
 
 
 def _approve(operator: Operator, *users: str) -> None:
-    file = operator.folder / "moves.csv"
-    rows = [f"sip:{user}@old.test,sip:{user}@new.test,approved" for user in users]
-    file.write_text("\n".join(["old_uri,new_uri,state", *rows, ""]))
-    operator.run("import", "--approve", str(file))
+    operator.import_moves({f"sip:{user}@old.test": f"sip:{user}@new.test" for user in users})
 
 
 def _wait_is_over(operator: Operator) -> None:

@@ -18,20 +18,7 @@ from tests.peers.lab.loopback import free_port, own_address
 from tests.peers.lab.process import Child, run, wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
 from tests.peers.operator import Operator
-from tests.peers.stock import ASTERISK_FOLDER, KAMAILIO_CFG, paste, pristine
-
-TARGET = """
-[[source]]
-name = "kamailio"
-path = "{folder}/kamailio.stderr"
-record_keys = ["{folder}/record.key"]
-[[target]]
-name = "users"
-kind = "kamailio-htable"
-path = "{folder}/tables/redirectd_htable"
-match = "{match}"
-reload = "jsonrpc:unix:{folder}/run/kamailio_rpc.sock"
-"""
+from tests.peers.stock import ASTERISK_FOLDER, KAMAILIO_CFG, KAMAILIO_TARGET, PHONES, paste, pristine
 
 
 class StockKamailio:
@@ -51,7 +38,7 @@ class StockKamailio:
         for name in ("run", "tables"):
             (folder / name).mkdir()
         make_copies(folder / "record.key", folder / "redirectd-key.cfg")
-        operator.configure(TARGET.format(folder=folder, match=match))
+        operator.configure(KAMAILIO_TARGET.format(folder=folder), f'match = "{match}"')
 
     def snippet(self, *more: str) -> Any:
         """What is printed for this file, with the paths of a Debian host as those of the folder."""
@@ -142,34 +129,7 @@ def test_stock_kamailio_starts_with_what_is_printed(
 
 STOCK_FILES = ("pjsip.conf", "logger.conf", "extensions.conf", "manager.conf")
 OPERATORS = {
-    "pjsip.conf": """
-[global]
-type=global
-user_agent=StockHost
-[transport]
-type=transport
-protocol=udp
-bind={address}:{port}
-[phone]
-type=endpoint
-context=from-phones
-disallow=all
-allow=ulaw
-[phone]
-type=identify
-endpoint=phone
-match=127.0.0.0/8
-[carrier]
-type=endpoint
-context=nowhere
-disallow=all
-allow=ulaw
-aors=carrier
-redirect_method=uri_core
-[carrier]
-type=aor
-contact=sip:{gateway}
-""",
+    "pjsip.conf": f"\n[global]\ntype=global\nuser_agent=StockHost{PHONES}",
     "extensions.conf": """
 [from-phones]
 exten => _9X.,1,Dial(PJSIP/${{EXTEN:1}}@carrier,30)

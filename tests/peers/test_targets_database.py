@@ -155,9 +155,7 @@ def test_an_alias_is_in_force_with_the_commit(
     proxy = start_kamailio(script, modules=modules)
     call = (loopback_address, (proxy.address, proxy.port))
     assert place_call(*call, "sip:Alice@old.test").status == 404
-    file = operator.folder / "moves.csv"
-    file.write_text(f"old_uri,new_uri,state\nsip:Alice@old.test,sip:new@{new.address}:{new.port},approved\n")
-    operator.run("import", "--approve", str(file))
+    operator.import_moves({"sip:Alice@old.test": f"sip:new@{new.address}:{new.port}"})
 
     assert operator.json("apply")["targets"][0]["outcome"] == "installed"
 
@@ -190,10 +188,8 @@ def test_a_moved_gateway_is_joined_with_the_operators_rows(
     operator.configure(GATEWAYS.format(url=site.url_of("rd_writer"), socket=proxy.rpc_socket))
     call = (loopback_address, (proxy.address, proxy.port), "sip:x@lab.test")
     assert place_call(*call).status == 200
-    file = operator.folder / "moves.csv"
-    moved = f"sip:{old.address}:{old.port},sip:{new.address}:{new.port},gateway,approved"
-    file.write_text(f"old_uri,new_uri,kind,state\n{moved}\n")
-    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
+    moves = {f"sip:{old.address}:{old.port}": f"sip:{new.address}:{new.port}"}
+    operator.import_moves(moves, "--force", "--reason", "a test", kind="gateway")
 
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 

@@ -64,8 +64,7 @@ class Host:
         )
         self.operator.configure(*(tables or (table,)))
         old = f"sip:4930111@{self.old.address}:{self.old.port}"
-        (self.operator.folder / "moves.csv").write_text(f"old_uri,new_uri,state\n{old},{self.moved},approved\n")
-        self.operator.run("import", "--approve", "--force", "--reason", "a test", "moves.csv")
+        self.operator.import_moves({old: self.moved}, "--force", "--reason", "a test")
         assert {target["outcome"] for target in self.operator.json("apply")["targets"]} == {"verified"}
 
     @property

@@ -14,7 +14,7 @@ from tests.peers.lab.loopback import free_port, own_address
 from tests.peers.lab.process import wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, AnsweringSide, moved_to, place_call
 from tests.peers.own_host import OwnHost, can_have_own_host, own_host, to_do
-from tests.peers.stock import ASTERISK_FOLDER, KAMAILIO_CFG, paste, pristine
+from tests.peers.stock import ASTERISK_FOLDER, KAMAILIO_CFG, PHONES, paste, pristine
 
 pytestmark = pytest.mark.skipif(not can_have_own_host(), reason="only root with mount namespaces can have such a host")
 
@@ -75,31 +75,6 @@ def test_the_tutorial_for_kamailio(short_folder: Path, answering_side: Answer, l
     assert new.invites() == [f"sip:new03@{new.address}:{new.port}"]
 
 
-PHONES = """
-[transport]
-type=transport
-protocol=udp
-bind={address}:{port}
-[phone]
-type=endpoint
-context=from-phones
-disallow=all
-allow=ulaw
-[phone]
-type=identify
-endpoint=phone
-match=127.0.0.0/8
-[carrier]
-type=endpoint
-context=nowhere
-disallow=all
-allow=ulaw
-aors=carrier
-redirect_method=uri_core
-[carrier]
-type=aor
-contact=sip:127.0.31.1:6003
-"""
 DIALPLAN = """
 [from-phones]
 exten => alice,1,NoOp()
@@ -139,7 +114,10 @@ def _asterisk(short_folder: Path, loopback_address: str, page: str, before: Call
     new = AnsweringSide("127.0.30.2", lambda _: RINGS_AND_ANSWERS, 5060)
     old = AnsweringSide("127.0.31.1", lambda _: moved_to("<sip:newuser@127.0.30.2:5060>"), 6003)
     with new, old, own_host(short_folder) as host:
-        for name, text in (("pjsip.conf", PHONES.format(address=address, port=port)), ("extensions.conf", DIALPLAN)):
+        for name, text in (
+            ("pjsip.conf", PHONES.format(address=address, port=port, gateway="127.0.31.1:6003")),
+            ("extensions.conf", DIALPLAN),
+        ):
             file = host.path(f"/etc/asterisk/{name}")
             file.write_text(file.read_text() + text)
         before(host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,9 @@ from redirectd.review.decision import Decision
 from redirectd.review.follower import Follower, Watch
 from redirectd.review.target_health import failing, to_suspend
 from redirectd.service.collector import Collector
-from redirectd.sources.follow import FollowedFile
-from redirectd.sources.place import Position
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
-from tests.collect.logs import received, record, request, response, sent
+from tests.collect.logs import opener, received, record, request, response, sent
 from tests.collect.wrapping import WRITERS as WRAPPINGS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -55,14 +53,10 @@ class Followed:
         file = log or self.log
         dialects = registry.with_keys(registry.detect(file.read_bytes()), [KEY])
         reading = Reading(file.stem, dialects, UTC, Policy())
-
-        def open_source(stored: Mapping[str, Any] | None) -> FollowedFile:
-            return FollowedFile(file, Position.from_dict(dict(stored)) if stored is not None else None)
-
         companion = Follower(self.database, Watch(), clock=lambda: NOW)
         self.opened.append(
             Collector(
-                open_source,
+                opener(file),
                 reading,
                 self.database,
                 node="here",

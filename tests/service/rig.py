@@ -22,21 +22,15 @@ from redirectd.service.log_records import configure
 from redirectd.service.source_threads import Feed, ReaderSpec
 
 
-class RiggedFeed:
-    """Does what the files `stuck`, `broken` and `gone` in its folder say."""
+class IdleFeed:
+    """A feed with nothing to read, of no family unless one is given."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, name: str, *, family: str = "") -> None:
+        self._pinned = Pinned(Reading(name, (), UTC, Policy(), family=family), None, None)
         self._interrupted = Event()
 
     def pump(self) -> CollectStep:
-        """Hangs, dies, or finds no database."""
-        while (self._folder / "stuck").exists():
-            time.sleep(0.02)
-        if (self._folder / "broken").exists():
-            raise RuntimeError("a defect in a dialect")
-        if (self._folder / "gone").exists():
-            raise StoreError("database x", "the server closed the connection", "start it")
+        """Finds nothing."""
         return CollectStep(more=False)
 
     def wait(self, seconds: float) -> None:
@@ -60,11 +54,29 @@ class RiggedFeed:
         return {}
 
     def pinned(self) -> Pinned:
-        """Nothing is decided."""
-        return Pinned(Reading("rigged", (), UTC, Policy()), None, None)
+        """As it was given."""
+        return self._pinned
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class RiggedFeed(IdleFeed):
+    """Does what the files `stuck`, `broken` and `gone` in its folder say."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("rigged")
+        self._folder = folder
+
+    def pump(self) -> CollectStep:
+        """Hangs, dies, or finds no database."""
+        while (self._folder / "stuck").exists():
+            time.sleep(0.02)
+        if (self._folder / "broken").exists():
+            raise RuntimeError("a defect in a dialect")
+        if (self._folder / "gone").exists():
+            raise StoreError("database x", "the server closed the connection", "start it")
+        return super().pump()
 
 
 class RiggedSite(Site):

@@ -23,13 +23,11 @@ from redirectd.service import collector
 from redirectd.service.collector import Collector
 from redirectd.service.ingestion import ingest
 from redirectd.sources.file import open_log
-from redirectd.sources.follow import FollowedFile
 from redirectd.sources.hep_listener import HepListener
-from redirectd.sources.place import Position
 from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
-from tests.collect.logs import MemoryLog, received, request, response, sent
+from tests.collect.logs import MemoryLog, opener, received, request, response, sent
 from tests.collect.test_relay import hops
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -59,15 +57,22 @@ class Site:
         path = log or self.log
         head = path.read_bytes() if path.exists() else b""
         dialects = registry.detect(head) if dialect == "auto" else (registry.by_name(dialect),)
+        return self.collector(opener(path), Reading("full", dialects, UTC, Policy()))
 
-        def open_source(stored: Mapping[str, Any] | None) -> FollowedFile:
-            return FollowedFile(path, Position.from_dict(dict(stored)) if stored is not None else None)
-
-        return self.collector(open_source, Reading("full", dialects, UTC, Policy()))
-
-    def collector(self, open_source: Callable[[Mapping[str, Any] | None], Any], reading: Reading) -> Collector:
+    def collector(
+        self,
+        open_source: Callable[[Mapping[str, Any] | None], Any],
+        reading: Reading,
+        decided: Callable[[str, bytes], Reading] | None = None,
+    ) -> Collector:
         started = Collector(
-            open_source, reading, self.database, node="here", clock=self.clock, on_progress=lambda _progress: None
+            open_source,
+            reading,
+            self.database,
+            node="here",
+            clock=self.clock,
+            on_progress=lambda _progress: None,
+            decided=decided,
         )
         self.opened.append(started)
         return started

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +44,21 @@ def pending(service: Service) -> int:
     return len(json.loads(done.stdout)["events"])
 
 
-def feed(service: Service, corpus: Path) -> None:
-    """Lets the service read a log with several moves."""
-    service.log.write_bytes((corpus / "kamailio/snippet-all-cases.log").read_bytes())
+@contextmanager
+def fed(service: Service, corpus: Path) -> Iterator[None]:
+    """Runs the service, which reads a log with several moves."""
+    service.log.touch()
+    with service:
+        service.until_told("READY")
+        service.log.write_bytes((corpus / "kamailio/snippet-all-cases.log").read_bytes())
+        yield
 
 
 def test_new_remaps_arrive(tmp_path: Path, corpus: Path) -> None:
     """What the service learns arrives, each remap counted once, and the URL is in no log record."""
     with Receiver() as receiver:
         service = Service(tmp_path, extra=notify(tmp_path, receiver))
-        service.log.touch()
-        with service:
-            service.until_told("READY")
-            feed(service, corpus)
+        with fed(service, corpus):
             until(lambda: service.records("notification_sent"), "it is sent")
             until(lambda: counts(receiver) == pending(service), "all of them arrived")
             assert service.stop() == 0
@@ -69,10 +73,7 @@ def test_a_bad_receiver_holds_up_nothing(tmp_path: Path, corpus: Path, answer: i
     """One that hangs, fails or redirects: reading goes on, another receiver is served, the service stops at once."""
     with Receiver(answers=[answer] * 100) as bad, Receiver() as good:
         service = Service(tmp_path, extra=notify(tmp_path, bad) + notify(tmp_path, good, "other"))
-        service.log.touch()
-        with service:
-            service.until_told("READY")
-            feed(service, corpus)
+        with fed(service, corpus):
             until(lambda: good.got and bad.got, "both were tried")
             until(lambda: counts(good) == pending(service), "the other got all")
             if answer:
@@ -91,10 +92,7 @@ def test_one_that_was_away_is_told_later(tmp_path: Path, corpus: Path) -> None:
         port = first.port
     gone = Receiver(port=port)
     service = Service(tmp_path, extra=notify(tmp_path, gone))
-    service.log.touch()
-    with service:
-        service.until_told("READY")
-        feed(service, corpus)
+    with fed(service, corpus):
         until(lambda: service.records("notification_failed"), "it is tried")
         service.signal(signal.SIGKILL)
     with gone, service:

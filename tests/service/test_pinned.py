@@ -17,11 +17,10 @@ from redirectd.collect.reading import Reading
 from redirectd.dialects import registry
 from redirectd.service import collector as reading_loop
 from redirectd.service.collector import Collector, family_in, without_decision
-from redirectd.sources.follow import FollowedFile
-from redirectd.sources.place import Position
 from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
+from tests.collect.logs import opener
 from tests.collect.test_families import ANSWER, RECORD, options
 from tests.collect.wrapping import WRITERS as WRAPPINGS
 from tests.dialects import writers
@@ -36,10 +35,6 @@ class AutoSite(Site):
 
     def start(self, log: Path | None = None, dialect: str = "auto") -> Collector:
         """A collector that goes on where the last one was; `dialect` as in the configuration."""
-        path = log or self.log
-
-        def open_source(stored: Mapping[str, Any] | None) -> FollowedFile:
-            return FollowedFile(path, Position.from_dict(dict(stored)) if stored is not None else None)
 
         def reading(chosen: str, head: bytes) -> Reading:
             dialects = registry.chosen(chosen, head) if chosen else registry.ALL
@@ -47,17 +42,8 @@ class AutoSite(Site):
             return Reading("full", dialects, UTC, policy, family=chosen if chosen in registry.ENVELOPES else "")
 
         is_auto = dialect == "auto"
-        started = Collector(
-            open_source,
-            reading("" if is_auto else dialect, b""),
-            self.database,
-            node="here",
-            clock=self.clock,
-            on_progress=lambda _progress: None,
-            decided=reading if is_auto else None,
-        )
-        self.opened.append(started)
-        return started
+        first = reading("" if is_auto else dialect, b"")
+        return self.collector(opener(log or self.log), first, reading if is_auto else None)
 
     def stored(self) -> Mapping[str, Any] | None:
         """The position as the database has it."""

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC
 from threading import Event
 from typing import Any
 
 from structlog.testing import capture_logs
 
-from redirectd.collect.policy import Policy
-from redirectd.collect.reading import Reading
-from redirectd.errors import RedirectdError
-from redirectd.service.collector import CollectStep, Pinned
+from redirectd.service.collector import CollectStep
 from redirectd.service.source_threads import SourceThread
 from redirectd.service.watchdog import Heartbeats
+from tests.service.rig import IdleFeed
 
 
-class Script:
+class Script(IdleFeed):
     """A feed that gives these steps, then waits."""
 
     def __init__(self, *steps: CollectStep, conflict: str = "") -> None:
+        super().__init__("log", family="asterisk")
         self._steps = list(steps)
-        self._pinned = Pinned(Reading("log", (), UTC, Policy(), family="asterisk"), None, None)
         self._pinned.conflict = conflict
-        self._interrupted = Event()
         self.over = Event()
 
     def pump(self) -> CollectStep:
@@ -32,34 +27,7 @@ class Script:
         if self._steps:
             return self._steps.pop(0)
         self.over.set()
-        return CollectStep(more=False)
-
-    def wait(self, seconds: float) -> None:
-        """Until the end."""
-        self._interrupted.wait(seconds)
-
-    def interrupt(self) -> None:
-        """Ends the wait."""
-        self._interrupted.set()
-
-    def trouble(self) -> RedirectdError | None:
-        """None."""
-        return None
-
-    def lag_bytes(self) -> int | None:
-        """Not known."""
-        return None
-
-    def losses(self) -> Mapping[str, int]:
-        """None."""
-        return {}
-
-    def pinned(self) -> Pinned:
-        """As given."""
-        return self._pinned
-
-    def close(self) -> None:
-        """Nothing to let go of."""
+        return super().pump()
 
 
 def run(feed: Script) -> tuple[list[Any], SourceThread]:

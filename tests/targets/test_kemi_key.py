@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import resources
 from types import ModuleType
 
@@ -13,13 +14,15 @@ from redirectd.targets.kamailio_key import asked_key
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The script as Kamailio would load it, without a Kamailio."""
+def key_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
+    """The script's function, loaded as Kamailio would, without a Kamailio."""
     monkeypatch.setitem(sys.modules, "KSR", ModuleType("KSR"))
     text = (resources.files("redirectd.cli.snippets") / "kamailio_kemi.python").read_text()
     names: dict[str, object] = {}
     exec(compile(text.replace("@LOOKUPS@", ""), "redirectd_kemi.py", "exec"), names)
-    return names
+    found = names["key_of"]
+    assert callable(found)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -38,10 +41,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         "sip:alice@192.0.2.1?Subject=x",
     ],
 )
-def test_the_key_is_that_of_the_table(script: dict[str, object], uri: str) -> None:
+def test_the_key_is_that_of_the_table(key_of: Callable[[str], object], uri: str) -> None:
     """R41: no spelling that Kamailio takes makes another key than the one that is written."""
-    key_of = script["key_of"]
-    assert callable(key_of)
     parsed = parse_uri(uri)
     assert isinstance(parsed, SipUri)
     assert key_of(uri) == asked_key(parsed, uri)
@@ -58,8 +59,6 @@ def test_the_key_is_that_of_the_table(script: dict[str, object], uri: str) -> No
         "x",
     ],
 )
-def test_what_has_no_key(script: dict[str, object], uri: str) -> None:
+def test_what_has_no_key(key_of: Callable[[str], object], uri: str) -> None:
     """What Kamailio and the table could read differently is looked up by no key."""
-    key_of = script["key_of"]
-    assert callable(key_of)
     assert key_of(uri) is None

@@ -202,18 +202,26 @@ class Kamailio:
             raise LabError(f"htable.reload said Ok, but generation {found} is loaded, not {generation}")
 
     def reload_dispatcher(self) -> None:
-        """Reload the dispatcher list, again while Kamailio says that the last reload was less than 5 s ago."""
+        """Reload the dispatcher list."""
+        self._let_through("dispatcher.reload")
 
-        def reloaded() -> bool:
+    def add_destination(self, *values: str | int) -> None:
+        """Add a destination of the run time: set, URI, flags, priority and attrs."""
+        self._let_through("dispatcher.add", *values)
+
+    def _let_through(self, method: str, *parameters: str | int) -> None:
+        """Call it, again while Kamailio says that the last reload or addition was less than 5 s ago."""
+
+        def taken() -> bool:
             try:
-                self.rpc("dispatcher.reload")
+                self.rpc(method, *parameters)
             except LabError as error:
                 if "Ongoing reload" in str(error):
                     return False
                 raise
             return True
 
-        wait_until(reloaded, "dispatcher.reload is let through", seconds=15)
+        wait_until(taken, f"{method} is let through", seconds=15)
 
     def _answers(self) -> bool:
         try:
