@@ -66,6 +66,14 @@ class Site:
             connection.commit()
         return rows
 
+    def make_users(self, reader: str) -> None:
+        """Make the user that redirectd is, and that of its server."""
+        for user in ("rd_writer", reader):
+            if self.is_mysql:
+                self.run(f"CREATE OR REPLACE USER {user}@'%' IDENTIFIED BY '{'any' if user == reader else ''}'")
+            elif not self.run(f"SELECT 1 FROM pg_roles WHERE rolname = '{user}'"):
+                self.run(f"CREATE ROLE {user} LOGIN PASSWORD 'any'")
+
     def rows(self, table: str = "redirectd_htable") -> dict[str, str]:
         """Key and value of each row but the sentinel's."""
         found = self.run(f"SELECT key_name, key_value FROM {table} WHERE key_name <> '__gen__'")
@@ -77,11 +85,7 @@ class Site:
 def site(request: pytest.FixtureRequest) -> Site:
     """An empty database on the server that the test names by indirect parameter."""
     made = Site(request.getfixturevalue(f"{request.param}_url"))
-    for user in ("rd_writer", "kamailio"):
-        if made.is_mysql:
-            made.run(f"CREATE OR REPLACE USER {user}@'%' IDENTIFIED BY '{'any' if user == 'kamailio' else ''}'")
-        elif not made.run(f"SELECT 1 FROM pg_roles WHERE rolname = '{user}'"):
-            made.run(f"CREATE ROLE {user} LOGIN PASSWORD 'any'")
+    made.make_users("kamailio")
     return made
 
 

@@ -64,6 +64,12 @@ class Operator:
         remaps: list[dict[str, Any]] = self.json("pending")["remaps"]
         return remaps
 
+    def faults(self, about: str) -> str:
+        """What `check` has against things whose name has `about` in it, reachability aside: new.test has no DNS."""
+        found = self.json("check", code=self.try_run("check").returncode)["findings"]
+        named = [one for one in found if about in one["where"] and "reach" not in one["where"]]
+        return "\n".join(f"{one['where']}: {one['why']}" for one in named if one["level"] != "ok")
+
     def import_moves(self, moves: Mapping[str, str], *options: str, kind: str = "") -> None:
         """Imports these moves (old URI: new URI) as approved; `options` are those of `import`, `kind` the remaps'."""
         rows = [f"{old},{new},{kind},approved" for old, new in moves.items()]

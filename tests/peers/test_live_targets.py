@@ -8,7 +8,7 @@ import pytest
 
 from redirectd.targets.asterisk_name import digest_of
 from tests.peers.conftest import StartAsterisk, StartKamailio
-from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Asterisk, Setup
+from tests.peers.lab.asterisk import Asterisk, Setup
 from tests.peers.lab.kamailio import Script
 from tests.peers.operator import Operator
 
@@ -27,11 +27,9 @@ def _approve(operator: Operator, *users: str) -> None:
 
 
 def _astdb(operator: Operator, server: Asterisk, *others: str) -> None:
-    secret = operator.folder / "ami.secret"
-    secret.write_text(AMI_SECRET)
     operator.configure(
         f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
-        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\nserver = "pbx"\n',
+        f'{server.control("ami")}server = "pbx"\n',
         *others,
     )
 
@@ -111,7 +109,7 @@ def test_what_was_put_is_taken_out_when_another_target_fails(operator: Operator,
     failing = (
         f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\nwidth = "user"\n'
         f'path = "{operator.folder}/not_included.conf"\n'
-        f'reload = "asterisk -C {server.config_file} -rx"\nserver = "pbx"\n'
+        f'{server.control()}server = "pbx"\n'
     )
     _astdb(operator, server, failing)
     _approve(operator, "alice")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
-from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP_ASTDB, Setup, dial_plan
+from tests.peers.lab.asterisk import LOOK_UP_ASTDB, Setup, dial_plan
 from tests.peers.lab.kamailio import LOOK_UP_INCOMING_USER, LOOK_UP_USER, to_dispatcher_set
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import wait_until
@@ -147,14 +147,9 @@ def test_a_moved_user_is_rerouted_by_asterisk(
     moved = f"sip:+4930222@{new.address}:{new.port};user=phone"
     old = answering_side(moved_to(f"<{moved}>"))
     server = start_asterisk(Setup(dial_plan((old.address, old.port))))
-    spec = f"asterisk -C {server.config_file} -rx"
-    secret = operator.folder / "ami.secret"
-    if control == "ami":
-        secret.write_text(AMI_SECRET)
-        spec = f"ami://{AMI_USER}@{server.address}:{server.ami_port}"
     operator.configure(
         f'[[target]]\nname = "dialplan"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "{server.dialplan_file}"\n'
-        f'reload = "{spec}"\n' + (f'password_file = "{secret}"\n' if control == "ami" else "")
+        f"{server.control(control)}"
     )
     place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}")
     server.wait_for_log("BYE sip:")
@@ -184,11 +179,9 @@ def test_a_moved_user_is_rerouted_through_astdb(
     old = answering_side(moved_to(f"<{moved}>"))
     plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
     server = start_asterisk(Setup(plan + LOOK_UP_ASTDB))
-    secret = operator.folder / "ami.secret"
-    secret.write_text(AMI_SECRET)
     operator.configure(
         f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
-        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
+        f"{server.control('ami')}"
     )
     place_call(loopback_address, (server.address, server.port), f"sip:4930111@{server.address}")
     server.wait_for_log("BYE sip:")

@@ -143,7 +143,7 @@ def test_a_socket_that_only_root_may_use_is_named(
 def _dialplan(operator: Operator, server: Asterisk) -> None:
     operator.configure(
         f'[[target]]\nname = "pbx"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "{server.dialplan_file}"\n'
-        f'reload = "asterisk -C {server.config_file} -rx"\n'
+        f"{server.control()}"
     )
 
 

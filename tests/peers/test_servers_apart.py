@@ -9,7 +9,7 @@ import pytest
 from redirectd.targets.asterisk_name import digest_of
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
 from tests.peers.conftest import StartAsterisk, StartKamailio
-from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Setup
+from tests.peers.lab.asterisk import Setup
 from tests.peers.lab.kamailio import Script
 from tests.peers.operator import Operator
 
@@ -20,18 +20,20 @@ kind = "kamailio-htable"
 path = "{path}"
 reload = "jsonrpc:unix:{socket}"
 """
+ASTDB = """
+[[target]]
+name = "astdb"
+kind = "asterisk-astdb"
+width = "user"
+path = "{folder}/astdb.txt"
+"""
 
 
 @pytest.mark.peer("asterisk")
 def test_a_value_that_asterisk_cuts(operator: Operator, start_asterisk: StartAsterisk) -> None:
     """AstDB of 16.28 answers 255 characters at most: a longer Contact is refused by name, and the others go in."""
     server = start_asterisk(Setup(""))
-    secret = operator.folder / "ami.secret"
-    secret.write_text(AMI_SECRET, encoding="ascii")
-    operator.configure(
-        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
-        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
-    )
+    operator.configure(ASTDB.format(folder=operator.folder) + server.control("ami"))
     long = "sip:" + "x" * 270 + "@new.test"
     operator.import_moves(
         {"sip:ann@old.test": "sip:ann@new.test", "sip:bob@old.test": long, "sip:cat@old.test": "sip:cat@new.test"}
@@ -81,12 +83,7 @@ def test_a_manager_user_that_may_not_write_is_named(operator: Operator, start_as
     whole = manager.read_text()
     manager.write_text(whole.replace("write = system,command,", "write = command,"))
     server.start()
-    secret = operator.folder / "ami.secret"
-    secret.write_text(AMI_SECRET, encoding="ascii")
-    operator.configure(
-        f'[[target]]\nname = "astdb"\nkind = "asterisk-astdb"\nwidth = "user"\npath = "{operator.folder}/astdb.txt"\n'
-        f'reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\npassword_file = "{secret}"\n'
-    )
+    operator.configure(ASTDB.format(folder=operator.folder) + server.control("ami"))
     operator.import_moves({"sip:ann@old.test": "sip:ann@new.test"})
 
     done = operator.try_run("apply")
@@ -172,16 +169,16 @@ def test_an_option_of_an_aor_with_a_digit(operator: Operator, start_asterisk: St
     base = operator.folder / "aors.conf"
     operator.configure(
         f'[[target]]\nname = "trunks"\nkind = "asterisk-pjsip-aor"\nwidth = "gateway"\nbase = "{base}"\n'
-        f'path = "{server.pjsip_file}"\nreload = "asterisk -C {server.config_file} -rx"\n'
+        f'path = "{server.pjsip_file}"\n{server.control()}'
     )
     base.write_text(AORS.format(option=""))
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
     base.write_text(AORS.format(option="qualify_2xx_only = yes\n"))
 
-    told = json.loads(operator.try_run("check", "--json").stdout)["findings"]
+    found = json.loads(operator.try_run("check", "--json").stdout)["findings"]
     done = operator.try_run("apply")
 
-    assert [one["level"] for one in told if one["where"] == f"target trunks, base {base}"] == ["ok"]
+    assert [one["level"] for one in found if one["where"] == f"target trunks, base {base}"] == ["ok"]
     refuses = "qualify_2xx_only" in server.full_log.read_text()
     assert done.returncode == (4 if refuses else 0), done.stderr
     if refuses:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from redirectd.apply.control import open_channel, prove
 from redirectd.apply.sql_rows import SqlRows
@@ -17,93 +15,15 @@ from redirectd.targets.asterisk_name import digest_of
 from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from tests.peers.breakouts import breakouts, list_fates
 from tests.peers.conftest import Answer, StartAsterisk
-from tests.peers.database_site import Site
+from tests.peers.database_site import approve
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Asterisk, Setup, dial_plan
-from tests.peers.lab.database import DatabaseServer
 from tests.peers.lab.process import wait_until
 from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+from tests.peers.odbc_site import BOTH, LOOK_UP_ODBC, MODULES, OdbcSite, site
 from tests.peers.operator import Operator
 from tests.peers.test_targets_asterisk import BROKEN, TELL
 
-BOTH = [
-    pytest.param("mariadb", marks=pytest.mark.peer("asterisk", "odbc", "mariadb")),
-    pytest.param("postgresql", marks=pytest.mark.peer("asterisk", "odbc", "postgresql")),
-]
-LOOK_UP_ODBC = f"\n{AsteriskOdbc().lines().beside}"
-USERS = """
-[[target]]
-name = "users"
-kind = "asterisk-odbc"
-width = "user"
-database = "{url}"
-"""
-MODULES = "preload => res_odbc_transaction.so\npreload => res_odbc.so\nload => func_odbc.so\n"
-
-
-@dataclass
-class OdbcSite(Site):
-    """The same for Asterisk; `server` is what holds the database."""
-
-    server: DatabaseServer = field(kw_only=True)
-
-    @property
-    def at(self) -> str:
-        """What MariaDB has behind a user's name."""
-        return "@'%'" if self.is_mysql else ""
-
-    @property
-    def target(self) -> str:
-        """The target without a way to Asterisk."""
-        return USERS.format(url=self.url_of("rd_writer"))
-
-    def asked_by(self, server: Asterisk) -> str:
-        """The target of this Asterisk."""
-        return f'{self.target}reload = "asterisk -C {server.config_file} -rx"\n'
-
-    def files(self, statement: str = AsteriskOdbc().statement()) -> dict[str, str]:
-        """What an operator has pasted."""
-        url = make_url(self.admin)
-        driver, host = ("MariaDB Unicode", "SERVER") if self.is_mysql else ("PostgreSQL Unicode", "Servername")
-        return {
-            "odbc.ini": f"[redirectd]\nDriver={driver}\n{host}={url.host}\nPort={url.port}\nDatabase={url.database}\n",
-            "res_odbc.conf": "[redirectd]\nenabled => yes\ndsn => redirectd\nusername => asterisk\npassword => any\n"
-            "pre-connect => yes\nmax_connections => 5\n",
-            "func_odbc.conf": f"[REDIRECTD]\ndsn=redirectd\nreadsql={statement}\n",
-        }
-
-    def setup(self, extensions: str, context: str = "from-caller") -> Setup:
-        """An Asterisk whose lookup asks the table."""
-        return Setup(extensions, context=context, modules=MODULES, files=self.files())
-
-    def held(self) -> dict[str, str]:
-        """Name and new URI of each row but the sentinel's."""
-        found = self.run("SELECT dialled, new_uri FROM redirectd_map WHERE dialled_hash <> '__gen__'")
-        assert len(dict(found)) == len(found)
-        return dict(found)
-
-
-@pytest.fixture
-def site(request: pytest.FixtureRequest, operator: Operator) -> OdbcSite:
-    """A database with the table that `db-target create` makes, on the server that the test names."""
-    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    made = OdbcSite(server.new_database(), server=server)
-    for user in ("rd_writer", "asterisk"):
-        if made.is_mysql:
-            made.run(f"CREATE OR REPLACE USER {user}@'%' IDENTIFIED BY '{'any' if user == 'asterisk' else ''}'")
-        elif not made.run(f"SELECT 1 FROM pg_roles WHERE rolname = '{user}'"):
-            made.run(f"CREATE ROLE {user} LOGIN PASSWORD 'any'")
-    operator.configure(made.target)
-    operator.run("db-target", "create", "users", "--admin", made.admin, "--from", "%")
-    return made
-
-
-def approve(operator: Operator, *users: str, to: str = "new.test") -> None:
-    """Have users of old.test moved."""
-    file = operator.folder / "moves.csv"
-    rows = [f"sip:{user}@old.test,sip:{user}@{to},approved" for user in users]
-    file.write_text("\n".join(["old_uri,new_uri,state", *rows, ""]))
-    operator.run("import", "--approve", str(file))
-
+__all__ = ["site"]
 
 INJECTIONS = [
     "x' or '1'='1",
@@ -151,13 +71,7 @@ def test_a_moved_user_is_rerouted_from_a_database(
     old = answering_side(moved_to(f"<{moved}>"))
     plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
     server = start_asterisk(site.setup(plan + LOOK_UP_ODBC))
-    target = site.asked_by(server)
-    if control == "ami":
-        secret = operator.folder / "ami.secret"
-        secret.write_text(AMI_SECRET)
-        target = f'{site.target}reload = "ami://{AMI_USER}@{server.address}:{server.ami_port}"\n'
-        target += f'password_file = "{secret}"\n'
-    operator.configure(target)
+    operator.configure(site.asked_by(server, control))
     call = (loopback_address, (server.address, server.port))
     place_call(*call, f"sip:4930111@{server.address}")
     server.wait_for_log("BYE sip:")
@@ -197,21 +111,16 @@ def test_the_least_rights_are_enough_and_checked(
     approve(operator, "alice")
     assert operator.json("apply")["targets"][0]["outcome"] == "verified"
 
-    def faults() -> str:
-        found = operator.json("check", code=operator.try_run("check").returncode)["findings"]
-        about = [one for one in found if "users" in one["where"] and "reach" not in one["where"]]  # new.test: no DNS
-        return "\n".join(f"{one['where']}: {one['why']}" for one in about if one["level"] != "ok")
-
-    assert faults() == "", faults()
+    assert operator.faults("users") == ""
     reader, writer = ("asterisk@'%'", "rd_writer@'%'") if site.is_mysql else ("asterisk", "rd_writer")
     site.run(f"REVOKE SELECT ON redirectd_map FROM {reader}")
-    assert "its database gives it no answer" in faults()
+    assert "its database gives it no answer" in operator.faults("users")
     site.run(f"GRANT SELECT ON redirectd_map TO {reader}", f"REVOKE DELETE ON redirectd_map FROM {writer}")
-    assert "can't delete its rows" in faults()
+    assert "can't delete its rows" in operator.faults("users")
     other = site.files(AsteriskOdbc().statement().replace("redirectd_map", "other_map"))["func_odbc.conf"]
     (server.config_file.parent / "func_odbc.conf").write_text(other)
     server.rx("module reload func_odbc.so")
-    assert "does not send SELECT new_uri FROM redirectd_map" in faults()
+    assert "does not send SELECT new_uri FROM redirectd_map" in operator.faults("users")
 
 
 @pytest.mark.parametrize("site", BOTH, indirect=True)
@@ -323,129 +232,10 @@ def test_breakouts_through_sql(
             assert server.ami("Getvar", {"Variable": f"ODBC_REDIRECTD({text})"}).endswith("Value: "), text
         place_call(loopback_address, (server.address, server.port), uri)
     wait_until(lambda: server.full_log.read_text(errors="replace").count("TOLD ") == 2 * len(uris), "all calls")
-    told = re.findall(r"(?m)TOLD \S+ <(.*)>$", server.full_log.read_text(errors="replace"))
+    given = re.findall(r"(?m)TOLD \S+ <(.*)>$", server.full_log.read_text(errors="replace"))
     wanted = [answer.result or "" for answer in target.answers(routes, None, None, uris)]
-    assert told == wanted
+    assert given == wanted
     assert wanted.count("") == len(INJECTIONS) - 2  # two are users with a remap of their own
     assert rows.read() == rendered.content
     assert not BROKEN.exists()
     list_fates(target.kind, table, rendered)
-
-
-GATEWAYS = """
-[[target]]
-name = "gateways"
-kind = "asterisk-pjsip-aor"
-width = "gateway"
-database = "{url}"
-"""
-# Asterisk's own schema, what of it matters here.
-PS_AORS = (
-    "CREATE TABLE ps_aors (id VARCHAR(40) NOT NULL, contact VARCHAR(255), max_contacts INTEGER, "
-    "qualify_frequency INTEGER, UNIQUE (id))"
-)
-REALTIME = (
-    "preload => res_odbc_transaction.so\npreload => res_odbc.so\npreload => res_config_odbc.so\n"
-    "preload => res_sorcery_realtime.so\npreload => res_sorcery_memory_cache.so\n"
-)
-CACHE = "aor/cache=memory_cache,maximum_objects=100,expire_on_reload=no,object_lifetime_maximum=3600\n"
-CARRIER = "[carrier]\ntype=endpoint\ncontext=nowhere\ndisallow=all\nallow=ulaw\naors=carrier\n"
-DIAL_CARRIER = "[from-caller]\nexten => _X.,1,Dial(PJSIP/${EXTEN}@carrier,10)\n same => n,Hangup()\n"
-
-
-def _aors(site: OdbcSite, operator: Operator, cache: str, carrier: str) -> Setup:
-    """An Asterisk with realtime AORs, the table of which `db-target create` has given redirectd its rights on."""
-    site.run(PS_AORS, f"INSERT INTO ps_aors (id, contact, max_contacts) VALUES ('carrier', '{carrier}', 1)")
-    site.run("INSERT INTO ps_aors (id, contact) VALUES ('phone', NULL), ('other', 'sip:192.0.2.8:5060')")
-    site.run(f"GRANT SELECT ON ps_aors TO asterisk{site.at}")
-    operator.configure(GATEWAYS.format(url=site.url_of("rd_writer")))
-    operator.run("db-target", "create", "gateways", "--admin", site.admin, "--from", "%")
-    files = site.files() | {
-        "sorcery.conf": f"[res_pjsip]\n{cache}aor=realtime,ps_aors\n",
-        "extconfig.conf": "[settings]\nps_aors => odbc,redirectd,ps_aors\n",
-    }
-    return Setup(DIAL_CARRIER, pjsip=CARRIER, modules=REALTIME, files=files)
-
-
-def _approve_gateway(operator: Operator, old: str, new: str) -> None:
-    file = operator.folder / "moves.csv"
-    file.write_text(f"old_uri,new_uri,kind,state\n{old},{new},gateway,approved\n")
-    operator.run("import", "--approve", "--force", "--reason", "a test", str(file))
-
-
-@pytest.mark.parametrize("cache", ["", CACHE], ids=["no cache", "cache"])
-@pytest.mark.parametrize("site", BOTH, indirect=True)
-def test_a_moved_gateway_in_the_operators_aors(
-    site: OdbcSite,
-    cache: str,
-    operator: Operator,
-    start_asterisk: StartAsterisk,
-    answering_side: Answer,
-    loopback_address: str,
-) -> None:
-    """Calls go to the new gateway at once, cache or not; but for that contact the operator's rows are as they were."""
-    old, new = answering_side(RINGS_AND_ANSWERS), answering_side(RINGS_AND_ANSWERS)
-    was, moved = f"sip:{old.address}:{old.port}", f"sip:{new.address}:{new.port}^3Btransport=udp"
-    server = start_asterisk(_aors(site, operator, cache, was))
-    target = GATEWAYS.format(url=site.url_of("rd_writer")) + f'reload = "asterisk -C {server.config_file} -rx"\n'
-    operator.configure(target)
-    call = (loopback_address, (server.address, server.port), f"sip:100@{server.address}")
-    assert place_call(*call).status == 200
-    assert len(old.invites()) == 1
-    _approve_gateway(operator, was, moved.replace("^3B", ";"))
-
-    result = operator.json("apply")["targets"][0]
-
-    assert (result["outcome"], result["error"]) == ("verified", None)
-    assert site.run("SELECT id, contact, max_contacts FROM ps_aors ORDER BY id") == [
-        ("carrier", moved, 1),
-        ("other", "sip:192.0.2.8:5060", None),
-        ("phone", None, None),
-    ]
-    assert place_call(*call).status == 200
-    assert (len(old.invites()), len(new.invites())) == (1, 1)
-    # The operator's own rows come through: what is his is no change by hand.
-    site.run("UPDATE ps_aors SET contact = 'sip:192.0.2.9:5060' WHERE id = 'other'")
-    site.run("INSERT INTO ps_aors (id, contact) VALUES ('added', 'sip:192.0.2.10:5060')")
-    assert operator.json("apply")["targets"][0]["outcome"] in ("unchanged", "verified")
-    # A moved contact that a person has changed is his, and shown, until --force.
-    site.run("UPDATE ps_aors SET contact = 'sip:192.0.2.55:5060' WHERE id = 'carrier'")
-    refusal = operator.try_run("apply")
-    assert (refusal.returncode, "changed by hand" in refusal.stderr) == (3, True)
-    assert "192.0.2.55" in operator.json("plan")["targets"][0]["diff"]
-    site.run(f"UPDATE ps_aors SET contact = '{moved}' WHERE id = 'carrier'")
-    [remap] = operator.json("list")["remaps"]
-    operator.run("revoke", str(remap["id"]), "--reason", "moved back")
-    assert operator.json("apply", "--force")["targets"][0]["outcome"] == "verified"
-    assert place_call(*call).status == 200
-    assert (len(old.invites()), len(new.invites())) == (2, 1)
-    assert site.run("SELECT contact FROM ps_aors ORDER BY id") == [
-        ("sip:192.0.2.10:5060",), (was,), ("sip:192.0.2.9:5060",), (None,),
-    ]  # fmt: skip
-    operator.run("rollback", str(operator.json("history")["generations"][-1]["number"]))
-    assert place_call(*call).status == 200
-    assert (len(old.invites()), len(new.invites())) == (2, 2)
-
-
-@pytest.mark.parametrize("site", BOTH, indirect=True)
-def test_aors_that_asterisk_does_not_read_are_put_back(
-    site: OdbcSite, operator: Operator, start_asterisk: StartAsterisk
-) -> None:
-    """Asterisk has its AOR from a file: the proof fails, and the contact of before is back; `check` names rights."""
-    setup = _aors(site, operator, "", "sip:192.0.2.1:5060")
-    files = {**setup.files, "sorcery.conf": "", "extconfig.conf": ""}
-    aor = f"{CARRIER}[carrier]\ntype=aor\ncontact=sip:192.0.2.1:5060\n"
-    server = start_asterisk(Setup(DIAL_CARRIER, pjsip=aor, modules=REALTIME, files=files))
-    operator.configure(
-        GATEWAYS.format(url=site.url_of("rd_writer")) + f'reload = "asterisk -C {server.config_file} -rx"\n'
-    )
-    _approve_gateway(operator, "sip:192.0.2.1:5060", "sip:192.0.2.2:5060")
-
-    refusal = operator.try_run("apply")
-
-    assert (refusal.returncode, "does not take its AORs from ps_aors" in refusal.stderr) == (4, True)
-    assert site.run("SELECT contact FROM ps_aors WHERE id = 'carrier'") == [("sip:192.0.2.1:5060",)]
-    assert site.run("SELECT aor FROM redirectd_aor WHERE aor <> '__gen__'") == []
-    site.run(f"REVOKE UPDATE (contact) ON ps_aors FROM rd_writer{site.at}")
-    found = operator.json("check", code=1)["findings"]
-    assert any("can't change contacts of ps_aors" in one["why"] for one in found)

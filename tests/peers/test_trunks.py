@@ -60,7 +60,7 @@ class Host:
         table = (
             f'[[target]]\nname = "trunk"\nkind = "asterisk-dialplan"\nwidth = "user"\npath = "'
             f'{self.server.dialplan_file}"\nhosts = ["{self.old.address}:{self.old.port}"]\n'
-            f'reload = "asterisk -C {self.server.config_file} -rx"\n'
+            f"{self.server.control()}"
         )
         self.operator.configure(*(tables or (table,)))
         old = f"sip:4930111@{self.old.address}:{self.old.port}"

@@ -103,6 +103,14 @@ class Asterisk:
         """Run one CLI command and return what it printed; Asterisk's exit code says nothing."""
         return run(["asterisk", "-C", str(self.config_file), "-rx", command])[1]
 
+    def control(self, way: str = "asterisk -rx") -> str:
+        """Return the lines of a target by which redirectd controls it: over `asterisk -rx`, or over `ami`."""
+        if way != "ami":
+            return f'reload = "asterisk -C {self.config_file} -rx"\n'
+        secret = self._folder / "ami.secret"
+        secret.write_text(AMI_SECRET, encoding="ascii")
+        return f'reload = "ami://{AMI_USER}@{self.address}:{self.ami_port}"\npassword_file = "{secret}"\n'
+
     def ami(self, action: str, fields: Mapping[str, str] | None = None, *, secret: str = AMI_SECRET) -> str:
         """Log in to the manager interface, send one action and return the text of its response."""
         with socket.create_connection((self.address, self.ami_port), timeout=10) as connection:
