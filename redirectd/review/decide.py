@@ -223,14 +223,20 @@ def confirm(connection: Connection, number: int, decision: Decision, policy: Pol
         .where(table.c.id == number, table.c.state == State.APPROVED)
         .values(revalidate_after=review, decided_at=decision.at, decided_by=decision.actor)
     )
+    record(connection, found, "confirm", decision, decision.reason)
+    return load(connection, number)
+
+
+def record(connection: Connection, found: Remap, action: str, decision: Decision, reason: str) -> None:
+    """Audits a decision that leaves a remap in its state."""
     entry = audit.AuditEntry(
         at=decision.at,
         actor=decision.actor,
-        action="confirm",
-        remap_id=number,
-        old_state=State.APPROVED,
-        new_state=State.APPROVED,
-        reason=decision.reason,
+        action=action,
+        remap_id=found.id,
+        old_state=found.state,
+        new_state=found.state,
+        reason=reason,
+        detail={"via": dict(decision.via)} if decision.via else {},
     )
     audit.append(connection, entry)
-    return load(connection, number)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, update
 
 from redirectd.collect.policy import Policy
 from redirectd.errors import RedirectdError, RefusedError
-from redirectd.review.decide import approve, confirm, decide_all, load, reopen, revoke
+from redirectd.review.decide import approve, confirm, decide_all, load, record, reopen, revoke
 from redirectd.review.decision import Decision, DecisionStep
 from redirectd.review.four_eyes import AGREE, WITHDRAW
 from redirectd.sip.text import printable
@@ -50,17 +50,7 @@ def set_note(connection: Connection, number: int, text: str, decision: Decision)
     take_turn(connection, audit.TURN)
     before = load(connection, number)
     connection.execute(update(table).where(table.c.id == number).values(note=text))
-    entry = audit.AuditEntry(
-        at=decision.at,
-        actor=decision.actor,
-        action="note",
-        remap_id=number,
-        old_state=before.state,
-        new_state=before.state,
-        reason=text,
-        detail={"via": dict(decision.via)} if decision.via else {},
-    )
-    audit.append(connection, entry)
+    record(connection, before, "note", decision, text)
     return load(connection, number), DecisionStep("note", before, note=text)
 
 
@@ -180,17 +170,7 @@ def _as_decided_before(connection: Connection, was: Remap, by: Decision) -> Rema
     """Its decision and review date are what they were, so that it fails or is stale as before."""
     dates = {"decided_at": was.decided_at, "decided_by": was.decided_by, "revalidate_after": was.revalidate_after}
     connection.execute(update(table).where(table.c.id == was.id).values(**dates))
-    entry = audit.AuditEntry(
-        at=by.at,
-        actor=by.actor,
-        action="unconfirm",
-        remap_id=was.id,
-        old_state=State.APPROVED,
-        new_state=State.APPROVED,
-        reason=by.reason,
-        detail={"via": dict(by.via)} if by.via else {},
-    )
-    audit.append(connection, entry)
+    record(connection, was, "unconfirm", by, by.reason)
     return load(connection, was.id)
 
 

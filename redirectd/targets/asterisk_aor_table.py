@@ -21,7 +21,7 @@ from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, parse_uri
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
 from redirectd.targets.dbtext import Column, Table
-from redirectd.targets.sqltable import Row, SqlTable, user_name
+from redirectd.targets.sqltable import Row, SqlTable, checked_base, user_name
 
 SENTINEL = "__gen__"
 LONGEST = 255
@@ -33,7 +33,6 @@ SQL = SqlTable(
     {"aor": LONGEST, "old": LONGEST, "new": LONGEST},
     ("aor",),
 )
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _AOR = re.compile(r"[A-Za-z0-9_.+@\-]{1,79}")
 _GENERATION = b"; redirectd "
 _MOVED = b"; moved "
@@ -56,9 +55,7 @@ class AsteriskAorTable(AsteriskPjsipAor):
 
     def __init__(self, *, base: str = "ps_aors", width: str = AsteriskPjsipAor.WIDTH, sql: SqlTable = SQL) -> None:
         super().__init__(base=base, width=width)
-        if not _NAME.fullmatch(base):
-            raise ValueError(f"base = {base!r} is not the name of your table of AORs, such as ps_aors")
-        self.base = base
+        self.base = checked_base(base, "AORs", "ps_aors")
         self.sql = sql
 
     def render(self, routes: Sequence[Route], base: bytes | None) -> Rendered:

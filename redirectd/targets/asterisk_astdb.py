@@ -103,7 +103,7 @@ class AsteriskAstdb(DialledNames):
         token = token_of(found.entries)
         rows = chain(found.entries.items(), [(SENTINEL, token)])
         content = write_lines(_HEAD, (f"{user} {uri}" for user, uri in rows))
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return found.rendered(content, token)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the file back: one user a line, none twice, the token true."""

@@ -28,9 +28,8 @@ from redirectd.plan.target import (
     sample,
     token_of,
 )
-from redirectd.sip.uri import SipUri
 from redirectd.targets import dbtext
-from redirectd.targets.asterisk_name import EXACT, LOOKUP, MAX_VALUE, NAME, WIDTH, dialled, digest_of, lines_of
+from redirectd.targets.asterisk_name import EXACT, LOOKUP, MAX_VALUE, NAME, WIDTH, digest_of, lines_of
 from redirectd.targets.dialled_names import DialledNames
 from redirectd.targets.project import Projection
 from redirectd.targets.sqltable import SqlTable
@@ -113,15 +112,12 @@ class AsteriskOdbc(DialledNames):
         name = self.function.lower().replace("_", "-")
         return lines_of(LOOKUP if self.function == USUAL_FUNCTION else f"{name}-lookup", steps, call)
 
-    def _value(self, new: SipUri) -> str:
-        return dialled(new)
-
     def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in the order of their MD5."""
         token = token_of(found.entries)
         rows = sorted((digest_of(name := key.removeprefix(EXACT)), name, to) for key, to in found.entries.items())
         content = _TABLE.write([(SENTINEL, SENTINEL, token), *rows])
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return found.rendered(content, token)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as the function does: each name beside its MD5, none twice, the sentinel true."""

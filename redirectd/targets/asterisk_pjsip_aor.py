@@ -28,7 +28,6 @@ from redirectd.plan.target import (
     TargetAnswer,
     TargetError,
     sample,
-    token_of,
 )
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, UriError, canonical_host, parse_uri
@@ -38,7 +37,7 @@ from redirectd.targets.gateways import (
     gateway_answers,
     gateway_of,
     project_gateways,
-    refusals,
+    rendered_over,
     rewrite,
 )
 from redirectd.targets.getconfig import reads
@@ -81,11 +80,7 @@ class AsteriskPjsipAor:
         places = (contact.place for contact in _contacts(base))
         moved, unmoved = rewrite(base, places, found.entries, escape_semicolons=True)
         content = self._header + moved
-        entries = self.parse(content)
-        refused = (*found.refused, *refusals(routes, unmoved))
-        left_out = {each.id for each in refused}
-        carried = [number for number in found.carried if number not in left_out]
-        return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
+        return rendered_over(content, self.parse(content), found, routes, unmoved)
 
     def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
         """As `render`; without a `width` only with the moves that the `installed` file has already."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from redirectd.sip.uri import SipUri
 from redirectd.targets import asterisk_name
-from redirectd.targets.asterisk_name import EXACT, also_moved, asked_name, name_of, old_extension
+from redirectd.targets.asterisk_name import EXACT, also_moved, asked_name, dialled, name_of, old_extension
 from redirectd.targets.hosts import read_hosts, speaks_for
 from redirectd.targets.user_moves import NotAskedError, UserMoves
 
@@ -35,6 +35,9 @@ class DialledNames(UserMoves):
         if not self._serves(uri):
             raise NotAskedError("its host is none of the target's hosts")
         return asked_name(uri)
+
+    def _value(self, new: SipUri) -> str:
+        return dialled(new)
 
     def besides(self, old: SipUri) -> str:
         """Name the same user elsewhere."""

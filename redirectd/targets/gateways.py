@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redirectd.plan.route import Route
-from redirectd.plan.target import CannotCarryError, Refusal, Rendered, TargetAnswer
+from redirectd.plan.target import CannotCarryError, Refusal, Rendered, TargetAnswer, token_of
 from redirectd.sip.uri import SipUri, canonical_host, ip_address, param_name, parse_uri
 from redirectd.targets.project import Projection, project
 from redirectd.targets.uritext import KAMAILIO, checked, write_uri
@@ -79,13 +79,19 @@ def rewrite(
     return b"".join([*parts, base[at:]]), unmoved
 
 
-def refusals(routes: Sequence[Route], unmoved: Mapping[str, str]) -> tuple[Refusal, ...]:
-    """Name the routes of the gateways that could not be moved: nothing would carry them."""
-    return tuple(
+def rendered_over(
+    content: bytes, entries: Mapping[str, str], found: Projection, routes: Sequence[Route], unmoved: Mapping[str, str]
+) -> Rendered:
+    """Give the file `content` with these entries; routes of gateways that could not be moved are refused by name."""
+    refused = [
         Refusal(route.id, unmoved[gateway])
         for route in routes
         if route.kind == "gateway" and (gateway := gateway_of(route.old)) in unmoved
-    )
+    ]
+    refused = [*found.refused, *refused]
+    left_out = {each.id for each in refused}
+    carried = [number for number in found.carried if number not in left_out]
+    return Rendered(content, entries, tuple(refused), found.conflicts, token_of(entries), carried)
 
 
 def gateway_answers(rendered: Rendered, routes: Sequence[Route], texts: Sequence[str]) -> Sequence[TargetAnswer]:

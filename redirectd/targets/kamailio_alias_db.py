@@ -108,7 +108,7 @@ class KamailioAliasDb(UserMoves):
         """Write the table in key order."""
         rows = ((*_split(key), *_split(value.removeprefix("sip:"))) for key, value in found.entries.items())
         content = _TABLE.write(rows)
-        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
+        return found.rendered(content, token_of(found.entries))
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as alias_db asks it: alias user and domain to user and domain, none twice, whatever its case."""

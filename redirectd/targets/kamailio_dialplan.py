@@ -112,7 +112,7 @@ class KamailioDialplan(UserMoves):
         """Write the table: sentinel first, then the moves in key order."""
         token = token_of(found.entries)
         content = self._rules.write(chain([(SENTINEL, token)], found.entries.items()))
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return found.rendered(content, token)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""

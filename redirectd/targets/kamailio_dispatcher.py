@@ -26,13 +26,19 @@ from redirectd.plan.target import (
     ServerFault,
     TargetAnswer,
     TargetError,
-    token_of,
 )
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers
 from redirectd.targets.dispatcher_list import destinations, sip_uri
-from redirectd.targets.gateways import GatewaySpan, also_moved, gateway_answers, project_gateways, refusals, rewrite
+from redirectd.targets.gateways import (
+    GatewaySpan,
+    also_moved,
+    gateway_answers,
+    project_gateways,
+    rendered_over,
+    rewrite,
+)
 
 _LIST = Command("dispatcher.list")
 _MAX_NAME = 400
@@ -64,11 +70,7 @@ class KamailioDispatcher:
         places = (GatewaySpan(item.line, sip_uri(item), item.start, item.end, item.room) for item in destinations(base))
         moved, unmoved = rewrite(base, places, found.entries)
         content = self._header + moved
-        entries = self.parse(content)
-        refused = (*found.refused, *refusals(routes, unmoved))
-        left_out = {each.id for each in refused}
-        carried = [number for number in found.carried if number not in left_out]
-        return Rendered(content, entries, refused, found.conflicts, token_of(entries), carried)
+        return rendered_over(content, self.parse(content), found, routes, unmoved)
 
     def render_over(self, routes: Sequence[Route], base: bytes | None, installed: bytes | None) -> Rendered:
         """As `render`: nothing of the installed list stays but by a move."""

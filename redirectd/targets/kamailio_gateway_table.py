@@ -21,7 +21,7 @@ from redirectd.plan.target import Rendered, Reply, TargetError, token_of
 from redirectd.targets.dbtext import Column, Table
 from redirectd.targets.dispatcher_list import destinations
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher, place_of, states
-from redirectd.targets.sqltable import Row, SqlTable, user_name
+from redirectd.targets.sqltable import Row, SqlTable, checked_base, user_name
 
 SENTINEL = "__gen__"
 LONGEST = 192
@@ -46,7 +46,6 @@ CREATE OR REPLACE ${security}VIEW $view AS
 _VERSION_ROW = Template("""\
 INSERT INTO version (table_name, table_version) SELECT '$view', $version$dual
   WHERE NOT EXISTS (SELECT 1 FROM version WHERE table_name = '$view')""")
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _GENERATION = b"#redirectd "
 _MOVED = b"#moved "
 _ROW = b"#row "
@@ -62,9 +61,7 @@ class KamailioGatewayTable(KamailioDispatcher):
 
     def __init__(self, *, base: str = "dispatcher", sql: SqlTable = SQL) -> None:
         super().__init__(base=base)
-        if not _NAME.fullmatch(base):
-            raise ValueError(f"base = {base!r} is not the name of your table of gateways, such as dispatcher")
-        self.base = base
+        self.base = checked_base(base, "gateways", "dispatcher")
         self.view = f"redirectd_{base}"
         self.sql = sql
 

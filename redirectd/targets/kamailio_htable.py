@@ -148,7 +148,7 @@ class KamailioHtable(UserMoves):
         """Write the table: sentinel first, then the moves in key order."""
         token = token_of(found.entries)
         content = _TABLE.write(chain([(SENTINEL, token)], found.entries.items()))
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return found.rendered(content, token)
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""

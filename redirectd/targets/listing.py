@@ -41,7 +41,7 @@ class _Listing(ABC):
         """Write all routes in key order."""
         found = project(routes, None, self._match, _keys, lambda uri: write_uri(uri, KAMAILIO))
         content = self._write(found.entries)
-        return Rendered(content, found.entries, found.refused, found.conflicts, token_of(found.entries), found.carried)
+        return found.rendered(content, token_of(found.entries))
 
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the pairs back; TargetError where the file is not of this form or an old URI appears twice."""

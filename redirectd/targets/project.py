@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from redirectd.plan.route import Conflict, Route, RouteKind
-from redirectd.plan.target import CannotCarryError, Refusal
+from redirectd.plan.target import CannotCarryError, Refusal, Rendered
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
 
@@ -29,6 +29,10 @@ class Projection:
     refused: tuple[Refusal, ...]
     conflicts: tuple[Conflict, ...]
     carried: tuple[int, ...] = ()
+
+    def rendered(self, content: bytes, token: str) -> Rendered:
+        """Give the file with all entries, `content`, which has the token of these entries."""
+        return Rendered(content, self.entries, self.refused, self.conflicts, token, self.carried)
 
 
 class _Claim(NamedTuple):

@@ -5,6 +5,7 @@ So a target renders, reads back, compares and keeps generations of one text, whe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -78,6 +79,16 @@ class SqlTable:
             self.create(backend, quote),
             *(f"GRANT {what} ON {quote(self.name)} TO {user_name(backend, name, host)}" for what, name in rights),
         ]
+
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
+
+
+def checked_base(name: str, of: str, usual: str) -> str:
+    """Give the name of the operator's own table, `of` something; ValueError where it could not be one as `usual` is."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"base = {name!r} is not the name of your table of {of}, such as {usual}")
+    return name
 
 
 def user_name(backend: str, name: str, host: str) -> str:

@@ -107,7 +107,7 @@ class Template(UserMoves):
             raise TargetError(f"the template makes over {MAX_SIZE} bytes")
         if self.parse(content, found.entries) != found.entries:
             raise TargetError("what the template writes is not read back by `entry` and `escape` as it was meant")
-        return Rendered(content, found.entries, found.refused, found.conflicts, token, found.carried)
+        return found.rendered(content, token)
 
     def _text(self, base: bytes, entries: Mapping[str, str], token: str) -> str:
         seen = [_Shown(old, *_split(old), new) for old, new in entries.items()]
