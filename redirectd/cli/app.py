@@ -96,7 +96,7 @@ class App:
 
     @property
     def actor(self) -> str:
-        """Who decides, for the audit: who is logged in, else whom sudo names to root, else the user."""
+        """Who decides, for the audit: who is logged in, else the user that sudo names to root, else the user."""
         sudo = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
         return _login() or sudo or _user(os.getuid())
 

@@ -204,7 +204,7 @@ class _ApprovalOptions(TypedDict, total=False):
 
 
 @dataclass(slots=True)
-class _Told:
+class _Results:
     """What became of each: the ids of those it was done to, and the errors of the others by their name."""
 
     done: list[int] = field(default_factory=list)
@@ -217,17 +217,17 @@ def _decide(app: App, action: str, names: list[str], decision: Decision, *, as_j
 
     if action == "approve":
         publish_targets(app.config, app.database)
-    told = _Told()
-    numbers = _numbers(app, action, names, told)
+    results = _Results()
+    numbers = _numbers(app, action, names, results)
     if action == "approve":
-        numbers = _keep(app, numbers, decision, told)
-    _in_batches(app, action, numbers, decision, told)
-    _tell(app, action, told, as_json=as_json)
-    if told.errors:
-        raise click.exceptions.Exit(max(error.exit_code for _, error in told.errors))
+        numbers = _keep(app, numbers, decision, results)
+    _in_batches(app, action, numbers, decision, results)
+    _report(app, action, results, as_json=as_json)
+    if results.errors:
+        raise click.exceptions.Exit(max(error.exit_code for _, error in results.errors))
 
 
-def _numbers(app: App, action: str, names: list[str], told: _Told) -> list[int]:
+def _numbers(app: App, action: str, names: list[str], results: _Results) -> list[int]:
     """The ids that are meant, in their order."""
     numbers = []
     with app.database.read() as connection:
@@ -235,7 +235,7 @@ def _numbers(app: App, action: str, names: list[str], told: _Told) -> list[int]:
             try:
                 numbers.append(int(what) if is_id(what) else _of_uri(connection, what, action, app))
             except RedirectdError as error:
-                told.errors.append((what, error))
+                results.errors.append((what, error))
     return numbers
 
 
@@ -255,7 +255,7 @@ def _of_uri(connection: Connection, what: str, action: str, app: App) -> int:
     raise UsageError(shown, "it has several remaps to choose from", f"name one by its id: {listed}")
 
 
-def _keep(app: App, numbers: list[int], decision: Decision, told: _Told) -> list[int]:
+def _keep(app: App, numbers: list[int], decision: Decision, results: _Results) -> list[int]:
     """Confirms the approved ones that fail or are stale (R36); gives the others."""
     from redirectd.review.attention import attention
     from redirectd.review.decide import confirm
@@ -266,34 +266,34 @@ def _keep(app: App, numbers: list[int], decision: Decision, told: _Told) -> list
         try:
             with app.database.begin() as connection:
                 confirm(connection, number, decision, app.config.rules())
-            told.done.append(number)
+            results.done.append(number)
         except RedirectdError as error:
-            told.errors.append((str(number), error))
+            results.errors.append((str(number), error))
     return [number for number in numbers if number not in due]
 
 
-def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, told: _Told) -> None:
+def _in_batches(app: App, action: str, numbers: list[int], decision: Decision, results: _Results) -> None:
     from redirectd.review.decide import BATCH, decide_in_batches
 
     left = len(numbers)
     with progress_bar(action, left, least=BATCH) as count:
         try:
             for part in decide_in_batches(app.database, action, numbers, decision, app.config.rules()):
-                told.done += [step.before.id for step in part.steps]
-                told.errors += [(str(number), error) for number, error in part.refused.items()]
+                results.done += [step.before.id for step in part.steps]
+                results.errors += [(str(number), error) for number, error in part.refused.items()]
                 left -= len(part.steps) + len(part.refused)
                 count(len(part.steps) + len(part.refused))
         except RedirectdError as error:
-            told.errors.append((str(numbers[0]) if len(numbers) == 1 else f"the last {left:,} of them", error))
+            results.errors.append((str(numbers[0]) if len(numbers) == 1 else f"the last {left:,} of them", error))
 
 
-def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
+def _report(app: App, action: str, results: _Results, *, as_json: bool) -> None:
     from redirectd.cli.planview import next_plan, outlook_json, outlook_lines, wider, wider_lines
 
-    moved = wider(app, told.done) if told.done and action == "approve" else []
-    plan = next_plan(app) if told.done and action in {"approve", "revoke"} else None
+    moved = wider(app, results.done) if results.done and action == "approve" else []
+    plan = next_plan(app) if results.done and action in {"approve", "revoke"} else None
     if as_json:
-        document = _document(app, told)
+        document = _document(app, results)
         if plan is not None:
             document["next_plan"] = outlook_json(plan)
             document["also_moves"] = [
@@ -301,19 +301,19 @@ def _tell(app: App, action: str, told: _Told, *, as_json: bool) -> None:
             ]
         emit_json(document)
     else:
-        _tell_done(app, action, told)
-    _tell_errors(told.errors)
+        _report_done(app, action, results)
+    _report_errors(results.errors)
     if not as_json and plan is not None:
-        for line in (*wider_lines(moved), *outlook_lines(plan, told.done)):
+        for line in (*wider_lines(moved), *outlook_lines(plan, results.done)):
             say_wrapped(line, indent="    ")
 
 
-def _document(app: App, told: _Told) -> dict[str, Any]:
+def _document(app: App, results: _Results) -> dict[str, Any]:
     from redirectd.review.documents import remap_json
 
     now = app.now()
     return {
-        "remaps": [remap_json(one, now) for one in _done(app, told)],
+        "remaps": [remap_json(one, now) for one in _done(app, results)],
         "errors": [
             {
                 "id": int(what) if is_id(what) else None,
@@ -321,12 +321,12 @@ def _document(app: App, told: _Told) -> dict[str, Any]:
                 **error_json(error),
                 "contradicts": list(getattr(error, "against", ())),
             }
-            for what, error in told.errors
+            for what, error in results.errors
         ],
     }
 
 
-def _done(app: App, told: _Told) -> list[Remap]:
+def _done(app: App, results: _Results) -> list[Remap]:
     """What was decided on, as it is now, in the order of the decisions."""
     from redirectd.review.four_eyes import with_approvals
     from redirectd.review.holds import with_holds
@@ -334,18 +334,18 @@ def _done(app: App, told: _Told) -> list[Remap]:
 
     policy = app.config.rules()
     with app.database.read() as connection:
-        held = [with_holds(one, policy) for one in of_ids(connection, told.done)]
+        held = [with_holds(one, policy) for one in of_ids(connection, results.done)]
         found = {one.id: one for one in with_approvals(connection, held, policy)}
-    return [found[number] for number in told.done if number in found]
+    return [found[number] for number in results.done if number in found]
 
 
-def _tell_done(app: App, action: str, told: _Told) -> None:
+def _report_done(app: App, action: str, results: _Results) -> None:
     """A line for each, or their number where they would fill screens."""
     from redirectd.cli.remapview import new_text
     from redirectd.review.four_eyes import approvals_text
     from redirectd.store.states import TRANSITIONS
 
-    done = _done(app, told)
+    done = _done(app, results)
     if len(done) > MOST_LINES:
         state = TRANSITIONS[action][1]
         waiting = sum(one.state is not state for one in done)
@@ -358,7 +358,7 @@ def _tell_done(app: App, action: str, told: _Told) -> None:
         say_wrapped(f"{one.id} is {one.state.value}: {printable(one.old_uri)} -> {new_text(one)}{noted}")
 
 
-def _tell_errors(errors: list[tuple[str, RedirectdError]]) -> None:
+def _report_errors(errors: list[tuple[str, RedirectdError]]) -> None:
     """Each of them; with what to do for the first few."""
     for _, error in errors[:MOST_WHOLE]:
         show_error(error)

@@ -42,7 +42,7 @@ class EarlyMedia:
         self._relays = relays
         self._branches = branches
         self._counting = counting
-        self._told: dict[str, tuple[int, bool]] = {}  # not handed on yet: place in the batch, seen in a message
+        self._unsent: dict[str, tuple[int, bool]] = {}  # not handed on yet: place in the batch, seen in a message
         self._times: dict[str, datetime | None] = {}  # that were read in this stretch
         self._progress: list[SessionProgress] = []
 
@@ -50,16 +50,16 @@ class EarlyMedia:
         """A new stretch: what was reported before it may have been handed on."""
         if batch.progress is not self._progress or not batch.progress:
             self._progress = batch.progress
-            self._told.clear()
+            self._unsent.clear()
             self._times.clear()
 
     def waits_for_message(self, key: str) -> bool:
         """Whether only a line has reported a 183 in this stretch: a message adds its SDP."""
-        return self._is_told(key, by_message=False)
+        return self._is_unsent(key, by_message=False)
 
-    def _is_told(self, key: str, *, by_message: bool) -> bool:
-        told = self._told.get(key)
-        return told is not None and told[1] is by_message
+    def _is_unsent(self, key: str, *, by_message: bool) -> bool:
+        held = self._unsent.get(key)
+        return held is not None and held[1] is by_message
 
     def add(self, batch: Batch, answer: Answer, *, is_new: bool) -> None:
         """Takes one that was read the ordinary way; `is_new`: it was not remembered."""
@@ -67,13 +67,13 @@ class EarlyMedia:
         if self._counting:
             batch.counted_progress += is_new
             return
-        at, known_by_message = self._told.get(key, (-1, by_message))
+        at, known_by_message = self._unsent.get(key, (-1, by_message))
         if is_new:
-            self._told[key] = (len(batch.progress), by_message)
+            self._unsent[key] = (len(batch.progress), by_message)
             batch.progress.append(session_progress(answer))
         elif known_by_message is not by_message:
             batch.progress[at] = both(batch.progress[at], session_progress(answer))
-            self._told[key] = (at, True)
+            self._unsent[key] = (at, True)
 
     def take_glimpse(
         self, batch: Batch, log: Log, block: Block, glimpse: Glimpse, dialect: Dialect, now: datetime
@@ -87,7 +87,7 @@ class EarlyMedia:
             batch.counted_progress += self._seen.add(key, UNPAIRED)
             return True
         if self._seen.rank(key) is not None:
-            return not self._is_told(key, by_message=not by_message)
+            return not self._is_unsent(key, by_message=not by_message)
         heard = self._hearing[dialect.name].heard(block.window, glimpse)
         if heard is None:
             return False
@@ -125,7 +125,7 @@ class EarlyMedia:
         return True
 
     def _tell(self, batch: Batch, key: str, progress: SessionProgress, *, by_message: bool) -> None:
-        self._told[key] = (len(batch.progress), by_message)
+        self._unsent[key] = (len(batch.progress), by_message)
         batch.progress.append(progress)
         self._seen.remember(key, WHOLE if progress.request_uri else UNPAIRED)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redirectd.dialects.envelope import LogEntry, Writer
 from redirectd.dialects.extent import carve, find_message
 from redirectd.dialects.frame import Frame
-from redirectd.dialects.kamailio_text import told_of
+from redirectd.dialects.kamailio_text import direction_and_peer
 
 ASTERISK_MARK = b"<--- "
 
@@ -24,7 +24,7 @@ def read_dump(entry: LogEntry, dialect: str) -> Frame | None:
     start = find_message(text)
     if start < 0 or b"\n" not in text[start:] or ASTERISK_MARK in text[:start]:
         return None
-    direction, peer = told_of(text[:start])
+    direction, peer = direction_and_peer(text[:start])
     payload, cut = carve(text, start, stripped=entry.writer is Writer.JOURNAL and not entry.cut)
     return Frame(
         start=entry.start,

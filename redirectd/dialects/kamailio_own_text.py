@@ -9,7 +9,7 @@ from redirectd.dialects.envelope import LogEntry, Wrapping, Writer, entry_at
 from redirectd.dialects.extent import find_message
 from redirectd.dialects.frame import Framed, Incomplete, Peer, Record, Unreadable
 from redirectd.dialects.kamailio_record import MARK
-from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
+from redirectd.dialects.kamailio_text import SCRIPT_HEAD, direction_and_peer
 from redirectd.dialects.window import Window
 from redirectd.sip.text import to_text
 
@@ -111,9 +111,9 @@ def _ends_early(entry: LogEntry) -> bool:
 
 
 def _peer(own: bytes, words: bytes) -> Peer | None:
-    told = told_of(own)[1]
-    if told is not None:
-        return told
+    peer = direction_and_peer(own)[1]
+    if peer is not None:
+        return peer
     sources = set(_SOURCE.findall(words))
     if len(sources) != 1:
         return None

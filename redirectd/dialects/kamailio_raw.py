@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from redirectd.dialects.extent import carve, headers_end, measure, request_line_start, said_end
 from redirectd.dialects.frame import Frame, Framed, Incomplete
 from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead
-from redirectd.dialects.kamailio_text import SCRIPT_HEAD, told_of
+from redirectd.dialects.kamailio_text import SCRIPT_HEAD, direction_and_peer
 from redirectd.dialects.linehead import SYSLOG_DATE, line_head
 from redirectd.dialects.window import REACH, Window
 
@@ -215,7 +215,7 @@ def frame_dump(window: Window, entry: Walked[Dump] | None, *, syslog: bool, dial
     payload, cut = bytes(window[head.begin : ending.message]), ending.cut
     if head.indent:
         payload, cut = carve(payload.replace(b"\n" + head.indent, b"\n"), 0, stripped=True)
-    direction, peer = told_of(head.lead)
+    direction, peer = direction_and_peer(head.lead)
     return Frame(
         start=head.start,
         end=ending.behind,

@@ -21,13 +21,13 @@ _SENT = re.compile(
 """The last is the function whose line shows a relayed answer at debug level 3 (R8)."""
 
 
-def told_of(text: bytes) -> tuple[Direction, Peer | None]:
+def direction_and_peer(text: bytes) -> tuple[Direction, Peer | None]:
     """Direction and peer as the text before a message says; two different addresses say nothing."""
-    return _told_of(text[-1024:])
+    return _direction_and_peer(text[-1024:])
 
 
 @lru_cache(maxsize=256)  # a busy server writes the same before many messages of a second
-def _told_of(text: bytes) -> tuple[Direction, Peer | None]:
+def _direction_and_peer(text: bytes) -> tuple[Direction, Peer | None]:
     came, went = _peers(_FROM, text), _peers(_TO, text)
     sent = bool(_SENT.search(text))
     if len(went) == 1 and (sent or not came):

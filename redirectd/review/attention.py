@@ -144,13 +144,13 @@ USUAL_REASONS = (
 
 def ineffective_reason(services: Sequence[Service]) -> str | None:
     """Why a remap is flagged: how often its old URI was answered 301 since its installation; None for never."""
-    told = [
+    calls = [
         f"its old URI was answered 301 {_times(one.calls)} on {one.node} since generation {one.generation} was "
         f"installed at {_time(one.since)}, last at {_time(one.last_seen)}"
         for one in services
         if one.calls and one.last_seen is not None
     ]
-    return f"{'; '.join(told)}: usually {USUAL_REASONS}" if told else None
+    return f"{'; '.join(calls)}: usually {USUAL_REASONS}" if calls else None
 
 
 def effect(service: Service, wait_ms: float | None) -> str:

@@ -32,7 +32,7 @@ ACTOR = "redirectd"
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class PeerReport:
     """What one peer reported of a remap by authentic sightings (R39): distinct calls, when the first and the last."""
 
     peer: str
@@ -41,7 +41,7 @@ class Telling:
     last_seen: datetime
 
 
-def objection(remap: Remap, tellings: Iterable[Telling], rivals: Iterable[Remap], rule: AutoApprove) -> str | None:
+def objection(remap: Remap, reports: Iterable[PeerReport], rivals: Iterable[Remap], rule: AutoApprove) -> str | None:
     """Why the rule does not approve `remap`; None where all of it holds.
 
     `remap` carries its holds under the current policy, `rivals` are the other remaps of its old URI. Only what the
@@ -55,11 +55,11 @@ def objection(remap: Remap, tellings: Iterable[Telling], rivals: Iterable[Remap]
         return "somebody has decided on it before"
     if any(one.id != remap.id and one.kind == remap.kind and one.state is State.APPROVED for one in rivals):
         return "it would take the place of an approved remap"
-    return _evidence_objection(remap, list(tellings), rule) or _target_objection(remap.new_uri, rule)
+    return _evidence_objection(remap, list(reports), rule) or _target_objection(remap.new_uri, rule)
 
 
-def _evidence_objection(remap: Remap, tellings: Sequence[Telling], rule: AutoApprove) -> str | None:
-    counted = [one for one in tellings if _is_named(one.peer, rule)]
+def _evidence_objection(remap: Remap, reports: Sequence[PeerReport], rule: AutoApprove) -> str | None:
+    counted = [one for one in reports if _is_named(one.peer, rule)]
     # A better sighting of a call replaces the lesser one in the remap's own count only, hence the bound.
     calls = min(sum(one.calls for one in counted), remap.calls)
     if not counted or calls < rule.min_calls:
@@ -159,21 +159,21 @@ def _ready(connection: Connection, policy: Policy, rule: AutoApprove, *, only: i
         query = query.where(remap.c.id == only)
     found: list[int] = []
     for part in chunks(connection.scalars(query.order_by(remap.c.id)).all()):
-        tellings = _tellings(connection, part)
+        reports = _reports(connection, part)
         for one in remaps.of_ids(connection, part):
             held = with_holds(one, policy)
             if required(held, policy) > 1:
                 continue  # no rule is one of several people
             rivals = [] if held.flags else remaps.by_old_key(connection, held.old_key)
-            if objection(held, tellings[one.id], rivals, rule) is None:
+            if objection(held, reports[one.id], rivals, rule) is None:
                 found.append(one.id)
     return found
 
 
-def _tellings(connection: Connection, numbers: Sequence[int]) -> dict[int, list[Telling]]:
-    found: dict[int, list[Telling]] = defaultdict(list)
+def _reports(connection: Connection, numbers: Sequence[int]) -> dict[int, list[PeerReport]]:
+    found: dict[int, list[PeerReport]] = defaultdict(list)
     query = select(remap_peer).where(remap_peer.c.remap_id.in_(numbers), remap_peer.c.authentic_calls > 0)
     rows: Any = connection.execute(query)
     for row in rows:
-        found[row.remap_id].append(Telling(row.peer, row.authentic_calls, row.authentic_first, row.authentic_last))
+        found[row.remap_id].append(PeerReport(row.peer, row.authentic_calls, row.authentic_first, row.authentic_last))
     return found

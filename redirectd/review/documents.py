@@ -124,7 +124,7 @@ def remap_json(remap: Remap, now: datetime) -> RemapJson:
     """The contract's keys, and behind them the reasons of the flags and the dates that can end or question it.
 
     `needs` is what an approval of a pending one needs beside it: `reason`, or `force` and `reason`; `required` people
-    must approve it, of whom `approvals` have.
+    must approve it, and `approvals` are those who have.
     """
     from redirectd.review.holds import needs
 

@@ -252,8 +252,8 @@ def rules(policy: Policy) -> str:
     """Names the policy and the programs that detect a suspicious remap: whether an address is private, and what a
     number costs, are known by Python and by `phonenumberslite`."""
     # Sets have another order in each process. No hold depends on the rule of automatic approval.
-    told = [getattr(policy, field.name) for field in fields(policy) if field.name != "auto_approve"]
-    words = [repr(sorted(value)) if isinstance(value, frozenset) else repr(value) for value in told]
+    settings = [getattr(policy, field.name) for field in fields(policy) if field.name != "auto_approve"]
+    words = [repr(sorted(value)) if isinstance(value, frozenset) else repr(value) for value in settings]
     return digest(redirectd.__version__, platform.python_version(), _library(), *words)
 
 

@@ -55,10 +55,10 @@ class Outage:
 
 
 LARGE = 32 << 20
-"""Bytes behind from which on it is a backlog; as long as it takes no time to read, nothing is told."""
+"""Bytes behind from which on it is a backlog; while it takes no time to read, nothing is reported."""
 
 ON_TERMINAL, IN_LOG = 2.0, 60.0
-"""Seconds between two tellings: a person waits for the next one, a log is to stay readable."""
+"""Seconds between two reports: a person waits for the next one, a log is to stay readable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def parse_address(entry: str) -> Address:
     uri_text = entry[opening + 1 : closing].strip()
     rest = entry[closing + 1 :].strip()
     if rest and rest[0] != ";":
-        return Address(display, uri_text, (), bracketed=True, fault="something stands behind the '>'")
+        return Address(display, uri_text, (), bracketed=True, fault="something comes after the '>'")
     return Address(display, uri_text, header_params(rest[1:]) if rest else (), bracketed=True)
 
 
@@ -133,7 +133,7 @@ def unquote(text: str) -> str:
 
 
 MAX_CONTACTS = 1000
-"""More Contacts than this in one message are not read; a last one with a fault stands for them."""
+"""More Contacts than this in one message are not read; a last one with a fault represents them."""
 
 MAX_SECONDS = 2**32 - 1
 """Largest delta-seconds (RFC 3261 20.19)."""
@@ -231,5 +231,5 @@ def _parse_contact(entry: str) -> Contact:
         except UriError as error:
             fault = error.why
     if uri is not None and not address.bracketed and "?" in address.uri_text:
-        uri, fault = None, "a URI with '?' must stand in <>"  # 20.10
+        uri, fault = None, "a URI with '?' must be in <>"  # 20.10
     return Contact(entry, address.uri_text, uri, fault, address.display, address.params)

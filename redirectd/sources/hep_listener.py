@@ -32,7 +32,7 @@ def cleaned(datagram: bytes) -> bytes | None:
 
     None for what is not a whole HEPv3 datagram, or does not inflate into one.
     """
-    if not datagram.startswith(MAGIC) or told_length(datagram) != len(datagram):
+    if not datagram.startswith(MAGIC) or stated_length(datagram) != len(datagram):
         return None
     kept = []
     at = SMALLEST
@@ -55,7 +55,7 @@ def cleaned(datagram: bytes) -> bytes | None:
     return MAGIC + pack(">H", length) + body if length < LARGEST_MESSAGE else None
 
 
-def told_length(head: bytes | bytearray) -> int:
+def stated_length(head: bytes | bytearray) -> int:
     """The length in the first six bytes of a datagram."""
     return int.from_bytes(head[4:6], "big")
 
@@ -80,7 +80,7 @@ class HepStream:
         self._held += data
         found = []
         while len(self._held) >= SMALLEST:
-            length = told_length(self._held)
+            length = stated_length(self._held)
             if not self._held.startswith(MAGIC) or length < SMALLEST:
                 raise ValueError("no HEPv3 datagram begins here")
             if len(self._held) < length:
@@ -144,14 +144,14 @@ class HepListener:
         self.dropped = 0
         """Datagrams that the full queue could not take."""
         self.overrun = 0
-        """Datagrams that the kernel dropped before they could be taken from the socket; the next one tells of them."""
+        """Datagrams that the kernel dropped before they could be taken from the socket; the next one reports them."""
         self._name = name
         self._allowed = tuple(allowed)
         self._bound = queue
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._lost = 0
-        self._told = 0
+        self._reported = 0
         self._ended = ""  # what ended the receiving thread, other than `close`
         self._lock = threading.Lock()
         self._log = SpoolLog(name, hold=True)
@@ -194,7 +194,7 @@ class HepListener:
         gaps = self.gaps
         if self._log.end() == self._confirmed and not gaps:
             return None
-        self._told = sum(gap.at_least for gap in gaps)
+        self._reported = sum(gap.at_least for gap in gaps)
         return LogSegment(self._log, self._confirmed, self._log.end(), final=False, gaps=gaps)
 
     def position(self, segment: LogSegment, offset: int) -> HepPosition | None:
@@ -206,8 +206,8 @@ class HepListener:
         self._confirmed = position.offset
         self._log.release(position.offset)
         with self._lock:
-            self._lost -= self._told
-        self._told = 0
+            self._lost -= self._reported
+        self._reported = 0
         if self._queue:
             self._tell()
 

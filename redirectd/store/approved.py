@@ -165,9 +165,9 @@ def also_asked(connection: Connection, *who: ColumnElement[bool]) -> dict[int, t
                 found[number] |= group.others(old_hash)
     uris: dict[str, SipUri] = {}  # the same few again and again
     return {
-        number: tuple(uris.setdefault(uri, stored_uri(uri)) for uri in sorted(told)[:_MOST_ASKED])
-        for number, told in found.items()
-        if told
+        number: tuple(uris.setdefault(uri, stored_uri(uri)) for uri in sorted(theirs)[:_MOST_ASKED])
+        for number, theirs in found.items()
+        if theirs
     }
 
 

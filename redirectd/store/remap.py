@@ -42,7 +42,7 @@ class Remap:
     `facts` names what strengthens or explains the move (R23).
     Times are aware UTC. `calls` counts distinct transactions. `authenticity` is that of its best sighting; the
     `believed` peers and methods are those of authentic sightings, where there are any (R39). `required` people must
-    approve a pending one, of whom `approvals` have (`redirectd.review.four_eyes`).
+    approve a pending one, and `approvals` are those who have (`redirectd.review.four_eyes`).
     """
 
     id: int

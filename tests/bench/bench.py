@@ -55,7 +55,7 @@ def rate(size: float, seconds: float) -> float:
     return size / 1e6 / max(seconds, 1e-3)
 
 
-def told(took: Run) -> dict[str, float]:
+def ingested(took: Run) -> dict[str, float]:
     """What `ingest --json` printed; `seconds` is without the start of the program."""
     found: dict[str, float] = json.loads(took.out)
     return found

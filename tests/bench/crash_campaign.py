@@ -10,7 +10,7 @@ Every tenth start is the command as a user starts it; the others are the same co
 that has imported it already, which saves most of the second that Python needs for that.
 
 In the end the writer stops, a last service reads what is left, and the database is compared with what the writer knows
-that it wrote: each 301 once, whatever was repeated, and no other. The last line tells the trials (starts that ended by
+that it wrote: each 301 once, whatever was repeated, and no other. The last line gives the trials (starts that ended by
 a kill), the sightings written, and how many of them are lost or doubled.
 """
 
@@ -53,9 +53,9 @@ TURNS_AHEAD = 400
 
 @dataclass(slots=True)
 class Outcome:
-    """What a campaign came to. `lost` and `doubled` count sightings; `gaps` are losses that redirectd itself told.
+    """What a campaign came to. `lost` and `doubled` count sightings; `gaps` are losses that redirectd itself reported.
 
-    `told` holds what its log said of them.
+    `reports` holds what its log said of them.
     """
 
     trials: int = 0
@@ -66,21 +66,21 @@ class Outcome:
     doubled: int = 0
     foreign: int = 0
     gaps: int = 0
-    told: list[str] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
     rotations: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def is_clean(self) -> bool:
-        """Whether all is counted once and nothing was told lost."""
+        """Whether all is counted once and nothing was reported lost."""
         return not (self.lost or self.doubled or self.foreign or self.gaps)
 
     def lines(self) -> str:
         """What happened, and the verdict as the last line."""
         styles = ", ".join(f"{style} {count}" for style, count in sorted(self.rotations.items()))
-        return "".join(self.told) + (
+        return "".join(self.reports) + (
             f"{self.early} of the kills before the log was first read, {self.repeated} repeated 301s, "
-            f"{self.foreign} moves that nobody wrote, {self.gaps} gaps told, {self.seconds:.0f} s\n"
+            f"{self.foreign} moves that nobody wrote, {self.gaps} gaps reported, {self.seconds:.0f} s\n"
             f"rotations: {styles}\n"
             f"crash campaign: {self.trials} trials, {self.sightings} sightings written, "
             f"lost {self.lost}, doubled {self.doubled}\n"
@@ -96,7 +96,7 @@ class Campaign:
         self._random = random.Random(seed)
         self._log = folder / "log" / "full.log"
         self._log.parent.mkdir()
-        self._told = folder / "written.json"
+        self._written = folder / "written.json"
         self._url = url or f"sqlite:///{folder / 'redirectd.db'}"
         if url:
             _make_tables(url)
@@ -147,7 +147,7 @@ class Campaign:
 
             code = 1
             try:
-                write_until(self._log, self._told, self._seed, due)
+                write_until(self._log, self._written, self._seed, due)
                 code = 0
             finally:
                 os._exit(code)
@@ -210,7 +210,7 @@ class Campaign:
 
     def _drain(self) -> None:
         """Run a service until all is read, or nothing more comes for a while."""
-        expected = sum(calls for _, _, calls in json.loads(self._told.read_text())["moves"])
+        expected = sum(calls for _, _, calls in json.loads(self._written.read_text())["moves"])
         service = self._start()
         deadline, counted = time.monotonic() + DRAINING_SECONDS, -1
         quiet_since = time.monotonic()
@@ -225,12 +225,12 @@ class Campaign:
         os.waitpid(service, 0)
 
     def _compare(self) -> None:
-        told = json.loads(self._told.read_text())
-        written = Counter({(old, new): calls for old, new, calls in told["moves"]})
+        kept = json.loads(self._written.read_text())
+        written = Counter({(old, new): calls for old, new, calls in kept["moves"]})
         counted = self._counted()
         outcome = self.outcome
         outcome.sightings = written.total()
-        outcome.repeated, outcome.rotations = told["repeated"], told["rotations"]
+        outcome.repeated, outcome.rotations = kept["repeated"], kept["rotations"]
         outcome.lost = (written - counted).total()
         outcome.doubled = sum((counted - written)[move] for move in written)
         outcome.foreign = sum(calls for move, calls in counted.items() if move not in written)
@@ -238,7 +238,7 @@ class Campaign:
         outcome.foreign += self._number("SELECT COUNT(*) FROM quarantine")
         outcome.gaps = self._number("SELECT SUM(count) FROM loss WHERE kind <> 'gap-bytes'")
         with (self._folder / "stderr").open() as log:
-            outcome.told = [line for line in log if '"event": "lost"' in line]
+            outcome.reports = [line for line in log if '"event": "lost"' in line]
 
     def _counted(self) -> Counter[tuple[str, str]]:
         engine = create_engine(self._url)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from tests.bench import logs
-from tests.bench.bench import MB, Bench, Line, rate, told
+from tests.bench.bench import MB, Bench, Line, ingested, rate
 from tests.bench.process import run
 from tests.dialects.logfiles import Logged, entry
 from tests.dialects.writers import NOISE, WRITERS, Writer, chan_sip_received, chan_sip_sent
@@ -19,7 +19,7 @@ def dialects(bench: Bench) -> Iterator[Line]:
     rates = {}
     for name, maker in makers.items():
         path = bench.log(f"dialect-{name}", maker, size)
-        took = min(told(run(bench.ingest(path)))["seconds"] for _ in range(bench.times))
+        took = min(ingested(run(bench.ingest(path)))["seconds"] for _ in range(bench.times))
         rates[name] = rate(path.stat().st_size, took)
     best = max(rates.values())
     for name, found in sorted(rates.items(), key=lambda each: -each[1]):

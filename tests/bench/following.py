@@ -28,7 +28,7 @@ def following(bench: Bench) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
         Path(folder, "full.log").touch()
         with Service(Path(folder)) as service:
-            service.until_told("READY")
+            service.until_notified("READY")
             time.sleep(min(2, seconds))  # what a start leaves to be done
             idle = _share(service.process.pid, seconds)
             waits = _waits(service, seconds)
@@ -45,7 +45,7 @@ def soak(bench: Bench) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
         Path(folder, "full.log").touch()
         with Service(Path(folder)) as service:
-            service.until_told("READY")
+            service.until_notified("READY")
             writer = Thread(target=_write_slowly, args=(service.log, seconds))
             writer.start()
             time.sleep(seconds / 6)

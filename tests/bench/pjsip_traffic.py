@@ -1,4 +1,4 @@
-"""A process that writes an Asterisk log and rotates it in every style, and knows each move that it told."""
+"""A process that writes an Asterisk log and rotates it in every style, and knows each move that it wrote."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOISE = "[{stamp}] VERBOSE[3170][C-0000{number:04x}] app_dial.c: Called PJSIP/t
 
 
 class Traffic(Writer):
-    """Calls as they stand in a log: INVITE, now and then a 183, and a 301 to a number of its own.
+    """Calls as they appear in a log: INVITE, now and then a 183, and a 301 to a number of its own.
 
     `moves` counts the calls by old and new URI: what a reader must have counted in the end, once each.
     """
@@ -40,7 +40,7 @@ class Traffic(Writer):
     def turn(self) -> None:
         """Write a few messages of calls that are under way, some of them in two halves."""
         if len(self._due) < 20:
-            self._due += [self._told() for _ in range(self._random.randint(1, 4))]
+            self._due += [self._new_call() for _ in range(self._random.randint(1, 4))]
         for call in self._random.sample(self._due, min(len(self._due), 6)):
             self._next_of(call)
 
@@ -67,7 +67,7 @@ class Traffic(Writer):
             sibling.path.unlink()
 
     def pack(self, path: Path, suffix: str = ".gz") -> Path:
-        """Compress as gzip(1) does, in steps: for a while both files stand there, the packed one cut off."""
+        """Compress as gzip(1) does, in steps: for a while both files are there, the packed one cut off."""
         packed = path.with_name(path.name + suffix)
         data, status = gzip.compress(path.read_bytes()), path.stat()
         with packed.open("wb") as sink:
@@ -91,25 +91,25 @@ class Traffic(Writer):
         else:
             self._append(block)
 
-    def _told(self) -> Iterator[bytes]:
+    def _new_call(self) -> Iterator[bytes]:
         self._call += 1
         number = self._call
         # Every tenth call is one more to a number that has moved already.
         user = self._random.randint(1, number) if number > 10 and number % 10 == 0 else number
         old, new = f"sip:u{user:07d}@gw.example.test", f"sip:n{user:07d}@192.0.2.99"
-        told = _Call(number, old)
-        yield told.block("Transmitting SIP request", "to", f"INVITE {old} SIP/2.0")
+        call = _Call(number, old)
+        yield call.block("Transmitting SIP request", "to", f"INVITE {old} SIP/2.0")
         if self._random.random() < 0.5:
             yield _NOISE.format(stamp=_stamp(), number=number & 0xFFFF).encode()
         if self._random.random() < 0.3:
-            yield told.block("Received SIP response", "from", "SIP/2.0 183 Session Progress", tag=";tag=peer")
+            yield call.block("Received SIP response", "from", "SIP/2.0 183 Session Progress", tag=";tag=peer")
         # Counted before it is written: the writer ends only behind a whole message.
         self.moves[old, new] += 1
         answer = ("Received SIP response", "from", "SIP/2.0 301 Moved Permanently")
-        yield told.block(*answer, tag=";tag=peer", contact=new)
+        yield call.block(*answer, tag=";tag=peer", contact=new)
         for _ in range(self._random.choice([0, 0, 0, 1, 3])):
             self.repeated += 1
-            yield told.block(*answer, tag=";tag=peer", contact=new)
+            yield call.block(*answer, tag=";tag=peer", contact=new)
 
 
 class _Call:
@@ -139,8 +139,8 @@ def _stamp() -> str:
     return time.strftime("%b %d %H:%M:%S")
 
 
-def write_until(path: Path, told: Path, seed: int, due: Callable[[], int | None]) -> None:
-    """Write and rotate until `due` gives None, then leave in `told` what was written, as JSON.
+def write_until(path: Path, written: Path, seed: int, due: Callable[[], int | None]) -> None:
+    """Write and rotate until `due` gives None, then leave in `written` what was written, as JSON.
 
     `due` is how many turns may have been taken by now: a slow machine gets no more to read between two kills.
     """
@@ -156,7 +156,7 @@ def write_until(path: Path, told: Path, seed: int, due: Callable[[], int | None]
             turns += 1
         time.sleep(rng.random() * 0.08)
     traffic.finish()
-    told.write_text(
+    written.write_text(
         json.dumps(
             {
                 "moves": [[old, new, calls] for (old, new), calls in traffic.moves.items()],

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import logs
-from tests.bench.bench import MB, Bench, Line, rate, told
+from tests.bench.bench import MB, Bench, Line, ingested, rate
 from tests.bench.process import in_turn, run, typical
 
 _FAILREGEX: dict[logs.Maker, str] = {
@@ -37,7 +37,7 @@ def reading(bench: Bench) -> Iterator[Line]:
                 f"{name}: {program}", f"{whole:.0f} MB/s", "grep -c", f"{whole / grep:.2f}", _AIMS.get(program, "")
             )
             if program in _AIMS:
-                inner = rate(size, told(took)["seconds"])
+                inner = rate(size, ingested(took)["seconds"])
                 yield Line(
                     f"{name}: {program}, start-up left out", f"{inner:.0f} MB/s", "grep -c", f"{inner / grep:.2f}"
                 )
@@ -65,7 +65,7 @@ def jobs(bench: Bench) -> Iterator[Line]:
     yield Line(
         "two files, --jobs 2", f"{rate(size, two.wall):.0f} MB/s", "--jobs 1", f"{one.wall / two.wall:.2f}", "1.7"
     )
-    inner = told(one)["seconds"] / max(told(two)["seconds"], 1e-3)
+    inner = ingested(one)["seconds"] / max(ingested(two)["seconds"], 1e-3)
     yield Line("two files, --jobs 2, start-up left out", "", "--jobs 1", f"{inner:.2f}", "1.7")
 
 
@@ -83,7 +83,7 @@ def compressed(bench: Bench) -> Iterator[Line]:
     path = bench.log("asterisk", logs.asterisk, bench.size / 10)
     packed = _gzip(path)
     ours, theirs = in_turn([bench.ingest(packed), ["zgrep", "-c", "SIP/2.0 301", str(packed)]], bench.times)
-    inner = rate(path.stat().st_size, told(typical(ours))["seconds"])
+    inner = rate(path.stat().st_size, ingested(typical(ours))["seconds"])
     zgrep = rate(path.stat().st_size, typical(theirs).wall)
     yield Line("gz: ingest, 183s counted, start-up left out", f"{inner:.0f} MB/s", "zgrep -c", f"{inner / zgrep:.2f}")
 

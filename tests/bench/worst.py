@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from tests.bench import logs
-from tests.bench.bench import Bench, Line, rate, told
+from tests.bench.bench import Bench, Line, ingested, rate
 from tests.bench.hostile_logs import ANY, Cost, costs
 from tests.bench.process import run
 from tests.dialects.logfiles import LOGS
@@ -28,7 +28,10 @@ def worst(bench: Bench) -> Iterator[Line]:
         # A line of 100 MB is what the issue of a broken writer looks like; the others are dense enough when small.
         size = max(1, bench.size // (10 if maker is logs.one_line else 50))
         once, twice = (
-            min(told(run(bench.ingest(bench.log(maker.__name__, maker, each))))["seconds"] for _ in range(bench.times))
+            min(
+                ingested(run(bench.ingest(bench.log(maker.__name__, maker, each))))["seconds"]
+                for _ in range(bench.times)
+            )
             for each in (size / 2, size)
         )
         figure = f"{rate(size * (1 << 20), twice):.1f} MB/s"

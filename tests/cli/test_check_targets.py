@@ -19,7 +19,7 @@ def findings(cli: Cli, code: int) -> dict[str, str]:
     [("", "it was emptied since"), ("by hand\n", "it was changed by hand since"), (None, "it is gone")],
 )
 def test_an_installed_file_that_is_another_one_is_a_fault(filled: Cli, change: str | None, why: str) -> None:
-    """Emptied, edited or deleted: told as a fault with the way out, and in order again after it."""
+    """Emptied, edited or deleted: reported as a fault with the way out, and in order again after it."""
     filled("approve", 1)
     filled("apply")
     assert findings(filled, 0) == {}
@@ -28,9 +28,9 @@ def test_an_installed_file_that_is_another_one_is_a_fault(filled: Cli, change: s
         file.unlink()
     else:
         file.write_text(change)
-    [(where, told)] = findings(filled, 1).items()
+    [(where, found)] = findings(filled, 1).items()
     assert where == f"target users, {file}"
-    assert why in told
+    assert why in found
     filled("apply", *([] if change is None else ["--force"]))
     assert findings(filled, 0) == {}
 
@@ -44,35 +44,35 @@ def test_a_base_is_read_as_apply_reads_it(cli: Cli) -> None:
         'base = "dispatcher.base.list"\n'
     )
     cli("plan", code=1)
-    [(where, told)] = findings(cli, 1).items()
+    [(where, found)] = findings(cli, 1).items()
     assert where == f"target gateways, base {base}"
-    assert "line 2" in told
+    assert "line 2" in found
     base.write_text("1 sip:192.0.2.1:5060\n")
     assert findings(cli, 0) == {}
 
 
 def test_two_files_of_one_asterisk_with_the_same_contexts_are_a_fault(cli: Cli) -> None:
-    """Asterisk merges contexts of one name: the second target is told to take a prefix of its own."""
+    """Asterisk merges contexts of one name: the second target is asked to take a prefix of its own."""
     target = '[[target]]\nname = "{0}"\nkind = "asterisk-dialplan"\npath = "{0}.conf"\n'
     cli.configure(target.format("one") + target.format("two"))
-    [(where, told)] = findings(cli, 1).items()
+    [(where, found)] = findings(cli, 1).items()
     assert where == "target two, prefix"
-    assert "the target one writes the contexts redirectd-map-" in told
+    assert "the target one writes the contexts redirectd-map-" in found
     cli.configure(target.format("one") + target.format("two") + 'prefix = "other-map"\n')
     assert findings(cli, 0) == {}
 
 
 def test_two_tables_of_one_function_are_a_fault(cli: Cli) -> None:
-    """A function of Asterisk reads one table: the second target is told to take a function of its own."""
+    """A function of Asterisk reads one table: the second target is asked to take a function of its own."""
     target = '[[target]]\nname = "{0}"\nkind = "asterisk-odbc"\nwidth = "user"\ntable = "{0}"\n'
     target += 'database = "mysql+pymysql://redirectd@127.0.0.1:1/asterisk"\n'
 
     def at_function() -> list[str]:
-        return [told for where, told in findings(cli, 1).items() if where == "target two, function"]
+        return [found for where, found in findings(cli, 1).items() if where == "target two, function"]
 
     cli.configure(target.format("one") + target.format("two"))
-    [told] = at_function()
-    assert "the target one writes what the function ODBC_REDIRECTD reads, too" in told
+    [found] = at_function()
+    assert "the target one writes what the function ODBC_REDIRECTD reads, too" in found
     cli.configure(target.format("one") + target.format("two") + 'function = "OTHER"\n')
     assert at_function() == []
 
@@ -88,9 +88,9 @@ def test_a_file_that_is_mounted_by_itself_is_a_fault(cli: Cli, monkeypatch: pyte
     cli.configure(f'[[target]]\nname = "users"\nkind = "kamailio-htable"\npath = "{file}"\n')
     line = "36 35 98:0 /src {} rw,noatime master:1 - ext3 /dev/root rw\n"
     mounts.write_text(line.format(str(file).replace(" ", "\\040")))
-    [(where, told)] = findings(cli, 1).items()
+    [(where, found)] = findings(cli, 1).items()
     assert where == f"target users, {file}"
-    assert "mounted by itself" in told
+    assert "mounted by itself" in found
     mounts.write_text(line.format(str(folder).replace(" ", "\\040")) + "what is this\n")
     assert findings(cli, 0) == {}
 

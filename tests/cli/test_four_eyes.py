@@ -64,7 +64,7 @@ def test_two_people_approve(strict: Cli, login: Path) -> None:
 
 
 def test_an_approval_that_waits_says_so(strict: Cli, login: Path) -> None:
-    """One person's approval is told as such, and ends with 0: it was noted."""
+    """One person's approval is reported as such, and ends with 0: it was noted."""
     login.write_text(str(IDS["daemon"]))
     assert "1 is pending" in (out := strict("approve", "1").out)
     assert "1 of 2 approvals (ada)" in out

@@ -90,9 +90,9 @@ def test_file_that_fails_ends_the_command_at_its_turn(cli: Cli, tmp_path: Path) 
     files = copies(cli)[:2]
     bad = tmp_path / "bad.log"
     bad.write_bytes(b"nothing")
-    told = [cli("ingest", "--dialect", "pcap", "--jobs", jobs, bad, *files, code=2).err for jobs in (1, 2)]
-    assert told[0] == told[1]
-    assert "bad.log" in told[0]
+    errors = [cli("ingest", "--dialect", "pcap", "--jobs", jobs, bad, *files, code=2).err for jobs in (1, 2)]
+    assert errors[0] == errors[1]
+    assert "bad.log" in errors[0]
 
 
 def test_process_that_is_ended_is_an_error() -> None:

@@ -48,9 +48,9 @@ def test_programs_check_reload_and_prove_a_file(shared: Cli) -> None:
     assert shared("apply", "--json").json["targets"][0]["outcome"] == "verified"
     good = (shared.folder / "moves.csv").read_bytes()
     assert (shared.folder / "loaded").read_bytes() == good
-    told = {one["where"]: one["why"] for one in shared("check", "--json").json["findings"]}
+    whys = {one["where"]: one["why"] for one in shared("check", "--json").json["findings"]}
     assert (
-        told["target listing, check"] == told["target listing, reload"] == told["target listing, verify"] == "/bin/sh"
+        whys["target listing, check"] == whys["target listing, reload"] == whys["target listing, verify"] == "/bin/sh"
     )
 
     approve(shared, "sip:b@old.test,sip:bad@new.test")
@@ -94,9 +94,9 @@ def test_check_names_a_program_that_apply_would_not_run(cli: Cli) -> None:
     own = cli.folder / "reload-it"
     own.touch(mode=0o755)
     cli.configure(f'[[target]]\nname = "x"\nkind = "csv"\npath = "x"\nreload = ["{own}"]\ncheck = ["/bin/none"]\n')
-    told = {one["where"]: one["why"] for one in cli("check", "--json", code=1).json["findings"]}
-    assert "others than root may change" in told["target x, reload"]
-    assert told["target x, check"] == "/bin/none is not run: No such file or directory"
+    whys = {one["where"]: one["why"] for one in cli("check", "--json", code=1).json["findings"]}
+    assert "others than root may change" in whys["target x, reload"]
+    assert whys["target x, check"] == "/bin/none is not run: No such file or directory"
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto-export.md"

@@ -232,8 +232,8 @@ def test_a_length_that_says_less_makes_no_entry_of_what_follows(name: str, write
     """R38, R40: its own writer's delimiter and entries behind such a length are no authentic remap."""
     own = [log for other, log in NAMED if other == name or log is write]
     for forger, before in product(own, (b"", b"x\r\n", b"v=0\r\n")):
-        told = answer(b"st", b"sip:s@t", status=b"200 OK", size=b"LIE")
-        liar = told.message.replace(b"Content-Length: LIE\r\n", lie) + before + forger(EVIL) * 2
+        honest = answer(b"st", b"sip:s@t", status=b"200 OK", size=b"LIE")
+        liar = honest.message.replace(b"Content-Length: LIE\r\n", lie) + before + forger(EVIL) * 2
         try:
             batch = read(write([*numbered(0), Logged(liar), *numbered(1)]))
         except UnicodeDecodeError:
@@ -246,8 +246,8 @@ def test_a_length_that_says_less_makes_no_entry_of_what_follows(name: str, write
 def test_lengths_that_are_right_hold_nothing(name: str, write: Log) -> None:
     """R40: bodies of every length, also of none, put no call behind them in doubt."""
     bodies = (b"", b"v=0\r\n", b"v=0", b"v=0\r\n\r\n", b"a\nb\n", b"\x01" * 300 if "json" not in name else b"x")
-    told = [answer(b"call1", b"sip:s@t", status=b"183 Session Progress", body=one) for one in bodies]
-    batch = read(write([*numbered(0), *told, *numbered(2)]))
+    answers = [answer(b"call1", b"sip:s@t", status=b"183 Session Progress", body=one) for one in bodies]
+    batch = read(write([*numbered(0), *answers, *numbered(2)]))
     assert {"call0", "call2"} <= seen(batch)
     assert moves(batch) in (expected(0, 2), set())
     held = [one for one in batch.verdicts.values() if not one.answer.authenticity.is_authentic]
@@ -261,7 +261,7 @@ def test_lengths_that_are_right_hold_nothing(name: str, write: Log) -> None:
     "size", [b"0", b"1", b"300", b"60000", b"999999999", b"9" * 20, b"-5", b"x", b"60000\r\nContent-Length: 4"]
 )
 def test_a_lying_length_hides_nothing(name: str, write: Log, size: bytes, auto: bool) -> None:
-    """R40: whatever length a message tells, each answer behind it is read or counted, and none is another move."""
+    """R40: whatever length a message states, each answer behind it is read or counted, and none is another move."""
     for body, was_sent in zip((b"v=0\r\n", b"v=0\r\n" * 40, b""), cycle((False, True))):
         liar = answer(b"liar", b"sip:x@y", status=b"183 Session Progress", body=body, size=size)
         calls = [one for number in range(1, 8) for one in numbered(number)]

@@ -115,14 +115,14 @@ class Tally:
     misses: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
-    def count(self, uri: str, answer: TargetAnswer, told: str | None) -> None:
+    def count(self, uri: str, answer: TargetAnswer, given: str | None) -> None:
         """Take one pair in."""
         self.pairs += 1
         self.moved += answer.result is not None
         if answer.why and answer.why.startswith("a known miss: "):
             self.misses[re.sub(r" than .*", " than its entry's", answer.why.removeprefix("a known miss: "))] += 1
-        if answer.result != told:
-            self.differences.append(f"{uri}: lookup says {answer.result} ({answer.why}), the server {told}")
+        if answer.result != given:
+            self.differences.append(f"{uri}: lookup says {answer.result} ({answer.why}), the server {given}")
 
 
 def remaps(rand: Random, number: int) -> Sequence[Route]:
@@ -297,15 +297,15 @@ def _ask_asterisk(
     try:
         if isinstance(target, AsteriskAstdb):
             _fill(server, target, entries)
-        told: dict[int, str | None] = {}
+        given: dict[int, str | None] = {}
         for attempt in range(
             3
         ):  # what has no line was refused by Asterisk, or the line was lost: its logger may do that
-            left = {number: uri for number, uri in enumerate(uris) if number not in told}
-            told |= _asked_of(server, left, attempt)
+            left = {number: uri for number, uri in enumerate(uris) if number not in given}
+            given |= _asked_of(server, left, attempt)
     finally:
         server.stop()
-    return [told.get(number) for number in range(len(uris))]
+    return [given.get(number) for number in range(len(uris))]
 
 
 def _asked_of(server: Asterisk, uris: Mapping[int, str], attempt: int) -> dict[int, str | None]:
@@ -366,6 +366,6 @@ def tally(kind: str, folder: Path, seed: int, pairs: int) -> Tally:
     uris = questions(rand, routes, pairs)
     answers = TARGETS[kind]().answers(routes, None, None, uris)
     found = Tally()
-    for uri, answer, told in zip(uris, answers, ask(kind, folder, routes, uris), strict=True):
-        found.count(uri, answer, told)
+    for uri, answer, given in zip(uris, answers, ask(kind, folder, routes, uris), strict=True):
+        found.count(uri, answer, given)
     return found

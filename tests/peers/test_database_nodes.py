@@ -62,7 +62,7 @@ def test_two_kamailios_over_one_table(site: Site, operator: Operator, start_kama
     [target] = operator.json("apply")["targets"]
     assert target["error"] is None
     assert held(two) == site.rows()
-    # Told at another Kamailio alone, a table is not in force here: each is asked.
+    # Announced at another Kamailio alone, a table is not in force here: each is asked.
     two.rpc("htable.delete", "redir", entry("bob")[0])
     [target] = operator.json("apply", "--verify")["targets"]
     assert target["outcome"] == "verified"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirectd.collect.policy import AutoApprove
-from redirectd.review.auto import ACTOR, Telling, approve_ready, objection
+from redirectd.review.auto import ACTOR, PeerReport, approve_ready, objection
 from redirectd.review.decide import reject, reopen
 from redirectd.review.decision import Decision
 from redirectd.store import audit
@@ -59,7 +59,7 @@ def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled:
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("seen", "why"),
     [
         ({"calls": 2}, "too few calls"),
         ({"calls": 9, "first": -20}, "too young"),
@@ -69,9 +69,9 @@ def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled:
         ({"calls": 9, "expires": "3600000"}, "held: it ends by itself"),
     ],
 )
-def test_r29_a_remap_that_misses_one_condition_stays_pending(ruled: World, told: dict[str, object], why: str) -> None:
+def test_r29_a_remap_that_misses_one_condition_stays_pending(ruled: World, seen: dict[str, object], why: str) -> None:
     """R29: the rule names all of peers, calls and age, and what is held is never approved automatically."""
-    ruled.sighted(OLD, NEW, **told)  # type: ignore[arg-type]  # one keyword each
+    ruled.sighted(OLD, NEW, **seen)  # type: ignore[arg-type]  # one keyword each
     assert ready(ruled) == [], why
 
 
@@ -145,9 +145,9 @@ REMAP = Remap(
     first_seen=NOW - timedelta(days=400),
     last_seen=NOW,
 )
-tellings = st.lists(
+peer_reports = st.lists(
     st.builds(
-        lambda peer, calls, start, length: Telling(
+        lambda peer, calls, start, length: PeerReport(
             f"udp:{peer}:5060", calls, NOW - timedelta(hours=start), NOW - timedelta(hours=start - length)
         ),
         st.sampled_from([TRUSTED, "192.0.2.11", STRANGER]),
@@ -160,12 +160,12 @@ tellings = st.lists(
 )
 
 
-@given(tellings)
-def test_r29_approval_needs_calls_and_age_of_the_rules_own_peers(told: list[Telling]) -> None:
-    """R29: whatever strangers tell, only the rule's peer decides, and by both figures."""
-    named = [one for one in told if TRUSTED in one.peer]
+@given(peer_reports)
+def test_r29_approval_needs_calls_and_age_of_the_rules_own_peers(seen: list[PeerReport]) -> None:
+    """R29: whatever strangers report, only the rule's peer decides, and by both figures."""
+    named = [one for one in seen if TRUSTED in one.peer]
     enough = any(one.calls >= 3 and one.last_seen - one.first_seen >= timedelta(hours=24) for one in named)
-    assert (objection(REMAP, told, [], RULE) is None) == enough
+    assert (objection(REMAP, seen, [], RULE) is None) == enough
 
 
 @given(
@@ -177,7 +177,7 @@ def test_r29_any_hold_state_or_kind_but_the_plain_one_stops_the_rule(
     flags: dict[str, str], state: State, kind: str
 ) -> None:
     """R29: held remaps, decided ones and registrars are never approved automatically."""
-    told = [Telling(f"udp:{TRUSTED}:5060", 9, NOW - timedelta(days=9), NOW)]
+    seen = [PeerReport(f"udp:{TRUSTED}:5060", 9, NOW - timedelta(days=9), NOW)]
     one = replace(REMAP, flags=flags, state=state, kind=kind)
     plain = not flags and state is State.PENDING and kind != "registrar"
-    assert (objection(one, told, [], RULE) is None) == plain
+    assert (objection(one, seen, [], RULE) is None) == plain

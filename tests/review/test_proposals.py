@@ -132,15 +132,15 @@ moves = st.lists(
 
 
 @given(moves, st.integers(2, 6), st.integers(51, 100))
-def test_a_proposal_keeps_its_bounds(told: list[tuple[str, str, State]], users: int, percent: int) -> None:
+def test_a_proposal_keeps_its_bounds(moves: list[tuple[str, str, State]], users: int, percent: int) -> None:
     """Counted user by user: a proposal is made exactly where one host has enough of them, and covers those."""
     reader = MoveReader()
     given_moves = [
         reader.move(number, str(route_key(stored_uri(old))), new, state)
-        for number, (old, new, state) in enumerate(told, 1)
+        for number, (old, new, state) in enumerate(moves, 1)
     ]
     by_user: dict[str, set[str | None]] = defaultdict(set)
-    for old, new, state in told:
+    for old, new, state in moves:
         plain = state is not State.REJECTED and stored_uri(new).user == stored_uri(old).user
         by_user[str(stored_uri(old).user)].add(stored_uri(new).host if plain else None)
     counts = {

@@ -1,4 +1,4 @@
-"""R27: what is remembered of suspicious remaps never stands against what the policy says of them now."""
+"""R27: what is remembered of suspicious remaps never overrides what the policy says of them now."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ POLICIES = [
 
 
 @pytest.fixture
-def told(world: World) -> World:
+def filled(world: World) -> World:
     """A remap to each of the targets."""
     for number, new in enumerate(TARGETS):
         world.sighted(f"sip:+4930{number:06}@old.example", new)
@@ -63,21 +63,21 @@ def screened(world: World) -> int:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.sampled_from(POLICIES), after=st.sampled_from(POLICIES), anew=st.booleans())
-def test_r27_a_changed_policy_counts_at_once(told: World, before: Policy, after: Policy, anew: bool) -> None:
+def test_r27_a_changed_policy_counts_at_once(filled: World, before: Policy, after: Policy, anew: bool) -> None:
     """R27: whatever policy the remaps were screened under, the filter gives what the policy of now says."""
-    screen(told.database, before, anew=anew)
-    assert screened(told) == len(TARGETS)
-    assert by_filter(told, after) == by_looking(told, after)
+    screen(filled.database, before, anew=anew)
+    assert screened(filled) == len(TARGETS)
+    assert by_filter(filled, after) == by_looking(filled, after)
 
 
-def test_r27_what_is_remembered_is_used(told: World) -> None:
-    """R27: a remembered verdict stands as long as nothing has changed; this one is made wrong by hand to see it."""
-    screen(told.database, POLICY)
-    assert by_filter(told, POLICY) == by_looking(told, POLICY) != []
-    with told.database.begin() as connection:
+def test_r27_what_is_remembered_is_used(filled: World) -> None:
+    """R27: a remembered verdict holds as long as nothing has changed; this one is made wrong by hand to see it."""
+    screen(filled.database, POLICY)
+    assert by_filter(filled, POLICY) == by_looking(filled, POLICY) != []
+    with filled.database.begin() as connection:
         connection.execute(update(screening).values(suspicious=False))
-    assert by_filter(told, POLICY) == []
-    assert by_filter(told, replace(POLICY, region="DE")) == by_looking(told, replace(POLICY, region="DE")) != []
+    assert by_filter(filled, POLICY) == []
+    assert by_filter(filled, replace(POLICY, region="DE")) == by_looking(filled, replace(POLICY, region="DE")) != []
 
 
 def test_r27_another_new_uri_is_looked_at(world: World) -> None:
@@ -95,14 +95,14 @@ def test_r27_another_new_uri_is_looked_at(world: World) -> None:
         assert ids(connection, replace(SUSPICIOUS, states=(State.APPROVED,)), POLICY) == []
 
 
-def test_only_what_is_new_is_screened_again(told: World) -> None:
+def test_only_what_is_new_is_screened_again(filled: World) -> None:
     """A second turn looks at what came since; a start of the service at all that waits."""
-    assert screen(told.database, POLICY) == len(TARGETS)
-    assert screen(told.database, POLICY) == 0
-    one = told.sighted("sip:late@old.example", "sip:late@10.9.9.9")
-    assert one.id in by_filter(told, POLICY)
-    assert screen(told.database, POLICY) == 1
-    assert screen(told.database, POLICY, anew=True) == len(TARGETS) + 1
+    assert screen(filled.database, POLICY) == len(TARGETS)
+    assert screen(filled.database, POLICY) == 0
+    one = filled.sighted("sip:late@old.example", "sip:late@10.9.9.9")
+    assert one.id in by_filter(filled, POLICY)
+    assert screen(filled.database, POLICY) == 1
+    assert screen(filled.database, POLICY, anew=True) == len(TARGETS) + 1
 
 
 def test_every_part_of_the_policy_names_other_rules() -> None:

@@ -38,19 +38,20 @@ class Site:
         self.traffic.finish()
 
     def until_blocked(self) -> str:
-        """The status text told to the service manager, once the status, the metrics and the log say it, too."""
+        """The status text sent to the service manager, once the status, the metrics and the log say it, too."""
         service = self.service
-        service.until_status(lambda status: source(status)["state"] == "blocked", "the status tells it")
-        service.until_status(lambda status: source(status)["lag_bytes"] > 0, "what waits meanwhile is told")
-        until(lambda: 'redirectd_source_blocked{source="full"} 1' in self.page(), "the metrics tell it")
-        until(lambda: service.records("database_unavailable"), "the log tells it")
-        told = until(
-            lambda: next((one for one in service.told() if "blocked" in one.get("STATUS", "")), None), "STATUS tells it"
+        service.until_status(lambda status: source(status)["state"] == "blocked", "the status says it")
+        service.until_status(lambda status: source(status)["lag_bytes"] > 0, "what waits meanwhile is shown")
+        until(lambda: 'redirectd_source_blocked{source="full"} 1' in self.page(), "the metrics say it")
+        until(lambda: service.records("database_unavailable"), "the log says it")
+        blocked = until(
+            lambda: next((one for one in service.notifications() if "blocked" in one.get("STATUS", "")), None),
+            "STATUS says it",
         )
-        fed = sum("WATCHDOG" in message for message in service.told())
-        service.until_told("WATCHDOG", times=fed + 1)
+        fed = sum("WATCHDOG" in message for message in service.notifications())
+        service.until_notified("WATCHDOG", times=fed + 1)
         assert service.process.poll() is None
-        return str(told["STATUS"])
+        return str(blocked["STATUS"])
 
     def until_caught_up(self) -> None:
         """Everything that was written has been counted, once, and the service says that all is well."""

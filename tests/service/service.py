@@ -71,11 +71,11 @@ class Service:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.told()
+        self.notifications()
         self._output.close()
         self._manager.close()
 
-    def told(self) -> list[dict[str, str]]:
+    def notifications(self) -> list[dict[str, str]]:
         """All messages to the service manager so far, each as its fields."""
         while self._manager.fileno() >= 0:
             try:
@@ -85,16 +85,16 @@ class Service:
             self.notified.append(dict(line.split("=", 1) for line in message.split("\n")))
         return self.notified
 
-    def until_told(self, name: str, *, times: int = 1) -> dict[str, str]:
-        """The message in which field `name` was told for the n-th time."""
+    def until_notified(self, name: str, *, times: int = 1) -> dict[str, str]:
+        """The message in which field `name` was sent for the n-th time."""
 
         def found() -> dict[str, str] | None:
             assert self.process.poll() is None, f"ended too early:\n{self.stderr()}"
-            matching = [message for message in self.told() if name in message]
+            matching = [message for message in self.notifications() if name in message]
             return matching[times - 1] if len(matching) >= times else None
 
         try:
-            return until(found, f"{name} told {times} times")  # type: ignore[no-any-return]  # of `found`
+            return until(found, f"{name} sent {times} times")  # type: ignore[no-any-return]  # of `found`
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.stderr()}") from None
 

@@ -72,7 +72,7 @@ def test_a_source_that_goes_down_and_comes_back(tmp_path: Path) -> None:
         until(lambda: service.records("source_down"), "it is noticed")
         assert service.stop() == 0
     with service:
-        service.until_told("READY", times=2)
+        service.until_notified("READY", times=2)
         (tmp_path / "away.log").touch()
         until(lambda: service.records("source_up"), "its coming is noticed")
         assert service.stop() == 0
@@ -101,8 +101,8 @@ def test_what_was_found_before_a_kill_is_logged_by_the_next(tmp_path: Path, monk
     monkeypatch.setattr(announcer, "log_event", killed)
     with pytest.raises(SystemExit):
         first.turn(datetime.now(UTC))
-    told: list[LoggedEvent] = []
-    monkeypatch.setattr(announcer, "log_event", told.append)
+    logged: list[LoggedEvent] = []
+    monkeypatch.setattr(announcer, "log_event", logged.append)
     service().turn(datetime.now(UTC))
-    assert [one.kind for one in told] == [EventKind.LOSS]
+    assert [one.kind for one in logged] == [EventKind.LOSS]
     database.close()

@@ -107,7 +107,7 @@ def test_a_failing_target_leaves_routing_at_the_next_apply_where_configured(tmp_
     kept, suspended = host(tmp_path, "kept", ""), host(tmp_path, "suspended", "suspend_failing_after = 4")
     with kept, suspended:
         for one in (kept, suspended):
-            one.until_told("READY")
+            one.until_notified("READY")
             begin(one)
         for one in (kept, suspended):
             fail(one)

@@ -145,7 +145,7 @@ def test_the_examples_lose_and_double_nothing(folder: Path, example: str, owner:
         site.rotate(late=True)
     site.server.finish()
     with Service(folder) as again:
-        again.until_told("READY")
+        again.until_notified("READY")
         site.service = again
         site.until_counted()
         assert again.until_status(lambda status: not status["losses"], "no loss is told")

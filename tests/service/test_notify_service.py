@@ -49,7 +49,7 @@ def fed(service: Service, corpus: Path) -> Iterator[None]:
     """Runs the service, which reads a log with several moves."""
     service.log.touch()
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         service.log.write_bytes((corpus / "kamailio/snippet-all-cases.log").read_bytes())
         yield
 

@@ -113,7 +113,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[P
         prometheus.node_exporter(folder / "textfile") as node,
         prometheus.prometheus(folder, RULES, {"redirectd": listen, "node": node}) as server,
     ):
-        service.until_told("READY")
+        service.until_notified("READY")
         until(lambda: server.query("redirectd_info"), "the first scrape")
         service.log.write_bytes(LOST + (corpus / "kamailio/snippet-all-cases.log").read_bytes())
         service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it reads")

@@ -36,7 +36,7 @@ def test_reads_what_was_there_and_what_comes(folder: Path, corpus: Path) -> None
     service = Service(folder)
     shutil.copy(corpus / ASTERISK, service.log)
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
         first = service.until_status(lambda status: (status["remaps"] or {}).get("pending"), "it is stored")
         with service.log.open("ab") as log:
@@ -45,7 +45,7 @@ def test_reads_what_was_there_and_what_comes(folder: Path, corpus: Path) -> None
             lambda status: source(status)["sightings"] > source(first)["sightings"], "what was appended is read"
         )
         assert service.stop() == 0
-    assert service.told()[-1]["STOPPING"] == "1"
+    assert service.notifications()[-1]["STOPPING"] == "1"
     assert not service.status_socket.exists()
 
 
@@ -109,19 +109,19 @@ def test_reload_with_a_good_configuration(folder: Path, corpus: Path) -> None:
     shutil.copy(corpus / ASTERISK, service.log)
     shutil.copy(corpus / KAMAILIO, folder / "more.log")
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         before = service.until_status(lambda status: source(status)["sightings"] > 0, "the log is read")
         service.configure(sources=("full", "more"))
         asked_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         service.signal(signal.SIGHUP)
-        reloading = service.until_told("RELOADING")
+        reloading = service.until_notified("RELOADING")
         assert int(reloading["MONOTONIC_USEC"]) >= asked_at
-        service.until_told("READY", times=2)
+        service.until_notified("READY", times=2)
         after = service.until_status(lambda status: source(status, "more")["sightings"] > 0, "the new log is read")
         assert source(after)["sightings"] == source(before)["sightings"]
         service.configure(sources=("more",))
         service.signal(signal.SIGHUP)
-        service.until_told("READY", times=3)
+        service.until_notified("READY", times=3)
         left = service.until_status(lambda status: len(status["sources"]) == 1, "the first source is gone")
         assert left["sources"][0]["name"] == "more"
         assert service.stop() == 0
@@ -132,10 +132,10 @@ def test_reload_with_a_bad_configuration_keeps_the_old_one(folder: Path, corpus:
     service = Service(folder)
     service.log.touch()
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         service.configure('[nonsense]\na = 1\n[limits]\nmax_changes = "many"\n')
         service.signal(signal.SIGHUP)
-        service.until_told("READY", times=2)
+        service.until_notified("READY", times=2)
         refused = service.until_status(lambda status: status["daemon"]["configuration_error"], "the refusal is shown")
         assert [src["name"] for src in refused["sources"]] == ["full"]
         wheres = " ".join(record["where"] for record in service.records("reload_refused"))
@@ -143,10 +143,10 @@ def test_reload_with_a_bad_configuration_keeps_the_old_one(folder: Path, corpus:
         assert "limits.max_changes" in wheres
         shutil.copy(corpus / ASTERISK, service.log)
         service.until_status(lambda status: source(status)["sightings"] > 0, "reading goes on")
-        assert "refused" in service.told()[-1].get("STATUS", "")
+        assert "refused" in service.notifications()[-1].get("STATUS", "")
         service.configure()
         service.signal(signal.SIGHUP)
-        service.until_told("READY", times=3)
+        service.until_notified("READY", times=3)
         service.until_status(lambda status: status["daemon"]["configuration_error"] is None, "cleared")
         service.stop()
 
@@ -172,11 +172,12 @@ def test_a_locked_database_stops_the_reading_not_the_service(folder: Path, corpu
         holder.execute("BEGIN EXCLUSIVE")
         shutil.copy(corpus / ASTERISK, service.log)
         blocked = until(
-            lambda: next((m for m in service.told() if "blocked" in m.get("STATUS", "")), None), "the trouble is told"
+            lambda: next((m for m in service.notifications() if "blocked" in m.get("STATUS", "")), None),
+            "the trouble is reported",
         )
         assert "locked" in blocked["STATUS"]
-        fed = sum("WATCHDOG" in message for message in service.told())
-        service.until_told("WATCHDOG", times=fed + 1)
+        fed = sum("WATCHDOG" in message for message in service.notifications())
+        service.until_notified("WATCHDOG", times=fed + 1)
         holder.rollback()
         holder.close()
         status = service.until_status(lambda status: source(status)["sightings"] > 0, "it caught up")
@@ -190,7 +191,7 @@ def test_a_second_service_on_the_same_socket_is_refused(folder: Path) -> None:
     """Two daemons of one configuration would fight over the same position: the second ends and says why."""
     service = Service(folder)
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         (folder / "second").mkdir()
         command = [sys.executable, "-m", "redirectd", "--config", str(service.config), "run"]
         second = Service(folder / "second", command=command)
@@ -235,7 +236,7 @@ def test_status_shows_a_refused_reload_while_the_file_is_broken(folder: Path, br
     service = Service(folder)
     command = [sys.executable, "-m", "redirectd", "--config", str(service.config), "status"]
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         service.configure(breakage)
         service.signal(signal.SIGHUP)
         service.until_status(lambda status: status["daemon"]["configuration_error"], "the refusal is known")

@@ -19,15 +19,15 @@ def test_a_stuck_reader_stops_the_feeding(tmp_path: Path) -> None:
     service = rigged(tmp_path)
     service.log.touch()
     with service:
-        service.until_told("WATCHDOG", times=3)
+        service.until_notified("WATCHDOG", times=3)
         (tmp_path / "stuck").touch()
         stuck = service.until_status(lambda status: status["daemon"]["silent"], "it is noticed")
         assert stuck["daemon"]["silent"] == ["reader rigged"], "the other reader and the scheduler go on"
-        service.told().clear()
+        service.notifications().clear()
         time.sleep(2.5)
-        assert not any("WATCHDOG" in message for message in service.told())
+        assert not any("WATCHDOG" in message for message in service.notifications())
         (tmp_path / "stuck").unlink()
-        service.until_told("WATCHDOG")
+        service.until_notified("WATCHDOG")
         assert service.stop() == 0
     (record,) = service.records("no_progress")
     assert record["silent"] == ["reader rigged"]
@@ -38,14 +38,14 @@ def test_a_broken_reader_is_begun_anew_and_shown(tmp_path: Path) -> None:
     service = rigged(tmp_path)
     service.log.touch()
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         (tmp_path / "broken").touch()
         broken = service.until_status(lambda status: source(status, "rigged")["restarts"] >= 3, "it tries again")
         assert source(broken, "rigged")["state"] == "failed"
         assert "a defect in a dialect" in source(broken, "rigged")["error"]
         assert source(broken)["state"] == "reading"
-        fed = len([message for message in service.told() if "WATCHDOG" in message])
-        service.until_told("WATCHDOG", times=fed + 1)
+        fed = len([message for message in service.notifications() if "WATCHDOG" in message])
+        service.until_notified("WATCHDOG", times=fed + 1)
         (tmp_path / "broken").unlink()
         service.until_status(lambda status: source(status, "rigged")["state"] == "reading", "it is well again")
         assert service.stop() == 0
@@ -57,14 +57,14 @@ def test_waiting_for_the_database_is_no_hang(tmp_path: Path) -> None:
     service = rigged(tmp_path)
     service.log.touch()
     with service:
-        service.until_told("READY")
+        service.until_notified("READY")
         (tmp_path / "gone").touch()
         until(
-            lambda: [m for m in service.told() if "the server closed the connection" in m.get("STATUS", "")],
+            lambda: [m for m in service.notifications() if "the server closed the connection" in m.get("STATUS", "")],
             "the status text tells",
         )
-        fed = len([message for message in service.told() if "WATCHDOG" in message])
-        service.until_told("WATCHDOG", times=fed + 3)
+        fed = len([message for message in service.notifications() if "WATCHDOG" in message])
+        service.until_notified("WATCHDOG", times=fed + 3)
         (tmp_path / "gone").unlink()
         service.until_status(lambda status: source(status, "rigged")["state"] == "reading", "it is well again")
         assert service.stop() == 0
@@ -77,7 +77,7 @@ def test_a_stuck_reader_does_not_keep_the_service_from_stopping(tmp_path: Path) 
     service = rigged(tmp_path)
     service.log.touch()
     with service:
-        service.until_told("WATCHDOG")
+        service.until_notified("WATCHDOG")
         (tmp_path / "stuck").touch()
         service.until_status(lambda status: status["daemon"]["silent"], "it hangs")
         assert service.stop() == 0

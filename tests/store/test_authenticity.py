@@ -52,8 +52,8 @@ def test_r39_the_best_sighting_decides_the_flag(
     database: Database, sightings: list[Authenticity], flags: list[str], *, together: bool
 ) -> None:
     """R39, R40: the flag is there only while no proven and no surely framed sighting is behind the remap."""
-    told = [whole(number, authenticity=one) for number, one in enumerate(sightings)]
-    for part in [told] if together else [[one] for one in told]:
+    answers = [whole(number, authenticity=one) for number, one in enumerate(sightings)]
+    for part in [answers] if together else [[one] for one in answers]:
         commit(database, *part)
     assert sorted(only(database).flags) == flags
     assert only(database).calls == len(sightings)
@@ -63,8 +63,8 @@ def test_r39_a_proven_sighting_replaces_an_unkeyed_one_of_its_transaction(databa
     """R39: the forged target of a true call is gone when the call's own record comes, and the call counts once."""
     commit(database, forged(contacts=("<sip:evil@place.test>",)))
     assert only(database).new_uri == "sip:evil@place.test"
-    told = commit(database, proven())
-    assert (told.sightings, rows(database, "event")) == (0, 1)
+    outcome = commit(database, proven())
+    assert (outcome.sightings, rows(database, "event")) == (0, 1)
     assert (only(database).new_uri, only(database).calls, dict(only(database).flags)) == ("sip:new@place.test", 1, {})
     commit(database, forged(contacts=("<sip:evil@place.test>",)))
     assert only(database).new_uri == "sip:new@place.test"

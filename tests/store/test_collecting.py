@@ -1,4 +1,4 @@
-"""Committing what was read: replays, crashes, better tellings, storms; R8, R30 to R32."""
+"""Committing what was read: replays, crashes, better reports, storms; R8, R30 to R32."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def _weak(number: int = 1) -> Answer:
 
 @pytest.mark.parametrize("order", list(permutations(["weak", "unpaired", "cut", "whole"])), ids=" ".join)
 def test_r8_the_best_telling_stays_whatever_the_order(database: Database, order: tuple[str, ...]) -> None:
-    """R8: four tellings of one answer, each in a batch of its own, leave what the best one alone leaves."""
-    tellings = {"weak": _weak(), "unpaired": _unpaired(), "cut": _cut(), "whole": whole()}
-    sightings = sum(commit(database, tellings[name]).sightings for name in order)
+    """R8: four reports of one answer, each in a batch of its own, leave what the best one alone leaves."""
+    reports = {"weak": _weak(), "unpaired": _unpaired(), "cut": _cut(), "whole": whole()}
+    sightings = sum(commit(database, reports[name]).sightings for name in order)
     assert sightings == 1
     (remap,) = remaps(database)
     assert (remap.calls, remap.peer_calls, dict(remap.flags)) == (1, {"udp:192.0.2.7:5060": 1}, {})
@@ -84,7 +84,7 @@ def test_r8_the_best_telling_stays_whatever_the_order(database: Database, order:
 
 
 def test_r8_one_better_telling_takes_back_only_its_own(database: Database) -> None:
-    """R8: of two unpaired answers counted together one is told better; the other stays counted."""
+    """R8: of two unpaired answers counted together one is reported better; the other stays counted."""
     commit(database, _unpaired(1), _unpaired(2))
     commit(database, whole(1))
     found = counters(database)
@@ -163,7 +163,7 @@ def _decide(database: Database, action: str, number: int, *, replace: frozenset[
 
 
 def test_r30_a_new_target_names_what_it_would_replace(database: Database) -> None:
-    """R30: while B is approved for A, A -> C waits and names it, whether it was told before or after the approval."""
+    """R30: while B is approved for A, A -> C waits and names it, reported before or after the approval."""
     commit(database, whole(1), whole(2, contacts=("<sip:c@y.test>",)))
     first, second = remaps(database)
     _decide(database, "approve", first.id)
@@ -213,25 +213,25 @@ def _at(number: int, hour: int, target: str) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("told", "flapping"),
+    ("reported", "flapping"),
     [
         ("bcb", "bc"), ("bbcc", ""), ("bc", ""), ("bcbc", "bc"), ("bcdb", "bcd"), ("bbccdd", ""), ("bcbddd", "bc"),
     ],
 )  # fmt: skip
-def test_r32_targets_that_alternate_are_flapping(database: Database, told: str, flapping: str) -> None:
-    """R32: one told again after another had begun is flapping; a plain change from one to the next is not."""
-    for hour, target in enumerate(told):
+def test_r32_targets_that_alternate_are_flapping(database: Database, reported: str, flapping: str) -> None:
+    """R32: one reported again after another had begun is flapping; a plain change from one to the next is not."""
+    for hour, target in enumerate(reported):
         commit(database, _at(hour, hour, target))
     assert {one.new_uri[4] for one in remaps(database) if one.new_uri and "flapping" in one.flags} == set(flapping)
 
 
 @pytest.mark.parametrize(
-    ("told", "flapping"),
+    ("reported", "flapping"),
     [("b0 c0 b1", "bc"), ("b0 c0 b1 c1", "bc"), ("c0 b0 b1", ""), ("b0 c0", ""), ("b0 b0 b1 c1 c2", "")],
 )
-def test_r32_targets_that_begin_within_one_second(database: Database, told: str, flapping: str) -> None:
+def test_r32_targets_that_begin_within_one_second(database: Database, reported: str, flapping: str) -> None:
     """R32: where a log without parts of a second tells both at once, the order of its lines says which came again."""
-    for number, one in enumerate(told.split()):
+    for number, one in enumerate(reported.split()):
         commit(database, _at(number, int(one[1]), one[0]))
     assert {one.new_uri[4] for one in remaps(database) if one.new_uri and "flapping" in one.flags} == set(flapping)
 
@@ -261,8 +261,8 @@ def test_r18_an_expired_remap_that_is_told_anew_waits_again(database: Database) 
         with pytest.raises(RefusedError, match="R18"):
             decide.approve(connection, 1, late, POLICY)
         connection.rollback()
-    told = whole(2, seen_at=NOW + 2 * HOUR, contacts=("<sip:new@place.test>;expires=60",))
-    commit(database, told, now=NOW + 2 * HOUR)
+    reported = whole(2, seen_at=NOW + 2 * HOUR, contacts=("<sip:new@place.test>;expires=60",))
+    commit(database, reported, now=NOW + 2 * HOUR)
     (remap,) = remaps(database)
     assert (remap.state, remap.expires_at) == (State.PENDING, NOW + 2 * HOUR + timedelta(seconds=60))
 
@@ -389,7 +389,7 @@ kinds = st.sampled_from(["whole", "unpaired", "cut", "weak", "refused"])
 
 @given(st.lists(st.lists(st.tuples(kinds, st.integers(1, 3)), min_size=1, max_size=4), max_size=6))
 def test_r8_counters_are_the_sum_of_the_best_tellings(batches: list[list[tuple[str, int]]]) -> None:
-    """R8: after any batches, every counter is what counting each call's best telling alone gives."""
+    """R8: after any batches, every counter is what counting each call's best report alone gives."""
     made = {"whole": whole, "unpaired": _unpaired, "cut": _cut, "weak": _weak}
     database = Database("sqlite://")
     metadata.create_all(database.engine)

@@ -153,5 +153,5 @@ def _of_programs(machine: Machine) -> dict[str, str]:
     done = machine.run("redirectd", "check", "--json", check=False)
     assert done.stdout, done.stderr
     findings = json.loads(done.stdout)["findings"]
-    told = {one["where"].removeprefix("target listing, "): one["why"] for one in findings}
-    return {name: told[name] for name in ("check", "reload", "verify")}
+    whys = {one["where"].removeprefix("target listing, "): one["why"] for one in findings}
+    return {name: whys[name] for name in ("check", "reload", "verify")}
