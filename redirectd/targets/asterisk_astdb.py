@@ -74,7 +74,7 @@ class AsteriskAstdb(DialledNames):
     ) -> None:
         super().__init__(match, hosts, width=width, legacy_keys=legacy_keys)
         if not _FAMILY.fullmatch(family):
-            raise ValueError(f"family {family!r} is no name of up to 40 letters, digits, - and _")
+            raise ValueError(f"family {family!r} is not a name of up to 40 letters, digits, - and _")
         self._family = family
         # One entry of ``database show``: ``/redirectd/4930111          : sip:+4930222@192.0.2.2``, padded by blanks.
         self._shown = re.compile(rf"^/{re.escape(family)}/(\S+?) *: (\S*) *\r?$", re.MULTILINE)

@@ -70,7 +70,7 @@ class AsteriskDialplan(DialledNames):
     ) -> None:
         super().__init__(match, hosts, width=width, legacy_keys=legacy_keys)
         if not _PREFIX.fullmatch(prefix):
-            raise ValueError(f"prefix {prefix!r} is no context name of up to 40 letters, digits, - and _")
+            raise ValueError(f"prefix {prefix!r} is not a context name of up to 40 letters, digits, - and _")
         self._prefix = prefix
 
     @property

@@ -82,7 +82,7 @@ class AsteriskOdbc(DialledNames):
     ) -> None:
         super().__init__(match, hosts, width=width, legacy_keys=False)
         if not _FUNCTION.fullmatch(function):
-            raise ValueError(f"function {function!r} is no name of up to 40 capitals, digits and _")
+            raise ValueError(f"function {function!r} is not a name of up to 40 capitals, digits and _")
         self.function = function
         self.sql = sql
 
