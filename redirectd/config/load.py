@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -139,11 +140,38 @@ def _same_table(tables: list[tuple[int, Mapping[str, object]]]) -> Iterator[Conf
     first: dict[tuple[object, object], object] = {}
     for index, table in tables:
         if "database" in table:
-            place = (table["database"], table.get("table", table.get("kind")))
+            place = (_database_place(table["database"]), _table_name(table))
             other = first.setdefault(place, table.get("name"))
             if other != table.get("name"):
                 what_to_do = "give each target a table of its own"
                 yield ConfigFault(("target", index, "database"), f'the target "{other}" writes this table', what_to_do)
+
+
+_PORTS = {"mysql": 3306, "postgresql": 5432}
+
+
+def _database_place(url: object) -> object:
+    """Give what a database is, however its URL is written; a faulty URL as it is.
+
+    A user of PostgreSQL may have tables of his own there, and what follows the ``?`` may name a schema or socket.
+    """
+    try:
+        parts = urlsplit(str(url))
+        kind = parts.scheme.partition("+")[0].replace("mariadb", "mysql")
+        user = None if kind == "mysql" else parts.username
+        return kind, user, parts.hostname, parts.port or _PORTS.get(kind), parts.path, parts.query
+    except ValueError:
+        return url
+
+
+def _table_name(table: Mapping[str, object]) -> object:
+    from redirectd.targets import target_kinds  # most commands need no target
+
+    kind = table.get("kind")
+    usual = (
+        target_kinds.sql_table(kind) if kind in target_kinds.kinds_of_databases() and isinstance(kind, str) else None
+    )
+    return table.get("table", usual.name if usual else kind)
 
 
 def _same_secret(tables: list[tuple[int, Mapping[str, object]]]) -> Iterator[ConfigFault]:

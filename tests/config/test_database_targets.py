@@ -20,6 +20,7 @@ from tests.docs.page import ROOT, blocks
 
 FILE = Path("/x/redirectd.toml")
 URL = 'database = "mysql+pymysql://redirectd@db.test/kamailio"\n'
+OTHERWISE = 'database = "mariadb+pymysql://other@DB.test:3306/kamailio"\n'
 ODBC = '[[target]]\nname = "users"\nkind = "asterisk-odbc"\nwidth = "user"\n'
 HTABLE = '[[target]]\nname = "users"\nkind = "kamailio-htable"\n'
 
@@ -70,6 +71,8 @@ def test_the_password_has_its_own_places(tmp_path: Path) -> None:
         ('[[target]]\nname = "d"\nkind = "kamailio-dialplan"\n' + URL, "is a file"),
         ('[[target]]\nname = "a"\nkind = "kamailio-alias_db"\npath = "/x"\ntable = "y"\n', "takes no such key"),
         (HTABLE + URL + HTABLE.replace("users", "more") + URL, "writes this table"),
+        (HTABLE + URL + HTABLE.replace("users", "more") + OTHERWISE, "writes this table"),
+        (HTABLE + URL + HTABLE.replace("users", "more") + URL + 'table = "redirectd_htable"\n', "writes this table"),
         (ODBC, "is a table of a database"),
         (ODBC + 'path = "/x"\n', "is a table of a database"),
         (ODBC + URL + 'path = "/x"\n', "only a target that is a file"),
