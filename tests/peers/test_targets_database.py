@@ -130,6 +130,12 @@ database = "{url}"
 """
 
 
+def alias_modules(site: Site) -> str:
+    """What an operator sets for alias_db over this database."""
+    database, place = site.modules.replace('"htable"', '"alias_db"').splitlines()
+    return f'{database}\nloadmodule "alias_db.so"\n{place}\nmodparam("alias_db", "use_domain", 1)\n'
+
+
 @pytest.mark.parametrize("site", BOTH, indirect=True)
 def test_an_alias_is_in_force_with_the_commit(
     site: Site,
@@ -142,12 +148,10 @@ def test_an_alias_is_in_force_with_the_commit(
     new = answering_side(RINGS_AND_ANSWERS)
     operator.configure(ALIASES.format(url=site.url_of("rd_writer")))
     create_table(operator, site, "aliases")
-    alias_db = site.modules.replace('"htable"', '"alias_db"').splitlines()
-    modules = f'{alias_db[0]}\nloadmodule "alias_db.so"\n{alias_db[1]}\nmodparam("alias_db", "use_domain", 1)\n'
     script = Script(
         before_relay=KamailioAliasSql().lines().call + 'if ($rd == "old.test") { sl_send_reply("404", "No"); exit; }\n'
     )
-    proxy = start_kamailio(script, modules=modules)
+    proxy = start_kamailio(script, modules=alias_modules(site))
     call = (loopback_address, (proxy.address, proxy.port))
     assert place_call(*call, "sip:Alice@old.test").status == 404
     operator.import_moves({"sip:Alice@old.test": f"sip:new@{new.address}:{new.port}"})

@@ -57,7 +57,7 @@ def _install(path: Path, content: bytes) -> None:
     os.utime(path, (later, later))
 
 
-def _reload(channel: Channel, commands: Sequence[Command]) -> None:
+def reload_all(channel: Channel, commands: Sequence[Command]) -> None:
     def reloaded() -> bool:
         try:
             for command in commands:
@@ -69,7 +69,7 @@ def _reload(channel: Channel, commands: Sequence[Command]) -> None:
     wait_until(reloaded, "the reload is let through")
 
 
-def _doubts(channel: Channel, target: Target, rendered: Rendered, changed: Sequence[str]) -> list[str]:
+def doubts_of(channel: Channel, target: Target, rendered: Rendered, changed: Sequence[str]) -> list[str]:
     """Ask about every changed key, not about a sample."""
     found: list[str] = []
     for begin in range(0, max(len(changed), 1), 200):
@@ -80,7 +80,7 @@ def _doubts(channel: Channel, target: Target, rendered: Rendered, changed: Seque
     return found
 
 
-def _told(proxy: Kamailio, caller: socket.socket, uri: str, number: int) -> str | None:
+def given_to(proxy: Kamailio, caller: socket.socket, uri: str, number: int) -> str | None:
     """Ask by a SIP request where Kamailio's script would send `uri`; None where it has no entry."""
     head = (
         f"OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {caller.getsockname()[0]}:{caller.getsockname()[1]};"
@@ -94,7 +94,7 @@ def _told(proxy: Kamailio, caller: socket.socket, uri: str, number: int) -> str 
     return found[0] if found else None
 
 
-def _destinations(channel: Channel) -> Counter[str]:
+def destinations_of(channel: Channel) -> Counter[str]:
     """Give what Kamailio has in service: set, URI, priority and attrs of each destination."""
     held = Counter[str]()
     reply: Any = channel.ask(Command("dispatcher.list"))
@@ -106,7 +106,7 @@ def _destinations(channel: Channel) -> Counter[str]:
     return held
 
 
-def _wanted(rendered: Rendered) -> Counter[str]:
+def wanted_of(rendered: Rendered) -> Counter[str]:
     """Give the same of what a list was understood to say."""
     parts = [(key.partition("/")[0], text.split(" ")) for key, text in rendered.entries.items()]
     return Counter(" ".join([set_id, words[0], words[2], *words[3:]]) for set_id, words in parts)
@@ -126,11 +126,11 @@ def test_htable_breakouts(start_kamailio: StartKamailio) -> None:
     assert target.parse(rendered.content) == rendered.entries
     _install(proxy.htable_file, rendered.content)
     channel = open_channel(f"jsonrpc:unix:{proxy.rpc_socket}", timeout=10)
-    _reload(channel, target.reload())
-    assert _doubts(channel, target, rendered, list(rendered.entries)) == []
+    reload_all(channel, target.reload())
+    assert doubts_of(channel, target, rendered, list(rendered.entries)) == []
     refused = {refusal.id for refusal in rendered.refused}
     conflicting = {number for conflict in rendered.conflicts for number in conflict.ids}
-    _asked_by_requests(proxy, rendered, routes)
+    asked_by_requests(proxy, rendered, routes)
     carried = [route for route in routes if route.id not in refused | conflicting]
     assert set(rendered.entries) >= {key for route in carried for key in exact_keys(route.old)}
     list_fates(target.kind, table, rendered)
@@ -170,8 +170,8 @@ def test_breakouts_of_the_other_tables(
     proxy.start()
     try:
         channel = open_channel(f"binrpc:unix:{proxy.ctl_socket}", timeout=10)
-        assert _doubts(channel, target, rendered, list(rendered.entries)) == []
-        _asked_by_requests(proxy, rendered, [item.route for item in table], dollar=target.kind != "kamailio-dialplan")
+        assert doubts_of(channel, target, rendered, list(rendered.entries)) == []
+        asked_by_requests(proxy, rendered, [item.route for item in table], dollar=target.kind != "kamailio-dialplan")
     finally:
         proxy.stop()
     list_fates(target.kind, table, rendered)
@@ -194,7 +194,7 @@ def test_alias_db_takes_users_whatever_their_case(short_folder: Path, loopback_a
             caller.bind((proxy.address, 0))
             caller.settimeout(5)
             told = [
-                _told(proxy, caller, f"sip:{user}@old.test", number)
+                given_to(proxy, caller, f"sip:{user}@old.test", number)
                 for number, user in enumerate(("Eve", "eve", "Bob", "bob"), 1)
             ]
     finally:
@@ -204,7 +204,7 @@ def test_alias_db_takes_users_whatever_their_case(short_folder: Path, loopback_a
     assert [conflict.ids for conflict in rendered.conflicts] == [(2,)]
 
 
-def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route], *, dollar: bool = True) -> None:
+def asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Route], *, dollar: bool = True) -> None:
     """Send a request for each carried route, and compare what Kamailio's script was given with the approved URI."""
     told_of = {refusal.id for refusal in rendered.refused}
     told_of |= {number for conflict in rendered.conflicts for number in conflict.ids}
@@ -214,14 +214,14 @@ def _asked_by_requests(proxy: Kamailio, rendered: Rendered, routes: Sequence[Rou
         caller.bind((proxy.address, 0))
         caller.settimeout(5)
         for route in carried:
-            found = _told(proxy, caller, str(route.old), route.id)
+            found = given_to(proxy, caller, str(route.old), route.id)
             assert found is not None, route
             given, meant = parse_uri(found), route.new.without({"method"}, headers=True)
             same = equal(given, meant)
             if not dollar:  # it is escaped there, which 19.1.4 tells apart
                 same = same or unescape_percent(str(given)) == unescape_percent(str(meant))
             assert same, route
-        assert _told(proxy, caller, "sip:evil@old.test", 1) is None
+        assert given_to(proxy, caller, "sip:evil@old.test", 1) is None
 
 
 def test_htable_survives_a_restart_with_every_breakout(start_kamailio: StartKamailio) -> None:
@@ -234,7 +234,7 @@ def test_htable_survives_a_restart_with_every_breakout(start_kamailio: StartKama
     proxy.restart()
 
     with_binrpc = open_channel(f"binrpc:unix:{proxy.ctl_socket}", timeout=10)
-    assert _doubts(with_binrpc, target, rendered, list(rendered.entries)) == []
+    assert doubts_of(with_binrpc, target, rendered, list(rendered.entries)) == []
 
 
 def test_htable_questions_catch_a_reload_that_only_says_ok(start_kamailio: StartKamailio) -> None:
@@ -245,21 +245,21 @@ def test_htable_questions_catch_a_reload_that_only_says_ok(start_kamailio: Start
     second = target.render([_route(1, "sip:a@old.test", "sip:b@new.test")], None)
     channel = open_channel(f"jsonrpc:unix:{proxy.rpc_socket}", timeout=10)
     _install(proxy.htable_file, first.content)
-    _reload(channel, target.reload())
+    reload_all(channel, target.reload())
     seen = proxy.htable_file.stat()
     proxy.htable_file.write_bytes(second.content)
     os.utime(proxy.htable_file, (seen.st_atime, seen.st_mtime))
-    _reload(channel, target.reload())
+    reload_all(channel, target.reload())
 
-    assert len(_doubts(channel, target, second, ["sip:a@old.test:;"])) == 2
+    assert len(doubts_of(channel, target, second, ["sip:a@old.test:;"])) == 2
     _install(proxy.htable_file, second.content)
-    _reload(channel, target.reload())
-    assert _doubts(channel, target, second, ["sip:a@old.test:;"]) == []
+    reload_all(channel, target.reload())
+    assert doubts_of(channel, target, second, ["sip:a@old.test:;"]) == []
     emptied = target.render([], None)
-    assert any("still there" in doubt for doubt in _doubts(channel, target, emptied, ["sip:a@old.test:;"]))
+    assert any("still there" in doubt for doubt in doubts_of(channel, target, emptied, ["sip:a@old.test:;"]))
     _install(proxy.htable_file, emptied.content)
-    _reload(channel, target.reload())
-    assert _doubts(channel, target, emptied, ["sip:a@old.test:;"]) == []
+    reload_all(channel, target.reload())
+    assert doubts_of(channel, target, emptied, ["sip:a@old.test:;"]) == []
     assert target.mtime_step
 
 
@@ -294,11 +294,11 @@ def test_dispatcher_breakouts(start_kamailio: StartKamailio) -> None:
     resolved = 0
     for rendered in files.values():
         proxy.dispatcher_file.write_bytes(rendered.content)
-        _reload(channel, target.reload())
-        held, wanted = _destinations(channel), _wanted(rendered)
+        reload_all(channel, target.reload())
+        held, wanted = destinations_of(channel), wanted_of(rendered)
         assert held - wanted == Counter()
         assert Counter({text: 1 for text in wanted if "127.0.0.2" in text and "127.0.0.21" not in text}) <= held
-        assert (held == wanted) == (_doubts(channel, target, rendered, []) == [])
+        assert (held == wanted) == (doubts_of(channel, target, rendered, []) == [])
         resolved += held == wanted
     list_fates(target.kind, table, *all_rendered)
     assert resolved == 2  # the base itself, and the move to an address
@@ -319,12 +319,12 @@ def test_dispatcher_moves_all_lines_of_a_gateway_and_nothing_else(start_kamailio
     ):
         proxy.dispatcher_file.write_bytes(rendered.content)
         channel = open_channel(spec, timeout=10)
-        assert _doubts(channel, target, rendered, []) != []
-        _reload(channel, target.reload())
-        assert _doubts(channel, target, rendered, []) == []
+        assert doubts_of(channel, target, rendered, []) != []
+        reload_all(channel, target.reload())
+        assert doubts_of(channel, target, rendered, []) == []
         proxy.dispatcher_file.write_bytes(b"1 sip:127.0.0.31:5070;transport=tcp\n")
-        _reload(channel, target.reload())
-        assert _doubts(channel, target, rendered, []) != []
+        reload_all(channel, target.reload())
+        assert doubts_of(channel, target, rendered, []) != []
 
 
 def test_dispatcher_reader_agrees_with_kamailio(start_kamailio: StartKamailio) -> None:
@@ -349,8 +349,8 @@ def test_dispatcher_reader_agrees_with_kamailio(start_kamailio: StartKamailio) -
     rendered = target.render([], odd)
     proxy.dispatcher_file.write_bytes(rendered.content)
     channel = open_channel(f"jsonrpc:unix:{proxy.rpc_socket}", timeout=10)
-    _reload(channel, target.reload())
+    reload_all(channel, target.reload())
 
-    assert _doubts(channel, target, rendered, []) == []
+    assert doubts_of(channel, target, rendered, []) == []
     assert len(rendered.entries) == 11
-    assert _destinations(channel) == _wanted(rendered)
+    assert destinations_of(channel) == wanted_of(rendered)
