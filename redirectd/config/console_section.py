@@ -1,4 +1,4 @@
-"""`[console]`: the REST API, which is off where the table is not there."""
+"""`[console]`: the review console and the REST API, which are off where the table is not there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from redirectd.config.values import Net, Section, parse_listen
+from redirectd.config.values import Duration, Net, Section, parse_duration, parse_listen
 from redirectd.sip.uri import ip_address
 
 UNIX = "unix:"
+_HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
+_LEAST_IDLE, _LONGEST_SESSION = parse_duration("5m"), parse_duration("30d")
 
 
 def _listen(value: object) -> str:
@@ -29,8 +31,19 @@ def _origin(value: object) -> str:
     return text
 
 
+class RolesSection(Section):
+    """Which groups of the proxy have which role; of several, the one that may most. Without one nobody gets in."""
+
+    viewer: list[str] = Field(default_factory=list, description="Groups that may look at everything.")
+    reviewer: list[str] = Field(
+        default_factory=list, description="Groups that may also decide.", examples=[["voice-review"]]
+    )
+    applier: list[str] = Field(default_factory=list, description="Groups that may also ask nodes to apply.")
+    admin: list[str] = Field(default_factory=list, description="Groups that may also revoke everybody's tokens.")
+
+
 class ConsoleSection(Section):
-    """The REST API, `redirectd console` (extra `console`). Absent: there is none.
+    """The review console and the REST API, `redirectd console` (extra `console`). Absent: there is none.
 
     It listens on this host alone. Beyond it, it needs `tls_certificate` and `tls_key`, or `trusted_proxies`: then
     nobody but these is answered.
@@ -54,10 +67,23 @@ class ConsoleSection(Section):
     )
     trusted_proxies: list[Net] = Field(
         default_factory=list,
-        description="Networks of the reverse proxies whose X-Forwarded-For is believed. On a unix socket whoever may "
-        "open it is.",
+        description="Networks of the reverse proxies whose X-Forwarded-For and `user_header` are believed. On a unix "
+        "socket whoever may open it is.",
         examples=[["192.0.2.80/32"]],
     )
+    user_header: Annotated[str, Field(pattern=_HEADER)] | None = Field(
+        default=None,
+        description="The header in which a reverse proxy names who has signed in there. Absent: it signs nobody in. "
+        "The proxy must remove it from what browsers send; where it comes from anybody else, it is refused.",
+        examples=["X-Remote-User"],
+    )
+    groups_header: Annotated[str, Field(pattern=_HEADER)] = Field(
+        default="X-Remote-Groups",
+        description="The header in which it names their groups, separated by commas.",
+    )
+    roles: RolesSection = Field(default_factory=RolesSection, description="Roles by group.")
+    session: Duration = Field(default=parse_duration("12h"), description="How long somebody stays signed in at most.")
+    idle: Duration = Field(default=parse_duration("1h"), description="A session that was not used for this long ends.")
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
@@ -70,6 +96,10 @@ class ConsoleSection(Section):
             )
         if not self.is_local and self.url is None:
             raise ValueError('set url to how clients reach it, such as url = "https://review.example"')
+        if self.user_header is not None and self.path is None and not self.trusted_proxies:
+            raise ValueError("user_header is believed from trusted_proxies or on a unix socket alone: set one of them")
+        if not _LEAST_IDLE <= self.idle <= self.session <= _LONGEST_SESSION:
+            raise ValueError("idle must be at least 5m and at most session, which is at most 30d")
         return self
 
     @property

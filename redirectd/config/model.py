@@ -146,7 +146,7 @@ class Config(Section):
     schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="When to apply.")
     target: list[TargetSection] = Field(default_factory=list, description="What is written.")
     notify: list[NotifySection] = Field(default_factory=list, description="Who is notified of events.")
-    console: ConsoleSection | None = Field(default=None, description="The REST API.")
+    console: ConsoleSection | None = Field(default=None, description="The review console and the REST API.")
     daemon: DaemonSection = Field(default_factory=DaemonSection, description="The service.")
     retention: RetentionSection = Field(default_factory=RetentionSection, description="What is dropped, and when.")
 

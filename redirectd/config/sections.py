@@ -110,8 +110,9 @@ class ApprovalsForSection(Section):
 class PeopleSection(Section):
     """Who a person is: a name, and the accounts that are hers or his. Where set, only these count for `approvals`.
 
-    An account is a login name of the hosts, as the kernel knows it (loginuid): `ada = ["ada", "ada_root"]`. A token of
-    the API counts as its owner.
+    An account is a login name of the hosts, as the kernel knows it (loginuid): `ada = ["ada", "ada_root"]`; or with its
+    kind one of the console, as the audit shows it: `local:ada`, `proxy:ada`, `oidc:ada`. A token of the API counts as
+    its owner.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
@@ -135,7 +136,10 @@ class PeopleSection(Section):
 
 def _account(name: str) -> str:
     """The account with its kind; a bare name is a login of the hosts."""
-    return name if name.startswith("unix:") else f"unix:{name}"
+    return name if name.startswith(_ACCOUNT_KINDS) else f"unix:{name}"
+
+
+_ACCOUNT_KINDS = ("unix:", "local:", "proxy:", "oidc:")
 
 
 class PolicySection(Section):

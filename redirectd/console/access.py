@@ -1,17 +1,18 @@
-"""Who asks, by the token, and what is refused at once."""
+"""Who asks, by the token, which header of a proxy counts, and what is refused at once."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
 
 import structlog
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from redirectd.config.console_section import ConsoleSection
 from redirectd.errors import RedirectdError, StoreError
@@ -21,6 +22,11 @@ from redirectd.store.database import Database
 from redirectd.store.tokens import ApiToken, Role
 
 _log = structlog.get_logger("redirectd.console")
+
+
+LONGEST_NAME = 200
+LONGEST_BODY = 256 * 1024
+BODY_SECONDS = 10.0
 
 
 class DeniedError(RedirectdError):
@@ -40,12 +46,16 @@ class DeniedError(RedirectdError):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whoever the token is of: `account` has its kind, as in `unix:ada`; `token` is the id."""
+    """Somebody who has a token or has signed in: `account` has its kind, as in `unix:ada`.
+
+    `token` is the id of a token, None for a browser; `csrf` is what the forms of a browser's session must hold.
+    """
 
     account: str
     role: Role
     address: str
-    token: int
+    token: int | None = None
+    csrf: str = ""
 
     def may(self, role: Role) -> bool:
         """Whether the role covers another one."""
@@ -54,7 +64,14 @@ class Visitor:
     @property
     def via(self) -> dict[str, str]:
         """What the audit keeps of the way."""
-        return {"address": self.address, "by": f"token {self.token}"}
+        return {"address": self.address, "by": "session" if self.token is None else f"token {self.token}"}
+
+
+def role_of(section: ConsoleSection, groups: Iterable[str]) -> Role | None:
+    """The role that a member of these groups has: of several, the one that may most."""
+    given = set(groups)
+    named: dict[str, list[str]] = section.roles.model_dump()
+    return next((role for role in reversed(Role) if given.intersection(named[role.value])), None)
 
 
 class RateLimit:
@@ -77,12 +94,19 @@ class RateLimit:
                 self._left.popitem(last=False)
         return 0 if allowed else int((1 - left) / self._per_second) + 1
 
+    def give_back(self, key: str) -> None:
+        """Takes one count back: what it was for has gone well."""
+        with self._lock:
+            if key in self._left:
+                left, at = self._left[key]
+                self._left[key] = (left + 1, at)
+
 
 class Access:
     """Decides who a request is of, by the configuration and the database."""
 
     def __init__(self, section: ConsoleSection, database: Database, clock: Callable[[], datetime]) -> None:
-        self._section, self._database, self._clock = section, database, clock
+        self.section, self.database, self.clock = section, database, clock
         self._requests, self._wrong = RateLimit(20, 200), RateLimit(1, 50)
 
     def address(self, request: HTTPConnection) -> str:
@@ -94,7 +118,7 @@ class Access:
             found = _ip(part.strip())
             if found is None:
                 break
-            if not any(found in network for network in self._section.trusted_proxies):
+            if not any(found in network for network in self.section.trusted_proxies):
                 return str(found)
         return direct or "unix"
 
@@ -105,7 +129,7 @@ class Access:
         ):  # a proxy may see another end (RFC 9112)
             why = "it has both Content-Length and Transfer-Encoding"
             raise DeniedError(400, why, "send one of them", is_last=True)
-        section = self._section
+        section = self.section
         if not section.is_local and section.tls_certificate is None and not self._is_proxy(request):
             raise DeniedError(403, "only the reverse proxy may connect here", "use the address of the proxy")
         hosts = request.headers.getlist("host")
@@ -115,11 +139,38 @@ class Access:
                 f"it is for the host {printable(', '.join(hosts), 100) or '(none)'}, which is not this one",
                 "use the address in [console] url or listen",
             )
+        for name in filter(None, (section.user_header, section.groups_header)):
+            values = request.headers.getlist(name)
+            if values and (section.user_header is None or not self._is_proxy(request)):
+                raise DeniedError(403, f"it carries {name}, and does not come from a trusted proxy", "leave it out")
+            if len(values) > 1:
+                raise DeniedError(400, f"it carries {name} {len(values)} times", "let the proxy replace the header")
+
+    def named_by_proxy(self, request: HTTPConnection) -> tuple[str, Role | None] | None:
+        """The account that a trusted proxy names, and its role; `refuse` has seen to whose the header is.
+
+        Raises DeniedError for a name that can't be one.
+        """
+        section = self.section
+        name = "" if section.user_header is None else request.headers.get(section.user_header, "").strip()
+        if not name:
+            return None
+        if len(name) > LONGEST_NAME or not name.isascii() or not name.isprintable():
+            raise DeniedError(400, f"{section.user_header} is not a name", "let the proxy send the plain user name")
+        groups = request.headers.get(section.groups_header, "").split(",")
+        return f"proxy:{name}", role_of(section, (one.strip() for one in groups))
+
+    def origin(self, request: HTTPConnection) -> str:
+        """The origin that the console's own pages have."""
+        if self.section.url is not None:
+            return self.section.url
+        scheme = "https" if self.section.tls_certificate is not None else "http"
+        return f"{scheme}://{request.headers.get('host', '').lower()}"
 
     @property
     def is_secure(self) -> bool:
         """Whether browsers come by https."""
-        return self._section.tls_certificate is not None or (self._section.url or "").startswith("https:")
+        return self.section.tls_certificate is not None or (self.section.url or "").startswith("https:")
 
     def by_token(self, request: HTTPConnection) -> Visitor:
         """Who a bearer token is of. Raises DeniedError where there is none, or none that counts.
@@ -130,7 +181,7 @@ class Access:
         scheme, _, secret = values[0].partition(" ") if len(values) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not secret:
             raise DeniedError(401, "it has no token", "send a header Authorization: Bearer TOKEN")
-        address, now = self.address(request), self._clock()
+        address, now = self.address(request), self.clock()
         token = self._token(secret.strip(), now)
         wait = self._wrong.take(address) if token is None else self._requests.take(str(token.id))
         if wait:
@@ -138,14 +189,14 @@ class Access:
         if token is None:
             raise DeniedError(401, "its token is unknown, expired or revoked", "make a new one")
         if token.used_at is None or token.used_at < now - tokens.NOTED_EVERY or token.used_from != address:
-            with self._database.begin() as connection:
+            with self.database.begin() as connection:
                 tokens.note_use(connection, token.id, now=now, address=address)
         return Visitor(token.owner, token.role, address, token.id)
 
     def _token(self, secret: str, now: datetime) -> ApiToken | None:
         """The token of a secret. What is wrong with the database is logged: whoever asks may be anybody."""
         try:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 return tokens.token_of(connection, secret, now)
         except StoreError as error:
             _log.error("console_without_database", where=error.where, why=error.why, what_to_do=error.what_to_do)
@@ -153,22 +204,22 @@ class Access:
             raise DeniedError(503, why, "try again; the console's log says what is wrong") from error
 
     def _is_proxy(self, request: HTTPConnection) -> bool:
-        if self._section.path is not None:
+        if self.section.path is not None:
             return True
         found = _ip(request.client.host if request.client else "")
-        return found is not None and any(found in network for network in self._section.trusted_proxies)
+        return found is not None and any(found in network for network in self.section.trusted_proxies)
 
     def _is_own(self, host: str) -> bool:
         """Whether a Host header names this server: a page of another name that leads here must not reach it."""
         known = set()
-        if self._section.url is not None:
-            scheme, _, name = self._section.url.partition("://")
+        if self.section.url is not None:
+            scheme, _, name = self.section.url.partition("://")
             known |= {name, f"{name}:{_PORTS[scheme]}"}
-        elif self._section.path is not None:
+        elif self.section.path is not None:
             return True
-        if self._section.is_local and self._section.path is None:
-            port = self._section.listen.rpartition(":")[2]
-            known |= {self._section.listen, *(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))}
+        if self.section.is_local and self.section.path is None:
+            port = self.section.listen.rpartition(":")[2]
+            known |= {self.section.listen, *(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))}
         return host in known
 
 
@@ -184,3 +235,23 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
     if isinstance(found, IPv6Address):
         return found.ipv4_mapped or IPv6Address(int(found))
     return found
+
+
+async def read_body(request: Request) -> bytes:
+    """The body. Raises DeniedError for one that is too long, ends early, or does not come within ten seconds."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > LONGEST_BODY:
+                    raise DeniedError(
+                        413, f"its body has more than {LONGEST_BODY:,} bytes", "send less at once", is_last=True
+                    )
+    except TimeoutError as error:
+        raise DeniedError(408, "its body did not come in time", "send it at once", is_last=True) from error
+    except ClientDisconnect as error:
+        raise DeniedError(400, "its body was not sent to the end", "send it again", is_last=True) from error
+    return b"".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import MutableMapping
 from functools import cache
@@ -12,28 +11,28 @@ import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from redirectd.console.access import Access, DeniedError
+from redirectd.console.access import Access, DeniedError, read_body
 from redirectd.console.api import ENDPOINTS, PREFIX, ApiCall, Endpoint, problem
 from redirectd.console.api_models import read_model
 from redirectd.console.desk import Desk
 from redirectd.console.openapi import openapi
+from redirectd.console.page_routes import PLAIN, PageSet, error_response, page_routes
+from redirectd.console.sign_in import SignIn
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
-
-LONGEST_BODY = 256 * 1024
-BODY_SECONDS = 10.0
 
 _log = structlog.get_logger("redirectd.console")
 
 _HEADERS = (
     (
         b"content-security-policy",
-        b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+        b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; "
+        b"base-uri 'none'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -44,22 +43,30 @@ _HEADERS = (
 )
 
 
-def application(desk: Desk, access: Access) -> ASGIApp:
+def application(desk: Desk, access: Access, page_set: PageSet = PLAIN) -> ASGIApp:
     """The whole application."""
     routes: list[BaseRoute] = [
         Route(f"{PREFIX}/openapi.json", _document, methods=["GET"]),
         *(Route(f"{PREFIX}{path}", _ApiRoute(desk, access, path), methods=None) for path in _paths()),
+        *page_routes(desk, SignIn(access), page_set),
     ]
 
-    def show(_: Request, error: Exception) -> Response:
-        return problem_response(_as_error(error))
+    def show(request: Request, error: Exception) -> Response:
+        return _shown(request, _as_error(error), page_set)
 
     inner = Starlette(
         routes=routes,
         exception_handlers={RedirectdError: show, HTTPException: show, Exception: show},
     )
     inner.router.redirect_slashes = False  # behind a proxy it would lead from https to http
-    return _Guard(inner, access)
+    return _Guard(inner, access, page_set)
+
+
+def _shown(request: Request, error: RedirectdError, page_set: PageSet) -> Response:
+    """An error as whoever asks reads it: a program or a person."""
+    if request.scope["path"].startswith("/api/"):
+        return problem_response(error)
+    return error_response(request, error, None, page_set)
 
 
 class _ApiRoute:
@@ -116,8 +123,8 @@ class _ApiRoute:
 class _Guard:
     """Around everything: refuses at once what no endpoint should see, and adds the headers that each response has."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, access: Access, page_set: PageSet) -> None:
+        self._app, self._access, self._page_set = app, access, page_set
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or answers it."""
@@ -129,7 +136,7 @@ class _Guard:
         try:
             self._access.refuse(HTTPConnection(scope))
         except DeniedError as error:
-            await problem_response(error)(scope, receive, sending)
+            await _shown(Request(scope, receive), error, self._page_set)(scope, receive, sending)
             return
         try:
             await self._app(scope, receive, sending)
@@ -163,26 +170,6 @@ def problem_response(error: RedirectdError) -> Response:
     return JSONResponse(
         document, status_code=document["status"], headers=headers, media_type="application/problem+json"
     )
-
-
-async def read_body(request: Request) -> bytes:
-    """The body. Raises DeniedError for one that is too long, ends early, or does not come within ten seconds."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > LONGEST_BODY:
-                    raise DeniedError(
-                        413, f"its body has more than {LONGEST_BODY:,} bytes", "send less at once", is_last=True
-                    )
-    except TimeoutError as error:
-        raise DeniedError(408, "its body did not come in time", "send it at once", is_last=True) from error
-    except ClientDisconnect as error:
-        raise DeniedError(400, "its body was not sent to the end", "send it again", is_last=True) from error
-    return b"".join(parts)
 
 
 async def _document(_: Request) -> Response:
@@ -245,6 +232,8 @@ def _as_error(error: Exception) -> RedirectdError:
     if isinstance(error, RedirectdError):
         return error
     if isinstance(error, HTTPException):
-        return DeniedError(error.status_code, printable(str(error.detail), 200).lower(), "see /api/v1/openapi.json")
+        return DeniedError(
+            error.status_code, printable(str(error.detail), 200).lower(), "begin at / or /api/v1/openapi.json"
+        )
     _log.error("console_defect", error=f"{type(error).__name__}: {printable(str(error), 500)}")
     return DeniedError(500, "this is a defect in redirectd", "see its log, and report it")

@@ -348,3 +348,25 @@ api_token = Table(
     Column("used_from", String(64), nullable=False),
     sqlite_autoincrement=True,  # the audit names tokens by their id
 )
+
+console_account = Table(
+    "console_account",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password", String(255), nullable=False),  # argon2
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+console_session = Table(
+    "console_session",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of 256 random bits
+    Column("account", String(255), nullable=False, index=True),
+    Column("role", String(16)),  # as the provider said at the sign-in; null where it is looked up each time
+    Column("csrf", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)

@@ -24,6 +24,8 @@ class Role(StrEnum):
     """Look at everything."""
     REVIEWER = "reviewer"
     """Decide on remaps."""
+    APPLIER = "applier"
+    """Ask nodes to install what is approved."""
     ADMIN = "admin"
     """Look at everybody's tokens, and revoke them."""
 

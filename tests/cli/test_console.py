@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import pwd
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -98,6 +100,38 @@ def test_tokens_are_revoked_and_audited(filled: Cli) -> None:
     filled("console", "revoke-token", 1, code=2)
     filled("console", "add-token", "--days", 0, code=2)
     filled("console", "add-token", "--role", "god", code=2)
+
+
+def test_local_accounts(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts are made, changed, disabled and listed, audited without the password; each mistake says what to do."""
+
+    def typed(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+    assert "no local accounts" in filled("console", "users").err
+    typed("correct horse battery\n")
+    assert "local:ada.l may sign in as viewer" in filled("console", "add-user", "ada.l", "--role", "viewer").out
+    typed("correct horse battery\n")
+    assert "set-password" in filled("console", "add-user", "ada.l", code=2).err
+    typed("short\n")
+    assert "12 to 1024" in filled("console", "add-user", "bob", code=2).err
+    for name in ("Ada", "", "a/b", "-", "x" * 65, "\x1b[2J"):
+        assert "another one" in filled("console", "add-user", "--", name, code=2).err
+    typed("another password\n")
+    filled("console", "set-password", "ada.l")
+    filled("console", "change-user", "ada.l", "--role", "applier", "--disable")
+    (shown,) = filled("console", "users", "--json").json["users"]
+    assert (shown["name"], shown["role"], shown["disabled"]) == ("ada.l", "applier", True)
+    assert "disabled" in filled("console", "users").out
+    filled("console", "change-user", "ada.l", "--enable")
+    assert filled("console", "users", "--json").json["users"][0]["disabled"] is False
+    assert "--role" in filled("console", "change-user", "ada.l", code=2).err
+    assert "console users" in filled("console", "change-user", "bob", "--disable", code=2).err
+    with sqlite3.connect(filled.config.parent / "redirectd.db") as kept:
+        rows = kept.execute("select action, detail from audit where action like '%-user' or action like '%-password'")
+        found = rows.fetchall()
+    assert [action for action, _ in found] == ["add-user", "set-password", "change-user", "change-user"]
+    assert "horse" not in str(found)
 
 
 def test_without_its_table_it_does_not_start(filled: Cli) -> None:

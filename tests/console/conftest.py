@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from starlette.types import ASGIApp, Message
@@ -18,12 +20,15 @@ from starlette.types import ASGIApp, Message
 from redirectd.config.load import parse
 from redirectd.console.access import Access
 from redirectd.console.desk import Desk
+from redirectd.console.sign_in import hash_password
 from redirectd.console.web import application
-from redirectd.store import tokens
+from redirectd.store import accounts, audit, tokens
+from redirectd.store.audit import AuditEntry
 from redirectd.store.database import Database
 from redirectd.store.tokens import Role
 from tests.review.world import World, opened
 
+PASSWORD = "correct horse battery"
 HOST = "127.0.0.1:8301"
 BASE = '[database]\nurl = "sqlite:///redirectd.db"\n[policy]\ntrusted_peers = ["192.0.2.0/24"]\n'
 
@@ -107,6 +112,36 @@ class Site:
             expires = self.now + timedelta(days=days)
             return tokens.make_token(connection, owner, role, "test", now=self.now, expires_at=expires)[0]
 
+    def add_user(self, name: str = "ada", role: Role = Role.REVIEWER, password: str = PASSWORD) -> None:
+        """A local account."""
+        with self.world.database.begin() as connection:
+            accounts.add_account(connection, accounts.Account(name, role, hash_password(password), self.now))
+
+    def sign_in(self, name: str = "ada", password: str = PASSWORD, **form: str) -> Answered:
+        """Sends the form to sign in."""
+        return self.post("/sign-in", {"name": name, "password": password, **form})
+
+    def session(self, role: Role = Role.REVIEWER) -> str:
+        """The cookie of a new session of a new user with this role."""
+        self.add_user(f"user-{role.value}", role)
+        return cookie_of(self.sign_in(f"user-{role.value}"))
+
+    def get(self, path: str, cookie: str = "", headers: Mapping[str, str] | None = None) -> Answered:
+        """Opens a page."""
+        return self.call("GET", path, headers={**({"cookie": cookie} if cookie else {}), **(headers or {})})
+
+    def post(
+        self, path: str, form: Mapping[str, str], cookie: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answered:
+        """Sends a form."""
+        given = {"content-type": "application/x-www-form-urlencoded", **({"cookie": cookie} if cookie else {})}
+        return self.call("POST", path, headers={**given, **(headers or {})}, body=urlencode(form).encode())
+
+    def audited(self) -> list[AuditEntry]:
+        """The audit."""
+        with self.world.database.read() as connection:
+            return [one for _, one in audit.page(connection, after=0, limit=500, remap_id=None)[0]]
+
     def version(self, number: int) -> str:
         """The version of a remap, as a viewer sees it."""
         found: str = self.call("GET", f"/api/v1/remaps/{number}", token=self.token(Role.VIEWER)).json["version"]
@@ -116,6 +151,19 @@ class Site:
         """Decides on a remap as it is, or as it was `seen`."""
         headers = {"if-match": f'"{seen or self.version(number)}"'}
         return self.call("POST", f"/api/v1/remaps/{number}/{action}", token=token, headers=headers, body=body)
+
+
+def cookie_of(answer: Answered) -> str:
+    """What a browser sends back of the cookie that an answer sets."""
+    (cookie,) = answer.cookies
+    return cookie.partition(";")[0]
+
+
+def csrf_of(answer: Answered) -> str:
+    """The token in a page's form."""
+    found = re.search(r'name="csrf" value="([^"]+)"', answer.text)
+    assert found is not None, answer.text
+    return found[1]
 
 
 async def _answered(app: ASGIApp, scope: dict[str, Any], body: bytes) -> Answered:

@@ -17,7 +17,7 @@ from redirectd.store.tokens import Role
 from tests.console.conftest import Answered, Site
 
 OLD, NEW, OTHER = "sip:alice@old.example.com", "sip:alice@new.example.net", "sip:alice@third.example"
-VIEWERS, REVIEWERS = set(Role), {Role.REVIEWER, Role.ADMIN}
+VIEWERS, REVIEWERS = set(Role), {Role.REVIEWER, Role.APPLIER, Role.ADMIN}
 MAY = {
     **{
         ("GET", path): VIEWERS
