@@ -362,7 +362,7 @@ def _syntax_error(error: tomllib.TOMLDecodeError, file: Path) -> ConfigError:
     line = position.removeprefix("line ").partition(",")[0] if position.startswith("line ") else ""
     return ConfigError(
         f"{file}:{line}" if line else str(file),
-        f"this is no TOML: {why}",
+        f"this is not TOML: {why}",
         "fix that line; texts are in quotes, tables in [brackets], repeated tables in [[double brackets]]",
     )
 

@@ -69,10 +69,10 @@ def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str
     text = environ.get("REDIRECTD_DATABASE_URL") or config.database.url
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is not a number
         raise ConfigError(
             "database.url",
-            f"{mask_url(text)} is no database URL",
+            f"{mask_url(text)} is not a database URL",
             "use sqlite:////path/file.db, postgresql+psycopg://user@host/name or mysql+pymysql://user@host/name",
         ) from error
     if url.get_backend_name() == "sqlite":

@@ -32,7 +32,7 @@ def _reload(value: object) -> object:
             raise ValueError("a program is its absolute path and its arguments, each a text")
         return OWN_PROGRAMS + json.dumps(value)
     if isinstance(value, str) and not _RELOAD.fullmatch(value):
-        raise ValueError(f'"{mask_url(value)}" is no way to reload; there are: {RELOADS}')
+        raise ValueError(f'"{mask_url(value)}" is not a way to reload; there are: {RELOADS}')
     return value
 
 
@@ -57,7 +57,7 @@ def _database(value: object) -> object:
     try:
         make_url(value)
     except (ArgumentError, ValueError):
-        raise ValueError(f'"{mask_url(value)}" is no URL: see that its port is a number') from None
+        raise ValueError(f'"{mask_url(value)}" is not a URL: see that its port is a number') from None
     return value
 
 

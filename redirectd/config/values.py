@@ -49,7 +49,7 @@ def parse_window(text: str) -> Window:
     """Read `08:00-18:00`, `Sat,Sun 00:00-24:00` or `Mon-Fri 22:00-05:00`. Raises ValueError."""
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f'"{text}" is no time window; write it as "22:00-05:00" or "Mon-Fri 08:00-18:00"')
+        raise ValueError(f'"{text}" is not a time window; write it as "22:00-05:00" or "Mon-Fri 08:00-18:00"')
     start = _time(match[2], match[3], text)
     end = time(0) if (match[4], match[5]) == ("24", "00") else _time(match[4], match[5], text)
     return Window(_days(match[1], text), start, end, text)
@@ -57,7 +57,7 @@ def parse_window(text: str) -> Window:
 
 def _time(hour: str, minute: str, text: str) -> time:
     if int(hour) > 23 or int(minute) > 59:
-        raise ValueError(f'"{text}": {hour}:{minute} is no time of day')
+        raise ValueError(f'"{text}": {hour}:{minute} is not a time of day')
     return time(int(hour), int(minute))
 
 
@@ -68,7 +68,7 @@ def _days(names: str | None, text: str) -> frozenset[int]:
     for item in names.lower().split(","):
         first, dash, last = item.partition("-")
         if first not in _NAMES or (dash and last not in _NAMES):
-            raise ValueError(f'"{text}": {item} is no day; the days are Mon Tue Wed Thu Fri Sat Sun')
+            raise ValueError(f'"{text}": {item} is not a day; the days are Mon Tue Wed Thu Fri Sat Sun')
         begin = _NAMES.index(first)
         length = (_NAMES.index(last) - begin) % 7 if dash else 0
         found.update((begin + step) % 7 for step in range(length + 1))
@@ -97,7 +97,9 @@ def parse_duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file
         return value
     text = _text(value).replace(" ", "")
     if not _DURATION.fullmatch(text):
-        raise ValueError(f'"{text}" is no duration: numbers with the units s, m, h, d or w, such as "90d" or "1d12h"')
+        raise ValueError(
+            f'"{text}" is not a duration: numbers with the units s, m, h, d or w, such as "90d" or "1d12h"'
+        )
     return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text)))
 
 
@@ -129,7 +131,7 @@ def parse_domain(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
         raise ValueError(f'"{text}" must be a host without port; an IPv6 address stands in brackets')
     fault = host_fault(host)
     if fault or (host != text and ip_address(host)):
-        raise ValueError(f'"{text}" is no domain: {fault or "an address has no names under it"}')
+        raise ValueError(f'"{text}" is not a domain: {fault or "an address has no names under it"}')
     return text[: len(text) - len(host)] + canonical_host(host)
 
 
@@ -139,11 +141,11 @@ def parse_hostport(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
     match = _HOSTPORT.fullmatch(text)
     fault = host_fault(match[1]) if match else "it is not written as host or host:port (IPv6 in brackets)"
     if match is None or fault:
-        raise ValueError(f'"{text}" is no host: {fault}')
+        raise ValueError(f'"{text}" is not a host: {fault}')
     if match[2] is None:
         return canonical_host(match[1])
     if not 1 <= int(match[2]) <= 65535:
-        raise ValueError(f'"{text}": the port is no number from 1 to 65535')
+        raise ValueError(f'"{text}": the port is not a number from 1 to 65535')
     return f"{canonical_host(match[1])}:{int(match[2])}"
 
 
@@ -162,7 +164,7 @@ def _zone(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
         try:
             ZoneInfo(text)
         except (ValueError, OSError, KeyError):
-            raise ValueError(f'"{text}" is no time zone of this system; the names are like Europe/Berlin') from None
+            raise ValueError(f'"{text}" is not a time zone of this system; the names are like Europe/Berlin') from None
     return text
 
 
@@ -192,21 +194,21 @@ def _label(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
 def _prefix(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
     text = _text(value).replace(" ", "").replace("-", "")
     if not _PREFIX.fullmatch(text):
-        raise ValueError(f'"{text}" is no number prefix: "+" and digits, country code first, such as "+49900"')
+        raise ValueError(f'"{text}" is not a number prefix: "+" and digits, country code first, such as "+49900"')
     return text
 
 
 def _number(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
     text = _text(value)
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f'"{text}" is no number as it is dialled: digits, * and #')
+        raise ValueError(f'"{text}" is not a number as it is dialled: digits, * and #')
     return text
 
 
 def _region(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
     text = _text(value)
     if not re.fullmatch(r"[A-Za-z]{2}", text):
-        raise ValueError(f'"{text}" is no country: the two letters of ISO 3166, such as "DE"')
+        raise ValueError(f'"{text}" is not a country: the two letters of ISO 3166, such as "DE"')
     return text.upper()
 
 

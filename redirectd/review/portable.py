@@ -296,14 +296,14 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | RowFault]]:
     try:
         document = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
-        yield 0, RowFault(0, f"this is no JSON: {printable(str(error), 200)}")
+        yield 0, RowFault(0, f"this is not JSON: {printable(str(error), 200)}")
         return
     rows = document.get("remaps") if isinstance(document, dict) else document
     if not isinstance(rows, list):
         yield 0, RowFault(0, 'the document is neither a list of remaps nor {"remaps": [...]}')
         return
     for number, row in enumerate(rows, 1):
-        yield number, row if isinstance(row, dict) else RowFault(number, "this is no object")
+        yield number, row if isinstance(row, dict) else RowFault(number, "this is not an object")
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | RowFault]]:
@@ -325,7 +325,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | RowFault]]:
             except ValueError as error:
                 yield row, RowFault(row, printable(str(error), 300))
     except csv.Error as error:
-        yield row + 1, RowFault(row + 1, f"this is no CSV, line {reader.line_num}: {error}")
+        yield row + 1, RowFault(row + 1, f"this is not CSV, line {reader.line_num}: {error}")
 
 
 def _value(name: str, cell: str) -> Any:  # noqa: ANN401 - a JSON value

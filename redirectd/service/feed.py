@@ -32,7 +32,7 @@ from redirectd.sources.wake import Wake
 from redirectd.store.database import Database
 
 _FIXED = {"hep": "hep", "journal": "journal"}
-"""The family of what is no file."""
+"""The family of what is not a file."""
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 """Who may send HEP where the configuration names nobody."""

@@ -185,7 +185,7 @@ class Contact:
         """Say that a lifetime is there and is not a number of seconds: a finite one was meant, not none."""
         if not self.has_param("expires") or self.expires is not None:
             return None
-        return "the expires of the Contact is no number of seconds"
+        return "the expires of the Contact is not a number of seconds"
 
     def param(self, name: str) -> str | None:
         """Give the first header parameter of that name; None where it is missing or has no value."""

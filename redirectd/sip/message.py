@@ -282,7 +282,7 @@ def _request_line(line: str) -> tuple[str, str]:
     method, _, rest = line.rstrip(" \t").partition(" ")
     uri_text, _, version = rest.rpartition(" ")
     if version.upper() != "SIP/2.0" or not METHOD.fullmatch(method):
-        raise MessageError(f"the first line is no SIP request or status line: {printable(line, 60)!r}")
+        raise MessageError(f"the first line is neither a SIP request nor a status line: {printable(line, 60)!r}")
     uri_text = uri_text.strip(" \t")
     if not uri_text or len(uri_text) > MAX_URI:
         raise MessageError("the request line has no Request-URI of a possible length")

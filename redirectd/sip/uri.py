@@ -27,7 +27,7 @@ def host_fault(host: str) -> str | None:
     if len(host) > MAX_HOST:
         return f"the host is longer than {MAX_HOST} characters"
     if host[0] == "[":
-        return None if ip_address(host) else "the host is no IPv6 address"
+        return None if ip_address(host) else "the host is not an IPv6 address"
     if not _HOST_CHARS.fullmatch(host):
         return "the host holds a character that no host name has"
     return _name_fault(host)
@@ -295,7 +295,7 @@ def _parse_hostport(hostport: str) -> tuple[str, int | None]:
     if not colon:
         return host, None
     if not _DIGITS.fullmatch(port) or not 1 <= int(port) <= 65535:
-        raise UriError("the port is no number from 1 to 65535")
+        raise UriError("the port is not a number from 1 to 65535")
     return host, int(port)
 
 

@@ -109,7 +109,7 @@ class TableWorld(World):
         return expected(wanted)
 
     def in_table(self) -> dict[str, str] | None:
-        """Give what the table says, None where it has no rows; ValueError for what is no whole table."""
+        """Give what the table says, None where it has no rows; ValueError for what is not a whole table."""
         content = self.rows.read()
         return None if content is None else dict(self._target("users").parse(content))
 

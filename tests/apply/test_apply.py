@@ -71,7 +71,7 @@ def test_every_entry_is_asked_for_on_demand(tmp_path: Path) -> None:
 
 
 def test_server_that_is_away_has_lost_nothing(tmp_path: Path) -> None:
-    """Where nothing changes, a server that can't be asked is no failure: it reads its file when it starts."""
+    """Where nothing changes, a server that can't be asked is not a failure: it reads its file when it starts."""
     world = World(tmp_path)
     world.apply(moves(3))
     world.server.down = True

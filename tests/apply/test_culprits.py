@@ -82,7 +82,7 @@ def test_the_targets_of_one_server_are_searched_together(tmp_path: Path) -> None
 
 
 def test_a_server_that_keeps_its_old_data_blames_no_entry(tmp_path: Path) -> None:
-    """A reload that does nothing is no entry's fault: rolled back as before, exit code 4, nothing is left out later."""
+    """A reload that does nothing is not an entry's fault: rolled back, exit code 4, nothing is left out later."""
     world = World(tmp_path, limits=WIDE)
     world.apply(moves(3))
     world.server.deaf = True

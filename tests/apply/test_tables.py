@@ -225,7 +225,7 @@ def test_foreign_rows_come_back_when_the_new_ones_fail(tmp_path: Path, url: str)
 
 
 def test_several_redirectds_write_one_table(tmp_path: Path, url: str) -> None:
-    """What another node's redirectd wrote is no change by hand: it is written once, and each reloads its server."""
+    """What another node's redirectd wrote is not a change by hand: it is written once, and each reloads its server."""
     homes = [tmp_path / name for name in ("one", "two")]
     for home in homes:
         home.mkdir()

@@ -146,7 +146,7 @@ class Campaign:
         try:
             found = dict(KamailioHtable(table="redir").parse(self._kamailio.htable_file.read_bytes()))
         except (OSError, ValueError) as error:
-            self._violation(f"{when}: the file is no whole table: {error}")
+            self._violation(f"{when}: the file is not a whole table: {error}")
         else:
             if found not in allowed:
                 self._violation(f"{when}: the file is whole but not what was to be in place")

@@ -185,7 +185,7 @@ CASES = (
         restore,
     ),
     Case(
-        "a file that is no database",
+        "a file that is not a database",
         both(saved, lambda c: c.database.write_bytes(b"no database at all" * 100)),
         ("database sqlite:///{folder}/redirectd.db", "not a database", "restore"),
         restore,

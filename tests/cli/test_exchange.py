@@ -143,7 +143,7 @@ def test_no_file_of_remaps(cli: Cli, tmp_path: Path, name: str, text: str) -> No
     "text", ["old_uri,new_uri\nsip:a@b.test,sip:c@d.test\n", '[{"old_uri": "sip:a@b.test", "new_uri": "sip:c@d.test"}]']
 )
 def test_byte_order_mark(cli: Cli, tmp_path: Path, text: str) -> None:
-    """What an editor or a spreadsheet puts before the text is no part of it, in CSV and in JSON."""
+    """What an editor or a spreadsheet puts before the text is not a part of it, in CSV and in JSON."""
     (tmp_path / "remaps").write_text(text, encoding="utf-8-sig")
     assert cli("import", tmp_path / "remaps", "--json").json["new"] == 1
 

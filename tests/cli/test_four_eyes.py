@@ -99,7 +99,7 @@ def test_without_a_login_the_user_of_the_process_counts(strict: Cli, login: Path
 
 
 def test_an_import_approves_nothing(strict: Cli, login: Path, tmp_path: Path) -> None:
-    """`import --approve` is no person: its rows stay pending, with 3."""
+    """`import --approve` is not a person: its rows stay pending, with 3."""
     login.write_text(str(IDS["daemon"]))
     rows = tmp_path / "rows.csv"
     rows.write_text("old_uri,new_uri,state\nsip:x@127.0.0.1,sip:y@127.0.0.2,approved\n")

@@ -36,7 +36,7 @@ def test_hostile_text_stays_in_its_columns(
 
 
 def test_a_storm_of_messages_is_cut_short() -> None:
-    """A transaction of a hundred thousand messages is no endless ladder: the rest is counted."""
+    """A transaction of a hundred thousand messages is not an endless ladder: the rest is counted."""
     drawn = ladder(["a", "b"], [Arrow(0, 1, "INVITE")] * 100_000)
     assert len(drawn) == MAX_ARROWS + 2
     assert drawn[-1].strip() == f"... {100_000 - MAX_ARROWS:,} more messages"

@@ -80,7 +80,7 @@ def test_only_files_of_no_known_server_take_programs(cli: Cli) -> None:
     for kind, more, why in (
         ("kamailio-htable", 'reload = ["/bin/true"]', "a program is for the kinds template, csv and json"),
         ("csv", 'reload = ["true"]', "a program is its absolute path and its arguments"),
-        ("csv", 'reload = "run:x"', "no way to reload"),
+        ("csv", 'reload = "run:x"', "not a way to reload"),
         ("csv", 'verify = ["true"]', "verify is not a program's absolute path"),
         ("csv", 'verify = ["/bin/true"]\nreload = "kamcmd"', "check and verify are programs, and this is not one"),
         ("json", 'reload = ["/bin/cat", "{file}"]', "reload takes neither {file} nor {token}"),

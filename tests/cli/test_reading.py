@@ -151,7 +151,7 @@ def test_filters(filled: Cli) -> None:
 
 
 def test_table_without_terminal_is_plain(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where standard output is no terminal there is no escape sequence, and no URI is cut or wrapped."""
+    """Where standard output is not a terminal there is no escape sequence, and no URI is cut or wrapped."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     out = filled("pending").out
@@ -161,7 +161,7 @@ def test_table_without_terminal_is_plain(filled: Cli, monkeypatch: pytest.Monkey
 
 
 def test_empty_list_says_what_to_do(cli: Cli) -> None:
-    """Nothing pending is no error: the JSON is an empty list, and a person is told what to do."""
+    """Nothing pending is not an error: the JSON is an empty list, and a person is told what to do."""
     assert cli("pending", "--json").json == {"remaps": []}
     result = cli("pending")
     assert result.out == ""

@@ -250,7 +250,7 @@ def test_proposals(cli: Cli, decision: str) -> None:
 
 
 def test_without_a_terminal_lines_are_keys(filled: Cli) -> None:
-    """Input that is no terminal is read by lines, and its end is a quit; a reason that never came rejects nothing."""
+    """Input from a pipe is read by lines, and its end is a quit; a reason that never came rejects nothing."""
     command = [sys.executable, "-m", "redirectd", "--config", str(filled.config), "review", "--kind", "user"]
     done = subprocess.run(command, input="a\nr\nnot ours\nr\n", text=True, capture_output=True, check=True)
     assert "1 approved, 1 rejected" in done.stdout

@@ -60,7 +60,7 @@ def test_check_of_a_sound_setup(filled: Cli) -> None:
 
 
 def test_check_tells_what_to_switch_on(cli: Cli) -> None:
-    """A log that only tells of forwarding is no use, and check says what to switch on instead."""
+    """A log that only tells of forwarding is not a use, and check says what to switch on instead."""
     log = cli.corpus / "asterisk/ast22-verbose-only.log"
     cli.configure(f'[[source]]\nname = "a"\npath = "{log}"\n')
     found = cli("check", "--json").json["findings"]

@@ -1,4 +1,4 @@
-"""Colour on a terminal, and none where NO_COLOR is set or output is no terminal."""
+"""Colour on a terminal, and none where NO_COLOR is set or output is not a terminal."""
 
 from __future__ import annotations
 

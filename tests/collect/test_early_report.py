@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_call(case: str) -> None:
 
 
 def test_a_repeated_183_counts_once() -> None:
-    """R3: a reliable 183 is sent again until its PRACK, and a copy of it is no second one."""
+    """R3: a reliable 183 is sent again until its PRACK, and a copy of it is not a second one."""
     peer = found(INVITE, *[message(PROGRESS, PCMA, headers=RELIABLE)] * 5)
     assert (peer.progress, peer.reliable) == (1, 1)
     assert peer.first is not None

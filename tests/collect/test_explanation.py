@@ -99,7 +99,7 @@ def test_what_a_log_cannot_tell_comes_with_the_setting(name: str, expected: str)
 
 @pytest.mark.parametrize("name", ["kamailio/xlog-syslog.log", "asterisk/ast22-pjsip.full.log"])
 def test_a_log_that_tells_all_gets_no_advice(name: str) -> None:
-    """Where the whole answer stands in the log, too, a lesser line beside it is no fault."""
+    """Where the whole answer stands in the log, too, a lesser line beside it is not a fault."""
     assert explained(CORPUS / name).hints() == ()
 
 

@@ -55,7 +55,7 @@ def test_nothing_raises(data: bytes, cuts: list[int]) -> None:
 
 @given(JUNK)
 def test_the_next_good_asterisk_block_is_not_lost(data: bytes) -> None:
-    """R25: a good block behind any junk is read; what an honest byte count encloses is no block of its own."""
+    """R25: a good block behind any junk is read; what an honest byte count encloses is not a block of its own."""
     junk = data.replace(b"<--- ", b"<-- ")  # Asterisk alone begins a line so
     found = read(junk + b"\n" + GOOD_ASTERISK)
     assert "sip:good@gw.test" in found.remaps

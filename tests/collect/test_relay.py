@@ -127,7 +127,7 @@ def test_r8_a_spiral_is_one_sighting() -> None:
     inner, outer = _answer(["z9.2", "z9.1", "c"], "sip:x@gw.test"), _answer(["z9.1", "c"], "sip:x@self.test")
     assert not relays.is_relayed(copy_of(inner))
     assert relays.is_relayed(copy_of(outer))
-    assert not relays.is_relayed(copy_of(inner)), "a retransmission of the inner one is no relayed copy"
+    assert not relays.is_relayed(copy_of(inner)), "a retransmission of the inner one is not a relayed copy"
 
 
 def arrow(message: bytes, source: Peer, target: Peer) -> bytes:

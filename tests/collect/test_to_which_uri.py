@@ -156,7 +156,7 @@ def test_r18_a_zero_lifetime_is_refused(contact: str, extra: tuple[str, ...]) ->
 
 
 def test_r18_an_unreadable_lifetime_is_held() -> None:
-    """R18: a lifetime that is no number meant an end: held as expiring."""
+    """R18: a lifetime that is not a number meant an end: held as expiring."""
     for found in (told(NEW + ";expires=soon"), told(NEW, extra=("Expires: Thu, 01 Dec 1994",))):
         assert found.remaps[OLD][1] == {"expiring"}
 
@@ -240,7 +240,7 @@ def test_r22_emergency_is_never_remapped(old: str) -> None:
 
 
 def test_r22_the_list_is_the_configurations() -> None:
-    """R22: what is no emergency number by the configuration is remapped."""
+    """R22: what is not an emergency number by the configuration is remapped."""
     policy = replace(POLICY, emergency_numbers=frozenset({"42"}))
     assert "sip:112@gw.test" in told(NEW, old="sip:112@gw.test", policy=policy).remaps
     assert told(NEW, old="sip:42@gw.test", policy=policy).refused == [("R22", "sip:42@gw.test")]

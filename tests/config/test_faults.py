@@ -113,7 +113,7 @@ def test_one_table_where_several_go() -> None:
 
 
 def test_broken_toml_names_the_line() -> None:
-    """A text that is no TOML is one fault, with its line."""
+    """A text that is not TOML is one fault, with its line."""
     with pytest.raises(ConfigError) as caught:
         parse('[policy]\ntrusted_peers = ["192.0.2.1"\nregion = "DE"\n', FILE)
     assert caught.value.where.startswith(f"{FILE}:3")

@@ -105,7 +105,7 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
 
 
 def test_path_that_is_no_utf8(tmp_path: Path) -> None:
-    """R25: a folder whose name is no UTF-8 can't be in a URL: that is told with its mend, in text that can be shown."""
+    """R25: a folder whose name is not UTF-8 can't be in a URL: an error says so and what to do, in printable text."""
     with pytest.raises(ConfigError, match=r"h\\xf6me.*UTF-8"):
         database_url(parse('[database]\nurl = "sqlite:///a.db"\n', tmp_path / "h\udcf6me" / "redirectd.toml"), {})
 

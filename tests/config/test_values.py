@@ -69,7 +69,7 @@ def test_domain(text: str, canonical: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a b", "example.net:5060", "*", "*.192.0.2.1", "ex*mple.net", "-a.net", "a..b"])
 def test_no_domain(text: str) -> None:
-    """What no host can be is no domain."""
+    """What no host can be is not a domain."""
     with pytest.raises(ValueError, match=r"domain|port"):
         parse_domain(text)
 

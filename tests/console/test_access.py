@@ -174,7 +174,7 @@ def test_who_leaves_early_is_no_defect(site: Site) -> None:
 
 
 def test_a_client_cannot_name_its_address(site: Site) -> None:
-    """X-Forwarded-For of somebody who is no proxy is not believed."""
+    """X-Forwarded-For of somebody who is not a proxy is not believed."""
     token = site.token()
     site.call("GET", ME, token=token, headers={"x-forwarded-for": "198.51.100.7"})
     assert site.call("GET", "/api/v1/tokens", token=token).json["tokens"][0]["used_from"] == "127.0.0.1"

@@ -78,7 +78,7 @@ def test_the_message_that_a_line_tells_of() -> None:
 
 
 def test_a_datagram_is_what_its_count_says() -> None:
-    """UDP brings one message at a time; what follows its count is no part of it."""
+    """UDP brings one message at a time; what follows its count is not a part of it."""
     log = ENTRY + block(len(FIRST), PACKET, b"UDP:192.0.2.7:5062")
     found = by_name("asterisk-pjsip").frame(log, log.index(b"Call-ID: the-second"), final=True)
     assert found is None

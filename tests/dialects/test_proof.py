@@ -80,7 +80,7 @@ def test_a_wrong_or_missing_proof_is_kept_and_counted() -> None:
 
 @pytest.mark.parametrize(("keys", "proof"), [((), None), ((), b"none"), ((KEY,), b"none")])
 def test_without_a_key_or_a_proof_a_record_is_unkeyed(keys: tuple[bytes, ...], proof: bytes | None) -> None:
-    """R39: without any readable key a proof is never called wrong, and `mac=none` is no proof."""
+    """R39: without any readable key a proof is never called wrong, and `mac=none` is not a proof."""
     record = frame(HEAD + b"<script>: " + line(FIELDS, proof) + b"\n", keys=keys)
     assert isinstance(record, Record)
     assert (record.call_id, record.authenticity, record.extra) == ("own", Authenticity.UNKEYED, {"sdp": ""})

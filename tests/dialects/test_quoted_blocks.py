@@ -1,4 +1,4 @@
-"""A message that Kamailio dumped can quote Asterisk's block headers; what is quoted is no block, and forges none."""
+"""A message that Kamailio dumped can quote Asterisk's block headers; what is quoted is not a block, and forges none."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_older_and_stray_fields_are_kept_apart() -> None:
 
 
 def test_bytes_that_are_not_utf8_come_back() -> None:
-    """R25: a value that is no UTF-8 is kept reversibly."""
+    """R25: a value that is not UTF-8 is kept reversibly."""
     record = read(HEAD + LINE.replace(b"new03", b"%ff%fe") + b"\n")
     assert to_bytes(record.contacts[0]) == b"<sip:\xff\xfe@127.0.0.1:20001>"
 

@@ -22,7 +22,7 @@ def tracked(*folders: str) -> set[str]:
     """The files under version control in these folders."""
     done = subprocess.run(["git", "-C", str(ROOT), "ls-files", *folders], capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip("this is no git checkout")
+        pytest.skip("this is not a git checkout")
     return {name for name in done.stdout.splitlines() if (ROOT / name).exists()}
 
 

@@ -142,7 +142,7 @@ def test_unusable_base_file_is_named() -> None:
 
 
 def test_plan_of_old_contents_holds_no_limit() -> None:
-    """Going back to an earlier generation is no change that a limit holds."""
+    """Going back to an earlier generation is not a change that a limit holds."""
     installed = b"".join(b"sip:u%d@lab.test sip:v@lab.test\n" % number for number in range(100))
     there = {"users": Installed(content=installed, last_sha256=digest(installed))}
     plan = plan_contents([_SPEC], there, {"users": b"sip:a@lab.test sip:b@lab.test\n"})

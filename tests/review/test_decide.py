@@ -228,7 +228,7 @@ def test_r44_r5_what_is_seen_after_an_approval_takes_nothing_out_of_the_plan(wor
 
 
 def test_r44_r5_undoing_a_revocation_restores_the_approval_as_it_was(world: World) -> None:
-    """R44, R5: what was seen of its incoming URI since the approval keeps it out of no plan, and it is no later one."""
+    """R44, R5: what was seen of its incoming URI since the approval does not keep it out of the plan."""
     first = world.sighted("sip:a@gw1.test", "sip:a@new.test").id
     _asked(world, first, "pub")
     _do(world, "approve", first)

@@ -200,7 +200,7 @@ def test_r12_a_row_without_a_kind_moves_what_its_methods_say(world: World, line:
     ],
 )
 def test_r12_no_row_moves_more_than_it_says(world: World, line: str, why: str) -> None:
-    """R12: a host without a kind is no user, and a user's row never moves its whole host."""
+    """R12: a host without a kind is not a user, and a user's row never moves its whole host."""
     rows = f"old_uri,new_uri,kind,methods\n{line}\n"
     result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
     assert [why in fault.why for fault in result.faults] == [True], result.faults

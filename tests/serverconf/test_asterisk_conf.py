@@ -69,6 +69,6 @@ def test_what_is_not_understood_is_said() -> None:
 
 
 def test_no_file() -> None:
-    """A file that is not there has nothing, and is no doubt: not every Asterisk has each."""
+    """A file that is not there has nothing, and is not a doubt: not every Asterisk has each."""
     conf = read({})
     assert (conf.main, conf.doubts, conf.sections) == ("", (), ())

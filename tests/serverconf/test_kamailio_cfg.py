@@ -65,7 +65,7 @@ def test_defines_and_substitutions() -> None:
 
 
 def test_includes_are_followed() -> None:
-    """Included files take part at their place, with defines in force both ways; a missing import_file is no matter."""
+    """Included files count at their place, with defines in force both ways; a missing import_file is skipped."""
     cfg = read(
         {
             "/k/kamailio.cfg": 'import_file "local.cfg"\nimport_file "none.cfg"\n#!include_file "/x/more.cfg"\n'

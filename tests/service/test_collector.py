@@ -207,7 +207,7 @@ def test_the_dialect_is_told_later_from_a_log_that_was_empty(site: Site, corpus:
 
 
 def test_nothing_lags_when_all_is_read(site: Site) -> None:
-    """What the end of the log may still complete is held back, and is no lag; what comes after it is."""
+    """What the end of the log may still complete is held back, and is not a lag; what comes after it is."""
     begun = call(2)[1][:-20]
     site.write(*call(1), b"the beginning of a line that says nothing")
     collector = site.start()

@@ -135,7 +135,7 @@ def test_what_is_not_a_webhook_is_refused(url: str) -> None:
     [("http://[2001:db8::7]/s3cret", 80), ("https://[2001:db8::7]/", 443), ("http://[2001:db8::7]:81", 81)],
 )
 def test_an_ipv6_address_keeps_its_end(monkeypatch: pytest.MonkeyPatch, url: str, port: int) -> None:
-    """The last group of an address is no port, and errors write the address as the URL does."""
+    """The last group of an address is not a port, and errors write the address as the URL does."""
     asked: list[object] = []
 
     def refuse(address: object, *_: object) -> None:

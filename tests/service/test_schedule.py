@@ -65,7 +65,7 @@ def test_a_failed_job_is_counted_told_and_tried_again(schedule: Schedule) -> Non
 
 
 def test_a_refused_run_is_one_event_of_its_own_name(schedule: Schedule) -> None:
-    """An apply over a limit is no failure of the program: the log has `job_refused` for it, and nothing else."""
+    """An apply over a limit is not a failure of the program: the log has `job_refused` for it, and nothing else."""
 
     def run() -> None:
         raise RefusedError("the plan", "it is over a limit", "look at it")
@@ -158,7 +158,7 @@ def test_realign_reckons_next_times_anew(schedule: Schedule) -> None:
 
 
 def test_run_now(schedule: Schedule) -> None:
-    """A job can be made due at once, and a name that is not scheduled is no error."""
+    """A job can be made due at once, and a name that is not scheduled is not an error."""
     ran = Event()
     schedule.start([JobSpec("apply", ran.set, every(timedelta(hours=1), UTC), 60, 60)])
     schedule.run_now("nothing")

@@ -81,7 +81,7 @@ def test_r14_folded_value() -> None:
     ],
 )
 def test_r14_unreadable_contact_has_a_fault(value: str) -> None:
-    """R14: what is no Contact says why and has no URI, and the next header value is read as ever."""
+    """R14: what is not a Contact says why and has no URI, and the next header value is read as ever."""
     bad, good = parse_contacts([value, "<sip:next@h.example>"])
     assert bad.uri is None
     assert bad.fault

@@ -203,7 +203,7 @@ def test_rfc4475_bad_request_uri_is_kept(uri_text: str) -> None:
     ],
 )
 def test_r2_not_a_message(first: str) -> None:
-    """R2: a first line that is no status line of three digits and no request line is a MessageError."""
+    """R2: a first line that is not a status line of three digits and no request line is a MessageError."""
     with pytest.raises(MessageError) as caught:
         parse_message(f"{first}\r\nCall-ID: x\r\n\r\n".encode())
     assert str(caught.value).isprintable()

@@ -44,13 +44,13 @@ def test_r3_rtpmap_beats_the_static_name() -> None:
 
 
 def test_r3_broken_media_line_takes_nothing_with_it() -> None:
-    """R3: a line that is no media line is not reported, nor do its attributes go to its neighbour."""
+    """R3: a line that is not a media line is not reported, nor do its attributes go to its neighbour."""
     body = _sdp("m=audio 4000 RTP/AVP 0", "m=video 99999 RTP/AVP 34", "a=inactive", "m=\x1b 1 RTP/AVP 0", "m=")
     assert media_summary(body) == (Media("audio", 4000, "sendrecv", ("PCMU",)),)
 
 
 def test_no_sdp() -> None:
-    """A body that is no SDP, or none, has no media."""
+    """A body that is not an SDP, or none, has no media."""
     assert media_summary(b"") == ()
     assert media_summary(b"<html>") == ()
 

@@ -69,7 +69,7 @@ def test_control_escapes_are_found(text: str, found: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a%20b", "%C3%A9", "%E9", "%C2%A0", "0d"])
 def test_harmless_escapes_are_not(text: str) -> None:
-    """A space, a letter, a Latin-1 byte or a no-break space is no control character."""
+    """A space, a letter, a Latin-1 byte or a no-break space is not a control character."""
     assert control_escape(text) is None
 
 
@@ -85,5 +85,5 @@ def test_harmless_escapes_are_not(text: str) -> None:
     ],
 )
 def test_r14_folds_become_one_space(text: str, flat: str) -> None:
-    """R14: a folded line end becomes one space; a line end that is no fold stays and is a fault later."""
+    """R14: a folded line end becomes one space; a line end that is not a fold stays and is a fault later."""
     assert unfold(text) == flat

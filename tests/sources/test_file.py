@@ -1,4 +1,4 @@
-"""Files read once: plain ones, pipes, and what is no file."""
+"""Files read once: plain ones, pipes, and what is not a file."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_compressed_payload_is_inflated() -> None:
     ],
 )
 def test_malformed_is_counted_not_kept(listener: HepListener, bad: bytes) -> None:
-    """What is no whole HEPv3 datagram, or a bomb, is counted; the next good one arrives."""
+    """What is not a whole HEPv3 datagram, or a bomb, is counted; the next good one arrives."""
     good = packet(chunk(15, b"SIP/2.0 200 OK\r\n\r\n"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(bad, address_of(listener))

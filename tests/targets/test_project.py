@@ -101,7 +101,7 @@ def test_r34_gateways_that_swap_by_rfc_3263_are_held(make: Callable[[], Target],
 
 @pytest.mark.parametrize("make", [CsvListing, JsonListing])
 def test_r34_a_listing_has_whole_keys_and_thus_no_cycle_of_its_own(make: Callable[[], Target]) -> None:
-    """R34: csv and json tell ports apart, so what is no cycle by route keys is none there."""
+    """R34: csv and json tell ports apart, so what is not a cycle by route keys is none there."""
     table = effective(
         [remap(1, "sip:ann@h.test", "sip:bob@h.test"), remap(2, "sip:bob@h.test:5080", "sip:ann@h.test:5080")]
     )
@@ -111,7 +111,7 @@ def test_r34_a_listing_has_whole_keys_and_thus_no_cycle_of_its_own(make: Callabl
 
 @pytest.mark.parametrize("make", [KamailioHtable, KamailioDialplan])
 def test_r41_ports_break_a_cycle_where_they_are_matched_on(make: Callable[[], Target]) -> None:
-    """R34, R41: a target with whole route keys tells ports apart, so what is no cycle by them is written."""
+    """R34, R41: a target with whole route keys tells ports apart, so what is not a cycle by them is written."""
     moves = [route(1, "sip:ann@h.test", "sip:bob@h.test"), route(2, "sip:bob@h.test:5080", "sip:ann@h.test:5080")]
     rendered = make().render(moves, None)
     assert (len(rendered.entries), rendered.conflicts) == (2, ())

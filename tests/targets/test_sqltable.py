@@ -31,7 +31,7 @@ _number = st.one_of(st.none(), st.integers(-(2**31), 2**31 - 1))
 
 @pytest.mark.parametrize("kind", ["kamailio-htable", "kamailio-alias_db"])
 def test_a_table_has_the_text_of_the_file(kind: str) -> None:
-    """Rows read back in any order give the bytes that the target rendered: an unchanged table is no change."""
+    """Rows read back in any order give the bytes that the target rendered: an unchanged table is not a change."""
     usual = sql_table(kind)
     assert usual is not None
     extra = {} if kind == "kamailio-htable" else {"width": "user@host"}
@@ -134,7 +134,7 @@ def test_the_operators_changes_are_his_and_foreign_moves_are_shown() -> None:
 
 @pytest.mark.parametrize("odd", ["", None, "sip:a b", "sip:a\nsip:b", "http://x", "sip:#x"])
 def test_a_row_that_kamailio_skips_is_named(odd: str | None) -> None:
-    """A destination that is no SIP URI, or has a blank, has the plan refused with its line."""
+    """A destination that is not a SIP URI, or has a blank, has the plan refused with its line."""
     target = kamailio_gateway_table.KamailioGatewayTable()
     with pytest.raises(TargetError, match="line 4"):
         target.render((), listed([*GATEWAYS, (1, odd, 0, 0, "")]))

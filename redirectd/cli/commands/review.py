@@ -26,7 +26,7 @@ def review_command(app: App, filters: Filters) -> None:
 
     Approved remaps whose target fails, or whose review date is past, come first. Keys: a approves, r rejects, s skips,
     c or 1 to 9 choose a Contact, n notes, e shows all evidence, u undoes, f filters, b decides on all that the filter
-    passes, q quits. Where standard input is no terminal, each line's first character is the key.
+    passes, q quits. Where standard input is not a terminal, each line's first character is the key.
     """
     from redirectd.cli.planview import wider_lines, wider_of
     from redirectd.cli.reviewing.loop import sit
