@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -31,8 +32,66 @@ def _origin(value: object) -> str:
     return text
 
 
+def is_safe_url(text: str) -> bool:
+    """Whether it is an https URL, or an http one of this host."""
+    try:
+        url = urlsplit(text)
+        address = ip_address(url.hostname or "")
+        is_here = url.hostname == "localhost" or (address is not None and address.is_loopback)
+        return bool(url.hostname) and (url.scheme == "https" or (url.scheme == "http" and is_here)) and "@" not in text
+    except ValueError:  # a port or an address that can't be one
+        return False
+
+
+def _issuer(value: object) -> str:
+    text = str(value)
+    if not is_safe_url(text) or any(char in text for char in "?# ") or not text.isascii():
+        raise ValueError(f'"{value}" must be the https URL of the provider, as its documents write it')
+    return text
+
+
+class OidcSection(Section):
+    """A provider of OpenID Connect, such as Keycloak, Entra ID or Authentik. Absent: it signs nobody in.
+
+    The client's secret is not in this file: the environment's `REDIRECTD_CONSOLE_OIDC_SECRET`, the systemd credential
+    `console-oidc-secret`, or `client_secret_file`; without one it is a public client, which PKCE keeps safe. At the
+    provider, register the redirect URI `/sign-in/oidc/callback` below `[console] url`.
+    """
+
+    issuer: Annotated[str, BeforeValidator(_issuer)] = Field(
+        description="The provider's issuer: its documents are below it, in .well-known/openid-configuration.",
+        examples=["https://id.example/realms/voice"],
+    )
+    client_id: str = Field(min_length=1, max_length=200, description="The client's id there.", examples=["redirectd"])
+    client_secret_file: Path | None = Field(
+        default=None,
+        description="A file whose first line is the client's secret. The environment and the systemd credential come "
+        "first.",
+        examples=["/etc/redirectd/oidc.secret"],
+    )
+    label: str = Field(default="Single sign-on", max_length=60, description="What the link to it is called.")
+    scopes: list[str] = Field(
+        default_factory=list,
+        description="Scopes to ask for beside `openid`, such as one that has the groups sent.",
+        examples=[["profile", "groups"]],
+    )
+    user_claim: str = Field(
+        default="sub",
+        min_length=1,
+        description="The claim of the ID token that an account is named by, as in `oidc:ada`. Only one that people "
+        "can't change themselves: `sub` never changes.",
+        examples=["preferred_username"],
+    )
+    groups_claim: str = Field(
+        default="groups", min_length=1, description="The claim of the ID token with the groups, for `[console.roles]`."
+    )
+
+
 class RolesSection(Section):
-    """Which groups of the proxy have which role; of several, the one that may most. Without one nobody gets in."""
+    """Which groups of the proxy or the OIDC provider have which role; of several, the one that may most.
+
+    Somebody in none of them doesn't get in.
+    """
 
     viewer: list[str] = Field(default_factory=list, description="Groups that may look at everything.")
     reviewer: list[str] = Field(
@@ -81,6 +140,7 @@ class ConsoleSection(Section):
         default="X-Remote-Groups",
         description="The header in which it names their groups, separated by commas.",
     )
+    oidc: OidcSection | None = Field(default=None, description="Sign-in by OpenID Connect.")
     roles: RolesSection = Field(default_factory=RolesSection, description="Roles by group.")
     session: Duration = Field(default=parse_duration("12h"), description="How long somebody stays signed in at most.")
     idle: Duration = Field(default=parse_duration("1h"), description="A session that was not used for this long ends.")

@@ -61,6 +61,16 @@ def notify_url(section: NotifySection, file: Path | None, environ: Mapping[str, 
     return url.strip()
 
 
+def oidc_secret(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The secret of the console as a client of its OIDC provider; None for a public one. Raises ConfigError."""
+    section = config.console.oidc if config.console is not None else None
+    file = section.client_secret_file if section is not None else None
+    found = read_secret(
+        "console-oidc-secret", "REDIRECTD_CONSOLE_OIDC_SECRET", config.resolve(file) if file else None, environ
+    )
+    return None if found is None else found.strip()
+
+
 def database_url(config: Config, environ: Mapping[str, str] = os.environ) -> str:
     """The URL to open, with its password in clear: not for people. A relative SQLite path starts at the file's folder.
 

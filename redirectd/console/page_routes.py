@@ -67,6 +67,12 @@ class SignInForm:
     name: str = ""
     error: RedirectdError | None = None
 
+    @property
+    def oidc(self) -> tuple[str, str] | None:
+        """What the link to the OIDC provider is called, and where it leads; None without one."""
+        provider = self.call.sign_in.oidc
+        return None if provider is None else (provider.section.label, f"{SIGN_IN}/oidc?next={quote(self.next)}")
+
 
 @dataclass(frozen=True, slots=True)
 class PageSet:
@@ -108,10 +114,26 @@ def all_pages(page_set: PageSet) -> tuple[ConsolePage, ...]:
         call.sign_in.set_cookie(response, "")
         return response
 
+    def to_provider(call: PageCall) -> Response:
+        after = own_path(call.request.query_params.get("next", "/"))
+        where, binding = call.sign_in.to_provider(call.request, after)
+        response = RedirectResponse(where, 303)
+        call.sign_in.set_binding(response, binding)
+        return response
+
+    def from_provider(call: PageCall) -> Response:
+        secret, after = call.sign_in.by_provider(call.request)
+        response = RedirectResponse(after, 303)
+        call.sign_in.set_cookie(response, secret)
+        call.sign_in.set_binding(response, "")
+        return response
+
     return (
         *page_set.pages,
         ConsolePage("GET", SIGN_IN, None, ask),
         ConsolePage("POST", SIGN_IN, None, take),
+        ConsolePage("GET", f"{SIGN_IN}/oidc", None, to_provider),
+        ConsolePage("GET", f"{SIGN_IN}/oidc/callback", None, from_provider),
         ConsolePage("POST", "/sign-out", Role.VIEWER, leave),
     )
 
@@ -228,9 +250,11 @@ def _plain_error(_: Request, error: RedirectdError, __: Visitor | None) -> Respo
 
 def _plain_sign_in(form: SignInForm) -> Response:
     wrong = f'<p role="alert">{escape(printable(form.error.why))}</p>' if form.error else ""
+    link = f'<p><a href="{escape(form.oidc[1])}">{escape(form.oidc[0])}</a></p>' if form.oidc else ""
     return _page(
         "Sign in",
-        f'{wrong}<form method="post" action="{SIGN_IN}"><input type="hidden" name="next" value="{escape(form.next)}">'
+        f'{wrong}{link}<form method="post" action="{SIGN_IN}">'
+        f'<input type="hidden" name="next" value="{escape(form.next)}">'
         f'<p><label>Name <input name="name" value="{escape(printable(form.name))}" autocomplete="username"></label></p>'
         '<p><label>Password <input name="password" type="password" autocomplete="current-password"></label></p>'
         "<p><button>Sign in</button></p></form>",

@@ -16,8 +16,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from redirectd.config.console_section import ConsoleSection
 from redirectd.config.model import Config
+from redirectd.config.secrets import oidc_secret
 from redirectd.console.access import Access
 from redirectd.console.desk import Desk
+from redirectd.console.oidc import Oidc
+from redirectd.console.sign_in import SignIn
 from redirectd.console.web import application
 from redirectd.errors import ConfigError
 from redirectd.service.control import listen_at
@@ -79,7 +82,8 @@ def serve(config: Config, database: Database) -> None:
     """Answers until SIGTERM or SIGINT. Raises ConfigError where it can't listen, or there is no `[console]`."""
     section = section_of(config)
     desk = Desk(config, database, _now)
-    app = application(desk, Access(section, database, _now))
+    oidc = None if section.oidc is None else Oidc(section.oidc, oidc_secret(config), _now)
+    app = application(desk, SignIn(Access(section, database, _now), oidc))
     listener = _listener(section)
     certificate, key = (
         None if file is None else config.resolve(file) for file in (section.tls_certificate, section.tls_key)

@@ -1,4 +1,4 @@
-"""Signing in from a browser: local accounts, whom a reverse proxy names, and the sessions of both."""
+"""Signing in from a browser: local accounts, whom a reverse proxy or a provider names, and their sessions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from redirectd.console.access import LONGEST_NAME, Access, DeniedError, RateLimit, Visitor
+from redirectd.console.access import LONGEST_NAME, Access, DeniedError, RateLimit, Visitor, role_of
+from redirectd.console.oidc import KEPT_FOR, Oidc
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
 from redirectd.store import accounts, audit
@@ -57,8 +58,9 @@ def own_path(text: str) -> str:
 class SignIn:
     """Who a browser is of, by its session."""
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    def __init__(self, access: Access, oidc: Oidc | None = None) -> None:
+        self.access, self.oidc = access, oidc
+        self._by_provider = RateLimit(0.5, 30)
         self._by_address, self._by_pair, self._by_name = RateLimit(0.1, 20), RateLimit(1 / 30, 5), RateLimit(0.1, 100)
 
     @property
@@ -116,6 +118,28 @@ class SignIn:
             limit.give_back(key)
         return self.begin(request, f"local:{account.name}", None)[0]
 
+    def to_provider(self, request: HTTPConnection, after: str) -> tuple[str, str]:
+        """Where the OIDC provider signs a browser in, and what a cookie binds that to it by. Raises DeniedError."""
+        if self.oidc is None:
+            raise DeniedError(404, "there is no OIDC provider", "sign in another way, or set [console.oidc]")
+        if wait := self._by_provider.take(_network(self.access.address(request))):
+            raise DeniedError(429, "too many attempts to sign in", f"wait {wait} s", retry_after=wait)
+        return self.oidc.begin(self._callback(request), after)
+
+    def by_provider(self, request: Request) -> tuple[str, str]:
+        """Signs in whom the OIDC provider names; gives what the cookie holds, and where to go. Raises DeniedError."""
+        if self.oidc is None:
+            raise DeniedError(404, "there is no OIDC provider", "sign in another way, or set [console.oidc]")
+        binding = request.cookies.get(f"{self.cookie}-oidc", "")
+        reply = self.oidc.finish(binding, dict(request.query_params), self._callback(request))
+        role = role_of(self.access.section, reply.groups)
+        if role is None:
+            raise without_role(reply.account)
+        return self.begin(request, reply.account, role)[0], reply.next
+
+    def _callback(self, request: HTTPConnection) -> str:
+        return f"{self.access.origin(request)}/sign-in/oidc/callback"
+
     def begin(self, request: HTTPConnection, account: str, role: Role | None) -> tuple[str, Session]:
         """Begins a session with a new cookie, audited; the browser's earlier one ends."""
         access, now = self.access, self.access.clock()
@@ -154,6 +178,12 @@ class SignIn:
         response.set_cookie(
             self.cookie, secret, max_age=age, path="/", secure=self.access.is_secure, httponly=True, samesite="lax"
         )
+
+    def set_binding(self, response: Response, binding: str) -> None:
+        """Has the browser keep what binds a sign-in at the provider to it, or forget it where it is empty."""
+        age = int(KEPT_FOR.total_seconds()) if binding else 0
+        name, secure = f"{self.cookie}-oidc", self.access.is_secure
+        response.set_cookie(name, binding, max_age=age, path="/", secure=secure, httponly=True, samesite="lax")
 
     def _audit(self, connection: Connection, request: HTTPConnection, account: str, action: str) -> None:
         via = {"address": self.access.address(request), "by": "session"}

@@ -43,12 +43,13 @@ _HEADERS = (
 )
 
 
-def application(desk: Desk, access: Access, page_set: PageSet = PLAIN) -> ASGIApp:
+def application(desk: Desk, sign_in: SignIn, page_set: PageSet = PLAIN) -> ASGIApp:
     """The whole application."""
+    access = sign_in.access
     routes: list[BaseRoute] = [
         Route(f"{PREFIX}/openapi.json", _document, methods=["GET"]),
         *(Route(f"{PREFIX}{path}", _ApiRoute(desk, access, path), methods=None) for path in _paths()),
-        *page_routes(desk, SignIn(access), page_set),
+        *page_routes(desk, sign_in, page_set),
     ]
 
     def show(request: Request, error: Exception) -> Response:

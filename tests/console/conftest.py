@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message
 from redirectd.config.load import parse
 from redirectd.console.access import Access
 from redirectd.console.desk import Desk
-from redirectd.console.sign_in import hash_password
+from redirectd.console.oidc import Oidc
+from redirectd.console.sign_in import SignIn, hash_password
 from redirectd.console.web import application
 from redirectd.store import accounts, audit, tokens
 from redirectd.store.audit import AuditEntry
@@ -69,7 +70,8 @@ class Site:
         self.world.policy = config.rules()
         self.desk = Desk(config, self.world.database, lambda: self.now)
         assert config.console is not None
-        self.app = application(self.desk, Access(config.console, self.world.database, lambda: self.now))
+        oidc = None if config.console.oidc is None else Oidc(config.console.oidc, "client secret", lambda: self.now)
+        self.app = application(self.desk, SignIn(Access(config.console, self.world.database, lambda: self.now), oidc))
 
     def call(
         self,

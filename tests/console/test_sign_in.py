@@ -26,6 +26,8 @@ MAY: dict[tuple[str, str], frozenset[Role | None]] = {
     ("GET", "/"): frozenset(Role),
     ("GET", "/sign-in"): EVERYBODY,
     ("POST", "/sign-in"): EVERYBODY,
+    ("GET", "/sign-in/oidc"): EVERYBODY,
+    ("GET", "/sign-in/oidc/callback"): EVERYBODY,
     ("POST", "/sign-out"): frozenset(Role),
 }
 """Which roles may see which page: written out, so that a change of the code alone fails."""
