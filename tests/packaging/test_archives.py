@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -44,6 +46,32 @@ def test_the_source_archive_holds_what_builds_and_tests_it(archives: Path) -> No
         names = {name.partition("/")[2] for name in opened.getnames()}
     wanted = {name for name in tracked() if not name.startswith(".")}
     assert wanted <= names, sorted(wanted - names)[:10]
+
+
+def page_of(home: str) -> str:
+    """README.md as a package page shows it."""
+    found: str = run_path(str(ROOT / "packaging/metadata.py"))["on_page"]((ROOT / "README.md").read_text(), home, "9.9")
+    return found
+
+
+def test_no_link_of_the_package_page_leads_nowhere(archives: Path) -> None:
+    """A package page has no files beside it: no link or picture of it is relative."""
+    (wheel,) = archives.glob("*.whl")
+    (name,) = [one for one in zipfile.ZipFile(wheel).namelist() if one.endswith(".dist-info/METADATA")]
+    page = zipfile.ZipFile(wheel).read(name).decode()
+    assert "Five minutes" in page
+    assert not re.findall(r"\]\((?!https://)[^)]*\)", page)
+
+
+def test_links_of_the_package_page_are_of_the_release() -> None:
+    """With the repository's address each link is absolute and of the version's tag, and leads to a file."""
+    home = "https://git.example.net/x/redirectd"
+    page = page_of(home)
+    links = re.findall(r"\]\((\S*?)(?:#\S*)?\)", page)
+    paths = [re.sub(rf"^{home}/(?:blob|raw)/v9\.9/", "", one) for one in links]
+    assert len(paths) > 30
+    assert all((ROOT / path).exists() for path in paths), paths
+    assert f"]({home}/raw/v9.9/docs/pictures/" in page
 
 
 def test_the_wheel_works_by_itself(archives: Path, tmp_path: Path) -> None:
