@@ -118,6 +118,7 @@ def test_remaps(result: Result, name: str) -> None:
             assert named not in remaps
             assert result.refused[old] == expected.get("calls", 1), old
             continue
+        assert named in remaps, f"not learnt: {named}; 'redirectd explain tests/corpus/{name}' says why"
         remap = remaps.pop(named)
         if kind.startswith("held"):
             assert NEED_FORCE.keys() & remap.flags.keys(), old

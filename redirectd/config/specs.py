@@ -74,6 +74,12 @@ def _spec(config: Config, target: TargetSection) -> TargetSpec:
     )
 
 
+def _with_programs() -> str:
+    """Name the kinds that run the operator's programs."""
+    *names, last = [kind for kind in target_kinds.kinds() if "verify" in target_kinds.accepted_options(kind)]
+    return f"{', '.join(names)} and {last}"
+
+
 def _control(target: TargetSection, extra: Mapping[str, object]) -> str:
     """Give the way to a target's server, or to its own programs; raises ConfigError for a kind that runs none."""
     program = target.program
@@ -81,7 +87,7 @@ def _control(target: TargetSection, extra: Mapping[str, object]) -> str:
     if program is not None and not takes:
         raise ConfigError(
             f"[[target]] {target.name}, reload",
-            "a program is for the kinds template, csv and json",
+            f"a program is for the kinds {_with_programs()}",
             f"use one of: {', '.join(RELOAD_FORMS)}",
         )
     if not takes or not (program or extra.keys() & {"check", "verify"}):

@@ -76,11 +76,24 @@ def test_the_table_of_commands_not_run_is_not_stale() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """Every relative link of a page is a file of the project."""
-    for page in pages():
+    """Every relative link of a page, also of those beside README.md, is a file of the project."""
+    for page in {*pages(), *ROOT.glob("*.md"), *(ROOT / "docs/decisions").glob("*.md")}:
         prose = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))  # `[global](+)` is Asterisk's, no link
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_contributing_names_what_there_is() -> None:
+    """Each path of CONTRIBUTING.md is there, and each table that a recipe adds to has that name in the code."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:redirectd|tests|alembic|docs|packaging|systemd)/[\w./-]+)`", text)
+    missing = [path for path in paths if not re.search("NAME|NNNN|PROGRAM", path) and not (ROOT / path).exists()]
+    assert len(paths) > 40
+    assert missing == []
+    code = "\n".join(file.read_text() for room in ("redirectd", "tests") for file in (ROOT / room).rglob("*.py"))
+    tables = set(re.findall(r"`(_?[A-Z][A-Z_]{2,})`", text)) - {"SAMPLE"}
+    assert len(tables) > 12
+    assert {name for name in tables if not re.search(rf"(?m)^ *{name}(?:: .*)? = ", code)} == set()
 
 
 def test_what_is_shown_is_compared() -> None:
