@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from redirectd.review.holds import ALL_FLAGS, LOOKS, NEED_FORCE, NEED_REASON
 from tests.docs.page import ROOT
 
 PAGE = ROOT / "docs" / "rules.md"
@@ -59,3 +60,13 @@ def test_every_rule_is_proven_by_a_test() -> None:
     proven = {f"R{number}" for _, text in every_test() for number in _CITED.findall(_RANGE.sub("", text))}
     proven |= {name.upper() for one, _ in every_test() for name in re.findall(r"(?i)(?<![a-z])r\d+(?![a-z\d])", one)}
     assert set(defined()) - proven == set()
+
+
+def test_every_flag_is_explained() -> None:
+    """A person who meets a flag finds in the page on review what it means and what approving it needs."""
+    page = (ROOT / "docs" / "howto-review.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"(?m)^\| `([a-z-]+)` \|.*\|(.*)\|$", page))
+    assert {flag for flag in ALL_FLAGS if f"`{flag}`" not in page} == set()
+    assert {flag for flag in ALL_FLAGS - LOOKS if flag not in rows} == set()
+    assert {flag for flag, approving in rows.items() if "--force" in approving} >= set(NEED_FORCE)
+    assert {flag for flag, approving in rows.items() if "--reason" in approving} >= {*NEED_REASON, *NEED_FORCE}
