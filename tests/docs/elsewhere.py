@@ -15,6 +15,7 @@ ELSEWHERE: dict[str, str] = {
     r"kamailio -c ": "needs Kamailio: tests/peers checks and starts the same lines on a real one",
     r"asterisk -rx ": "needs Asterisk: tests/peers loads the same lines into a real one",
     r"redirectd notify test": "needs a receiver: tests/service/test_notify_service.py has one",
+    r"docker ": "needs a container engine: tests/packaging checks the compose files and runs the entrypoint",
     r"createuser |createdb |pg_dump ": "needs the database server's administrator: test_administrator is one",
 }
 """Beginning of a command line (a regular expression) to the reason."""
