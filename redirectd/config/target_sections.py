@@ -15,7 +15,7 @@ from redirectd.plan.target_spec import OWN_PROGRAMS, RELOAD_FORMS
 from redirectd.sip.text import mask_url
 
 _RELOAD = re.compile(
-    r"none|kamcmd(:\S+| -s \S+)?|binrpc:unix:/\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)"
+    r"none|kamcmd(:\S+| -s \S+)?|binrpc:(unix:/|tcp:)\S+|jsonrpc:(unix:/\S+|fifo:/\S+|https?://\S+)"
     r"|asterisk( -C \S+)? -rx|asterisk(:/\S+)?|amis?://\S+"
 )
 _DATABASE = re.compile(r"(mysql\+pymysql|postgresql\+psycopg)://[^\s#]+/[^\s/#]+")

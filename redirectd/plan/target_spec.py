@@ -18,6 +18,7 @@ OWN_PROGRAMS = "run:"
 RELOAD_FORMS = (
     "none",
     "binrpc:unix:/PATH",
+    "binrpc:tcp:HOST:PORT",
     "jsonrpc:unix:/PATH",
     "jsonrpc:http://HOST:PORT/RPC",
     "jsonrpc:fifo:/PATH?reply_dir=/DIR",

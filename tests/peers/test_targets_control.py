@@ -26,6 +26,7 @@ MANY = "".join(f"1 sip:127.1.{i // 250}.{i % 250 + 1}:5060 0 0 duid=d{i}\n" for 
 
 def _kamailio_channels(proxy: Kamailio) -> dict[str, Channel]:
     specs = {
+        "tcp": f"binrpc:tcp:{proxy.address}:{proxy.ctl_port}",
         "unix": f"jsonrpc:unix:{proxy.rpc_socket}",
         "http": f"jsonrpc:{proxy.rpc_url}",
         "fifo": f"jsonrpc:fifo:{proxy.rpc_fifo}?reply_dir={proxy.folder}",

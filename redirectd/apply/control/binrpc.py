@@ -1,4 +1,4 @@
-"""Kamailio's binrpc over ctl's unix stream socket (``binrpc:unix:/PATH``): the fastest way.
+"""Kamailio's binrpc over ctl's stream socket (``binrpc:unix:/PATH``, ``binrpc:tcp:HOST:PORT``): the fastest way.
 
 ctl's own bounds on an answer, 32 kB with 8 kB for each structure, are raised by its parameters
 ``binrpc_max_body_size`` and ``binrpc_struct_max_body_size``.
@@ -19,17 +19,22 @@ from redirectd.plan.target import Command, Reply
 class BinRpc:
     """Keeps one connection for its questions; a failure closes it, and the next question opens another."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        self._path = path
+    def __init__(self, address: str | tuple[str, int], timeout: float) -> None:
+        """Take a unix socket's path, or host and port."""
+        self._address = address
         self._timeout = timeout
-        self._where = f"binrpc:unix:{path}"
+        if isinstance(address, str):
+            self._where = f"binrpc:unix:{address}"
+        else:
+            host = f"[{address[0]}]" if ":" in address[0] else address[0]
+            self._where = f"binrpc:tcp:{host}:{address[1]}"
         self._stream: SocketStream | None = None
 
     def ask(self, command: Command) -> Reply:
         """Ask; several values in one answer come as a list, none as None."""
         deadline = Deadline(self._where, self._timeout)
         cookie = secrets.token_bytes(4)
-        stream = self._kept() or connect(self._where, self._path, deadline)
+        stream = self._kept() or connect(self._where, self._address, deadline)
         try:
             stream.send(request(command.name, command.args, cookie), deadline)
             values, is_fault = self._answer(stream, cookie, deadline)
@@ -61,7 +66,8 @@ class BinRpc:
 
     def describe(self) -> str:
         """Name the socket."""
-        return f"Kamailio, binrpc over the unix socket {self._path}"
+        kind, _, place = self._where.removeprefix("binrpc:").partition(":")
+        return f"Kamailio, binrpc over {'the unix socket ' if kind == 'unix' else ''}{place}"
 
     def probe(self) -> str:
         """Ask for Kamailio's version."""

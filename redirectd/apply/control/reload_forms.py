@@ -77,7 +77,17 @@ def _json_http(spec: str, timeout: float, password: str | None) -> Channel:
 
 def _binrpc(spec: str, timeout: float, password: str | None) -> Channel:
     del password
-    return BinRpc(_path(spec, "binrpc:unix:"), timeout)
+    if not spec.startswith("binrpc:tcp:"):
+        return BinRpc(_path(spec, "binrpc:unix:"), timeout)
+    place = spec.removeprefix("binrpc:tcp:")
+    try:
+        parts = urlsplit(f"//{place}")
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    if not host or not port or parts.netloc != place or parts.username is not None:
+        raise _fault(spec, "is not binrpc:tcp:HOST:PORT")
+    return BinRpc((host, port), timeout)
 
 
 def _kamcmd(spec: str, timeout: float, password: str | None) -> Channel:

@@ -147,12 +147,14 @@ def _close(sock: socket.socket | None) -> None:
 
 _CTL = 'ctl makes it with mode 0600, so modparam("ctl", "mode", 0660) and modparam("ctl", "group", "redirectd")'
 _JSONRPCS = 'modparam("jsonrpcs", "dgram_mode", 0660) and modparam("jsonrpcs", "dgram_group", "redirectd")'
+_ASTERISK = "astctlpermissions = 0660 and astctlgroup = asterisk in [files] of asterisk.conf, and restart Asterisk"
 _OTHER = "see its owner, group and mode"
 
 
 def access_to(where: str) -> str:
     """Say how redirectd's user gets access to a unix socket, by the channel's own name."""
-    way = _CTL if where.startswith(("binrpc:", "kamcmd")) else _JSONRPCS if where.startswith("jsonrpc:") else _OTHER
+    ways = {"binrpc:": _CTL, "kamcmd": _CTL, "jsonrpc:": _JSONRPCS, "asterisk": _ASTERISK}
+    way = next((way for prefix, way in ways.items() if where.startswith(prefix)), _OTHER)
     return f"give redirectd's user or group access to the socket: {way}"
 
 

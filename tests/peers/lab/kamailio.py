@@ -105,6 +105,7 @@ class Kamailio:
         self.address = address
         self.port = port or free_port(address)
         self.http_port = free_port(address, start=max(8000, self.port + 1))
+        self.ctl_port = free_port(address, start=self.http_port + 1)
         self.dispatcher_file = folder / "dispatcher.list"
         self.htable_file = folder / "dbtext" / "redirectd_htable"
         self.rpc_socket = folder / "rpc.sock"
@@ -242,6 +243,7 @@ class Kamailio:
             "ADDRESS": self.address,
             "PORT": str(self.port),
             "HTTPPORT": str(self.http_port),
+            "CTLPORT": str(self.ctl_port),
             "FOLDER": str(self.folder),
             "MODULES": modules,
             "INCOMING": script.incoming,
