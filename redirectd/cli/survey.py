@@ -18,6 +18,7 @@ from redirectd.errors import InstallError
 _KAMAILIO_LOGS = ("var/log/kamailio.log", "var/log/kamailio/kamailio.log", "var/log/syslog", "var/log/messages")
 _KAMAILIO_SOCKETS = ("run/kamailio/kamailio_rpc.sock", "var/run/kamailio/kamailio_rpc.sock", "tmp/kamailio_rpc.sock")
 _DISPATCHER_LISTS = ("etc/kamailio/dispatcher.list", "usr/local/etc/kamailio/dispatcher.list")
+_JOURNALS = ("run/systemd/journal/socket", "var/log/journal")
 _ASTERISK_LOGS = ("var/log/asterisk/full", "var/log/asterisk/full.log")
 
 
@@ -25,7 +26,8 @@ _ASTERISK_LOGS = ("var/log/asterisk/full", "var/log/asterisk/full.log")
 class Host:
     """Each path is None where it does not exist. `can_own` says whether the system's folders are ours to write.
 
-    `groups` are the system's groups, and `generated` says that FreePBX or Issabel write Asterisk's files.
+    `groups` are the system's groups, `generated` says that FreePBX or Issabel write Asterisk's files, and `journal`
+    that the system has a journal, where Debian 12 and later log what no syslog writes to a file.
     """
 
     kamailio_folder: Path | None
@@ -37,6 +39,12 @@ class Host:
     can_own: bool
     groups: frozenset[str] = frozenset()
     generated: bool = False
+    journal: bool = False
+
+    @property
+    def asterisk_files(self) -> Path:
+        """Where the files for Asterisk go: a folder that redirectd may write to, and Asterisk read."""
+        return Path(FOLDER) if self.generated else (self.asterisk_folder or Path("/etc/asterisk")) / "redirectd"
 
 
 def look_around(root: Path = Path("/")) -> Host:
@@ -53,6 +61,7 @@ def look_around(root: Path = Path("/")) -> Host:
         can_own=os.access(root / "var/lib", os.W_OK),
         groups=_groups(root / "etc/group"),
         generated=generator_in(str(asterisk)) is not None if asterisk else False,
+        journal=_first(root, _JOURNALS) is not None,
     )
 
 
@@ -93,7 +102,10 @@ def values(host: Host) -> dict[str, object]:
     targets: list[dict[str, object]] = []
     if host.kamailio_folder:
         log = host.kamailio_log or Path("/var/log/kamailio.log")
-        sources.append({"name": "kamailio", "kind": "file", "path": str(log), "dialect": _family(log)})
+        if host.kamailio_log is None and host.journal:
+            sources.append({"name": "kamailio", "kind": "journal", "units": ["kamailio.service"]})
+        else:
+            sources.append({"name": "kamailio", "kind": "file", "path": str(log), "dialect": _family(log)})
         targets += _kamailio_targets(host, host.kamailio_folder)
     if host.asterisk_folder:
         log = host.asterisk_log or Path("/var/log/asterisk/full")
@@ -103,7 +115,7 @@ def values(host: Host) -> dict[str, object]:
                 "name": "asterisk",
                 "kind": "asterisk-dialplan",
                 "width": "user",
-                "path": str((Path(FOLDER) if host.generated else host.asterisk_folder) / "extensions_redirectd.conf"),
+                "path": str(host.asterisk_files / "extensions_redirectd.conf"),
                 "match": "request-uri",
                 "reload": "asterisk -rx",
                 **_readable_by("asterisk", host),
@@ -175,19 +187,30 @@ def commands(host: Host, program: Path) -> Iterator[Command]:
     yield "install", "-D", "-m", "644", str(units / "redirectd.tmpfiles"), "/etc/tmpfiles.d/redirectd.conf"
     yield "systemd-sysusers", "/etc/sysusers.d/redirectd.conf"
     yield "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/redirectd.conf"
-    for server, folder in (("kamailio", host.kamailio_folder), ("asterisk", host.asterisk_folder)):
-        if folder is not None and server in host.groups:
-            own = Path(FOLDER) if server == "asterisk" and host.generated else folder / "redirectd"
-            yield from _for_server(server, own, units)
+    for server, folder in _server_folders(host):
+        yield make_folder(server, folder)
+        for unit in ("redirectd.service.d", "redirectd-apply.service.d"):
+            drop_in = str(units / "drop-ins" / f"{server}.conf")
+            yield "install", "-D", "-m", "644", "-t", f"/etc/systemd/system/{unit}", drop_in
     yield "systemctl", "daemon-reload"
 
 
-def _for_server(server: str, folder: Path, units: Path) -> Iterator[Command]:
-    # Set-group-ID: what is generated there belongs to the server's group, which has to read it.
-    yield "install", "-d", "-o", "redirectd", "-g", server, "-m", "2750", str(folder)
-    for unit in ("redirectd.service.d", "redirectd-apply.service.d"):
-        drop_in = str(units / "drop-ins" / f"{server}.conf")
-        yield "install", "-D", "-m", "644", "-t", f"/etc/systemd/system/{unit}", drop_in
+def _server_folders(host: Host) -> Iterator[tuple[str, Path]]:
+    """The folder of each server that is here and has a group of its own."""
+    if host.kamailio_folder is not None and "kamailio" in host.groups:
+        yield "kamailio", host.kamailio_folder / "redirectd"
+    if host.asterisk_folder is not None and "asterisk" in host.groups:
+        yield "asterisk", host.asterisk_files
+
+
+def make_folder(server: str, folder: Path) -> Command:
+    """What makes a folder for a server's files. Set-group-ID: they belong to its group, which has to read them."""
+    return "install", "-d", "-o", "redirectd", "-g", server, "-m", "2750", str(folder)
+
+
+def missing_folders(host: Host) -> list[Command]:
+    """What makes the folders of the targets that `values` gives, where they are not there yet."""
+    return [make_folder(server, folder) for server, folder in _server_folders(host) if not folder.is_dir()]
 
 
 def this_program() -> Path:

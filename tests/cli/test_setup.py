@@ -115,8 +115,23 @@ def test_init_finds_kamailio_and_asterisk(tmp_path: Path) -> None:
     dispatcher = next(target for target in config.target if target.kind == "kamailio-dispatcher")
     assert dispatcher.base == tmp_path / "etc/kamailio/dispatcher.list"
     assert dispatcher.path != dispatcher.base
+    dialplan = next(target for target in config.target if target.kind == "asterisk-dialplan")
+    assert dialplan.path == tmp_path / "etc/asterisk/redirectd/extensions_redirectd.conf", (
+        "where a drop-in lets it write"
+    )
     groups = {target.kind: target.group for target in config.target}
     assert groups == {"kamailio-htable": "kamailio", "kamailio-dispatcher": "kamailio", "asterisk-dialplan": None}
+
+
+def test_init_reads_the_journal_where_no_syslog_writes_files(tmp_path: Path) -> None:
+    """Debian 12 installs no syslog: Kamailio's lines are in the journal alone; a log that is there wins."""
+    for folder in ("etc/kamailio", "var/log/journal", "var/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    config = parse(template(values(look_around(tmp_path))), tmp_path / "redirectd.toml")
+    assert [(source.kind, source.units) for source in config.source] == [("journal", ["kamailio.service"])]
+    (tmp_path / "var/log/kamailio.log").touch()
+    config = parse(template(values(look_around(tmp_path))), tmp_path / "redirectd.toml")
+    assert [source.kind for source in config.source] == ["file"]
 
 
 def test_init_writes_the_family_of_the_logs(tmp_path: Path, corpus: Path) -> None:

@@ -62,7 +62,14 @@ def test_nothing_is_printed_twice(kamailio: Kamailio) -> None:
     assert 'loadmodule "tm.so"' not in parts[0]["text"]
     assert 'loadmodule "tmx.so"' in parts[0]["text"]
     done = put_in(base, parts[0]["text"], parts[1]["text"])
-    assert kamailio(done) == {"files": [str(kamailio.cfg)], "unknown": [], "wrong": [], "notes": [], "parts": []}
+    assert kamailio(done) == {
+        "files": [str(kamailio.cfg)],
+        "unknown": [],
+        "wrong": [],
+        "warnings": [],
+        "notes": [],
+        "parts": [],
+    }
     assert "has all that redirectd needs" in kamailio.cli("snippet", "kamailio").out
     findings = kamailio.cli("check", "--json", code=1).json["findings"]  # 1: nothing answers at the socket
     assert any(one["where"] == str(kamailio.cfg) and one["ok"] for one in findings)
@@ -119,6 +126,34 @@ def test_what_is_wrong_is_said(kamailio: Kamailio, text: str, why: str) -> None:
     wrong = kamailio.wrong(text + "\n")
     assert any(one.startswith(f"kamailio.cfg, {why}") for one in wrong), wrong
     assert "secret" not in kamailio.cli("snippet", "kamailio").out
+
+
+def test_a_log_prefix_with_a_peers_text(kamailio: Kamailio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R39: Debian's log_prefix prints the caller's Call-ID: a warning of both commands without a key, else a note."""
+    key = kamailio.cli.folder / "redirectd-key.cfg"
+    monkeypatch.setattr(fitted, "KAMAILIO_COPY", key)
+    stock = 'log_prefix="{$mt $hdr(CSeq) $ci} "\n'
+    [found] = kamailio(stock)["warnings"]
+    assert found["where"] == f"{kamailio.cfg}, line 1"
+    assert "a peer's text ($hdr(CSeq), $ci)" in found["why"]
+    findings = kamailio.cli("check", "--json", code=1).json["findings"]
+    assert [one["level"] for one in findings if one["where"] == found["where"]] == ["warning"]
+    assert f"WARNING: {found['where']}" in kamailio.cli("snippet", "kamailio").out
+    assert kamailio('log_prefix="{$mt $rs} "\n')["warnings"] == [], "nothing of a peer's"
+    key.touch()
+    keyed = kamailio(stock)
+    assert keyed["warnings"] == []
+    assert any("proven by their key" in note for note in keyed["notes"])
+
+
+def test_ctl_over_a_network(kamailio: Kamailio) -> None:
+    """`binrpc:tcp:` wants ctl to listen there, and says nothing of the modes of sockets."""
+    kamailio.cli.configure(HTABLE.replace("unix:/run/kamailio/kamailio_ctl", "tcp:kamailio:2046"))
+    line = 'modparam("ctl", "binrpc", "tcp:kamailio:2046")'
+    text = kamailio("request_route { t_relay(); }\n")["parts"][0]["text"]
+    assert line in text
+    assert "dgram_mode" not in text
+    assert line not in kamailio(f"{line}\nrequest_route {{ t_relay(); }}\n")["parts"][0]["text"]
 
 
 def test_every_target_has_its_lines(kamailio: Kamailio) -> None:

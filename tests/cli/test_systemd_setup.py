@@ -42,6 +42,17 @@ def test_a_server_that_is_here_gets_its_folder_and_drop_in() -> None:
     assert not [c for c in survey.commands(host(), PROGRAM) if "kamailio" in " ".join(c).replace("/etc/", "")]
 
 
+def test_folders_that_are_missing_are_named_with_their_command(tmp_path: Path) -> None:
+    """`init` prints what makes a target's folder, and nothing for one that is there."""
+    (tmp_path / "etc/kamailio").mkdir(parents=True)
+    (tmp_path / "etc/group").write_text("kamailio:x:105:\n")
+    [command] = survey.missing_folders(survey.look_around(tmp_path))
+    folder = tmp_path / "etc/kamailio/redirectd"
+    assert command == ("install", "-d", "-o", "redirectd", "-g", "kamailio", "-m", "2750", str(folder))
+    folder.mkdir()
+    assert survey.missing_folders(survey.look_around(tmp_path)) == []
+
+
 def test_the_units_start_the_program_that_is_linked() -> None:
     """The path that the units start is the link that the commands make; the package's own program needs none."""
     first = next(iter(survey.commands(host(), PROGRAM)))

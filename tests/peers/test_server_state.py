@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from redirectd.cli.checks import targets_check
+from redirectd.cli.checks import as_user, targets_check
 from redirectd.plan.target import TargetError
 from redirectd.targets.kamailio_dispatcher import KamailioDispatcher
 from tests.peers.conftest import Answer, StartAsterisk, StartKamailio
@@ -131,6 +131,7 @@ def test_a_socket_that_only_root_may_use_is_named(
 ) -> None:
     """ctl's socket has mode 0600: root's check says that the service's user has no right to it, and how it gets one."""
     server = start_kamailio(Script())
+    monkeypatch.setattr(as_user, "SERVICE", "nobody")
     monkeypatch.setattr(targets_check, "SERVICE", "nobody")
     control = f"binrpc:unix:{server.ctl_socket}"
     [finding] = targets_check.check_access(control, "users")

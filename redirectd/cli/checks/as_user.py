@@ -101,6 +101,11 @@ def holds_for(name: str, question: Callable[[], bool]) -> bool:
     return os.waitstatus_to_exitcode(status) == 0
 
 
+def denied_to_service(path: str, mode: int) -> bool:
+    """Whether the service's user, where there is one, is denied what root may do with a path; False for others."""
+    return os.geteuid() == 0 and account(SERVICE) is not None and not holds_for(SERVICE, lambda: os.access(path, mode))
+
+
 def _groups(found: pwd.struct_passwd) -> list[int]:
     groups = set(os.getgrouplist(found.pw_name, found.pw_gid))
     for name in _of_unit(found.pw_name):

@@ -44,6 +44,8 @@ def _fit(server: str, main: str, fit: Fit) -> Iterator[Finding]:
         yield Finding(main, Level.WARNING, f"it was not understood as a whole: {doubt}", _PRINTED.format(server=server))
     for wrong in fit.wrong:
         yield Finding(wrong.where, Level.FAULT, wrong.why, wrong.what_to_do)
+    for warning in fit.warnings:
+        yield Finding(warning.where, Level.WARNING, warning.why, warning.what_to_do)
     missing = [part for part in fit.ordered() if part.position != "replace"]
     if missing:
         sure = any(part.position != "by-hand" for part in missing) and bool(fit.files) and not fit.doubts

@@ -227,7 +227,7 @@ def check_lines(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
     if doubt is None:
         yield good(where, "the server has the lookup of this version")
     else:
-        yield Finding(where, Level.WARNING, f"{doubt}: moves approved since the upgrade are not found", _change(spec))
+        yield Finding(where, Level.WARNING, f"{doubt}: approved moves are not found", _add(spec))
 
 
 def check_configuration(spec: TargetSpec, folders: Sequence[str] = ()) -> Iterator[Finding]:
@@ -257,6 +257,12 @@ def _files(folders: Sequence[str], ending: str) -> list[Path]:
         except OSError:
             continue
     return found
+
+
+def _add(spec: TargetSpec) -> str:
+    server = spec.kind.partition("-")[0]
+    ends = f"; after an upgrade, {_change(spec)}" if "legacy_keys" in accepted_options(spec.kind) else ""
+    return f"add what 'redirectd snippet {server}' prints and reload or restart{ends}"
 
 
 def _change(spec: TargetSpec) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from pathlib import Path
 
-from redirectd.cli.checks.as_user import Finding, Level, fault, good
+from redirectd.cli.checks.as_user import SERVICE, Finding, Level, denied_to_service, fault, good
 from redirectd.cli.checks.database_check import from_database
 from redirectd.config.model import Config
 from redirectd.config.sections import SourceSection
@@ -121,7 +121,10 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
     try:
         fd = open_fd(str(path))
     except RedirectdError as error:
-        yield from (Finding(f"{where}, {one.where}", one.level, one.why, one.what_to_do) for one in fault(error))
+        absent = "let the server write it ('redirectd snippet ...'), or name the file that it writes"
+        for one in fault(error):
+            what_to_do = absent if os.strerror(errno.ENOENT) in one.why else one.what_to_do
+            yield Finding(f"{where}, {one.where}", one.level, one.why, what_to_do)
         return
     try:
         size = os.fstat(fd).st_size
@@ -129,6 +132,10 @@ def _check_file(where: str, path: Path) -> Iterator[Finding]:
     finally:
         os.close(fd)
     place = f"{where}, {path}"
+    if denied_to_service(str(path), os.R_OK):
+        why = f"root reads it, and the service's user {SERVICE} may not"
+        way = "install the drop-in of its server, which adds the group ('redirectd init --systemd' prints how)"
+        yield Finding(place, Level.WARNING, why, f"{way}; then: redirectd check --as {SERVICE}")
     if not tail:
         yield Finding(
             place, Level.WARNING, "the log is empty", "see that the server logs to it ('redirectd snippet ...')"

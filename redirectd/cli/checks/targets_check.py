@@ -22,9 +22,9 @@ from redirectd.cli.checks.as_user import (
     Level,
     account,
     check_readable,
+    denied_to_service,
     fault,
     good,
-    holds_for,
     run_in_sandbox,
     sandbox_of_unit,
 )
@@ -130,6 +130,14 @@ def _check_places(specs: Sequence[TargetSpec]) -> Iterator[Finding]:
         )
 
 
+def _make(folder: Path, spec: TargetSpec) -> str:
+    """What makes a target's folder: the service writes there, and what it writes belongs to the server's group."""
+    server = spec.kind.partition("-")[0]
+    if account(SERVICE) is None or account(server) is None:
+        return f"mkdir -p {folder}"
+    return f"install -d -o {SERVICE} -g {server} -m 2750 {folder}"
+
+
 def _check_files(spec: TargetSpec, state: TargetState | None) -> Iterator[Finding]:
     where = f"target {spec.name}, {spec.path}"
     path = Path(spec.path)
@@ -139,7 +147,7 @@ def _check_files(spec: TargetSpec, state: TargetState | None) -> Iterator[Findin
             where,
             Level.FAULT,
             f"its folder {folder} is not there, or this user can't see it",
-            f"create it: mkdir -p {folder}",
+            f"create it: {_make(folder, spec)}",
         )
     elif not os.access(folder, os.W_OK | os.X_OK):
         # The file is put into place by a rename, so the folder itself must be writable.
@@ -283,12 +291,15 @@ def _try_in_sandbox(where: str, name: str, tried: Sequence[str], sandbox: Sequen
     return good(where, f"{name}, tried in the sandbox of the service's unit")
 
 
+_ASTERISK_SOCKET = "/var/run/asterisk/asterisk.ctl"
+
+
 def check_access(control: str, names: str) -> Iterator[Finding]:
     """Root reaches every socket: the service's user, where there is one, may not."""
     socket = control.partition(":unix:")[2] or control.partition("unixs:")[2] or control.partition("unix:")[2]
-    if os.geteuid() != 0 or not socket or account(SERVICE) is None:
-        return
-    if not holds_for(SERVICE, lambda: os.access(socket, os.W_OK)):
+    if control in {"asterisk", "asterisk -rx"}:
+        socket = _ASTERISK_SOCKET
+    if socket and denied_to_service(socket, os.W_OK):
         why = f"root reaches {socket}, and the service's user {SERVICE} may not write to it"
         way = f"{access_to(control)}; or a drop-in of the service adds the server's group"
         yield Finding(f"reload of {names}, {socket}", Level.WARNING, why, way)

@@ -97,8 +97,12 @@ def _json(fit: Fit) -> Mapping[str, object]:
         }
         for part in fit.ordered()
     ]
-    wrong = [{"where": one.where, "why": one.why, "what_to_do": one.what_to_do} for one in fit.wrong]
-    return {"files": list(fit.files), "unknown": list(fit.doubts), "wrong": wrong, "notes": fit.notes, "parts": parts}
+    wrong, warnings = (
+        [{"where": one.where, "why": one.why, "what_to_do": one.what_to_do} for one in found]
+        for found in (fit.wrong, fit.warnings)
+    )
+    found = {"files": list(fit.files), "unknown": list(fit.doubts), "wrong": wrong, "warnings": warnings}
+    return {**found, "notes": fit.notes, "parts": parts}
 
 
 def _install(file: Path, text: str) -> None:

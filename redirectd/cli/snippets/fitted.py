@@ -114,7 +114,8 @@ def fit_of_kamailio(config: Config, where: Where, kemi: str = "") -> Fit:
     without = [where.installed] if where.installed else []
     cfg = read_kamailio(where.main, _files(), without) if where.main else KamailioCfg()
     targets, kemi = kamailio_targets(config), kemi or kemi_engine(cfg)
-    fit = fit_kamailio(cfg, targets, str(KAMAILIO_COPY), where.installed, kemi=bool(kemi))
+    keyed = os.path.exists(KAMAILIO_COPY) or any(source.record_keys for source in config.source)  # noqa: PTH110 - as above
+    fit = fit_kamailio(cfg, targets, str(KAMAILIO_COPY), where.installed, keyed=keyed, kemi=bool(kemi))
     if kemi:
         _add_script(fit, kemi, targets, str(Path(where.main).parent) if where.main else "/etc/kamailio")
     return fit

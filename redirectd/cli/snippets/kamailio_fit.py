@@ -32,27 +32,39 @@ _RECORD_MODULES = ("tm", "tmx", "pv", "textops", "siputils", "xlog")
 _SIZE = 16384
 _GROUP_WRITES = 0o060
 _TRANSPORTS = {"http": 1, "fifo": 2, "unix": 4}
+_CTL_PORT = "2046"
+"""Where ctl listens on TCP unless told otherwise."""
 _BITS = re.compile(r"[0-9]{1,4}")
 _STATUSES = re.compile(r"\^\(301[0-9|]*\)\$")
 """The answers that are recorded: an operator may take some out (docs/logs.md)."""
+_PEERS_TEXT = re.compile(r"\$\(?(?:hdr\([^)]*\)|(?:ci|f[uUdnt]|t[uUdnt]|r[uUdzrb]|o[uUd]|a[iuU]|ua|ct|cs|mb|di|pu)\b)")
+"""Pseudo-variables that hold what a peer wrote."""
 _REPLY = "route(REDIRECTD_REPLY);"
 _PING = "route(REDIRECTD_PING);"
 _RELAY = "route(REDIRECTD_BEFORE_RELAY);"
 
 
 def fit_kamailio(
-    cfg: KamailioCfg, targets: Sequence[KamailioTarget], key_file: str, installed: str | None, *, kemi: bool = False
+    cfg: KamailioCfg,
+    targets: Sequence[KamailioTarget],
+    key_file: str,
+    installed: str | None,
+    *,
+    keyed: bool = True,
+    kemi: bool = False,
 ) -> Fit:
     """Compare a configuration with what the targets need.
 
-    `key_file` holds the key of the records. With `installed` the block belongs into that file, and the part for the
-    end of kamailio.cfg includes it. With `kemi` the routes are a script's, and are left out.
+    `key_file` holds the key of the records, and `keyed` says whether it is there. With `installed` the block belongs
+    into that file, and the part for the end of kamailio.cfg includes it. With `kemi` the routes are a script's, and are
+    left out.
     """
     known = bool(cfg.main) and not any("not understood" in doubt for doubt in cfg.doubts)
     fitting = _KamailioFitting(cfg if known else KamailioCfg(), targets, key_file)
     fit = fitting.fit
     fit.doubts = cfg.doubts
     fitting.run(kemi=kemi)
+    fitting.log_prefix(keyed=keyed)
     fit.block = "\n\n".join(fitting.end)
     if installed is None:
         if fit.block:
@@ -104,6 +116,18 @@ class _KamailioFitting:
             yield "debug=1   # as it comes, 0: records are logged at the level notice, and would not be"
         elif re.fullmatch(r"-?[0-9]", found[0]) and int(found[0]) < 1:
             self.fit.change(found[1], "debug=1", "records are logged at the level notice, and with it are not")
+
+    def log_prefix(self, *, keyed: bool) -> None:
+        """Say where a peer's text is printed before each line of the log, as Debian's own file has it."""
+        found = self.cfg.setting("log_prefix")
+        if found is None or not (texts := _PEERS_TEXT.findall(found[0])):
+            return
+        why = f"log_prefix prints a peer's text ({', '.join(dict.fromkeys(texts))}) before each line of the log"
+        if keyed:
+            self.fit.notes.append(f"{found[1]}: {why}. It can't make a record: these are proven by their key.")
+        else:
+            what = "have root run 'redirectd init', which makes the key that proves records, or take that text out"
+            self.fit.warnings.append(Wrong(str(found[1]), f"{why}, and can pass for a record without a key", what))
 
     def _modules(self) -> None:
         wanted = list(_RECORD_MODULES)
@@ -234,6 +258,9 @@ class _KamailioFitting:
 
     def _control(self, control: str) -> Iterator[str]:
         kind, _, path = control.partition(":unix:")
+        if control.startswith("binrpc:tcp:"):
+            yield from self._ctl_over_tcp(control.removeprefix("binrpc:"))
+            return
         if kind == "jsonrpc" and path:
             yield from self._jsonrpc("unix", "dgram_socket", path, "dgram_mode")
         elif control.startswith("jsonrpc:fifo:"):
@@ -278,6 +305,12 @@ class _KamailioFitting:
                 "reload = jsonrpc:http wants an event_route[xhttp:request] of yours that calls jsonrpc_dispatch() for "
                 "redirectd's address alone, as Debian's kamailio.cfg has it under WITH_JSONRPC."
             )
+
+    def _ctl_over_tcp(self, place: str) -> Iterator[str]:
+        listening = [one.value.removeprefix("binrpc:") for one in self.cfg.values("ctl", "binrpc")]
+        port = place.rpartition(":")[2]
+        if not any(one.startswith("tcp:") and (one.endswith(f":{port}") or port == _CTL_PORT) for one in listening):
+            yield f'modparam("ctl", "binrpc", "{place}")   # asks for no password: an address of an internal network'
 
     def _ctl(self, path: str) -> Iterator[str]:
         path = path or f"{RUN}/kamailio_ctl"

@@ -51,6 +51,8 @@ class Fit:
     doubts: Sequence[str] = ()
     parts: list[Part] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
+    warnings: list[Wrong] = field(default_factory=list)
+    """What works, and has a risk."""
     notes: list[str] = field(default_factory=list)
     block: str = ""
     """Of all parts that which may be in a file of its own, whole; a part says how it gets there."""
@@ -89,6 +91,7 @@ def printed(fit: Fit, name: str) -> str:
         lines.append(f"{sign} The configuration of {name} was not found or not understood: this is all that it needs.")
     lines += [f"{sign} NOT KNOWN: {doubt}" for doubt in fit.doubts]
     lines += [f"{sign} WRONG: {printable(one.where)}: {one.why}; {one.what_to_do}" for one in fit.wrong]
+    lines += [f"{sign} WARNING: {printable(one.where)}: {one.why}; {one.what_to_do}" for one in fit.warnings]
     lines += [f"{sign} {note}" for note in fit.notes]
     if not fit.parts and not fit.wrong:
         lines.append(f"{sign} {name} has all that redirectd needs.")
