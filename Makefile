@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+ASTERISK22 ?= $(HOME)/.cache/redirectd-tests/asterisk22
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit fast peers campaign field bench docs site deb release pins clean
+.PHONY: help demo test check unit fast peers campaign field asterisk22 bench docs site deb debs release pins clean
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(VENV)/demo.stamp ## the whole job on real logs, in ./redirectd-demo
 	@rm -rf redirectd-demo
@@ -38,6 +39,10 @@ campaign: $(VENV)/test.stamp ## kills the running service 300 times and counts w
 field: $(VENV)/test.stamp ## asks real servers about 2,000 random URIs a target, and writes tests/peers/RESULT (root, for the network namespace)
 	unshare -n sh -c 'ip link set lo up; exec $(BIN)/python -m tests.peers.field_result'
 
+asterisk22: $(VENV)/test.stamp ## the tests with Debian's files and the tutorials on Asterisk 22, of Debian unstable in a folder (root)
+	.ci/install-asterisk22 $(ASTERISK22)
+	PATH=$(ASTERISK22)/bin:$$PATH ASTERISK_ROOT=$(ASTERISK22)/root $(BIN)/pytest -q tests/peers/test_stock_hosts.py tests/peers/test_tutorials.py tests/peers/test_trunks.py -k "(asterisk or Gosub or trunk) and not with_a_database"
+
 bench: $(VENV)/test.stamp ## speed and memory, side by side with other programs; asserts no times
 	$(BIN)/python -m tests.bench
 
@@ -47,8 +52,12 @@ docs: $(VENV)/test.stamp ## makes the reference pages, man pages and completions
 site: $(VENV)/test.stamp ## the documentation as a site in ./site, built strictly
 	$(BIN)/mkdocs build --strict --quiet
 
-deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual environment (on Debian 12)
+deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual environment, for the Debian this is
 	packaging/deb/build dist
+
+debs: ## the packages for Debian 12 and 13 in ./dist, each built and installed in a clean one (root)
+	packaging/deb/build-in bookworm dist
+	packaging/deb/build-in trixie dist
 
 release: $(VENV)/test.stamp ## the archives of the tag that is checked out, their SBOM, notes and checksums, in ./dist
 	packaging/release dist

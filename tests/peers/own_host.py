@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from tests.docs.page import ROOT, Block, Command, blocks, commands
 from tests.peers.lab.process import Child, wait_until
+from tests.peers.stock import ASTERISK_ROOT
 
 _SET_UP = r"""
 set -e
@@ -20,6 +22,11 @@ for folder in /etc /var /run; do
   mkdir {layers}/$name.upper {layers}/$name.work
   mount -t overlay overlay -o lowerdir=$folder,upperdir={layers}/$name.upper,workdir={layers}/$name.work $folder
 done
+if [ "{asterisk}" != / ]; then
+  rm -rf /etc/asterisk
+  cp -r "{asterisk}/etc/asterisk" /etc/
+  chown -R asterisk:asterisk /etc/asterisk
+fi
 rm -rf /var/log/kamailio.log /var/log/asterisk/full /etc/redirectd /var/lib/redirectd /etc/kamailio/redirectd
 getent passwd redirectd >/dev/null || useradd -r -d /var/lib/redirectd redirectd
 install -d -o redirectd -g redirectd /etc/redirectd /var/lib/redirectd /run/redirectd
@@ -75,7 +82,9 @@ def own_host(folder: Path) -> Iterator[OwnHost]:
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
     command = ["unshare", "-m", "-p", "--propagation", "private", "--fork", "--kill-child", "--mount-proc"]
-    script = _SET_UP.format(layers=folder / "layers")
+    script = _SET_UP.format(layers=folder / "layers", asterisk=ASTERISK_ROOT)
+    if Path("/") != ASTERISK_ROOT:
+        (folder / "bin/asterisk").symlink_to(shutil.which("asterisk") or "none")
     with Child([*command, "sh", "-c", script], folder / "host.log") as child:
         child.wait_until((folder / "ready").exists, "the namespaces are set up")
         yield OwnHost(folder, _child_of(child.pid))
