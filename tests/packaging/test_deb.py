@@ -15,8 +15,8 @@ pytestmark = pytest.mark.xdist_group("packaging")
 
 FILES = (
     "usr/bin/redirectd",
-    "lib/systemd/system/redirectd.service",
-    "lib/systemd/system/redirectd-apply.timer",
+    "usr/lib/systemd/system/redirectd.service",
+    "usr/lib/systemd/system/redirectd-apply.timer",
     "usr/lib/sysusers.d/redirectd.conf",
     "usr/lib/tmpfiles.d/redirectd.conf",
     "usr/share/man/man1/redirectd.1.gz",
@@ -54,7 +54,9 @@ def test_is_installed_used_and_purged(debian: Debian, package: Path) -> None:
     assert upgraded["before"] is None
     assert (debian.root / "var/lib/redirectd/redirectd.db").stat().st_uid != 0
     debian.run("redirectd", "demo", "--folder", "/tmp/demo")
-    verified = debian.run("systemd-analyze", "verify", "--man=no", "/lib/systemd/system/redirectd.service", check=False)
+    verified = debian.run(
+        "systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/redirectd.service", check=False
+    )
     assert "redirectd" not in verified.stdout, verified.stdout
     (debian.root / "etc/redirectd/redirectd.toml").write_text("")
     debian.run("dpkg", "-i", "/redirectd.deb")  # as an upgrade does

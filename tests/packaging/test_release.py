@@ -57,17 +57,30 @@ def release(tree: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_release_from_its_tag(tree: Path, tmp_path: Path) -> None:
-    """All parts are there, the checksums hold, the SBOM names what is installed, the notes are the version's own."""
+    """All parts are there, checksums hold, SBOM and provenance name what is in them, the notes are the version's."""
     folder = tmp_path / "out"
     done = release(tree, folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    parts = {f"redirectd-{VERSION}.tar.gz", f"redirectd-{VERSION}-py3-none-any.whl", "sbom.json", "NOTES.md"}
+    parts = {
+        f"redirectd-{VERSION}.tar.gz",
+        f"redirectd-{VERSION}-py3-none-any.whl",
+        "sbom.json",
+        "NOTES.md",
+        "provenance.json",
+    }
     assert {one.name for one in folder.iterdir()} == parts | {"SHA256SUMS"}
     sums = (folder / "SHA256SUMS").read_text().splitlines()
     assert set(sums) == {f"{sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in parts}
     bom = json.loads((folder / "sbom.json").read_text())
     assert (bom["bomFormat"], bom["metadata"]["component"]["name"]) == ("CycloneDX", "redirectd")
     assert {"sqlalchemy", "alembic", "psycopg"} <= {one["name"] for one in bom["components"]}
+    statement = json.loads((folder / "provenance.json").read_text())
+    digests = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    archives = parts - {"provenance.json"}
+    assert digests == {name: sha256((folder / name).read_bytes()).hexdigest() for name in archives}
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tree, capture_output=True, text=True, check=True).stdout
+    [source] = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert source["digest"] == {"gitCommit": commit.strip()}
     notes = (folder / "NOTES.md").read_text()
     assert "301" in notes
     assert not re.search(r"(?m)^## ", notes)
