@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.cells import cell_len, set_cell_size
 
 from redirectd.cli.output import exact_time, say, zone
-from redirectd.cli.reviewing.card import chopped, cut, shown, wrapped
+from redirectd.cli.reviewing.card import chopped, cut, wrapped
 from redirectd.collect.early_report import EXPLAINED, EarlyCall, EarlyReport, PeerEarly
-from redirectd.sip.text import printable
-from redirectd.sip.uri import SipUri, parse_uri
-from redirectd.store.remap import Remap, State
+from redirectd.review.case import Arrow, move_drawn
+from redirectd.sip.text import printable, shown
+from redirectd.store.remap import Remap
 from redirectd.store.remaps import Evidence
 from redirectd.times import rfc3339
 
@@ -31,26 +31,12 @@ if TYPE_CHECKING:
 MAX_ARROWS = 60
 """Messages that one ladder shows."""
 
-MAX_CONTACTS = 5
-"""Contacts of an answer that are shown."""
-
 LEAST_WIDTH, USUAL_WIDTH, WIDEST = 40, 80, 120
 LONGEST = 400
 """Characters of one label that are shown."""
 
 _STAMP = 9
 _HEAD_LINES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """One message from a lane to another (0 is the leftmost); `notes` are lines below it, `at` is its time as text."""
-
-    start: int
-    end: int
-    label: str
-    notes: tuple[str, ...] = ()
-    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,41 +131,12 @@ def moved_ladder(remap: Remap, evidence: Sequence[Evidence], width: int = 80, pe
         return ["no excerpt of this remap is stored: there is nothing to draw"]
     newest = evidence[-1]
     where = f"{exact_time(newest.seen_at)} {zone()}, {newest.source} at byte {newest.position:,}, {newest.dialect}"
-    contacts = [f"Contact: {one.raw or one.uri}" for one in remap.contacts[:MAX_CONTACTS]]
-    if len(remap.contacts) > MAX_CONTACTS:
-        contacts.append(f"... {len(remap.contacts) - MAX_CONTACTS:,} more Contacts")
-    answer = Arrow(1, 0, _answer_of(newest.text), tuple(contacts))
-    request = Arrow(0, 1, f"{newest.method} {remap.old_uri}", (f"Call-ID: {newest.call_id}",))
     others = len(evidence) - 1
     return [
         *wrapped(shown(where), max(width, LEAST_WIDTH)),
-        *ladder(("this host", newest.peer, _new_place(remap)), (request, answer, _instead(remap, newest)), width, pen),
+        *ladder(*move_drawn(remap, newest), width, pen),
         *([f"{others:,} earlier sighting{'' if others == 1 else 's'} stored, not drawn"] if others else []),
     ]
-
-
-def _answer_of(text: str) -> str:
-    """The status line of a stored answer; a record has none."""
-    first = text.lstrip().partition("\n")[0].strip()
-    return first.removeprefix("SIP/2.0 ") if first.startswith("SIP/2.0 ") else "301 (one-line record)"
-
-
-def _new_place(remap: Remap) -> str:
-    """Where the new request goes: host and port."""
-    uri = parse_uri(remap.new_uri) if remap.new_uri else None
-    if not isinstance(uri, SipUri):
-        return "new place"
-    return uri.host if uri.port is None else f"{uri.host}:{uri.port}"
-
-
-def _instead(remap: Remap, newest: Evidence) -> Arrow:
-    """What routing sends, or why it sends nothing yet."""
-    if remap.new_uri is None:
-        return Arrow(0, 2, f"{newest.method} to one of {len(remap.contacts)} Contacts: choose one (R15)")
-    if remap.kind == "registrar":
-        return Arrow(0, 2, f"no routing for a registrar (R12): {remap.new_uri}")
-    when = "" if remap.state is State.APPROVED else f"({remap.state}: not routed)"
-    return Arrow(0, 2, f"{newest.method} {remap.new_uri}", (when,) if when else ())
 
 
 def _bars(places: Sequence[int], begin: int, end: int, pen: Pen) -> str:

@@ -1,4 +1,4 @@
-"""One remap as a reviewer needs it: its evidence, and what routing does today and would do after an approval."""
+"""One remap as a reviewer needs it: its evidence as a ladder, what routing does today and would after an approval."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from redirectd.review.decide import load
 from redirectd.review.four_eyes import with_approvals
 from redirectd.review.holds import needs, with_holds
 from redirectd.sip.compare import equal
+from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store import approved, audit, remaps
 from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State, stored_uri
@@ -136,3 +137,52 @@ def _neighbours(
         if not equal(near.new, candidate.new)
     ]
     return lines
+
+
+MAX_CONTACTS = 5
+"""Contacts of an answer that a ladder shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """One message from a lane to another (0 is the leftmost); `notes` are lines below it, `at` is its time as text."""
+
+    start: int
+    end: int
+    label: str
+    notes: tuple[str, ...] = ()
+    at: str = ""
+
+
+def move_drawn(remap: Remap, newest: Evidence) -> tuple[Sequence[str], Sequence[Arrow]]:
+    """The lanes and arrows of a sighting: the request, its answer, and the request that routing would send instead."""
+    contacts = [f"Contact: {one.raw or one.uri}" for one in remap.contacts[:MAX_CONTACTS]]
+    if len(remap.contacts) > MAX_CONTACTS:
+        contacts.append(f"... {len(remap.contacts) - MAX_CONTACTS:,} more Contacts")
+    answer = Arrow(1, 0, _answer_of(newest.text), tuple(contacts))
+    request = Arrow(0, 1, f"{newest.method} {remap.old_uri}", (f"Call-ID: {newest.call_id}",))
+    return ("this host", newest.peer, _new_place(remap)), (request, answer, _instead(remap, newest))
+
+
+def _answer_of(text: str) -> str:
+    """The status line of a stored answer; a record has none."""
+    first = text.lstrip().partition("\n")[0].strip()
+    return first.removeprefix("SIP/2.0 ") if first.startswith("SIP/2.0 ") else "301 (one-line record)"
+
+
+def _new_place(remap: Remap) -> str:
+    """Where the new request goes: host and port."""
+    uri = parse_uri(remap.new_uri) if remap.new_uri else None
+    if not isinstance(uri, SipUri):
+        return "new place"
+    return uri.host if uri.port is None else f"{uri.host}:{uri.port}"
+
+
+def _instead(remap: Remap, newest: Evidence) -> Arrow:
+    """What routing sends, or why it sends nothing yet."""
+    if remap.new_uri is None:
+        return Arrow(0, 2, f"{newest.method} to one of {len(remap.contacts)} Contacts: choose one (R15)")
+    if remap.kind == "registrar":
+        return Arrow(0, 2, f"no routing for a registrar (R12): {remap.new_uri}")
+    when = "" if remap.state is State.APPROVED else f"({remap.state}: not routed)"
+    return Arrow(0, 2, f"{newest.method} {remap.new_uri}", (when,) if when else ())

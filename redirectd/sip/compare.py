@@ -7,7 +7,7 @@ route key can: the part of a SIP URI that routing matches on, and the store's ke
 from typing import NamedTuple
 
 from redirectd.sip.text import normalize_escapes
-from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, canonical_host, param_name
+from redirectd.sip.uri import VISUAL_SEPARATORS, OtherUri, SipUri, TelUri, Uri, canonical_host, param_name, params_text
 
 _NEVER_IGNORED = frozenset({"user", "ttl", "method", "maddr", "transport"})
 """URI parameters that, standing in one URI only, make the two differ."""
@@ -153,3 +153,23 @@ def route_key(uri: SipUri) -> RouteKey:
         uri.port,
         uri.transport if uri.params else None,
     )
+
+
+Piece = tuple[str, bool]
+
+
+def pieces(uri: SipUri, other: SipUri) -> list[Piece]:
+    """The parts of a URI, each with whether it differs from the same part of `other`."""
+    user = "" if uri.user is None else f"{uri.user}{'' if uri.password is None else ':' + uri.password}"
+    same_user = normalize_escapes(uri.user or "") == normalize_escapes(other.user or "")
+    found = [(f"{uri.scheme}:", uri.scheme != other.scheme)]
+    if uri.user is not None:
+        found += [(user, not same_user or uri.password != other.password), ("@", other.user is None)]
+    found.append((uri.host, canonical_host(uri.host) != canonical_host(other.host)))
+    if uri.port is not None:
+        found.append((f":{uri.port}", uri.port != other.port))
+    theirs = {(name.lower(), value) for name, value in other.params}
+    found += [(params_text(((name, value),)), (name.lower(), value) not in theirs) for name, value in uri.params]
+    if uri.headers is not None:
+        found.append((f"?{uri.headers}", uri.headers != other.headers))
+    return found

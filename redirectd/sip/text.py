@@ -5,7 +5,7 @@ and go back by `to_bytes`; nothing of them is printed, logged or stored but thro
 """
 
 import re
-from unicodedata import category
+from unicodedata import bidirectional, category
 from urllib.parse import unquote_to_bytes
 
 UNRESERVED = "A-Za-z0-9\\-_.!~*'()"
@@ -65,6 +65,37 @@ def _by_number(code: int) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+HEAD, TAIL = 60, 30
+"""Characters that are shown of either end of a part of a URI that is longer than both."""
+
+_MOVES_OTHERS = frozenset({"R", "AL", "AN"})
+"""Bidirectional classes of letters that a terminal may show in another order than they are written in (UAX 9)."""
+
+
+def shown(text: str, limit: int = 2000) -> str:
+    """Text from the network as a reviewer sees it: what reorders or overlays other characters is shown by number.
+
+    `printable` does so with controls; letters written from right to left and combining marks are its equals here,
+    since a person decides by what a URI looks like.
+    """
+    safe = printable(text, limit)
+    return safe if safe.isascii() else "".join(map(_in_place, safe))
+
+
+def _in_place(char: str) -> str:
+    moves = bidirectional(char) in _MOVES_OTHERS or category(char).startswith("M")
+    if not moves:
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"
+
+
+def elided(text: str) -> str:
+    """Both ends of a long text, and how much is left out between them."""
+    if len(text) <= HEAD + TAIL + 20:
+        return text
+    return f"{text[:HEAD]}...[{len(text) - HEAD - TAIL} characters]...{text[-TAIL:]}"
 
 
 def unescape_percent(text: str) -> str:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from redirectd.cli.ladder import ASCII, BOXES, LEAST_WIDTH, MAX_ARROWS, Arrow, Pen, ladder, pen_of
+from redirectd.cli.ladder import ASCII, BOXES, LEAST_WIDTH, MAX_ARROWS, Pen, ladder, pen_of
+from redirectd.review.case import Arrow
 from tests.cli.conftest import Cli
 
 HOSTILE = st.text(max_size=300) | st.sampled_from(["\x1b[2J", "\u202e" * 90, "\u6f22" * 200, "a\u0301" * 80, "\r\n|"])

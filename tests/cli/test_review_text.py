@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from redirectd.cli.reviewing.card import Ink, LineGroup, chopped, cut, elided, fitted, marked, pieces, shown, wrapped
+from redirectd.cli.reviewing.card import Ink, LineGroup, chopped, cut, fitted, marked, wrapped
+from redirectd.sip.compare import pieces
+from redirectd.sip.text import elided, shown
 from redirectd.sip.uri import SipUri, parse_uri
 
 anything = st.text(max_size=300)

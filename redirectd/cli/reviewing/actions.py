@@ -10,7 +10,7 @@ from dataclasses import replace
 from threading import Event
 from types import FrameType
 
-from redirectd.cli.reviewing.card import elided, proposal_lines, shown
+from redirectd.cli.reviewing.card import proposal_lines
 from redirectd.cli.reviewing.session import NOTED, WHY, Deed, ReviewSession, Turn
 from redirectd.cli.reviewing.strings import few
 from redirectd.errors import RedirectdError
@@ -23,7 +23,7 @@ from redirectd.review.four_eyes import AGREE
 from redirectd.review.holds import with_holds
 from redirectd.review.proposals import accept, decline, is_quick, proposals
 from redirectd.review.undo import do_approve, do_confirm, do_reject, do_revoke, set_note, undo_all
-from redirectd.sip.text import printable
+from redirectd.sip.text import elided, printable, shown
 from redirectd.store.remap import State
 from redirectd.store.remaps import of_ids
 from redirectd.store.statements import chunks

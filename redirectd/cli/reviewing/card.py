@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,9 @@ from redirectd.review.case import Case
 from redirectd.review.four_eyes import approvals_text
 from redirectd.review.holds import LOOKS
 from redirectd.review.proposals import Proposal
-from redirectd.sip.text import normalize_escapes, printable
-from redirectd.sip.uri import SipUri, canonical_host, params_text, parse_uri
+from redirectd.sip.compare import Piece, pieces
+from redirectd.sip.text import elided, shown
+from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State
 from redirectd.store.remaps import Evidence
@@ -60,37 +60,6 @@ def fitted(sections: Sequence[LineGroup], room: int | None) -> list[str]:
     if room is not None and len(lines) > room:
         lines[room - 1 :] = [more(len(lines) - room + 1)]
     return lines
-
-
-HEAD, TAIL = 60, 30
-"""Characters that are shown of either end of a part of a URI that is longer than both."""
-
-_MOVES_OTHERS = frozenset({"R", "AL", "AN"})
-"""Bidirectional classes of letters that a terminal may show in another order than they are written in (UAX 9)."""
-
-
-def shown(text: str, limit: int = 2000) -> str:
-    """Text from the network as a card shows it: what reorders or overlays other characters is shown by number.
-
-    `printable` does so with controls; letters written from right to left and combining marks are its equals here,
-    since a person decides by what a URI looks like.
-    """
-    safe = printable(text, limit)
-    return safe if safe.isascii() else "".join(map(_in_place, safe))
-
-
-def _in_place(char: str) -> str:
-    moves = unicodedata.bidirectional(char) in _MOVES_OTHERS or unicodedata.category(char).startswith("M")
-    if not moves:
-        return char
-    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"
-
-
-def elided(text: str) -> str:
-    """Both ends of a long text, and how much is left out between them."""
-    if len(text) <= HEAD + TAIL + 20:
-        return text
-    return f"{text[:HEAD]}...[{len(text) - HEAD - TAIL} characters]...{text[-TAIL:]}"
 
 
 def chopped(text: str, room: int) -> list[str]:
@@ -157,25 +126,6 @@ class Ink:
 MOST_PEERS = 6
 LEAST_LOG = 3
 WHOLE = 8192
-
-Piece = tuple[str, bool]
-
-
-def pieces(uri: SipUri, other: SipUri) -> list[Piece]:
-    """The parts of a URI, each with whether it differs from the same part of `other`."""
-    user = "" if uri.user is None else f"{uri.user}{'' if uri.password is None else ':' + uri.password}"
-    same_user = normalize_escapes(uri.user or "") == normalize_escapes(other.user or "")
-    found = [(f"{uri.scheme}:", uri.scheme != other.scheme)]
-    if uri.user is not None:
-        found += [(user, not same_user or uri.password != other.password), ("@", other.user is None)]
-    found.append((uri.host, canonical_host(uri.host) != canonical_host(other.host)))
-    if uri.port is not None:
-        found.append((f":{uri.port}", uri.port != other.port))
-    theirs = {(name.lower(), value) for name, value in other.params}
-    found += [(params_text(((name, value),)), (name.lower(), value) not in theirs) for name, value in uri.params]
-    if uri.headers is not None:
-        found.append((f"?{uri.headers}", uri.headers != other.headers))
-    return found
 
 
 def marked(label: str, found: Sequence[Piece], width: int, ink: Ink, *, whole: bool) -> list[str]:

@@ -15,8 +15,9 @@ from typing import Protocol, TextIO
 
 from rich.cells import cell_len
 
-from redirectd.cli.reviewing.card import Ink, shown, wrapped
+from redirectd.cli.reviewing.card import Ink, wrapped
 from redirectd.errors import RedirectdError
+from redirectd.sip.text import shown
 
 QUIT = "q"
 REDRAW = "redraw"
