@@ -12,10 +12,11 @@ import click
 
 from redirectd.cli.output import NARROW, diff_text, is_wide, note, say, show_error, table, terminal_width
 from redirectd.errors import RedirectdError
+from redirectd.plan.report import troubles
 from redirectd.sip.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from redirectd.apply.result import ApplyResult
     from redirectd.cli.app import App
@@ -116,35 +117,6 @@ def _show_wider(plan: Plan) -> None:
     for target in plan.targets:
         for number, what in target.also_moves:
             note(f"{target.name}: the entry of remap {number} also moves {printable(what)}")
-
-
-def troubles(plan: Plan) -> Iterator[str]:
-    """Gives all of a plan that is not as it should be, a sentence each."""
-    for conflict in plan.conflicts:
-        numbers = ", ".join(map(str, conflict.ids))
-        yield f"conflict in {printable(conflict.where)}, remaps {numbers}: {printable(conflict.reason)}"
-    for cycle in plan.cycles:
-        yield f"cycle, whose last approval is not routed: remaps {', '.join(map(str, cycle))}"
-    for target in plan.targets:
-        yield from _target_troubles(target)
-    for breach in plan.limit.breaches:
-        yield f"over a limit: {breach}"
-    for unit in plan.units:
-        if not unit.limit.is_safe:
-            yield f"look at it, and if that is what you want: {unit.way_past}"
-
-
-def _target_troubles(target: TargetPlan) -> Iterator[str]:
-    for refusal in target.refused:
-        yield f'remap {refusal.id} cannot be written to target "{target.name}": {printable(refusal.reason)}'
-    if target.error is not None:
-        yield f"{target.name}: {printable(str(target.error))}"
-    if target.hand_edit:
-        yield f"{target.path}: {printable(target.hand_edit)}"
-    for notice in target.notices:
-        yield f"{target.name}: {printable(notice)}"
-    if target.pending_reload:
-        yield f"{target.name}: its server has not taken the file in place yet"
 
 
 _STYLE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -49,7 +50,7 @@ from redirectd.review.documents import (
 )
 from redirectd.review.four_eyes import version
 from redirectd.review.holds import ALL_FLAGS
-from redirectd.review.page import Query, page
+from redirectd.review.page import HELD, UNROUTED, Query, page
 from redirectd.service.applying import plan_of
 from redirectd.service.start import status_document
 from redirectd.sip.text import printable
@@ -100,16 +101,15 @@ def _versioned(desk: Desk, found: Any) -> VersionedRemap:  # noqa: ANN401 - a re
     return {**remap_json(found, desk.clock()), "version": version(found)}
 
 
-def _list(call: ApiCall) -> RemapsReply:
-    asked: RemapsQuery = call.query
-    if asked.flag is not None and asked.flag not in ALL_FLAGS | {"none"}:
+def query_of(asked: RemapsQuery, now: datetime) -> Query:
+    """The filter that was asked for. Raises UsageError for a flag or an age that is not one."""
+    if asked.flag is not None and asked.flag not in ALL_FLAGS | {"none", HELD, UNROUTED}:
         raise UsageError("flag", f"there is no flag {printable(asked.flag, 40)!r}", "see GET /api/v1/openapi.json")
-    now = call.desk.clock()
     try:
         older = None if asked.older_than is None else now - parse_duration(asked.older_than)
     except (ValueError, OverflowError) as error:
         raise UsageError("older_than", str(error), "write it as 30d, 12h or 90m") from error
-    query = Query(
+    return Query(
         states=asked.state,
         kind=asked.kind,
         peer=asked.peer,
@@ -118,6 +118,11 @@ def _list(call: ApiCall) -> RemapsReply:
         seen_before=older,
         now=now,
     )
+
+
+def _list(call: ApiCall) -> RemapsReply:
+    asked: RemapsQuery = call.query
+    query = query_of(asked, call.desk.clock())
     with call.desk.database.read() as connection:
         found = page(connection, query, call.desk.policy, after=asked.after, limit=asked.limit)
         return {"remaps": [_versioned(call.desk, one) for one in found.remaps], "after": found.after}

@@ -33,7 +33,12 @@ class RemapsQuery(_Given):
     kind: Literal["user", "gateway", "registrar"] | None = Field(default=None, description="Only this kind.")
     peer: str | None = Field(default=None, max_length=200, description="Reported by a peer containing this text.")
     domain: str | None = Field(default=None, max_length=200, description="Old or new host contains this text.")
-    flag: str | None = Field(default=None, max_length=32, description="With this flag; `none`: without any.")
+    flag: str | None = Field(
+        default=None,
+        max_length=32,
+        description="With this flag; `none`: without any; `held`: with any that holds it; `not-in-force`: approved, "
+        "and in service on no node.",
+    )
     older_than: str | None = Field(default=None, max_length=32, description="Last seen longer ago, such as 30d.")
     after: int = Field(default=0, ge=0, le=GREATEST_ID, description="Only remaps with a higher id: the next page.")
     limit: int = Field(default=50, ge=1, le=500, description="Remaps of a page.")

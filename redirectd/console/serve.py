@@ -20,6 +20,7 @@ from redirectd.config.secrets import oidc_secret
 from redirectd.console.access import Access
 from redirectd.console.desk import Desk
 from redirectd.console.oidc import Oidc
+from redirectd.console.pages import PAGES
 from redirectd.console.sign_in import SignIn
 from redirectd.console.web import application
 from redirectd.errors import ConfigError
@@ -83,7 +84,7 @@ def serve(config: Config, database: Database) -> None:
     section = section_of(config)
     desk = Desk(config, database, _now)
     oidc = None if section.oidc is None else Oidc(section.oidc, oidc_secret(config), _now)
-    app = application(desk, SignIn(Access(section, database, _now), oidc))
+    app = application(desk, SignIn(Access(section, database, _now), oidc), PAGES)
     listener = _listener(section)
     certificate, key = (
         None if file is None else config.resolve(file) for file in (section.tls_certificate, section.tls_key)

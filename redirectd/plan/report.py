@@ -1,6 +1,8 @@
-"""A plan written out: JSON of the contract, and Markdown for a change request."""
+"""A plan written out: JSON of the contract, Markdown for a change request, and what is not as it should be in words."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from redirectd.plan.limits import LimitReport
 from redirectd.plan.planning import SHORT_CHECKSUM, Plan, TargetPlan
@@ -140,3 +142,32 @@ def _fenced(text: str) -> list[str]:
         longest = max(longest, run)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}diff", text.rstrip("\n"), fence]
+
+
+def troubles(plan: Plan) -> Iterator[str]:
+    """Gives all of a plan that is not as it should be, a sentence each."""
+    for conflict in plan.conflicts:
+        numbers = ", ".join(map(str, conflict.ids))
+        yield f"conflict in {printable(conflict.where)}, remaps {numbers}: {printable(conflict.reason)}"
+    for cycle in plan.cycles:
+        yield f"cycle, whose last approval is not routed: remaps {', '.join(map(str, cycle))}"
+    for target in plan.targets:
+        yield from _target_troubles(target)
+    for breach in plan.limit.breaches:
+        yield f"over a limit: {breach}"
+    for unit in plan.units:
+        if not unit.limit.is_safe:
+            yield f"look at it, and if that is what you want: {unit.way_past}"
+
+
+def _target_troubles(target: TargetPlan) -> Iterator[str]:
+    for refusal in target.refused:
+        yield f'remap {refusal.id} cannot be written to target "{target.name}": {printable(refusal.reason)}'
+    if target.error is not None:
+        yield f"{target.name}: {printable(str(target.error))}"
+    if target.hand_edit:
+        yield f"{target.path}: {printable(target.hand_edit)}"
+    for notice in target.notices:
+        yield f"{target.name}: {printable(notice)}"
+    if target.pending_reload:
+        yield f"{target.name}: its server has not taken the file in place yet"

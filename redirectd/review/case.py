@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,6 +22,8 @@ from redirectd.store import approved, audit, remaps
 from redirectd.store.audit import AuditEntry
 from redirectd.store.remap import Remap, State, stored_uri
 from redirectd.store.remaps import Evidence
+
+_ROUTED: Mapping[str, RouteKind] = {"user": "user", "gateway": "gateway"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def open_case(
         remap = replace(remap, new_uri=remap.contacts[contact - 1].uri)
     remap = with_approvals(connection, [with_holds(remap, policy)], policy)[0]
     remap = with_attention(connection, [remap], now=now)[0]
-    kind: RouteKind | None = "user" if remap.kind == "user" else "gateway" if remap.kind == "gateway" else None
+    kind = _ROUTED.get(remap.kind)
     today = after = None
     touches = _siblings(connection, remap) + _simulated(connection, remap.id)
     if kind is not None:
@@ -74,6 +76,28 @@ def open_case(
         after=after,
         touches=touches,
     )
+
+
+def change_of(connection: Connection, remap: Remap, *, now: datetime) -> tuple[list[Approved], list[Approved]] | None:
+    """The approved remaps around a pending one, without and with it in the place of what it replaces.
+
+    Routing changes nowhere else. None where there is nothing to route: a registrar, or a Contact is not chosen.
+    """
+    kind = _ROUTED.get(remap.kind)
+    if kind is None or remap.new_uri is None:
+        return None
+    old, new = stored_uri(remap.old_uri), stored_uri(remap.new_uri)
+    near = [
+        *onward(connection, kind, old, now=now),
+        *onward(connection, kind, new, now=now),
+        *inward(connection, kind, old, now=now),
+        *alongside(connection, kind, old, now=now),
+    ]
+    before = [one for number, one in sorted({one.id: one for one in near}.items()) if number != remap.id]
+    goal = matching_key(kind, old)
+    kept = [one for one in before if matching_key(kind, one.old) != goal]
+    incoming = tuple(map(stored_uri, remap.incoming))
+    return before, [*kept, Approved(remap.id, kind, old, new, incoming, remap.incoming_forked)]
 
 
 def _after(connection: Connection, kind: RouteKind, candidate: Approved, now: datetime) -> Lookup:

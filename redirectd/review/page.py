@@ -13,15 +13,18 @@ from redirectd.collect.policy import Policy
 from redirectd.collect.verdict import DOUBTFUL
 from redirectd.dialects.frame import Authenticity
 from redirectd.review.four_eyes import with_approvals
-from redirectd.review.holds import FAILING, INEFFECTIVE, REDUNDANT, STALE, is_trusted, suspects, with_holds
-from redirectd.review.target_health import may_fail
+from redirectd.review.holds import FAILING, INEFFECTIVE, LOOKS, REDUNDANT, STALE, is_trusted, suspects, with_holds
+from redirectd.review.target_health import failing, may_fail
 from redirectd.store.remap import Remap, State
-from redirectd.store.remaps import RemapFilter, find, ids_of, of_ids, uris_of
+from redirectd.store.remaps import RemapFilter, counts, find, ids_of, of_ids, uris_of
 from redirectd.store.schema import in_service, remap, remap_method, remap_peer
 from redirectd.store.statements import chunks
 
 CHUNK = 500
 """Remaps that are read at a time where a flag has to be worked out in Python."""
+
+HELD, UNROUTED = "held", "not-in-force"
+"""What a filter takes beside the names of flags: any that holds a remap; approved, and on no node in service."""
 
 MOST_GATEWAYS = 50
 """Approved gateway moves whose users the database looks for by their host."""
@@ -121,8 +124,10 @@ _BY_URIS = frozenset({"suspicious", "none"})
 
 
 def _passes(held: Remap, flag: str | None) -> bool:
-    if flag is None:
+    if flag in {None, UNROUTED}:
         return True
+    if flag == HELD:
+        return bool(held.flags.keys() - LOOKS)
     return not held.flags if flag == "none" else flag in held.flags
 
 
@@ -139,8 +144,11 @@ def _filter(query: Query) -> RemapFilter:
 def _narrowing(connection: Connection, query: Query, policy: Policy) -> list[ColumnElement[bool]]:
     """What the database can say of a flag: it may let remaps pass that don't have it, never the other way round."""
     flag = query.flag
-    if flag is None or flag == "suspicious":
+    if flag in {None, HELD, "suspicious"}:
         return []
+    if flag == UNROUTED:
+        routed = exists().where(in_service.c.remap_id == remap.c.id)
+        return [remap.c.state == State.APPROVED, remap.c.kind != "registrar", not_(routed)]
     if query.now is not None and flag in {FAILING, INEFFECTIVE, STALE, REDUNDANT}:
         return _due(connection, flag, query.now)
     if flag == "untrusted":
@@ -218,6 +226,49 @@ def _due(connection: Connection, flag: str, now: datetime) -> list[ColumnElement
     # `sip:host` of a gateway is `sip:user@host` of its users.
     users = [remap.c.old_key.endswith(f"@{key.partition(':')[2]}", autoescape=True) for key in gateways]
     return [*coverable, or_(false(), *users)]
+
+
+MOST_COUNTED = 20_000
+"""Pending remaps of which it is counted how many are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """How many remaps wait, and for what; `held` is None where there are too many to look at each."""
+
+    pending: int
+    held: int | None
+    approved: int
+    not_in_force: int
+    failing: int
+    rejected: int
+
+
+def queue_counts(connection: Connection, policy: Policy) -> QueueCounts:
+    """What there is to review."""
+    by_state = counts(connection)
+    pending = by_state.get(State.PENDING, 0)
+    unrouted = select(func.count()).where(*_narrowing(connection, Query(flag=UNROUTED), policy))
+    return QueueCounts(
+        pending=pending,
+        held=_count_held(connection, policy, pending),
+        approved=by_state.get(State.APPROVED, 0),
+        not_in_force=int(connection.scalar(unrouted) or 0),
+        failing=len(failing(connection)),
+        rejected=by_state.get(State.REJECTED, 0),
+    )
+
+
+def _count_held(connection: Connection, policy: Policy, pending: int) -> int | None:
+    """How many pending remaps are held. Their URIs say it, but where others of the same old URI alternate (R32)."""
+    if pending > MOST_COUNTED or not _trusted(connection, policy):
+        return None
+    wanted = RemapFilter(states=[State.PENDING], also=_narrowing(connection, Query(flag="none"), policy))
+    rows = uris_of(connection, wanted)
+    free = {one.id for one in rows} - suspects(rows, policy)
+    doubtful = set(ids_of(connection, replace(wanted, also=[*wanted.also, _OVERLAPS]))) & free
+    flapping = (with_holds(one, policy) for one in of_ids(connection, doubtful))
+    return pending - len(free) + sum(bool(one.flags.keys() - LOOKS) for one in flapping)
 
 
 def ids(connection: Connection, query: Query, policy: Policy) -> list[int]:

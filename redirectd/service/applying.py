@@ -10,7 +10,7 @@ from pathlib import Path
 
 from redirectd.apply.applier import Applier, Tools
 from redirectd.apply.control import Channel, open_channel
-from redirectd.apply.current_plan import chosen, current_plan
+from redirectd.apply.current_plan import chosen, current_plan, read_installed
 from redirectd.apply.files import Files
 from redirectd.apply.foresight import Ping, with_notices
 from redirectd.apply.install import Installer
@@ -25,7 +25,7 @@ from redirectd.config.secrets import target_database, with_password
 from redirectd.config.specs import password_of, target_specs
 from redirectd.errors import ConfigError, InstallError, PeerError
 from redirectd.plan.effective_table import effective
-from redirectd.plan.planning import Plan
+from redirectd.plan.planning import Plan, digest, make_plan
 from redirectd.plan.route import Approved, DecisionMark, EffectiveTable, Route
 from redirectd.plan.simulation import Mover, SimulatedMove, by_route_key
 from redirectd.plan.splicing import RecentDecisions
@@ -70,6 +70,23 @@ def _plan_and_routes(config: Config, database: Database, only: Collection[str] |
         return short.plan, short.recent.table.routes
     table = approved_table(database, config.rules())
     return current_plan(table, specs, states, installer, limits, refused), table.routes
+
+
+def plan_of_change(config: Config, before: Sequence[Approved], after: Sequence[Approved]) -> Plan:
+    """What other approved remaps change in each target, over a file of those before alone; asks no server.
+
+    The files that are there, and their size, do not matter: it is quick in a table of any size. Raises ConfigError.
+    """
+    specs, limits = target_specs(config), config.limits.as_limits()
+    there = {
+        name: replace(one, content=None, last_sha256=None)
+        for name, one in read_installed(specs, {}, installer_of(config, specs)).items()
+    }
+    first = make_plan(effective(before), specs, there, limits)
+    for target in first.targets:
+        content = target.rendered.content
+        there[target.name] = replace(there[target.name], content=content, last_sha256=digest(content))
+    return make_plan(effective(after), specs, there, limits)
 
 
 def applier_of(config: Config, database: Database) -> Applier:

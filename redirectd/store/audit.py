@@ -116,6 +116,18 @@ def page(
     return [(row.id, _entry(row, json.loads(row.detail))) for row in rows[:limit]], len(rows) > limit
 
 
+def newest(
+    connection: Connection, *, before: int | None, limit: int, remap_id: int | None = None
+) -> list[tuple[int, AuditEntry]]:
+    """The newest entries, of a lower id than `before` and of one remap where given, newest first."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    if remap_id is not None:
+        query = query.where(audit.c.remap_id == remap_id)
+    return [(row.id, _entry(row, json.loads(row.detail))) for row in connection.execute(query)]
+
+
 def _entry(row: Row[Any], detail: Mapping[str, object] | None = None) -> AuditEntry:
     return AuditEntry(
         at=row.at,

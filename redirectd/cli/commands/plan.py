@@ -36,8 +36,8 @@ def plan_command(
     be reached is named.
     """
     from redirectd.apply.options_ping import answers_options
-    from redirectd.cli.planview import show_plan, to_html, troubles
-    from redirectd.plan.report import to_json, to_markdown
+    from redirectd.cli.planview import show_plan, to_html
+    from redirectd.plan.report import to_json, to_markdown, troubles
     from redirectd.service.applying import foreseen_plan, plan_of
 
     if shape == "checksum":
