@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -91,6 +91,13 @@ class ScheduleSection(Section):
     jitter: Duration = Field(
         default=parse_duration("0s"),
         description="Start up to this much later, at random, so that many nodes don't act at once.",
+    )
+    apply_requests: list[Annotated[str, Field(pattern=r"^(\*|(unix|local|proxy|oidc):.{1,200})$")]] = Field(
+        default_factory=list,
+        description="Accounts that may ask this node for an apply from the console or the API, as the audit names "
+        'them; `["*"]` for all whom the console gives the role applier. The plan must be the one they looked at; '
+        "limits, holds and `pause` count. Where it is set, the service publishes this node's plan in the database.",
+        examples=[["oidc:ada", "local:bob"]],
     )
 
 

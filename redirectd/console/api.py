@@ -16,6 +16,8 @@ from redirectd.console.api_models import (
     ACTIONS,
     GREATEST_ID,
     Action,
+    ApplyBody,
+    ApplyRequestsReply,
     AuditQuery,
     AuditReply,
     AuditRow,
@@ -29,6 +31,7 @@ from redirectd.console.api_models import (
     ManyBody,
     MeReply,
     NoteBody,
+    PlansReply,
     RemapsQuery,
     RemapsReply,
     SourcesReply,
@@ -37,6 +40,13 @@ from redirectd.console.api_models import (
     VersionedShown,
 )
 from redirectd.console.desk import Desk, DeskReply, Verdicts
+from redirectd.console.node_applies import (
+    RequestJson,
+    ask_for_apply,
+    plans_of,
+    requested_applies,
+    requested_apply,
+)
 from redirectd.errors import BusyStoreError, ConfigError, RedirectdError, RefusedError, StoreError, UsageError
 from redirectd.plan.report import to_json
 from redirectd.review.decide import ChangedError
@@ -217,6 +227,23 @@ def _plan(call: ApiCall) -> dict[str, Any]:
     return dict(to_json(plan))
 
 
+def _plans(call: ApiCall) -> PlansReply:
+    return {"plans": plans_of(call.desk, call.visitor)}
+
+
+def _applies(call: ApiCall) -> ApplyRequestsReply:
+    return {"requests": requested_applies(call.desk)}
+
+
+def _apply(call: ApiCall) -> RequestJson:
+    return requested_apply(call.desk, call.number)
+
+
+def _ask(call: ApiCall) -> RequestJson:
+    given: ApplyBody = call.body
+    return ask_for_apply(call.desk, call.visitor, given.node, given.checksum)
+
+
 def _generations(call: ApiCall) -> GenerationsReply:
     asked: GenerationsQuery = call.query
     with call.desk.database.read() as connection:
@@ -332,6 +359,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/sources", Role.VIEWER, "The sources of this host's service.", _sources, SourcesReply),
     Endpoint("GET", "/losses", Role.VIEWER, "What was lost.", _losses, LossesReply),
     Endpoint("GET", "/plan", Role.VIEWER, "What the next apply on this host changes, as `plan --json`.", _plan, dict),
+    Endpoint(
+        "GET", "/plans", Role.VIEWER, "What each node's next apply changes, as it published it.", _plans, PlansReply
+    ),
+    Endpoint("GET", "/apply-requests", Role.VIEWER, "Applies that nodes were asked for.", _applies, ApplyRequestsReply),
+    Endpoint("GET", "/apply-requests/{name}", Role.VIEWER, "One of them, with its answer.", _apply, RequestJson),
+    Endpoint(
+        "POST",
+        "/apply-requests",
+        Role.APPLIER,
+        "Ask a node to apply a plan as it was looked at; its service decides and answers.",
+        _ask,
+        RequestJson,
+        body=ApplyBody,
+    ),
     Endpoint(
         "GET",
         "/generations",

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from redirectd.console.access import DeniedError
 from redirectd.console.desk import MOST
+from redirectd.console.node_applies import PlanJson, RequestJson
 from redirectd.review.documents import EntryJson, RemapJson, ShownJson, TokenJson
 from redirectd.sip.text import printable
 from redirectd.store.remap import State
@@ -96,6 +97,13 @@ class NoteBody(_Given):
     note: str = Field(max_length=500)
 
 
+class ApplyBody(_Given):
+    """The node, and the checksum of its plan or of one of the plan's units as it was looked at."""
+
+    node: str = Field(min_length=1, max_length=64)
+    checksum: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class VersionedRemap(RemapJson):
     """A remap with the name of its state: send it as If-Match with a decision."""
 
@@ -179,6 +187,18 @@ class TokensReply(TypedDict):
     """One's own tokens; for an admin everybody's."""
 
     tokens: list[TokenJson]
+
+
+class PlansReply(TypedDict):
+    """What each node's next apply would change, as it published it."""
+
+    plans: list[PlanJson]
+
+
+class ApplyRequestsReply(TypedDict):
+    """The latest requests, newest first."""
+
+    requests: list[RequestJson]
 
 
 class MeReply(TypedDict):

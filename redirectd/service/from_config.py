@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Metric
 
 from redirectd.apply.applier import Applier, ApplyRequest
+from redirectd.apply.result import ApplyResult
 from redirectd.config.load import load
 from redirectd.config.model import Config
 from redirectd.config.secrets import database_url, make_folder
@@ -27,9 +28,11 @@ from redirectd.service.applying import applier_of, approved_table, publish_targe
 from redirectd.service.feed import open_feed
 from redirectd.service.jobs import is_paused, make_jobs
 from redirectd.service.notifications import Notice, NotifyQueue
+from redirectd.service.remote_applies import RemoteApplies
 from redirectd.service.schedule import JobSpec, every
 from redirectd.service.source_threads import Feed, ReaderReport, ReaderSpec
 from redirectd.service.status_document import Document, stored_part
+from redirectd.store.apply_requests import PUBLISHED_EVERY
 from redirectd.store.database import Database
 from redirectd.store.migrate import ensure
 
@@ -101,6 +104,12 @@ class Site:
         jobs = list(
             make_jobs(self.config, self.zone, self.store.ready, apply=self._apply, verify=verify, families=families)
         )
+        if self.config.schedule.apply_requests:
+            remote = RemoteApplies(self.config, self._apply_on_request, self.paused)
+            answer, publish = (lambda: remote.run(self.store.ready())), (lambda: remote.publish(self.store.ready()))
+            each, plans = timedelta(seconds=5), timedelta(seconds=PUBLISHED_EVERY)
+            jobs.append(JobSpec("apply-requests", answer, every(each, self.zone), 60, 30 * 60, at_start=True))
+            jobs.append(JobSpec("publish-plan", publish, every(plans, self.zone), 60, 10 * 60, at_start=True))
         if servers:
             jobs.append(JobSpec("retry", self._retry, every(_RETRY, self.zone), 10 * 60, 30 * 60))
         return jobs
@@ -144,9 +153,14 @@ class Site:
             self._waiting = waiting
 
     def _apply(self, *, verify: bool = False) -> None:
+        result = self._apply_on_request(ApplyRequest(actor="redirectd", cause="schedule", verify=verify))
+        if result.error is not None:
+            raise result.error
+
+    def _apply_on_request(self, request: ApplyRequest) -> ApplyResult:
+        """Applies once, and logs what came of it."""
         database = self.store.ready()
         publish_targets(self.config, database)
-        request = ApplyRequest(actor="redirectd", cause="schedule", verify=verify)
         result = self._applier.apply(lambda: approved_table(database, self.config.rules()), request)
         for unit in result.units:
             changed = {name: each.outcome for name, each in unit.outcomes.items() if each.outcome != "unchanged"}
@@ -160,5 +174,4 @@ class Site:
                     waiting=list(unit.waiting),
                     lost=dict(unit.lost),
                 )
-        if result.error is not None:
-            raise result.error
+        return result

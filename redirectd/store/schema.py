@@ -370,3 +370,19 @@ console_session = Table(
     Column("used_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
 )
+
+apply_request = Table(
+    "apply_request",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("node", String(64), nullable=False, index=True),
+    Column("checksum", String(64), nullable=False),  # of the plan or unit that was looked at
+    Column("account", String(255), nullable=False),
+    Column("via", LongText, nullable=False),  # JSON object: address, session or token
+    Column("state", String(16), nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("answer", LongText, nullable=False),  # JSON object
+    sqlite_autoincrement=True,  # the audit names requests by their id
+)

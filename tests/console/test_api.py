@@ -29,6 +29,9 @@ MAY = {
             "/sources",
             "/losses",
             "/plan",
+            "/plans",
+            "/apply-requests",
+            "/apply-requests/{name}",
             "/generations",
             "/generations/{name}",
             "/audit",
@@ -40,6 +43,7 @@ MAY = {
     **{("POST", f"/remaps/{{name}}/{action}"): REVIEWERS for action in ("approve", "reject", "revoke", "reopen")},
     ("PUT", "/remaps/{name}/note"): REVIEWERS,
     ("POST", "/decisions"): REVIEWERS,
+    ("POST", "/apply-requests"): {Role.APPLIER, Role.ADMIN},
     ("POST", "/undo/{name}"): REVIEWERS,
 }
 """Which roles may call which endpoint: written out, so that a change of the code alone fails."""
