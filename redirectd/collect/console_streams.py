@@ -387,7 +387,7 @@ class ConsoleStreams:
 
     def _reader(self, console: Console) -> LogReader:
         if console.reader is None:
-            own = self.reading
+            own = replace(self.reading, gappy=self._wrapper.drops_empty_lines)
             if len(own.dialects) > 1:
                 head = console.log.read(0, HEAD)
                 fit = {one.name: one for one in own.dialects}

@@ -90,6 +90,7 @@ class LogReader:
             offset=offset,
             glimpsing=glimpsing,
             every=() if observer is None else of_every_message(reading.dialects),
+            gappy=reading.gappy,
         )
         self._report = PlaceReporter(observer)
         self._stamps = stamps

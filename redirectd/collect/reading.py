@@ -20,6 +20,7 @@ class Reading:
     `accept_unkeyed` believes records without a proof also where the source has shown proven ones: for archives (R39).
     `family` is the log's family or wrapper where that is decided (R38), and `consoles` the family of each console in
     it that has one: the reader adds to it. `counted` are the byte strings that mark losses (see `hints.loss_literals`).
+    `gappy`: the log lacks the empty lines of what its program wrote, as the journal of a console does.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Reading:
     session_progress: Literal["each", "count"] = "each"
     accept_unkeyed: bool = False
     counted: tuple[bytes, ...] = hints.loss_literals()
+    gappy: bool = False
     family: str = ""
     consoles: dict[str, str] = field(default_factory=dict)
 

@@ -125,7 +125,9 @@ class Scanner:
         offset: int = 0,
         glimpsing: type[Glimpsing] | None = None,
         every: Iterable[bytes] = (),
+        gappy: bool = False,
     ) -> None:
+        """`gappy`: see `Stretch`."""
         self.log = log
         self.offset = offset
         self.seen = offset
@@ -135,7 +137,7 @@ class Scanner:
         self._fallback = next((one for one in dialects if isinstance(one, SipText)), None)
         self._places = Places(literals, counted)
         self._every = Places(every) if every else None
-        self._buffer = Stretch()
+        self._buffer = Stretch(gappy=gappy)
         self._page: _ReadBlock | None = None
         able = [one for one in dialects if glimpsing is not None and isinstance(one, glimpsing)]
         self._glimpsing = {one.name: one for one in able}
@@ -244,7 +246,8 @@ class Scanner:
 
     def _in_doubt(self, page: Stretch, at: int, base: int, logged: LoggedEntry) -> LoggedEntry:
         """The same, held as unproven where only one of two readings has it (R40)."""
-        cause = doubt_at(page, at) if logged.dialect != AsteriskConsole.name else -1  # its offsets are others
+        own_text = AsteriskConsole.grammar if logged.dialect == AsteriskConsole.name else None
+        cause = doubt_at(page, at, own_text)
         if cause < 0 and self._fallback is not None and logged.dialect != self._fallback.name:
             cause = self._plain_text_before(page, logged.start)
         if cause < 0:
@@ -279,7 +282,7 @@ class Scanner:
         begin = self.offset - base
         size = begin + BLOCK
         if len(self._buffer) < size:
-            self._buffer = Stretch(LEAD + BLOCK)
+            self._buffer = Stretch(LEAD + BLOCK, gappy=self._buffer.gappy)
         self._buffer.forget()
         self._free = [0] * len(self._grammars)
         self._plain_text = 0, -1
@@ -288,7 +291,9 @@ class Scanner:
         if filled <= begin:
             return None
         at_end = filled < size
-        window = self._buffer if filled == len(self._buffer) else Stretch(memoryview(self._buffer)[:filled])
+        window = self._buffer
+        if filled < len(window):
+            window = Stretch(memoryview(window)[:filled], gappy=window.gappy)
         self.waits = False
         last = at_end and final
         end = filled if last else max(begin, filled - self._margin)

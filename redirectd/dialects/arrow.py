@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from redirectd.dialects.extent import find_message, measure, said_end
+from redirectd.dialects.extent import find_message, measure, open_end, said_end
 from redirectd.dialects.frame import Frame, Framed, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
 from redirectd.dialects.window import REACH, Window
@@ -84,7 +84,8 @@ class Arrows(Grammar[ArrowHead]):
         if size is None or size > len(text):
             if following is None and limit == len(window) and not final:
                 return Ending(limit, limit, waits=True)
-            size, cut = _without_blank(text, extent.body), size is not None or extent.body < 0
+            cut = size is not None or extent.body < 0
+            size = open_end(text, 0, len(text), extent) if following is None else _without_blank(text, extent.body)
         behind = head.begin + size
         while behind < high and window.startswith(b"\n", behind):
             behind += 1

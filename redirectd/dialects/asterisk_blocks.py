@@ -18,7 +18,7 @@ from redirectd.dialects.chan_sip_block import (
     leads_in_message,
     read_chan_header,
 )
-from redirectd.dialects.extent import head_end, headers_end, measure
+from redirectd.dialects.extent import head_end, measure, open_end
 from redirectd.dialects.frame import Direction, Frame, Framed, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead, entry_around, find_ahead
 from redirectd.dialects.linehead import line_head
@@ -115,42 +115,40 @@ class AsteriskBlocks(Grammar[SipBlock]):
     def skip(self, window: Window, low: int, at: int) -> list[int]:
         """See `Grammar.skip`: a log file's blocks that hold no other's mark, where count or delimiter fits."""
         ends: list[int] = []
+        if isinstance(window, Stretch) and window.gappy:
+            return ends
         delimiters: Delimiters | None = None
-        position, mark = low, find_ahead(window, b"<--- ", low, at)
+        find, rfind, counted = window.find, window.rfind, _PLAIN.match
+        position, mark, sent = low, find_ahead(window, b"<--- ", low, at), -1
         while True:
-            sent = window.find(_SENT, position, mark if mark >= 0 else at)
-            if sent >= 0:
-                end = _plain_sent(window, position, sent)
-            elif mark < 0:
-                break
+            if sent < position:
+                sent = find(_SENT, position, at) % (at + 1)  # `at` where there is none
+            if sent < mark or mark < 0:
+                end = _plain_sent(window, position, sent) if sent < at else -1
+            elif (head := counted(window, rfind(b"\n", position, mark) + 1 or position)) is not None:
+                end = head.end() + int(head[1])
+                end = end + 1 if end - head.start() <= _PLAIN_SIZE and window.startswith(b"\n", end) else -1
             elif window.startswith(_READ, mark):
                 delimiters = delimiters or _delimiters(window, position, at + ENTRY_BUFFER)
                 end = _plain_read(window, position, mark, delimiters)
             else:
-                end = _plain_counted(window, position, mark)
+                break
             if not 0 <= end < at:
                 break
             position = end
             ends.append(position)
-            mark = window.find(b"<--- ", position, at)
+            mark = find(b"<--- ", position, at)
         return ends
 
 
 BLOCKS = AsteriskBlocks()
 
 
-def _plain_counted(window: Window, low: int, mark: int) -> int:
-    """End of a block of pjsip's that is plain (see `Grammar.skip`), -1 if it is not."""
-    line = window.rfind(b"\n", low, mark) + 1 or low
-    match = _PLAIN.match(window, line)
-    if match is None:
-        return -1
-    end = match.end() + int(match[1])
-    return end + 1 if window.startswith(b"\n", end) and end - line <= _PLAIN_SIZE else -1
-
-
 def _plain_read(window: Window, low: int, mark: int, delimiters: Delimiters) -> int:
-    """The same of one that chan_sip read: one delimiter alone has the right number of lines before it."""
+    """End of a block that chan_sip read and that is plain (see `Grammar.skip`), -1 if it is not.
+
+    One delimiter alone has the right number of lines before it.
+    """
     start = window.rfind(b"\n", low, max(low, mark - 1)) + 1 or low
     header = read_chan_header(window, mark) if _PLAIN_LEAD.fullmatch(window, start, mark) else None
     if header is None or not leads_in_message(window, header.end):
@@ -224,7 +222,7 @@ def _counted_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
     end = head.begin + head.size
     if end >= len(window) and not final and head.size <= REACH:
         return Ending(end, len(window), waits=True)
-    if end <= len(window) and _fits(window, end):
+    if end <= len(window) and _fits(window, end) and not _may_reach_too_far(window, head, end):
         full = _full_buffer(window, head) if end - head.start > ENTRY_BUFFER else -1
         if full < 0 or full >= end:
             return Ending(end, _past_line_end(window, end))
@@ -237,6 +235,15 @@ def _counted_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
     message, cut = _end_without_count(window, head.begin, limit)
     claimed = end if following is not None and end > following.start else 0
     return Ending(message, _past_line_end(window, message), claimed=claimed, cut=cut)
+
+
+def _may_reach_too_far(window: Window, head: SipBlock, end: int) -> bool:
+    """Whether a count goes over another head where empty lines are missing, which the journal drops (R40)."""
+    return (
+        isinstance(window, Stretch)
+        and window.gappy
+        and BLOCKS.next_head(window, head.begin, end, head.begin) is not None
+    )
 
 
 def _fits(window: Window, end: int) -> bool:
@@ -263,7 +270,7 @@ def _printed_end(window: Window, head: SipBlock, *, final: bool) -> Ending:
         entry = ahead(window, _ENTRY, head.begin, limit)
         stop = min(following.start if following else limit, entry.end() if entry else limit)
         extent = measure(window, head.begin, stop)
-        message = headers_end(window, head.begin, stop) if extent.body < 0 else min(stop, extent.end or stop)
+        message = open_end(window, head.begin, stop, extent)
         return Ending(message, message, claimed=stop, cut=True, waits=waits)
     if following is not None and following.start < end.block and not end.full:
         first = first_end(window, head.begin, following.start, received=received)

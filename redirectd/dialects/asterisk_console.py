@@ -74,7 +74,7 @@ def _printed(window: Window, at: int) -> Printed:
     high = min(len(window), at + (_BEHIND if isinstance(window, Stretch) else _BEFORE))
     printed = Printed(window, window.find(b"\n", low, at) + 1 if low else 0, high)
     if isinstance(window, Stretch):
-        printed.text = Stretch(printed.text)
+        printed.text = Stretch(printed.text, gappy=window.gappy)
         near = low if not low else low + _BEFORE
         window.places[Printed] = (near, high if high == len(window) else high - _BEFORE, printed)
     return printed

@@ -92,6 +92,17 @@ def headers_end(window: Window, begin: int, limit: int) -> int:
     return headers.end() if headers is not None else limit
 
 
+def open_end(window: Window, begin: int, limit: int, extent: Extent) -> int:
+    """End of a message behind which its writer's mark is missing: by its own headers alone (R40).
+
+    A length that reaches to nothing hides what others wrote there.
+    """
+    headers = headers_end(window, begin, limit)
+    if not headers <= extent.body <= headers + 2:
+        return headers
+    return extent.body if extent.end is None or extent.end > limit else extent.end
+
+
 def head_end(text: Window, start: int, limit: int) -> int:
     """Position behind the empty line that ends the headers, or -1; some logs have taken the CRs away."""
     double = find_ahead(text, b"\r\n\r\n", start, limit)

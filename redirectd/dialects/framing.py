@@ -33,12 +33,16 @@ _AHEAD = REACH // 2
 
 
 class Stretch(bytearray):
-    """A window that remembers what was found in it, for as long as its bytes stay the same."""
+    """A window that remembers what was found in it, for as long as its bytes stay the same.
 
-    __slots__ = ("__weakref__", "places", "walks")
+    `gappy`: empty lines may be missing in it, so that what a program counted reaches too far.
+    """
 
-    def __init__(self, content: bytes | bytearray | memoryview | int = b"") -> None:
+    __slots__ = ("__weakref__", "gappy", "places", "walks")
+
+    def __init__(self, content: bytes | bytearray | memoryview | int = b"", *, gappy: bool = False) -> None:
         super().__init__(content)
+        self.gappy = gappy
         self.walks: dict[tuple[Any, bool], list[Any]] = {}
         self.places: dict[Any, tuple[int, int, Any]] = {}
 
@@ -249,11 +253,14 @@ def entry_around(window: Window, grammar: Grammar[H], at: int, *, final: bool) -
     return walk_to(window, grammar, at, final=final).around(at)
 
 
-def doubt_at(window: Window, at: int) -> int:
-    """Start of the entry whose doubtful length reaches over `at` for any writer that was walked (R40); -1 for none."""
+def doubt_at(window: Window, at: int, but: Grammar[Any] | None = None) -> int:
+    """Start of the entry whose doubtful length reaches over `at` for any writer that was walked (R40); -1 for none.
+
+    `but` is the grammar of whoever reads the place in a text of its own, and knows its own doubts.
+    """
     if isinstance(window, Stretch):
-        for held in window.walks.values():
-            for walk in held:
+        for (grammar, _), held in window.walks.items():
+            for walk in held if grammar is not but else ():
                 cause: int = walk.doubt(at) if walk.low <= at else -1
                 if cause >= 0:
                     return cause

@@ -6,9 +6,9 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from redirectd.dialects.extent import carve, headers_end, measure, request_line_start, said_end
+from redirectd.dialects.extent import carve, measure, open_end, request_line_start, said_end
 from redirectd.dialects.frame import Frame, Framed, Incomplete
-from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead
+from redirectd.dialects.framing import Ending, Grammar, Stretch, Walked, ahead, find_ahead
 from redirectd.dialects.kamailio_text import SCRIPT_HEAD, direction_and_peer
 from redirectd.dialects.linehead import SYSLOG_DATE, line_head
 from redirectd.dialects.window import REACH, Window
@@ -68,8 +68,9 @@ class KamailioRaw(Grammar[Dump]):
             begin = request_line_start(window, mark - 1, max(low, mark - _START_LINE_REACH)) if mark > low else -1
         if begin < 0:
             return None
-        newline = window.find(b"\n", mark, mark + _START_LINE_REACH)
-        line_end = newline if newline >= 0 else min(len(window), mark + _START_LINE_REACH)
+        limit = min(len(window), mark + REACH)
+        newline = find_ahead(window, b"\n", mark, limit)
+        line_end = newline if newline >= 0 else limit
         led = _led_in(window, begin, low)
         if led is None:
             return None
@@ -91,8 +92,8 @@ class KamailioRaw(Grammar[Dump]):
         end = said_end(extent)
         waits = following is None and (end < 0 or end > len(window)) and limit == len(window) and not final
         last = high - 1 if following is not None else limit
-        if extent.body < 0 and not waits:
-            last = min(last, headers_end(window, head.begin, high))
+        if not waits and (extent.body < 0 or following is None):
+            last = min(last, open_end(window, head.begin, high, extent))
         message = end if 0 <= end <= high else last
         behind = message + window.startswith(b"\n", message)
         sure = following is None or _is_closed(window, head, end, high)

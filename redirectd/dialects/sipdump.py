@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from redirectd.dialects.extent import measure, said_end
+from redirectd.dialects.extent import measure, open_end, said_end
 from redirectd.dialects.frame import Direction, Frame, Framed, Glimpse, Incomplete, Peer
 from redirectd.dialects.framing import Ending, Grammar, entry_around, find_ahead
 from redirectd.dialects.plain import HEADERS, STATUS_183_LINE, Identity
@@ -48,10 +48,10 @@ class SipdumpRecords(Grammar[DumpHead]):
     def ending(self, window: Window, head: DumpHead, *, final: bool) -> Ending:
         """See `Grammar.ending`."""
         limit = min(len(window), head.begin + REACH)
-        extent = measure(window, head.begin, limit)
-        begin = extent.body if 0 <= extent.body < limit else head.begin
         following = self.next_head(window, head.begin, limit, head.begin)
         high = following.start if following is not None else limit
+        extent = measure(window, head.begin, high)
+        begin = max(extent.body, head.begin)
         said = said_end(extent)
         sure = 0 <= said < high and window.startswith(_END, said)
         end = said if sure else find_ahead(window, _END, begin, limit)
@@ -59,8 +59,8 @@ class SipdumpRecords(Grammar[DumpHead]):
         claimed = said + len(_END) if lands else head.begin + REACH
         if not 0 <= end < high:
             waits = following is None and limit == len(window) and not final
-            claimed = claimed if following is not None else 0
-            return Ending(high, high, claimed=claimed, cut=True, waits=waits, lands=lands)
+            last = high if following is not None or waits else open_end(window, head.begin, high, extent)
+            return Ending(last, last, claimed=0 if waits else claimed, cut=True, waits=waits, lands=lands)
         behind = end + len(_END)
         sure = sure and (following is None or following.start == behind)
         cut = extent.body < 0 or (extent.end is not None and extent.end > end)

@@ -37,6 +37,7 @@ class Wrapper(Protocol):
     """One way of wrapping lines; an object for each log that is read. Pure."""
 
     name: ClassVar[str]
+    drops_empty_lines: ClassVar[bool]
 
     def recognises(self, lines: list[bytes]) -> bool:
         """Whether a log that begins with these whole lines is wrapped so."""
@@ -57,6 +58,8 @@ class Wrapper(Protocol):
 
 class _ByLine:
     """Each line is an entry."""
+
+    drops_empty_lines: ClassVar[bool] = False
 
     def whole(self, _text: bytes, end: int) -> int:
         """See `Wrapper.whole`."""
@@ -234,6 +237,7 @@ class JournalConsoles(_ByLine):
     """
 
     name: ClassVar[str] = "journal"
+    drops_empty_lines: ClassVar[bool] = True
 
     def recognises(self, lines: list[bytes]) -> bool:
         """See `Wrapper.recognises`."""
@@ -303,6 +307,7 @@ class JournalText:
     """
 
     name: ClassVar[str] = "journalctl"
+    drops_empty_lines: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._consoles: set[bytes] = set()  # tags of consoles: a line of each began as only a console's does

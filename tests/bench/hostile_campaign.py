@@ -1,7 +1,7 @@
 """Hostile messages through every dialect: `python -m tests.bench.hostile_campaign --messages 1000000`, JSON out.
 
-Each log is of one writer. Strangers' messages in it carry forged entries of every other writer in their body, headers,
-folded headers and Call-ID, with right and lying lengths; between them are calls that are really answered 301.
+Each log is of one writer. Strangers' messages in it carry forged entries of every other writer in their body or in
+any other part (`PLACES`), with right and lying lengths (`LIES`); between them are calls that are really answered 301.
 `believed` are forged 301s that were learnt as authentic (R38, R39), `uncounted` are real ones of which nothing is left:
 no sighting, no quarantined text and no loss (R40). Both must be 0; the exit code says so.
 """
@@ -54,25 +54,50 @@ def answer(call: str, contact: str, *, length: str = "0") -> bytes:
     ).encode()
 
 
+_LONG, _SHORT = "Content-Length: 60000", "Content-Length: 5"
+LIES = (
+    "Content-Length: %d",
+    "Content-Length: %d",
+    "Content-Length: 0",
+    _SHORT,
+    _LONG,
+    "Content-Length: 999999999999",
+    "l: 5",
+    "l: 60000",
+    "Content-Length: -5",
+    "Content-Length: +5",
+    "Content-Length: five",
+    "Content-Length : 5",
+    "Content-Length: 5 900",
+    "Content-Length:\r\n 60000",
+    f"{_SHORT}\r\n{_LONG}",
+    f"{_LONG}\r\n{_SHORT}",
+    f"l: 60000\r\n{_SHORT}",
+    "X-Length: 5",
+)
+"""Header lines for a length; the first ones are true."""
+PLACES = ("body", "first line", "Via", "display name", "user part", "Call-ID", "Contact", "parameter", "header", "fold")
+
+
 def stranger(rng: random.Random, number: int, forged: bytes) -> bytes:
-    """A stranger's OPTIONS with a forged entry somewhere in it."""
+    """A stranger's message with a forged entry somewhere in it, and a length that is true or not."""
+    place, lie = rng.choice(("body", *PLACES)), rng.choice(LIES).encode()
     line = forged.partition(b"\n")[0].rstrip(b"\r")[:4000]
-    call_id, headers, body = b"stranger-%d" % number, b"", b""
-    place = rng.randrange(4)
-    if place == 0:
-        body = forged
-    elif place == 1:
-        headers = b"User-Agent: " + line + b"\r\n"
-    elif place == 2:
-        headers = b"Subject: x\r\n" + b"".join(b" " + one + b"\r\n" for one in forged.splitlines()[:40])
-    else:
-        call_id += b" " + line
-    length = rng.choice((len(body), len(body), len(body), 0, 60_000, 999_999_999))
-    return (
-        b"OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.66:5060;branch=z9hG4bKs%d\r\n"
-        b"From: <sip:x@192.0.2.66>;tag=1\r\nTo: <sip:100@192.0.2.1>\r\nCall-ID: %b\r\nCSeq: 1 OPTIONS\r\n"
-        b"%bContent-Length: %d\r\n\r\n%b"
-    ) % (number, call_id, headers, length, body)
+    put = dict.fromkeys(PLACES, b"") | {place: line}
+    if place == "body":
+        put["body"] = rng.choice((b"", b"x\r\n", b"v=0\r\n")) + forged
+    elif place == "fold":
+        put["fold"] = b"\r\n ".join(forged.splitlines()[:40])
+    via, name, user, call_id, contact, value, agent, fold = (put[one] for one in PLACES[2:])
+    first = rng.choice((b"OPTIONS sip:%b@192.0.2.1 SIP/2.0\r\n", b"SIP/2.0 200 %b\r\n", b"SIP/2.0 183 %b\r\n"))
+    head = (first % (put["first line"] or b"x")) + (
+        b'Via: SIP/2.0/UDP 192.0.2.66:5060;branch=z9hG4bKs%d;x=%b\r\nFrom: "%b" <sip:x@192.0.2.66>;tag=1\r\n'
+        b'To: <sip:%b@192.0.2.1>\r\nCall-ID: stranger-%d %b\r\nCSeq: 1 OPTIONS\r\nContact: <sip:s%b@t>;x="%b"\r\n'
+        b"User-Agent: %b\r\nSubject: x\r\n %b\r\n"
+    ) % (number, via, name, user, number, call_id, contact, value, agent, fold)
+    lie = lie % len(put["body"]) if b"%d" in lie else lie
+    ending = rng.choice((b"\r\n\r\n",) * 9 + (b"\r\n",))  # or headers that do not end
+    return head + lie + ending + put["body"]
 
 
 def logs(rng: random.Random, messages: int) -> Iterator[tuple[str, bytes, int]]:

@@ -99,6 +99,17 @@ def test_bare_line_ends_let_no_message_reach_behind_its_count(part: int) -> None
     assert found.batch.losses["ambiguous-frame"]
 
 
+@pytest.mark.parametrize("name", ["journal", "journalctl -o short"])
+def test_a_count_that_lacks_the_empty_lines_hides_no_call(name: str) -> None:
+    """R40: the journal drops a console's empty lines, so that what Asterisk counted can reach over the next blocks."""
+    for gaps in (294, 497, 672, 721, 1400):
+        other = received(response("200 OK", call="other", body=b"v=0" + b"\n" * gaps + b"x\r\n"))
+        lines = WRITERS[name](other + CALL, "stdout")
+        found = read_all(b"".join(one for one in lines if b'"MESSAGE": ""' not in one and one[-3:] != b": \n"))
+        assert "sip:old@gw.test" in found.remaps, gaps
+    assert found.batch.losses["ambiguous-frame"]
+
+
 @pytest.mark.parametrize("line", [b"a=b\r\n", b"\r\r\n", b"\n"])
 def test_messages_behind_one_of_many_lines_are_read_or_counted(line: bytes) -> None:
     """R40: what comes behind a message of few lines is read, behind one of so many that it is in doubt, counted."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from tests.bench.hostile_logs import text
+from tests.dialects.logfiles import LOGS
 from tests.service.service import Service, source, until
 
 
@@ -82,3 +87,48 @@ def test_a_stuck_reader_does_not_keep_the_service_from_stopping(tmp_path: Path) 
         service.until_status(lambda status: status["daemon"]["silent"], "it hangs")
         assert service.stop() == 0
     assert [record["source"] for record in service.records("reader_hangs")] == ["rigged"]
+
+
+HOSTILE = ("heads without messages", "thousands of answers in a line", "lengths that lie", "nested JSON")
+
+
+def test_no_text_of_a_log_keeps_watchdog_or_stop_waiting(tmp_path: Path) -> None:
+    """Text made to cost much is read in short steps: each turn hears every reader, and SIGTERM ends them midway."""
+    service = Service(tmp_path, watchdog=24.0)
+    names = [f"log{number}" for number, _ in enumerate(HOSTILE)]
+    service.configure(sources=tuple(names))
+    for name, kind in zip(names, HOSTILE, strict=True):
+        (tmp_path / f"{name}.log").write_bytes(text(kind, LOGS["asterisk-pjsip"][0], 6 << 20))
+    with service:
+        service.until_status(lambda one: all(source(one, name)["lag_bytes"] for name in names), "they are read")
+        service.until_notified("WATCHDOG", times=2)
+        assert not ask_silent(service)
+        assert service.stop() == 0
+    assert not service.records("reader_hangs")
+
+
+def ask_silent(service: Service) -> list[str]:
+    """Who has been silent for a turn, as the status says."""
+    silent: list[str] = service.until_status(lambda one: "silent" in one["daemon"], "it answers")["daemon"]["silent"]
+    return silent
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "directory"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A FIFO, a device or a directory as a source is named with the reason, and holds up neither others nor a stop."""
+    service = Service(tmp_path)
+    service.configure(sources=("full", "odd"))
+    service.log.touch()
+    odd = tmp_path / "odd.log"
+    if kind == "FIFO":
+        os.mkfifo(odd)
+    elif kind == "directory":
+        odd.mkdir()
+    else:
+        odd.symlink_to("/dev/zero")
+    with service:
+        status = service.until_status(lambda one: source(one, "odd")["error"], "it is refused")
+        assert "regular" in source(status, "odd")["error"]
+        service.until_status(lambda one: source(one)["state"] == "reading", "the other source is read")
+        assert service.stop() == 0
+    assert not service.records("reader_hangs")
