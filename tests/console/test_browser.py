@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from re import fullmatch
 
 import pytest
 from playwright.sync_api import Browser
 from sqlalchemy import update
 
+from redirectd.console.pages import PAGES
 from redirectd.store.remap import State
 from redirectd.store.schema import audit, evidence, remap, remap_peer
 from redirectd.store.tokens import Role
@@ -37,6 +39,15 @@ PATHS = (
     "/nodes",
     "/remaps/9999",
 )
+
+
+def test_every_page_is_looked_at() -> None:
+    """A page that is added is seen in a browser, too."""
+    shown = [path.partition("?")[0] for path in PATHS]
+    pages = [one.path for one in PAGES.pages if one.method == "GET" and one.path not in {"/", "/static/{name}"}]
+    assert {
+        page for page in pages if not any(fullmatch(page.replace("{name}", "[^/]+"), one) for one in shown)
+    } == set()
 
 
 @pytest.fixture(scope="module")
