@@ -115,8 +115,12 @@ def test_the_operators_own_database_is_recognised() -> None:
         return fit_kamailio(cfg, kamailio_targets(config), "/key", None)
 
     assert fit("mysql://me:secret@db.test/kamailio").wrong == []
+    assert fit("mysql://me:secret@DB.test:3306/kamailio").wrong == []
+    [wrong] = fit("mysql://me:secret@db.test:3307/kamailio").wrong
     [wrong] = fit("mysql://me:secret@elsewhere/kamailio").wrong
     assert "secret" not in str(wrong)
+    config = parse(HTABLE + URL.replace("db.test", "127.0.0.1"), FILE)
+    assert fit("mysql://me:secret@localhost/kamailio").wrong == fit("mysql://me:secret@[::1]/kamailio").wrong == []
 
 
 @pytest.mark.parametrize("kind", [HTABLE, DISPATCHER])

@@ -14,8 +14,11 @@ from tests.docs.page import LANGUAGES, ROOT, blocks, commands, pages
 from tests.peers.conftest import postgresql_server, postgresql_url  # noqa: F401 - fixtures
 
 DATABASE_SERVER = ROOT / "docs" / "howto-several-nodes.md"
-WITH_MARIADB = ROOT / "docs" / "tutorial-asterisk-odbc.md"
-"""All of it is run by tests/peers/test_tutorials.py, on a host with MariaDB and Asterisk."""
+WITH_MARIADB = [
+    ROOT / "docs" / name
+    for name in ("tutorial-asterisk-odbc.md", "tutorial-kamailio-mariadb.md", "howto-files-to-tables.md")
+]
+"""All of it is run by tests/peers/test_tutorials.py, on hosts with MariaDB and a server."""
 
 
 def stories() -> Iterator[tuple[Path, str | None]]:
@@ -23,7 +26,7 @@ def stories() -> Iterator[tuple[Path, str | None]]:
     for page in pages():
         if page.name == "README.md":
             yield from ((page, section) for section in dict.fromkeys(block.section for block in blocks(page)))
-        elif page not in (DATABASE_SERVER, WITH_MARIADB):
+        elif page not in (DATABASE_SERVER, *WITH_MARIADB):
             yield page, None
 
 

@@ -111,12 +111,14 @@ def can_have_own_host() -> bool:
     )
 
 
-def to_do(page: str, last_section: str) -> Iterator[Block | Command]:
-    """The files and commands of a tutorial in their order, up to the end of a section."""
+def to_do(page: str, last_section: str, first_section: str = "") -> Iterator[Block | Command]:
+    """The files and commands of a page in their order, from a section to the end of another."""
     for block in blocks(ROOT / "docs" / page):
         if block.section > last_section:
             return
-        if block.mark[0] == "file":
+        if block.section < first_section:
+            continue
+        if block.mark[0] in ("file", "append"):
             yield block
         elif block.language == "console":
             yield from commands(block)

@@ -164,9 +164,18 @@ def mode_of(value: str) -> int:
         return 0o777
 
 
+_PORTS = {"mysql": ":3306", "postgres": ":5432"}
+_OWN_HOST = {"", "localhost", "127.0.0.1", "[::1]"}
+
+
 def database_of(url: str) -> str:
-    """Give what a db_url is about, whoever asks: a folder, or a database on a host."""
+    """Give what a db_url is about, whoever asks: a folder, or a database on a host.
+
+    The own host is one, by socket or by address, and so is the usual port.
+    """
     if url.startswith("text://"):
         return normpath(url)
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    place, slash, name = rest.rpartition("@")[2].partition("/")
+    place = place.removesuffix(_PORTS.get(scheme, "/"))
+    return f"{scheme}://{'localhost' if place in _OWN_HOST else place.lower()}{slash}{name}"
