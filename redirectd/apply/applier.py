@@ -134,6 +134,8 @@ class Applier:
                 self._journal.clear_holds([spec.name for spec in specs], request.actor, begun.at)
             if request.retry:
                 self._journal.forget_refused([spec.name for spec in specs])
+            if request.verify:
+                self._installer.read_anew()
             short = None if request.verify else self._short_plan(specs)
             read = cache(read_table)  # where the short way does not lead
             plan = self.plan(read(), request.only) if short is None else short.plan

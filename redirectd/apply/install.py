@@ -71,6 +71,9 @@ class Installer:
             raise InstallError(path, "it is not a regular file", "move it away or fix the path")
         return place
 
+    def read_anew(self) -> None:
+        """From now on take nothing as known that can be read; files are always read."""
+
     def read(self, path: str) -> bytes | None:
         """Read a target's file or base file; None where there is none."""
         with _told(path):

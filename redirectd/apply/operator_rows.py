@@ -21,6 +21,8 @@ from redirectd.targets.sqltable import Row
 class GatewayRows(SqlRows):
     """Moved gateways beside the operator's own `dispatcher`, with the view that joins both as its text."""
 
+    alone = False
+
     def __init__(self, where: str, target: KamailioGatewayTable, open_url: Callable[[], str], timeout: float) -> None:
         super().__init__(where, target.sql, open_url, timeout)
         self.target = target
@@ -111,6 +113,8 @@ class GatewayRowsInPlace(GatewayRows):
 
 class AorRows(SqlRows):
     """What redirectd has changed of the operator's own `ps_aors`, with the contacts there as its text."""
+
+    alone = False
 
     def __init__(self, where: str, target: AsteriskAorTable, open_url: Callable[[], str], timeout: float) -> None:
         super().__init__(where, target.sql, open_url, timeout)

@@ -10,10 +10,12 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from threading import Timer
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     CursorResult,
     Engine,
@@ -43,16 +45,29 @@ LOCK_SECONDS = 5
 
 _CONNECT_SECONDS = 5
 _BATCH = 2000
+_FEW = 500  # rows that are written one by one, where the others are known
 _SLOWEST = 3  # times the time-out: what a statement may take in all, where rows keep coming
 _STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 """With an empty sql_mode MariaDB cuts what is too long, without an error."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """The text of a table, and the `mark` that its database gave for all of its rows: while that is so, so are they."""
+
+    content: bytes
+    mark: str
+
+
 class SqlRows:
     """One table. `open_url` gives the URL with its password when a connection is made; `where` names it for people.
 
-    Methods raise InstallError; each statement has `timeout` seconds.
+    Methods raise InstallError; each statement has `timeout` seconds. Where what is `known` of the table is true still,
+    by its mark, rows that a change is not about are not fetched.
     """
+
+    alone: ClassVar[bool] = True
+    """Whether the text is of this table's rows and of nothing else."""
 
     def __init__(self, where: str, form: SqlTable, open_url: Callable[[], str], timeout: float) -> None:
         self.where = where
@@ -71,39 +86,82 @@ class SqlRows:
         dialects = (make_url(f"{spoken}://").get_dialect()() for spoken in _SPOKEN[self.is_mysql])
         return max((one.identifier_preparer.quote(name) for one in dialects), key=len)
 
-    def read(self) -> bytes | None:
+    def read(self, known: KnownRows | None = None) -> bytes | None:
         """Give the table as its target's text; None for a table without rows."""
         with self._connected() as run:
+            if known is not None and self._mark(run) == known.mark:
+                return known.content
             return self._text(run, self._rows(run))
 
-    def replace(self, content: bytes | None, seen: str) -> None:
-        """Bring the table to `content`, all of it or nothing.
+    def replace(self, content: bytes | None, seen: str, known: KnownRows | None = None) -> KnownRows | None:
+        """Bring the table to `content`, all of it or nothing, and give what is known of it then.
 
         Refused where it is not any more what was read, whose hash is `seen`.
         """
-        wanted = [] if content is None else self._wanted(content)
         with self._connected() as run:
             self._take_turn(run)
-            there = self._rows(run, lock=True)
-            if content is not None and self._text(run, there) == content:
-                return  # another redirectd has just written the same
-            if digest(self._text(run, there)) != seen:
-                raise InstallError(self.where, "it was changed while redirectd was at work", "plan and apply again")
-            gone, new = _difference(there, wanted)
-            columns = self.form.columns
-            for begin in range(0, len(gone), _BATCH):
-                run.execute(delete(self._table).where(self._table.c.id.in_(gone[begin : begin + _BATCH])))
-            for begin in range(0, len(new), _BATCH):
-                rows = [dict(zip(columns, row, strict=True)) for row in new[begin : begin + _BATCH]]
-                run.execute(insert(self._table), rows)
-            self._change_others(run, [row for _, row in there], content)
-            if Counter(row for _, row in self._rows(run, lock=True)) != Counter(wanted):
-                raise InstallError(
-                    self.where,
-                    "read back, its rows are not what was written, so nothing was changed",
-                    "'redirectd check' compares its columns with those of 'redirectd db-target sql'",
-                )
+            few = None if known is None or content is None else _few_lines(known.content, content)
+            if few and known and digest(known.content) == seen and self._mark(run, lock=True) == known.mark:
+                self._replace_few(run, *few)
+            elif not self._replace_all(run, content, seen):
+                return None  # another redirectd has just written the same
+            mark = self._mark(run, lock=True) if self.alone and content is not None else None
             run.commit()
+        return None if mark is None or content is None else KnownRows(content, mark)
+
+    def _replace_all(self, run: TimedRun, content: bytes | None, seen: str) -> bool:
+        """Compare all rows, and read all of them back; False where there is nothing to do."""
+        wanted = [] if content is None else self._wanted(content)
+        there = self._rows(run, lock=True)
+        if content is not None and self._text(run, there) == content:
+            return False
+        if digest(self._text(run, there)) != seen:
+            raise InstallError(self.where, "it was changed while redirectd was at work", "plan and apply again")
+        gone, new = _difference(there, wanted)
+        for begin in range(0, len(gone), _BATCH):
+            run.execute(delete(self._table).where(self._table.c.id.in_(gone[begin : begin + _BATCH])))
+        for begin in range(0, len(new), _BATCH):
+            self._insert(run, new[begin : begin + _BATCH])
+        self._change_others(run, [row for _, row in there], content)
+        if Counter(row for _, row in self._rows(run, lock=True)) != Counter(wanted):
+            raise self._not_as_written()
+        return True
+
+    def _replace_few(self, run: TimedRun, gone: bytes, new: bytes) -> None:
+        """Exchange rows of a table that is known, and read back what has their keys."""
+        old, wanted = self._wanted(gone), self._wanted(new)
+        for row in old:
+            if run.execute(delete(self._table).where(*self._are(self.form.columns, row))).rowcount != 1:
+                raise self._not_as_written()
+        if wanted:
+            self._insert(run, wanted)
+        columns, after = [self._table.c[name] for name in self.form.columns], {self._key(row): row for row in wanted}
+        for key in {self._key(row): None for row in (*old, *wanted)}:
+            found = [tuple(row) for row in run.execute(select(*columns).where(*self._are(self.form.key, key)))]
+            if found != ([tuple(after[key])] if key in after else []):
+                raise self._not_as_written()
+
+    def _key(self, row: Row) -> tuple[object, ...]:
+        return tuple(row[self.form.columns.index(name)] for name in self.form.key)
+
+    def _are(self, names: Sequence[str], values: Sequence[object]) -> list[ColumnElement[bool]]:
+        return [self._table.c[name] == value for name, value in zip(names, values, strict=True)]
+
+    def _insert(self, run: TimedRun, rows: Sequence[Row]) -> None:
+        run.execute(insert(self._table), [dict(zip(self.form.columns, row, strict=True)) for row in rows])
+
+    def _not_as_written(self) -> InstallError:
+        return InstallError(
+            self.where,
+            "read back, its rows are not what was written, so nothing was changed",
+            "'redirectd check' compares its columns with those of 'redirectd db-target sql'",
+        )
+
+    def _mark(self, run: TimedRun, *, lock: bool = False) -> str:
+        query = self.form.mark("mysql" if self.is_mysql else "postgresql", self.quote)
+        query += " FOR UPDATE" if lock and self.is_mysql else ""
+        found = tuple(run.execute(text(query.replace(":", "\\:"))).one())
+        return f"{found[0]}:{found[1]}"
 
     def exists(self) -> bool:
         """Say if there is a table or view of this name."""
@@ -285,6 +343,15 @@ def _engine(url: str, timeout: float) -> Engine:
         isolation = "READ COMMITTED"
     connect = {name: bound for name, bound in bounds.items() if name not in parsed.query}
     return create_engine(parsed, poolclass=NullPool, isolation_level=isolation, connect_args=connect)
+
+
+def _few_lines(old: bytes, new: bytes) -> tuple[bytes, bytes] | None:
+    """Give the texts of the rows that go and of those that come; None where they are many, or one is there twice."""
+    (head, *before), (same, *after) = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    gone, come = set(before).difference(after), set(after).difference(before)
+    if head != same or len(gone) + len(come) > _FEW or len(before) - len(gone) != len(after) - len(come):
+        return None
+    return head + b"".join(sorted(gone)), head + b"".join(sorted(come))
 
 
 def _difference(there: Sequence[tuple[int, Row]], wanted: Sequence[Row]) -> tuple[list[int], list[Row]]:

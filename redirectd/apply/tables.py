@@ -1,18 +1,20 @@
 """Putting a table's rows into place as a file is: staged, swapped as one, and put back, with the same text for both.
 
-What a table was before an apply is kept in a file of this host until the new rows have proven themselves.
+What a table was before an apply is kept in a file of this host until the new rows have proven themselves. What was put
+into it last is kept in another, so that a plan need not fetch all rows as long as nobody has changed any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from redirectd.apply.files import Files
 from redirectd.apply.install import FilePlace, Installer
-from redirectd.apply.sql_rows import SqlRows
+from redirectd.apply.sql_rows import KnownRows, SqlRows
 from redirectd.errors import InstallError
 from redirectd.plan.planning import digest
 from redirectd.plan.target_spec import TargetSpec
@@ -59,12 +61,17 @@ class TableInstaller(Installer):
         self._folder = folder
         self._staged: dict[str, bytes] = {}
         self._seen: dict[str, str] = {}
+        self._anew = False
 
     def place(self, path: str) -> FilePlace:
         """Find a table, or a file."""
         if path not in self._tables:
             return super().place(path)
-        return RowsPlace(path, str(self._folder / f".{digest(path.encode())[:16]}.redirectd-old"))
+        return RowsPlace(path, self._beside(path, "old"))
+
+    def read_anew(self) -> None:
+        """From now on read whole tables."""
+        self._anew = True
 
     def read(self, path: str) -> bytes | None:
         """Read a table, None where it has no rows; staged or old rows; or a file."""
@@ -74,7 +81,7 @@ class TableInstaller(Installer):
             return self._bases[path]()
         if path not in self._tables:
             return super().read(path)
-        content = self._tables[path].read()
+        content = self._tables[path].read(self._known_of(path))
         self._seen[path] = digest(content)
         return content
 
@@ -139,5 +146,30 @@ class TableInstaller(Installer):
             self._discard(place.kept)
 
     def _put(self, place: RowsPlace, content: bytes | None) -> None:
-        self._tables[place.path].replace(content, self._seen[place.path])
+        known = self._tables[place.path].replace(content, self._seen[place.path], self._known_of(place.path))
         self._seen[place.path] = digest(content)
+        if known is not None:
+            with suppress(InstallError):  # without it the next plan reads the whole table
+                self._keep(self._beside(place.path, "rows"), _form_of(known) + known.content)
+
+    def _known_of(self, path: str) -> KnownRows | None:
+        """Give what redirectd has last put into a table; whoever changed it since has changed its mark, too."""
+        if not self._anew and self._tables[path].alone:
+            with suppress(InstallError):
+                return _known(super().read(self._beside(path, "rows")) or b"")
+        return None
+
+    def _beside(self, path: str, what: str) -> str:
+        return str(self._folder / f".{digest(path.encode())[:16]}.redirectd-{what}")
+
+
+def _form_of(known: KnownRows) -> bytes:
+    """Give the first line of the file that keeps what is known of a table."""
+    return f"redirectd rows {known.mark} {digest(known.content)}\n".encode()
+
+
+def _known(kept: bytes) -> KnownRows | None:
+    """Read such a file; None where it is not whole."""
+    head, _, content = kept.partition(b"\n")
+    found = KnownRows(content, head.decode("ascii", "replace").split(" ")[2] if head.count(b" ") == 3 else "")
+    return found if _form_of(found) == head + b"\n" else None

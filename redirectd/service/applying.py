@@ -62,7 +62,7 @@ def foreseen_plan(
 def _plan_and_routes(config: Config, database: Database, only: Collection[str] | None) -> tuple[Plan, Sequence[Route]]:
     """The plan, and the routes of all that it changes."""
     specs, limits = chosen(target_specs(config), only), config.limits.as_limits()
-    installer = installer_of(config, specs)
+    installer = installer_of(config, specs, folder=lock_path(config, database).parent)
     with database.read() as connection:
         states, refused = target_states(connection, config.node), refused_entries(connection, config.node)
     short = short_plan(recent_decisions(config, database), specs, states, installer, limits, refused)

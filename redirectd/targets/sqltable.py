@@ -68,6 +68,21 @@ class SqlTable:
             f"CREATE TABLE {quote(self.name)} (\n" + ",\n".join(lines) + "\n)" + (" ENGINE=InnoDB" if is_mysql else "")
         )
 
+    def mark(self, backend: str, quote: Callable[[str], str]) -> str:
+        """Give the query for the number of rows and for a sum of what is in all of them: a change by anybody alters it.
+
+        The database reads its rows for that; none is sent.
+        """
+        if backend == "mysql":
+            size, text, number = "LENGTH(%s)", "%s", "CAST(CONV(LEFT(MD5(%s), 15), 16, 10) AS UNSIGNED)"
+        else:
+            size, text, number = "length(%s::text)", "%s::text", "('x' || left(md5(%s), 15))::bit(60)::bigint"
+        parts = ["id"]
+        for name in map(quote, self.columns):
+            parts += [f"COALESCE({size % name}, -1)", f"COALESCE({text % name}, '')"]
+        each = number % f"CONCAT_WS('|', {', '.join(parts)})"
+        return " ".join(("SELECT COUNT(*), COALESCE(SUM(", each, "), 0) FROM", quote(self.name)))
+
     def setup(self, backend: str, writer: str, reader: str, host: str, quote: Callable[[str], str]) -> list[str]:
         """Give the statements of the table and of the least rights on it: no right to alter it, or on any other.
 

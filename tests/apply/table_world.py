@@ -274,6 +274,24 @@ def at_statement(word: str, act: Callable[[], object]) -> Iterator[None]:
     assert acted
 
 
+@contextmanager
+def whole_reads() -> Iterator[list[str]]:
+    """Within the block, the statements that have a server send all rows of the htable's table."""
+    found: list[str] = []
+
+    def look(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        words = " ".join(statement.split())
+        sent = words.startswith(f"SELECT {SQL.name}.id,") and "WHERE" not in words
+        if connection.dialect.name != "sqlite" and sent:
+            found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+
+
 def announce_statements(act: Callable[[str], None]) -> None:
     """Have each statement and commit on a database server announced, in this process from now on."""
 

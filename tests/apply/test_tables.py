@@ -24,6 +24,7 @@ from tests.apply.table_world import (
     raw_rows,
     set_rows,
     set_table,
+    whole_reads,
 )
 from tests.apply.world import expected, moves, outcomes, states
 from tests.store.conftest import (
@@ -147,6 +148,75 @@ def test_a_change_during_the_apply_is_not_overwritten(tmp_path: Path, url: str) 
     assert isinstance(result.error, (InstallError, RefusedError))
     assert raw_rows(url)["hand"] == "made"
     assert all(raw_rows(url)[key] == value for key, value in expected(OLD).items())
+
+
+def _moved(number: int) -> dict[str, str]:
+    return NEW | {"sip:u1@old.test": f"sip:u1@n{number}.test"}
+
+
+def test_a_change_fetches_no_other_rows(tmp_path: Path, url: str) -> None:
+    """After an apply, only `verify`, and broken records of them, have rows fetched again."""
+    with whole_reads() as first:
+        world = TableWorld(tmp_path, url)
+        world.apply(NEW)
+    with whole_reads() as fetched:
+        for number, one in enumerate((world, TableWorld(tmp_path, url)), 1):
+            assert outcomes(one.apply(_moved(number))) == {"users": "verified"}
+            assert raw_rows(url)["sip:u1@old.test:;"] == f"sip:u1@n{number}.test"
+        assert outcomes(world.apply({**_moved(2), "sip:more@old.test": "sip:more@n.test"})) == {"users": "verified"}
+        assert outcomes(world.apply(NEW)) == {"users": "verified"}
+    assert (bool(first), fetched) == (True, [])
+    assert world.in_table() == expected(NEW) == world.server.served("users")
+    with whole_reads() as fetched:
+        world.apply(NEW, verify=True)
+    assert fetched != []
+    [kept] = tmp_path.glob("*.redirectd-rows")
+    kept.write_bytes(kept.read_bytes().replace(b"u1@newer", b"u1@older"))
+    assert outcomes(TableWorld(tmp_path, url).apply(NEW)) == {"users": "unchanged"}
+    kept.write_bytes(b"")
+    assert outcomes(TableWorld(tmp_path, url).apply(_moved(3))) == {"users": "verified"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE {table} SET key_value = 'sip:mine@x' WHERE key_name = 'sip:u1@old.test\\:;'",
+        "DELETE FROM {table} WHERE key_name = 'sip:u1@old.test\\:;'",
+        "INSERT INTO {table} (key_name, key_value) VALUES ('hand', 'made')",
+        "UPDATE {table} SET expires = 9 WHERE key_name = 'sip:u1@old.test\\:;'",
+        "UPDATE {table} SET key_value = CASE key_name WHEN 'sip:u1@old.test\\:;' THEN 'sip:u2@newer.test' "
+        "ELSE 'sip:u1@newer.test' END WHERE key_name LIKE 'sip:u1@%' OR key_name LIKE 'sip:u2@%'",
+    ],
+    ids=["changed", "removed", "added", "another column", "exchanged"],
+)
+def test_a_change_by_hand_is_seen_without_fetching(tmp_path: Path, url: str, edit: str) -> None:
+    """Whatever a person does to the rows that are known, the next plan sees it and the next apply is refused."""
+    world = TableWorld(tmp_path, url)
+    world.apply(NEW)
+    query(url, edit.format(table=SQL.name))
+    there = raw_rows(url)
+
+    result = world.apply(_moved(1))
+
+    assert "changed by hand" in str(result.error)
+    assert raw_rows(url) == there
+
+
+def test_a_table_that_answers_otherwise_than_written_is_left_as_it_was(tmp_path: Path, url: str) -> None:
+    """A trigger that changes what is written: the apply is refused, whether rows are fetched or known."""
+    world = TableWorld(tmp_path, url)
+    world.apply(NEW)
+    if url.startswith("mysql"):
+        query(url, f"CREATE TRIGGER t BEFORE INSERT ON {SQL.name} FOR EACH ROW SET NEW.expires = 7")
+    else:
+        body = "BEGIN NEW.expires = 7; RETURN NEW; END"
+        query(url, f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+        query(url, f"CREATE TRIGGER t BEFORE INSERT ON {SQL.name} FOR EACH ROW EXECUTE FUNCTION f()")
+    there = raw_rows(url)
+
+    for verify in (False, True):
+        assert "not what was written" in str(world.apply(_moved(1), verify=verify).error)
+        assert raw_rows(url) == there == expected(NEW) | {"__gen__": there["__gen__"]}
 
 
 def test_values_that_a_lax_server_would_cut_change_nothing(tmp_path: Path, url: str) -> None:

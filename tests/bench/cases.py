@@ -160,6 +160,7 @@ def tables(bench: Bench) -> Iterator[Line]:
                 f"{what} written", f"{took['write_s']:.2f} s", f"bare SQL, {took['bare_s']:.2f} s", ratio, "3.0 x"
             )
             yield Line(f"{what}, one change", f"{took['change_s']:.2f} s")
+            yield Line(f"{what}, compared by the database", f"{took['seen_s']:.2f} s", f"read, {took['read_s']:.2f} s")
             beside = "" if in_file is None else f"db_text, {in_file:.2f} s"
             yield Line(f"{what}, htable.reload", f"{took['reload_s']:.2f} s", beside)
 

@@ -3,10 +3,11 @@
     python -m tests.bench.tables ROWS [mariadb|postgresql|db_text]
 
 Prints JSON: for each place the seconds of the clock that the rows take to be written (`write_s`; `bare_s` by bare SQL,
-the same rows into the same columns in one transaction), that one change in them takes (`change_s`), and that
-`htable.reload` takes from its command to its answer (`reload_s`). Redirectd's time holds what bare SQL leaves out: the
-rows are read and compared first, locked, and read back before the commit. Kamailio loads a db_text table of more than
-MOST_OF_TEXT rows in more than ten minutes, so that is left out.
+the same rows into the same columns in one transaction), that reading them takes (`read_s`), and seeing that they are
+what is known (`seen_s`), that one change in them takes (`change_s`), and that `htable.reload` takes from its command to
+its answer (`reload_s`). Redirectd's time holds what bare SQL leaves out: the rows are read and compared first, locked,
+and read back before the commit. Kamailio loads a db_text table of more than MOST_OF_TEXT rows in more than ten minutes,
+so that is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sqlalchemy import NullPool, column, create_engine, insert, select, table, t
 from sqlalchemy.engine import make_url
 
 from redirectd.apply.control import open_channel
-from redirectd.apply.sql_rows import SqlRows
+from redirectd.apply.sql_rows import KnownRows, SqlRows
 from redirectd.plan.planning import digest
 from redirectd.plan.target import Command
 from redirectd.targets.kamailio_htable import SENTINEL, SQL
@@ -83,10 +84,13 @@ def on_database(folder: Path, name: str, count: int) -> dict[str, float]:
         rows = SqlRows(url, SQL, lambda: url, _SECONDS)
         content, changed = (SQL.form.write(pairs(count, last)) for last in ("", "other.test"))
         values = [dict(zip(SQL.columns, row, strict=True)) for row in SQL.form.values(content)]
+        known: list[KnownRows | None] = []
         return {
             "bare_s": seconds(lambda: bare(url, "bare", values)),
-            "write_s": seconds(lambda: rows.replace(content, digest(rows.read()))),
-            "change_s": seconds(lambda: rows.replace(changed, digest(content))),
+            "write_s": seconds(lambda: known.append(rows.replace(content, digest(rows.read())))),
+            "read_s": seconds(rows.read),
+            "seen_s": seconds(lambda: rows.read(known[0])),
+            "change_s": seconds(lambda: rows.replace(changed, digest(content), known[0])),
             "reload_s": reload(folder, count, _modules(url)),
         }
     finally:
