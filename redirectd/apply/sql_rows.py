@@ -15,6 +15,7 @@ from threading import Timer
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     Connection,
     CursorResult,
@@ -26,7 +27,9 @@ from sqlalchemy import (
     create_engine,
     delete,
     false,
+    func,
     insert,
+    literal_column,
     select,
     table,
     text,
@@ -101,11 +104,12 @@ class SqlRows:
         with self._connected() as run:
             self._take_turn(run)
             few = None if known is None or content is None else _few_lines(known.content, content)
-            if few and known and digest(known.content) == seen and self._mark(run, lock=True) == known.mark:
-                self._replace_few(run, *few)
-            elif not self._replace_all(run, content, seen):
+            if few and known and digest(known.content) == seen and self._mark(run) == known.mark:
+                mark: str | None = self._replace_few(run, *few, known.mark)
+            elif self._replace_all(run, content, seen):
+                mark = self._mark(run) if self.alone else None
+            else:
                 return None  # another redirectd has just written the same
-            mark = self._mark(run, lock=True) if self.alone and content is not None else None
             run.commit()
         return None if mark is None or content is None else KnownRows(content, mark)
 
@@ -127,19 +131,29 @@ class SqlRows:
             raise self._not_as_written()
         return True
 
-    def _replace_few(self, run: TimedRun, gone: bytes, new: bytes) -> None:
-        """Exchange rows of a table that is known, and read back what has their keys."""
+    def _replace_few(self, run: TimedRun, gone: bytes, new: bytes, mark: str) -> str:
+        """Exchange rows of a table that has this mark, read back what has their keys, and give the mark of now.
+
+        It is reckoned of these rows: what somebody changes in others meanwhile does not go with it.
+        """
         old, wanted = self._wanted(gone), self._wanted(new)
+        count, total = map(int, mark.split(":"))
         for row in old:
-            if run.execute(delete(self._table).where(*self._are(self.form.columns, row))).rowcount != 1:
+            are = self._are(self.form.columns, row)
+            total -= sum(int(found[-1]) for found in run.execute(select(self._mark_of_row).where(*are)))
+            if run.execute(delete(self._table).where(*are)).rowcount != 1:
                 raise self._not_as_written()
         if wanted:
             self._insert(run, wanted)
-        columns, after = [self._table.c[name] for name in self.form.columns], {self._key(row): row for row in wanted}
+        after = {self._key(row): row for row in wanted}
+        columns = [self._table.c[name] for name in self.form.columns]
         for key in {self._key(row): None for row in (*old, *wanted)}:
-            found = [tuple(row) for row in run.execute(select(*columns).where(*self._are(self.form.key, key)))]
-            if found != ([tuple(after[key])] if key in after else []):
+            query = select(*columns, self._mark_of_row).where(*self._are(self.form.key, key))
+            found = list(run.execute(query))
+            if [tuple(row[:-1]) for row in found] != ([tuple(after[key])] if key in after else []):
                 raise self._not_as_written()
+            total += sum(int(row[-1]) for row in found)
+        return f"{count - len(old) + len(wanted)}:{total}"
 
     def _key(self, row: Row) -> tuple[object, ...]:
         return tuple(row[self.form.columns.index(name)] for name in self.form.key)
@@ -157,11 +171,15 @@ class SqlRows:
             "'redirectd check' compares its columns with those of 'redirectd db-target sql'",
         )
 
-    def _mark(self, run: TimedRun, *, lock: bool = False) -> str:
-        query = self.form.mark("mysql" if self.is_mysql else "postgresql", self.quote)
-        query += " FOR UPDATE" if lock and self.is_mysql else ""
-        found = tuple(run.execute(text(query.replace(":", "\\:"))).one())
+    def _mark(self, run: TimedRun) -> str:
+        """Have the database read all rows: none is sent, and a change by anybody alters what comes of it."""
+        query = select(func.count(), func.coalesce(func.sum(self._mark_of_row), 0)).select_from(self._table)
+        found = tuple(run.execute(query).one())
         return f"{found[0]}:{found[1]}"
+
+    @property
+    def _mark_of_row(self) -> ColumnClause[Any]:
+        return literal_column(self.form.mark("mysql" if self.is_mysql else "postgresql", self.quote))
 
     def exists(self) -> bool:
         """Say if there is a table or view of this name."""

@@ -69,10 +69,7 @@ class SqlTable:
         )
 
     def mark(self, backend: str, quote: Callable[[str], str]) -> str:
-        """Give the query for the number of rows and for a sum of what is in all of them: a change by anybody alters it.
-
-        The database reads its rows for that; none is sent.
-        """
+        """Give the expression for a number made of all in a row; the sum over all rows says what is in them."""
         if backend == "mysql":
             size, text, number = "LENGTH(%s)", "%s", "CAST(CONV(LEFT(MD5(%s), 15), 16, 10) AS UNSIGNED)"
         else:
@@ -80,8 +77,7 @@ class SqlTable:
         parts = ["id"]
         for name in map(quote, self.columns):
             parts += [f"COALESCE({size % name}, -1)", f"COALESCE({text % name}, '')"]
-        each = number % f"CONCAT_WS('|', {', '.join(parts)})"
-        return " ".join(("SELECT COUNT(*), COALESCE(SUM(", each, "), 0) FROM", quote(self.name)))
+        return number % f"CONCAT_WS('|', {', '.join(parts)})"
 
     def setup(self, backend: str, writer: str, reader: str, host: str, quote: Callable[[str], str]) -> list[str]:
         """Give the statements of the table and of the least rights on it: no right to alter it, or on any other.

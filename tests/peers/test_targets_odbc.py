@@ -203,6 +203,35 @@ def test_a_call_goes_on_without_the_database(
     assert len(new.invites()) == 3
 
 
+@pytest.mark.parametrize("site", BOTH[:1], indirect=True)
+def test_a_call_goes_on_while_mariadb_hangs(
+    site: OdbcSite,
+    operator: Operator,
+    start_asterisk: StartAsterisk,
+    answering_side: Answer,
+    loopback_address: str,
+) -> None:
+    """With time-outs in odbc.ini a call is put through, as without redirectd, while the database is stopped dead."""
+    new, old = answering_side(RINGS_AND_ANSWERS), answering_side(RINGS_AND_ANSWERS)
+    plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
+    files = site.files()
+    files["odbc.ini"] += "CONN_TIMEOUT=2\nREAD_TIMEOUT=2\nWRITE_TIMEOUT=2\n"
+    server = start_asterisk(Setup(plan + LOOK_UP_ODBC, modules=MODULES, files=files))
+    operator.configure(site.asked_by(server))
+    approve(operator, "alice", to=f"{new.address}:{new.port}")
+    operator.run("apply")
+    call = (loopback_address, (server.address, server.port), f"sip:alice@{server.address}")
+    assert place_call(*call).status == 200
+    site.server.hang()
+    try:
+        assert place_call(*call, seconds=60).status == 200
+        assert (len(new.invites()), len(old.invites())) == (1, 1)
+    finally:
+        site.server.go_on()
+    assert place_call(*call).status == 200
+    assert len(new.invites()) == 2
+
+
 @pytest.mark.parametrize("site", BOTH, indirect=True)
 def test_breakouts_through_sql(
     site: OdbcSite, operator: Operator, start_asterisk: StartAsterisk, loopback_address: str
