@@ -52,8 +52,10 @@ class OdbcSite(Site):
         """What an operator has pasted."""
         url = make_url(self.admin)
         driver, host = ("MariaDB Unicode", "SERVER") if self.is_mysql else ("PostgreSQL Unicode", "Servername")
+        timeouts = "CONN_TIMEOUT=2\nREAD_TIMEOUT=2\nWRITE_TIMEOUT=2\n" if self.is_mysql else ""
+        place = f"{host}={url.host}\nPort={url.port}\nDatabase={url.database}\n"
         return {
-            "odbc.ini": f"[redirectd]\nDriver={driver}\n{host}={url.host}\nPort={url.port}\nDatabase={url.database}\n",
+            "odbc.ini": f"[redirectd]\nDriver={driver}\n{place}{timeouts}",
             "res_odbc.conf": "[redirectd]\nenabled => yes\ndsn => redirectd\nusername => asterisk\npassword => any\n"
             "pre-connect => yes\nmax_connections => 5\n",
             "func_odbc.conf": f"[REDIRECTD]\ndsn=redirectd\nreadsql={statement}\n",

@@ -214,9 +214,7 @@ def test_a_call_goes_on_while_mariadb_hangs(
     """With time-outs in odbc.ini a call is put through, as without redirectd, while the database is stopped dead."""
     new, old = answering_side(RINGS_AND_ANSWERS), answering_side(RINGS_AND_ANSWERS)
     plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
-    files = site.files()
-    files["odbc.ini"] += "CONN_TIMEOUT=2\nREAD_TIMEOUT=2\nWRITE_TIMEOUT=2\n"
-    server = start_asterisk(Setup(plan + LOOK_UP_ODBC, modules=MODULES, files=files))
+    server = start_asterisk(site.setup(plan + LOOK_UP_ODBC))
     operator.configure(site.asked_by(server))
     approve(operator, "alice", to=f"{new.address}:{new.port}")
     operator.run("apply")

@@ -264,6 +264,10 @@ def asterisk_targets(config: Config) -> Sequence[AsteriskTarget]:
     return found or [AsteriskTarget("asterisk", kind, path, lines=usual.lines())]
 
 
+_ODBC_TIMEOUTS = ("CONN_TIMEOUT=2", "READ_TIMEOUT=2", "WRITE_TIMEOUT=2")
+"""Seconds of MariaDB's driver, without which a call waits for as long as the database hangs; psqlODBC has none."""
+
+
 def _odbc_table(spec: TargetSpec) -> OdbcTable | None:
     """What Asterisk's files name of a table that it asks; the place as the drivers of Debian have it."""
     if not isinstance(spec.target, AsteriskOdbc):
@@ -272,6 +276,7 @@ def _odbc_table(spec: TargetSpec) -> OdbcTable | None:
     is_mysql = url.get_backend_name() == "mysql"
     driver, server = ("MariaDB Unicode", "SERVER") if is_mysql else ("PostgreSQL Unicode", "Servername")
     lines = [f"Driver={driver}", f"{server}={url.host or 'localhost'}", f"Port={url.port}", f"Database={url.database}"]
+    lines += _ODBC_TIMEOUTS if is_mysql else ()
     place = "\n".join(line for line in lines if line != "Port=None")
     sql = spec.target.sql
     quoted = SqlRows(spec.path, sql, lambda: "", spec.timeout).quote(sql.name)
