@@ -161,7 +161,7 @@ def _kamailio_targets(host: Host, folder: Path) -> list[dict[str, object]]:
 
 
 _PACKAGE = Path(__file__).parents[1]
-_UNITS = ("redirectd.service", "redirectd-apply.service", "redirectd-apply.timer")
+_UNITS = ("redirectd.service", "redirectd-apply.service", "redirectd-apply.timer", "redirectd-console.service")
 _COMMAND = "/usr/bin/redirectd"
 
 Command = Sequence[str]

@@ -30,7 +30,7 @@ def test_every_file_that_is_installed_is_there() -> None:
     """What the commands copy exists in the tree, as it does in the wheel."""
     sources = [word for command in survey.commands(host("kamailio"), PROGRAM) for word in command]
     copied = [Path(word) for word in sources if word.startswith(str(survey.files()))]
-    assert len(copied) == 7
+    assert len(copied) == 8
     assert [file for file in copied if not file.is_file()] == []
 
 

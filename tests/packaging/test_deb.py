@@ -17,6 +17,7 @@ FILES = (
     "usr/bin/redirectd",
     "usr/lib/systemd/system/redirectd.service",
     "usr/lib/systemd/system/redirectd-apply.timer",
+    "usr/lib/systemd/system/redirectd-console.service",
     "usr/lib/sysusers.d/redirectd.conf",
     "usr/lib/tmpfiles.d/redirectd.conf",
     "usr/share/man/man1/redirectd.1.gz",

@@ -12,6 +12,7 @@ import pytest
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ("redirectd.service", "redirectd-apply.service")
+CONSOLE = "redirectd-console.service"
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
@@ -26,7 +27,7 @@ def settings(unit: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Z]\w+)=(.*)$", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, CONSOLE])
 def test_exposure_is_at_most_1_1(service: str) -> None:
     """systemd-analyze's own measure of what the service could do to the host; --threshold is in tenths of ten."""
     judged = analyze("security", "--offline=true", "--threshold=11", "--no-pager", str(UNITS / service))
@@ -61,6 +62,17 @@ def test_both_services_are_equally_tight() -> None:
     assert {name: second.get(name) for name in tight} == {name: first[name] for name in tight}
 
 
+def test_the_console_reaches_the_database_alone() -> None:
+    """It is as tight as the service, of a user of its own, with no group, folder or log of redirectd's."""
+    first, console = settings(SERVICES[0]), settings(CONSOLE)
+    tight = [name for name in first if re.match(r"Protect|Private|Restrict|SystemCall|Capab|Lock|NoNew|IPAddr", name)]
+    assert {name: console.get(name) for name in tight} == {name: first[name] for name in tight}
+    assert (console["User"], console["Group"]) == ("redirectd-console", "redirectd-console")
+    assert "/var/log" in console["InaccessiblePaths"]
+    assert console["MemoryDenyWriteExecute"] == "yes"
+    assert {"SupplementaryGroups", "StateDirectory", "LogsDirectory", "ReadWritePaths", "BindPaths"}.isdisjoint(console)
+
+
 def test_every_relaxation_has_its_reason() -> None:
     """Each point that systemd-analyze marks is named in a comment of the unit."""
     judged = analyze("security", "--offline=true", "--no-pager", str(UNITS / "redirectd.service")).stdout
@@ -91,6 +103,7 @@ def test_sysusers_and_tmpfiles_are_valid(tmp_path: Path) -> None:
     passwd = (tmp_path / "etc/passwd").read_text()
     user = r"^redirectd:x?:\d+:\d+:SIP redirect daemon:/var/lib/redirectd:/usr/sbin/nologin$"
     assert re.search(user, passwd, re.MULTILINE)
+    assert re.search(r"^redirectd-console:x?:\d+:\d+:SIP redirect console:/:/usr/sbin/nologin$", passwd, re.MULTILINE)
     groups = (tmp_path / "etc/group").read_text()
     for group in ("adm", "systemd-journal"):
         assert re.search(rf"^{group}:x?:\d+:(.*,)?redirectd\b", groups, re.MULTILINE)
