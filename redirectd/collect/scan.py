@@ -40,7 +40,7 @@ LEAD = 3 * REACH
 STEP_WORK = 512
 """What one step takes: a place that a dialect has to look at counts `_HARD`, one that is passed over 1."""
 
-_HARD = 16
+_HARD = 32
 
 _DEEPEST = 4
 """Entries within entries of other grammars that are looked at."""
