@@ -13,9 +13,9 @@ from redirectd.collect.console_streams import reader_of, wrapper_in
 from redirectd.collect.linecount import LineCount, LineFinder
 from redirectd.collect.loops import SeenMove, Way, ways
 from redirectd.collect.observer import Observation, PlaceOutcome
-from redirectd.collect.orphan import orphan
 from redirectd.collect.progress import session_progress
 from redirectd.collect.traffic import AnswerCounts, logged_message
+from redirectd.collect.unframed import unframed_answer
 from redirectd.collect.verdict import Learnt
 from redirectd.dialects.hints import Hint, hints, literals
 from redirectd.sip.text import printable
@@ -82,7 +82,7 @@ class Explanation:
         for literal, places in block.counted.items():
             self._counts[literal] += len(places)
         for at in block.unframed:
-            if orphan(block.window, at) is not None:
+            if unframed_answer(block.window, at) is not None:
                 continue  # it is quarantined, and reported as such
             status = 183 if b"183" in block.window[at : at + 24] else 301
             self.found(

@@ -21,7 +21,6 @@ from redirectd.collect.early import EarlyMedia
 from redirectd.collect.keyed import Keyed
 from redirectd.collect.losses import AMBIGUOUS_FRAME, CUT_SHORT, FORGED, WITHIN_MESSAGE, told_losses
 from redirectd.collect.observer import Observer, PlaceOutcome, PlaceReporter, Spot
-from redirectd.collect.orphan import orphan
 from redirectd.collect.pair import find_request
 from redirectd.collect.reading import Reading, ReadPart
 from redirectd.collect.registrations import Registrations
@@ -30,6 +29,7 @@ from redirectd.collect.remembered import Remembered
 from redirectd.collect.rules import judge
 from redirectd.collect.scan import Block, LoggedEntry, Scanner
 from redirectd.collect.traffic import of_every_message
+from redirectd.collect.unframed import unframed_answer
 from redirectd.collect.verdict import Learnt, Refused
 from redirectd.dialects.frame import (
     Dialect,
@@ -167,7 +167,7 @@ class LogReader:
                 if framed is not None and not isinstance(framed, Incomplete):
                     self._take(block, framed, dialect, batch, now)
         for at in block.unframed:
-            if (lost := orphan(block.window, at)) is not None:
+            if (lost := unframed_answer(block.window, at)) is not None:
                 self._quarantine(batch, Spot(block, lost), lost.why)
         return True
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redirectd.collect.lookalike import looks_like_answer
 from redirectd.collect.places import Places
+from redirectd.collect.unframed import looks_like_answer
 from redirectd.dialects.asterisk_console import AsteriskConsole
 from redirectd.dialects.envelope import line_quiet_until
 from redirectd.dialects.family import is_foreign

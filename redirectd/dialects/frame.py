@@ -9,6 +9,7 @@ from enum import Enum
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from redirectd.dialects.plain import Identity, Plain
+from redirectd.dialects.window import Window
 
 
 class Direction(Enum):
@@ -244,3 +245,17 @@ class StreamDialect(Protocol):
         is dropped.
         """
         ...
+
+
+class Unsearched:
+    """A position inside such a file does not show where a message begins: packets, wrapped lines, rows by columns."""
+
+    literals: ClassVar[tuple[bytes, ...]] = ()
+
+    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
+        """Always None, since nothing is searched for."""
+        return None
+
+    def spell(self, text: bytes) -> bytes:
+        """See `Dialect.spell`: nothing is escaped."""
+        return text

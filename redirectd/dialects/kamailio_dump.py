@@ -1,4 +1,4 @@
-"""`kamailio-dump`: messages that a Kamailio script wrote through syslog, on one escaped line or raw over several."""
+"""Messages that a Kamailio script dumped: through syslog, escaped on one line or raw over several, or to stderr."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from redirectd.dialects.envelope import Wrapping, Writer, entry_at, spell_anyhow
 from redirectd.dialects.frame import Authenticity, Framed, Incomplete
-from redirectd.dialects.framing import Grammar, walk_to
-from redirectd.dialects.kamailio_block import may_hold_dump, read_dump
+from redirectd.dialects.framing import Grammar, entry_around, walk_to
 from redirectd.dialects.kamailio_raw import RAW, frame_dump
+from redirectd.dialects.kamailio_text import may_hold_dump, read_dump
 from redirectd.dialects.window import Window
 
 
@@ -39,3 +39,21 @@ class KamailioDump:
     def spell(self, text: bytes) -> bytes:
         """See `Dialect.spell`: a part that every template writes alike."""
         return spell_anyhow(text)
+
+
+class KamailioStderr:
+    """Behind ` 2(17408) NOTICE: <script>: `; without a time."""
+
+    name: ClassVar[str] = "kamailio-stderr"
+    literals: ClassVar[tuple[bytes, ...]] = (b"SIP/2.0 %d",)
+    grammar: ClassVar[Grammar[Any]] = RAW
+    reads_lines: ClassVar[bool] = False
+
+    def frame(self, window: Window, at: int, *, final: bool) -> Framed:
+        """See `Dialect.frame`."""
+        entry = entry_around(window, RAW, at, final=final)
+        return frame_dump(window, entry, syslog=False, dialect=self.name, final=final)
+
+    def spell(self, text: bytes) -> bytes:
+        """See `Dialect.spell`: nothing is escaped here."""
+        return text

@@ -7,7 +7,7 @@ from typing import ClassVar
 from redirectd.dialects.chan_sip_block import read_chan_sip
 from redirectd.dialects.envelope import Writer, entry_at, spell_array
 from redirectd.dialects.frame import Framed, Incomplete
-from redirectd.dialects.kamailio_block import read_dump
+from redirectd.dialects.kamailio_text import read_dump
 from redirectd.dialects.pjsip_block import read_block
 from redirectd.dialects.window import Window
 

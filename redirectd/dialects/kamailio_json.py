@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from redirectd.dialects.envelope import Writer, entry_at, spell_json
 from redirectd.dialects.frame import Framed, Incomplete
-from redirectd.dialects.kamailio_block import read_dump
+from redirectd.dialects.kamailio_text import read_dump
 from redirectd.dialects.window import Window
 
 

@@ -1,12 +1,15 @@
-"""What a Kamailio script's author wrote before a dumped message: where it came from, if plainly said."""
+"""A message that a Kamailio script wrote into one log entry, and where it came from, if its author plainly says so."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
-from redirectd.dialects.frame import Direction, Peer
+from redirectd.dialects.envelope import LogEntry, Writer
+from redirectd.dialects.extent import carve, find_message
+from redirectd.dialects.frame import Direction, Frame, Peer
 
+ASTERISK_MARK = b"<--- "
 SCRIPT_HEAD = re.compile(rb"(?:DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|BUG|EMERG): ")
 _ADDRESS = (
     rb"(?:(udp|tcp|tls|ws|wss|sctp)[:/])?"
@@ -45,3 +48,31 @@ def _peers(pattern: re.Pattern[bytes], text: bytes) -> set[Peer]:
         for match in pattern.finditer(text)
         if int(match[3]) <= 65_535
     }
+
+
+def may_hold_dump(entry: LogEntry) -> bool:
+    """Whether an entry whose end is not seen yet can turn out to be a dump."""
+    if entry.wrapping.is_json:
+        return True
+    start = find_message(entry.text)
+    return start >= 0 and ASTERISK_MARK not in entry.text[:start]
+
+
+def read_dump(entry: LogEntry, dialect: str) -> Frame | None:
+    """The message of the entry, with the peer where the author's text before it names one."""
+    text = entry.text
+    start = find_message(text)
+    if start < 0 or b"\n" not in text[start:] or ASTERISK_MARK in text[:start]:
+        return None
+    direction, peer = direction_and_peer(text[:start])
+    payload, cut = carve(text, start, stripped=entry.writer is Writer.JOURNAL and not entry.cut)
+    return Frame(
+        start=entry.start,
+        end=entry.end,
+        payload=payload,
+        dialect=dialect,
+        direction=direction,
+        peer=peer,
+        stamp=entry.stamp,
+        cut=cut,
+    )

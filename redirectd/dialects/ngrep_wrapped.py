@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.arrow import read_arrow
-from redirectd.dialects.frame import Authenticity, Dialect, Frame
+from redirectd.dialects.frame import Authenticity, Dialect, Frame, Unsearched
 from redirectd.dialects.hep import HepFile
-from redirectd.dialects.unsearched import Unsearched
 
 _LONGEST = 131_072
 """Bytes of a message as printed; what is longer is cut there."""

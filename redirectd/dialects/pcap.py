@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.extent import find_message
-from redirectd.dialects.frame import Dialect, Frame, Peer
+from redirectd.dialects.frame import Dialect, Frame, Peer, Unsearched
 from redirectd.dialects.hep import HepFile
 from redirectd.dialects.packets import UDP, PacketReader, TransportSegment, ip_packet
 from redirectd.dialects.pcapfile import Packet, is_capture, packets
 from redirectd.dialects.tcp import Streams
-from redirectd.dialects.unsearched import Unsearched
 
 
 class CapturedPcap(HepFile):

@@ -16,12 +16,11 @@ from redirectd.dialects.frame import Dialect, StreamDialect
 from redirectd.dialects.framing import Stretch
 from redirectd.dialects.hep import HepFile
 from redirectd.dialects.kamailio_acc import KamailioAcc
-from redirectd.dialects.kamailio_dump import KamailioDump
+from redirectd.dialects.kamailio_dump import KamailioDump, KamailioStderr
 from redirectd.dialects.kamailio_journal import KamailioJournal
 from redirectd.dialects.kamailio_json import KamailioJson
 from redirectd.dialects.kamailio_own_text import KamailioOwnText, worth_searching
 from redirectd.dialects.kamailio_record import KamailioRecord
-from redirectd.dialects.kamailio_stderr import KamailioStderr
 from redirectd.dialects.ngrep_wrapped import NgrepWrapped
 from redirectd.dialects.pcap import Pcap
 from redirectd.dialects.sip_text import SipText

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from redirectd.dialects.extent import measure
-from redirectd.dialects.frame import Authenticity, Dialect, Frame, Peer
+from redirectd.dialects.frame import Authenticity, Dialect, Frame, Peer, Unsearched
 from redirectd.dialects.hep import HepFile
-from redirectd.dialects.unsearched import Unsearched
 
 LONGEST_ROW = 262_144
 """Bytes of a row; what is longer is cut there."""

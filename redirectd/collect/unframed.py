@@ -1,14 +1,16 @@
-"""A 301's status line that no dialect framed: it looked like a permanent move, so it may not get lost silently."""
+"""What looks like an answer, and a 301 that no dialect framed: neither may get lost silently (R40)."""
 
 from __future__ import annotations
 
 import re
 
-from redirectd.collect.lookalike import looks_like_answer
 from redirectd.dialects.frame import Unreadable
-from redirectd.dialects.framing import Stretch, find_ahead
+from redirectd.dialects.framing import Stretch, ahead, find_ahead
 from redirectd.dialects.window import Window
 
+_NEAR = 4096
+_CALL_ID = re.compile(rb"[\nn2\] ](?:[cC][aA][lL][lL]-[iI][dD]|i)[ \t]{0,8}:")
+_CSEQ = re.compile(rb"[\nn2\] ][cC][sS][eE][qQ][ \t]{0,8}:")
 _STATUS = b"SIP/2.0 301"
 _LINE_STARTS = (b"\n", b"#012", b"\\n")
 _LONGEST_LEAD = 256
@@ -17,7 +19,15 @@ _KEPT = 4096
 """Bytes that are kept of it: a status line and its headers."""
 
 
-def orphan(window: Stretch, at: int) -> Unreadable | None:
+def looks_like_answer(page: Stretch, at: int, end: int) -> bool:
+    """Whether the place of a literal at `at`, within text that goes to `end`, looks like an answer's."""
+    if not page.startswith((b"SIP/2.0 ", b"SIP\\/2.0 "), at):
+        return page.startswith(b"REDIRECTD v=", at)
+    stop = min(end, at + _NEAR)
+    return ahead(page, _CALL_ID, at, stop) is not None and ahead(page, _CSEQ, at, stop) is not None
+
+
+def unframed_answer(window: Stretch, at: int) -> Unreadable | None:
     """The unreadable record at `at`, or None where the text only speaks of a 301 and doesn't begin a message.
 
     Headers of an answer have to be near (R40), unless the text ends first.
