@@ -93,7 +93,9 @@ def test_contributing_names_what_there_is() -> None:
     missing = [path for path in paths if not re.search("NAME|NNNN|PROGRAM", path) and not (ROOT / path).exists()]
     assert len(paths) > 40
     assert missing == []
-    code = "\n".join(file.read_text() for room in ("redirectd", "tests") for file in (ROOT / room).rglob("*.py"))
+    files = [file for room in ("redirectd", "tests") for file in (ROOT / room).rglob("*.py")]
+    assert set(re.findall(r"`([a-z_]+\.py)`", text)) <= {file.name for file in files}
+    code = "\n".join(file.read_text() for file in files)
     tables = set(re.findall(r"`(_?[A-Z][A-Z_]{2,})`", text)) - {"SAMPLE"}
     assert len(tables) > 12
     assert {name for name in tables if not re.search(rf"(?m)^ *{name}(?:: .*)? = ", code)} == set()
