@@ -259,6 +259,17 @@ def test_two_people_by_the_api(site: Site) -> None:
     assert site.decide(1, "approve", token=site.token(owner="unix:bob")).json["remaps"][0]["state"] == "approved"
 
 
+def test_one_person_has_accounts_of_all_kinds(site: Site) -> None:
+    """[policy.people] names accounts of OIDC, a proxy, the console and the hosts: one person's are one approval."""
+    ada, bob = '["ada", "oidc:5f2", "local:al"]', '["proxy:bob"]'
+    site.configure(f"approvals = 2\n[policy.people]\nada = {ada}\nbob = {bob}\n")
+    first = site.decide(1, "approve", token=site.token(owner="oidc:5f2")).json
+    assert [(one["state"], one["approvals"]) for one in first["remaps"]] == [("pending", ["ada"])]
+    for owner in ("local:al", "unix:ada", "oidc:ada", "unix:bob", "proxy:ada", "local:bob"):
+        assert is_problem(site.decide(1, "approve", token=site.token(owner=owner)), 409)
+    assert site.decide(1, "approve", token=site.token(owner="proxy:bob")).json["remaps"][0]["state"] == "approved"
+
+
 def test_pages_hold_all_once(site: Site) -> None:
     """A list is read page by page to its end; each remap is there once, and filters restrict it."""
     token, after, found = site.token(Role.VIEWER), 0, []
