@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 from types import FrameType
 
+import h11
 import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,7 +23,7 @@ from redirectd.console.desk import Desk
 from redirectd.console.oidc import Oidc
 from redirectd.console.pages import PAGES
 from redirectd.console.sign_in import SignIn
-from redirectd.console.web import application
+from redirectd.console.web import HEADERS, application
 from redirectd.errors import ConfigError
 from redirectd.service.control import listen_at
 from redirectd.store.database import Database
@@ -59,6 +60,16 @@ class Connection(H11Protocol):
         """Begins to wait for the next request."""
         self._wait(self.head_seconds)
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP, with the headers that every answer has."""
+        more = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+        answer = h11.Response(
+            status_code=400, headers=[*HEADERS, *more, (b"connection", b"close")], reason=b"Bad Request"
+        )
+        for event in (answer, h11.Data(data=msg.encode("ascii")), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits no more."""

@@ -28,7 +28,7 @@ from redirectd.sip.text import printable
 
 _log = structlog.get_logger("redirectd.console")
 
-_HEADERS = (
+HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; "
@@ -145,7 +145,7 @@ class _Guard:
             _log.error("console_defect", error=f"{type(error).__name__}: {printable(str(error), 500)}")
 
     def _with_headers(self, send: Send) -> Send:
-        more = list(_HEADERS)
+        more = list(HEADERS)
         if self._access.is_secure:
             more.append((b"strict-transport-security", b"max-age=31536000"))
 

@@ -165,6 +165,21 @@ def test_it_serves_this_host(filled: Cli, start: Start) -> None:
     assert child.wait(30) == 0
 
 
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"X" * 40_000])
+def test_what_is_not_http_gets_the_headers_too(start: Start, sent: bytes) -> None:
+    """A request that can't be read is 400, with the headers that every answer has, and the connection ends."""
+    port = free_port()
+    start(f'listen = "127.0.0.1:{port}"')
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(sent)
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"x-content-type-options: nosniff" in answer.lower()
+    assert b"frame-ancestors 'none'" in answer
+
+
 def test_it_serves_a_unix_socket(filled: Cli, start: Start) -> None:
     """The socket is for the user and the group; it is gone after the end, and a stale one is replaced."""
     path = filled.folder / "c.sock"
