@@ -20,6 +20,7 @@ from redirectd.config.load import load
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.store.database import Database
+from tests.apply.table_world import make_table, query
 from tests.service.service import Service, until
 
 pytestmark = pytest.mark.peer("postgresql")
@@ -96,6 +97,37 @@ def test_r35_one_decision_reaches_every_node(tmp_path: Path, postgresql_url: str
         later = until(lambda: _newer(generations(one), first), "both next generations are told")
         assert set(later) == {"one", "two"}
         assert [service.stop() for service in (one, two)] == [0, 0]
+
+
+COUNT_WRITES = """
+CREATE TABLE written (key_name VARCHAR(512));
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql
+  AS 'BEGIN INSERT INTO written VALUES (NEW.key_name); RETURN NEW; END';
+CREATE TRIGGER note AFTER INSERT ON redirectd_htable FOR EACH ROW EXECUTE FUNCTION note()
+"""
+
+
+def test_two_services_write_one_table_once(tmp_path: Path, postgresql_url: str, corpus: Path) -> None:
+    """Both services apply a decision to the table that they share: each row is written once, and both are through."""
+    one, two = (node(tmp_path, name, postgresql_url) for name in ("one", "two"))
+    for service in (one, two):
+        config = service.config.read_text()
+        service.config.write_text(config.replace('path = "moved.txt"', f'database = "{postgresql_url}"'))
+    make_table(postgresql_url)
+    query(postgresql_url, *COUNT_WRITES.strip().split(";\n"))
+    remaps = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
+    with one, two:
+        for service in (one, two):
+            service.until_status(listening, "it listens")
+        redirectd(one, "approve", *(str(remap["id"]) for remap in remaps), "--reason", "test")
+        known = "SELECT node FROM target_state"
+        until(lambda: len(query(postgresql_url, known)) == 2, "both have applied")
+        assert [service.stop() for service in (one, two)] == [0, 0]
+    held = query(postgresql_url, "SELECT key_name FROM redirectd_htable ORDER BY key_name")
+    assert len(held) == len(remaps) + 1  # the row that names the content
+    assert query(postgresql_url, "SELECT key_name FROM written ORDER BY key_name") == held
+    plans = [redirectd(service, "plan")["targets"][0] for service in (one, two)]
+    assert [(plan["changed"], plan["hand_edit"]) for plan in plans] == [(False, None)] * 2
 
 
 def _whole(found: dict[str, int | None]) -> dict[str, int | None]:
