@@ -29,7 +29,8 @@ if [ "{asterisk}" != / ]; then
 fi
 rm -rf /var/log/kamailio.log /var/log/asterisk/full /etc/redirectd /var/lib/redirectd /etc/kamailio/redirectd
 getent passwd redirectd >/dev/null || useradd -r -d /var/lib/redirectd redirectd
-install -d -o redirectd -g redirectd /etc/redirectd /var/lib/redirectd /run/redirectd
+install -d /etc/redirectd
+install -d -o redirectd -g redirectd /var/lib/redirectd /run/redirectd
 touch {layers}/../ready
 exec sleep infinity
 """
