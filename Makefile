@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ASTERISK22 ?= $(HOME)/.cache/redirectd-tests/asterisk22
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet --retries 5
 
-.PHONY: help demo test check unit fast peers campaign field asterisk22 bench docs site deb debs release pins clean
+.PHONY: help demo test check unit fast peers campaign field asterisk22 bench docs site deb debs image release pins clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ site: $(VENV)/test.stamp ## the documentation as a site in ./site, built strictl
 
 deb: $(VENV)/test.stamp ## a Debian package in ./dist, with its own virtual environment, for the Debian this is
 	packaging/deb/build dist
+
+image: ## builds the container's image and runs it, by buildah with chroot isolation (root)
+	packaging/container/try $(HOME)/.cache/redirectd-tests/image
 
 debs: ## the packages for Debian 12 and 13 in ./dist, each built and installed in a clean one (root)
 	packaging/deb/build-in bookworm dist
