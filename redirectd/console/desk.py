@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from time import monotonic
 
 from sqlalchemy import Connection
 
@@ -22,6 +23,7 @@ from redirectd.review.decide import ChangedError, decide_seen
 from redirectd.review.decision import Decision, DecisionOutcome, DecisionStep
 from redirectd.review.four_eyes import version, with_approvals
 from redirectd.review.holds import with_holds
+from redirectd.review.page import QueueCounts, queue_counts
 from redirectd.review.undo import set_note, undo_all
 from redirectd.sip.text import printable
 from redirectd.store import audit, remaps
@@ -34,6 +36,7 @@ MOST = 500
 
 KEPT_FOR = timedelta(hours=1)
 _MOST_STEPS = 20_000
+KEPT_COUNTS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +103,20 @@ class Desk:
         self.config, self.database, self.clock = config, database, clock
         self.policy: Policy = config.rules()
         self._steps = _UndoSteps()
+        self._counts: tuple[object, float, QueueCounts] | None = None
 
     def complete(self, connection: Connection, found: list[Remap]) -> list[Remap]:
         """Remaps with their holds, approvals and what is due, as the commands show them."""
         held = with_approvals(connection, [with_holds(one, self.policy) for one in found], self.policy)
         return with_attention(connection, held, now=self.clock())
+
+    def counts(self, connection: Connection) -> QueueCounts:
+        """What there is to review; of many pending remaps worked out anew after each decision, or half a minute."""
+        known = audit.written(connection), tuple(remaps.counts(connection).items())
+        kept = self._counts
+        if kept is None or kept[0] != known or monotonic() - kept[1] > KEPT_COUNTS:
+            kept = self._counts = known, monotonic(), queue_counts(connection, self.policy)
+        return kept[2]
 
     def remap(self, connection: Connection, number: int) -> Remap:
         """A remap by id. Raises DeniedError (404) where there is none."""

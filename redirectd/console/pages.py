@@ -6,6 +6,7 @@ from redirectd.console.html import show_error, show_sign_in, static_file
 from redirectd.console.page_routes import ConsolePage, PageSet
 from redirectd.console.queue_page import QUEUE, decide_chosen, show_queue, take_back
 from redirectd.console.record_pages import (
+    ask_node,
     show_audit,
     show_generation,
     show_generations,
@@ -25,6 +26,7 @@ PAGES = PageSet(
         ConsolePage("POST", "/remaps/{name}", Role.REVIEWER, decide_remap),
         ConsolePage("POST", "/undo/{name}", Role.REVIEWER, take_back),
         ConsolePage("GET", "/plan", Role.VIEWER, show_plan),
+        ConsolePage("POST", "/plan", Role.APPLIER, ask_node),
         ConsolePage("GET", "/generations", Role.VIEWER, show_generations),
         ConsolePage("GET", "/generations/{name}", Role.VIEWER, show_generation),
         ConsolePage("GET", "/audit", Role.VIEWER, show_audit),

@@ -16,7 +16,7 @@ from redirectd.console.page_routes import PageCall
 from redirectd.errors import UsageError
 from redirectd.review.four_eyes import version
 from redirectd.review.holds import ALL_FLAGS, needs
-from redirectd.review.page import HELD, UNROUTED, QueueCounts, page, queue_counts
+from redirectd.review.page import HELD, UNROUTED, QueueCounts, page
 from redirectd.sip.text import printable
 from redirectd.store.remap import Remap, State
 from redirectd.store.states import past
@@ -67,7 +67,7 @@ def show_queue(call: PageCall) -> Response:
         found = page(
             connection, query_of(asked, call.desk.clock()), call.desk.policy, after=asked.after, limit=asked.limit
         )
-        counts = queue_counts(connection, call.desk.policy)
+        counts = call.desk.counts(connection)
     rows = [QueueRow(one, version(one), needs(one)) for one in found.remaps]
     return render(
         "queue.html",

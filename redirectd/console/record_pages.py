@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from starlette.responses import Response
 
 from redirectd.console.access import DeniedError
-from redirectd.console.html import NOTICES, number_in, render
+from redirectd.console.html import NOTICES, PageNotice, number_in, render
+from redirectd.console.node_applies import ask_for_apply, plans_of, requested_applies
 from redirectd.console.page_routes import PageCall
 from redirectd.errors import RedirectdError
 from redirectd.plan.planning import Plan
@@ -38,7 +39,16 @@ def show_plan(call: PageCall) -> Response:
         plan=plan,
         why_not=why_not,
         troubles=[] if plan is None else list(troubles(plan)),
+        published=plans_of(call.desk, call.visitor),
+        requests=requested_applies(call.desk, 20),
     )
+
+
+def ask_node(call: PageCall) -> Response:
+    """Asks a node to apply a plan as it was shown."""
+    asked = ask_for_apply(call.desk, call.visitor, call.form.get("node", ""), call.form.get("checksum", ""))
+    notice = PageNotice(f"{asked['node']} is asked to apply {asked['checksum'][:12]}, request {asked['id']}")
+    return NOTICES.lead_to("/plan", call.visitor, notice)
 
 
 def show_generations(call: PageCall) -> Response:

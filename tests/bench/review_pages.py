@@ -15,17 +15,33 @@ from tempfile import TemporaryDirectory
 from time import process_time
 
 from sqlalchemy import insert, select, update
+from starlette.datastructures import ImmutableMultiDict
+from starlette.requests import Request
 
 from redirectd.collect.policy import Policy
+from redirectd.config.load import parse
+from redirectd.console.access import Access, Visitor
+from redirectd.console.desk import Desk
+from redirectd.console.page_routes import PageCall
+from redirectd.console.queue_page import show_queue
+from redirectd.console.sign_in import SignIn
 from redirectd.review.attention import attention, due
 from redirectd.review.holds import screen
-from redirectd.review.page import Query, ids, page
+from redirectd.review.page import Query, ids, page, queue_counts
 from redirectd.review.proposals import proposals
 from redirectd.store.remap import State
 from redirectd.store.remaps import leading_to
 from redirectd.store.schema import followup, remap, remap_method, remap_peer
+from redirectd.store.tokens import Role
 from tests.review.world import NOW, World, opened
 
+CONSOLE = """[database]
+url = "sqlite:///redirectd.db"
+[policy]
+trusted_peers = ["192.0.2.0/24"]
+region = "DE"
+[console]
+"""
 POLICY = Policy(trusted_peers=(ip_network("192.0.2.0/24"),), region="DE")
 
 
@@ -126,6 +142,20 @@ def show_pages(world: World, approved: int, pending: int) -> None:
         timed("the same as shown first", lambda: len(due(connection, POLICY, now=NOW, limit=50)))
         timed("all proposals", lambda: len(proposals(connection, POLICY)))
         timed("all ids of the filter", lambda: len(ids(connection, everything, POLICY)))
+        timed("the counts of the console's queue", lambda: queue_counts(connection, POLICY))
+    timed("the console's first page, whole", _console_page(world))
+
+
+def _console_page(world: World) -> Callable[[], int]:
+    """The bytes of the queue as browsers get it from one console."""
+    config = parse(CONSOLE, Path("/x/redirectd.toml"))
+    assert config.console is not None
+    desk = Desk(config, world.database, lambda: NOW)
+    ada = Visitor("local:ada", Role.REVIEWER, "127.0.0.1", csrf="x")
+    request = Request({"type": "http", "method": "GET", "path": "/queue", "query_string": b"", "headers": []})
+    sign_in = SignIn(Access(config.console, world.database, lambda: NOW))
+    call = PageCall(request, desk, sign_in, ada, ImmutableMultiDict())
+    return lambda: len(show_queue(call).body)
 
 
 def main(pending: int, approved: int) -> None:

@@ -22,7 +22,7 @@ from redirectd.service.remote_applies import LONGEST_DIFF, RemoteApplies
 from redirectd.store.apply_requests import add_request
 from redirectd.store.database import Database
 from redirectd.store.tokens import Role
-from tests.console.conftest import Answered, Site
+from tests.console.conftest import Answered, Site, csrf_of
 from tests.console.test_api import is_problem
 
 ASKED = "/api/v1/apply-requests"
@@ -89,6 +89,33 @@ def audited(site: Site) -> list[tuple[str, str]]:
     """Who asked for what, and how it ended."""
     kept = [one for one in site.audited() if one.action in {"request-apply", "requested-apply"}]
     return [(one.actor, str(one.detail.get("state", ""))) for one in kept]
+
+
+def test_the_page_of_the_plan_asks_a_node(site: Site, tmp_path: Path) -> None:
+    """An applier's page has a button for each node's plan, and then what came of it; a reviewer's has none."""
+    site.now = datetime.now(UTC)
+    node = Node(site, tmp_path, service(site, tmp_path, 'apply_requests = ["*"]\n'), site.token(Role.APPLIER))
+    assert site.decide(1, "approve", token=node.token).status == 200
+    node.job("publish-plan")
+    assert "<button" in (looked := site.get("/plan", site.session(Role.REVIEWER)).text)
+    assert "Ask sip1" not in looked
+    assert "alice" in looked
+    cookie = site.session(Role.APPLIER)
+    page = site.get("/plan", cookie)
+    assert "Ask sip1 to apply" in page.text
+    given = {"csrf": csrf_of(page), "node": "sip1", "checksum": node.plan()["plan"]["checksum"]}
+    assert site.post("/plan", {**given, "checksum": "0" * 64}, cookie).status == 409
+    asked = site.post("/plan", given, cookie)
+    assert "sip1 is asked to apply" in site.get(asked.headers["location"], cookie).text
+    node.job("apply-requests")
+    node.job("publish-plan")
+    after = site.get("/plan", cookie).text
+    assert ("<strong>done</strong>, generation 1" in after, "Ask sip1" in after, "alice" in node.routing) == (
+        True,
+        False,
+        True,
+    )
+    node.service.close()
 
 
 def test_a_node_applies_what_was_looked_at(node: Node) -> None:

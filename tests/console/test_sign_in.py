@@ -42,6 +42,7 @@ MAY: dict[tuple[str, str], frozenset[Role | None]] = {
     ("POST", "/queue"): REVIEWERS,
     ("POST", "/remaps/{name}"): REVIEWERS,
     ("POST", "/undo/{name}"): REVIEWERS,
+    ("POST", "/plan"): frozenset({Role.APPLIER, Role.ADMIN}),
     ("GET", "/static/{name}"): EVERYBODY,
     ("GET", "/sign-in"): EVERYBODY,
     ("POST", "/sign-in"): EVERYBODY,
