@@ -83,6 +83,7 @@ class Person:
 
     def press(self, *keys: str) -> Page:
         """Presses keys one after another; gives the page as it is once all has been answered."""
+        self.page.wait_for_load_state()  # else the script may not listen yet
         for key in keys:
             self.page.keyboard.press(key)
         self.page.wait_for_load_state()

@@ -73,6 +73,7 @@ def test_every_page_is_for_everybody(visitors: Visitors, size: tuple[int, int], 
         ada.open(path)
         assert (path, ada.faults(), ada.overflow()) == (path, [], 0)
     ada.page.click("text=Sign out")
+    ada.page.wait_for_url("**/sign-in")
     assert (ada.page.title(), ada.faults(), ada.overflow()) == ("Sign in - redirectd", [], 0)
 
 
@@ -209,10 +210,12 @@ def test_it_works_without_scripts(visitors: Visitors) -> None:
     page.click("summary")
     page.fill("#filter", "old.example.com")
     page.click(".filter button")
+    page.wait_for_url("**domain=old.example.com**")
     page.check("[name=row] >> nth=0")
     page.click("button[value=reject]")
     assert "1 remap rejected" in ada.notice()
     page.click("#undo button")
+    page.wait_for_selector("text=taken back")
     assert "taken back for 1 remap" in ada.notice()
     assert visitors.site.world.get(1).state is State.PENDING
 
