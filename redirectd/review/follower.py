@@ -35,7 +35,7 @@ from redirectd.store.remap import State
 from redirectd.store.schema import audit as audit_table
 from redirectd.store.schema import followed_call, followup, remap
 from redirectd.store.statements import chunks
-from redirectd.store.turns import take_turn
+from redirectd.store.turns import lock_keys
 
 REFRESH_SECONDS = 5.0
 """How often it looks for new decisions at most: the calls that an apply brings to a new target come at once."""
@@ -130,8 +130,9 @@ def _short(name: str) -> int:
 
 def record(connection: Connection, answers: Iterable[Followed]) -> None:
     """Counts answers in the caller's transaction, which also holds the position, each call once for all nodes."""
-    take_turn(connection, "collect")  # two nodes may report one call at the same time
-    fresh = _not_counted(connection, {one.key: one for one in answers})
+    by_key = {one.key: one for one in answers}
+    lock_keys(connection, by_key)  # two nodes may report one call at the same time
+    fresh = _not_counted(connection, by_key)
     targets = _targets(connection, {one.target for one in fresh.values()})
     by_figure: dict[tuple[int, int], list[Followed]] = defaultdict(list)
     since: dict[int, datetime | None] = {}
@@ -140,6 +141,7 @@ def record(connection: Connection, answers: Iterable[Followed]) -> None:
             if decided_at is None or one.seen_at > decided_at:
                 by_figure[number, one.status].append(one)
                 since[number] = decided_at
+    lock_keys(connection, (digest("followup", str(number), str(status)) for number, status in by_figure))
     counted: dict[str, Followed] = {}
     for (number, status), ones in sorted(by_figure.items()):
         if _count(connection, number, status, [one.seen_at for one in ones], since[number]):

@@ -31,7 +31,7 @@ from redirectd.store.database import Database
 from redirectd.store.remap import Remap, State, stored_uri
 from redirectd.store.remaps import RemapFilter, Uris, uris_of
 from redirectd.store.schema import remap, screening
-from redirectd.store.turns import take_turn
+from redirectd.store.turns import lock_keys
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
@@ -301,7 +301,9 @@ def screen(database: Database, policy: Policy, *, anew: bool = False) -> int:
             for one in found
         }
         with database.begin() as connection:
-            take_turn(connection, "collect")  # a collector may remove a remap that has lost its only sighting
+            # A collector may remove a remap that has lost its only sighting.
+            identities = connection.scalars(select(remap.c.identity).where(remap.c.id.in_(seen)))
+            lock_keys(connection, identities.all())
             there = connection.scalars(select(remap.c.id).where(remap.c.id.in_(seen))).all()
             connection.execute(delete(screening).where(screening.c.remap_id.in_(seen)))
             if there:

@@ -29,7 +29,7 @@ from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.statements import chunks, insert
 from redirectd.store.states import Transition, events_of, move_each
-from redirectd.store.turns import take_turn
+from redirectd.store.turns import lock_keys, take_turn
 
 Rows = Iterable[tuple[int, Portable | RowFault]]
 
@@ -198,7 +198,7 @@ class _Importer:
 
     def take(self, connection: Connection, rows: Sequence[JudgedRow]) -> None:
         """Takes rows in their order, with the same result as one after another."""
-        take_turn(connection, "collect")  # nobody makes the same remap meanwhile
+        lock_keys(connection, (one.identity for one in rows))  # nobody makes the same remap meanwhile
         take_turn(connection, audit.TURN)
         for part in chunks(rows, BATCH):
             for run in self._runs(connection, part):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network
 
@@ -21,6 +21,7 @@ from redirectd.dialects.frame import Authenticity
 from redirectd.store.remap import State
 from redirectd.store.schema import remap, remap_incoming, remap_peer
 from redirectd.store.settings import get_setting, put_setting
+from redirectd.store.turns import lock_keys
 
 OVER_BUDGET = "remaps-over-budget"
 """The kind under which sightings over a budget are counted."""
@@ -47,7 +48,9 @@ class Budgets:
 
     def over(self, new: Mapping[str, Collection[Learnt]]) -> dict[str, str]:
         """Of new remaps by identity those that no budget is left for, each with the reason; the others are drawn."""
-        self._load([one for ones in new.values() for one in ones])
+        every = [one for ones in new.values() for one in ones]
+        lock_keys(self._connection, (digest("budget", *map(str, keys)) for one in every for keys in self._keys(one)))
+        self._load(every)
         refused: dict[str, str] = {}
         for identity, ones in new.items():
             reasons = [reason for one in ones if (reason := self._draw(one))]
@@ -81,11 +84,13 @@ class Budgets:
         trusted = address is not None and is_within(address, self._policy.trusted_peers)
         return ("peer", sender_of(peer), _hour(at)), ("trusted uri" if trusted else "uri", asked, _hour(at))
 
-    def _load(self, ones: Iterable[Learnt]) -> None:
+    def _load(self, every: Collection[Learnt]) -> None:
         """What the hours in question have brought so far."""
-        authentic = [one.answer.seen_at or self._now for one in ones if one.answer.authenticity.is_authentic]
+        authentic = [one.answer.seen_at or self._now for one in every if one.answer.authenticity.is_authentic]
         if authentic:
             self._load_authentic(_hour(min(authentic)), _hour(max(authentic)) + _HOUR)
+        if len(authentic) == len(every):
+            return
         kept = json.loads(get_setting(self._connection, self._node, self._name) or "{}")
         hour = _hour(self._now)
         if kept.get("hour") == hour.isoformat():

@@ -20,7 +20,7 @@ from redirectd.store.remap import State
 from redirectd.store.schema import loss, quarantine, refusal, remap, remap_incoming, remap_method, remap_peer
 from redirectd.store.sightings import Doubted, Known, SeenAgain, best_of, content_of, known_remaps, see_again, times
 from redirectd.store.statements import chunks, insert_missing, insert_or_add
-from redirectd.store.turns import take_turn
+from redirectd.store.turns import lock_keys
 
 MAX_QUARANTINED = 10_000
 """Unreadable records that are kept; more are counted as lost."""
@@ -52,7 +52,7 @@ class Recorded:
 def record(connection: Connection, batch: Batch, *, node: str, now: datetime) -> Recorded:
     """Stores a batch within the caller's transaction, which also holds the position. Replays change nothing.
 
-    Where there is nothing in it that another node may be counting too, no other node is waited for.
+    Only who stores the same calls or remaps at the same time is waited for.
     """
     result = Recorded()
     waiting: Sequence[event_log.NewEvent] = ()
@@ -69,9 +69,11 @@ def _record_answers(
     connection: Connection, batch: Batch, node: str, now: datetime, result: Recorded
 ) -> list[event_log.NewEvent]:
     """Counts what is new of a batch into `result`; gives the events of the remaps that it has made."""
-    take_turn(connection, "collect")
+    verdicts = batch.verdicts.values()
+    routed = in_service.routed(connection, node, {one.old_hash for one in verdicts if isinstance(one, Learnt)})
+    lock_keys(connection, (key for one in verdicts for key in (one.answer.call_key, one.identity)))
     doubted = sightings.retract(connection, batch.retracted, node)
-    known = known_remaps(connection, {one.identity for one in batch.verdicts.values() if isinstance(one, Learnt)})
+    known = known_remaps(connection, {one.identity for one in verdicts if isinstance(one, Learnt)})
     fresh = _fresh(connection, batch.verdicts, known, doubted, result)
     if batch.policy is not None:
         _keep_to_budgets(connection, batch, batch.policy, fresh, known, node, now, result)
@@ -79,7 +81,7 @@ def _record_answers(
     refused = [one for one in fresh.values() if isinstance(one, Refused)]
     remap_ids = _remaps(connection, learnt, known, now, result)
     authentic = [one for one in learnt if one.answer.authenticity.is_authentic]
-    in_service.note_answers(connection, node, authentic, now)
+    in_service.note_answers(connection, routed, authentic, now)
     in_service.note_waits(connection, ((remap_ids[one.identity], one) for one in authentic))
     refusal_ids = _refusals(connection, refused, now)
     sightings.count_answers(connection, fresh, known, {**remap_ids, **refusal_ids}, now)
@@ -88,7 +90,9 @@ def _record_answers(
         result.refused += one.rule not in {"R7", "R46"} and not one.unparsed
         result.unparsed += one.unparsed
     evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
-    _quarantine(connection, batch, refused, now, result)
+    if batch.quarantined or result.unparsed:
+        lock_keys(connection, [digest("quarantine")])  # it is bounded as a whole
+        _quarantine(connection, batch, refused, now, result)
     sightings.drop_empty(connection, doubted)
     return _waiting(learnt, known, remap_ids, batch.source, node, now)
 

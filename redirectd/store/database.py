@@ -22,6 +22,7 @@ import redirectd
 from redirectd import ownership
 from redirectd.errors import BusyStoreError, ConfigError, RedirectdError, StoreError, UsageError
 from redirectd.sip.text import mask_url, printable
+from redirectd.store.statements import send_together
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -276,12 +277,14 @@ def _server_engine(url: str) -> Engine:
         pool_pre_ping=True,
         pool_size=1,  # at rest: with the listener's, two connections a node; more are made when they are needed
         max_overflow=7,
-        # MariaDB's own default would read from before a turn was taken (`store.lock`) and lock gaps between rows.
+        # MariaDB's own default would read from before a turn was taken (`store.turns`) and lock gaps between rows.
         isolation_level="READ COMMITTED",
         connect_args={name: bound for name, bound in bounds.items() if name not in parsed.query},
     )
     if is_postgresql:
         event.listen(engine, "connect", _postgresql_lock_timeout)
+    if engine.driver == "psycopg":
+        send_together(engine)
     return engine
 
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Integer, bindparam, delete, literal_column, select
 
 from redirectd.collect.answer import Answer
 from redirectd.collect.verdict import Learnt, digest
 from redirectd.sip.text import printable
 from redirectd.store.schema import evidence
-from redirectd.store.statements import chunks, insert
+from redirectd.store.statements import insert, run_many
 
 if TYPE_CHECKING:
     from redirectd.store.sightings import Known
@@ -45,7 +45,7 @@ def sample(
     groups: dict[int, list[Learnt]] = defaultdict(list)
     for one in learnt:
         groups[ids[one.identity]].append(one)
-    kept = _kept(connection, (one.number for identity, one in known.items() if identity in ids))
+    kept = {one.number: one.kept for one in known.values()}
     rows: list[dict[str, Any]] = []
     excess: dict[int, int] = {}
     for number, ones in groups.items():
@@ -55,31 +55,21 @@ def sample(
         rows += [_row(source, number, one.answer, now) for one in chosen]
         if have + len(chosen) > KEPT_FIRST + KEPT_LAST:
             excess[number] = have + len(chosen) - KEPT_FIRST - KEPT_LAST
-    _drop(connection, excess)
+    run_many(connection, _DROP, [{"of": number, "excess": count} for number, count in excess.items()])
     insert(connection, evidence, rows)
 
 
-def _kept(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
-    """How many sightings of each remap are stored."""
-    kept: dict[int, int] = {}
-    for part in chunks(numbers):
-        query = select(evidence.c.remap_id, func.count()).where(evidence.c.remap_id.in_(part))
-        rows = connection.execute(query.group_by(evidence.c.remap_id)).all()
-        kept.update((row[0], row[1]) for row in rows)
-    return kept
-
-
-def _drop(connection: Connection, excess: Mapping[int, int]) -> None:
-    """Removes the number of sightings given for each remap, the oldest after the first five."""
-    place = func.row_number().over(partition_by=evidence.c.remap_id, order_by=evidence.c.id).label("place")
-    stale: list[int] = []
-    for part in chunks(excess):
-        numbered = select(evidence.c.id, evidence.c.remap_id, place).where(evidence.c.remap_id.in_(part)).subquery()
-        last = KEPT_FIRST + max(excess[number] for number in part)
-        query = select(numbered).where(numbered.c.place > KEPT_FIRST, numbered.c.place <= last)
-        stale += [row.id for row in connection.execute(query) if row.place <= KEPT_FIRST + excess[row.remap_id]]
-    for batch in chunks(stale):
-        connection.execute(delete(evidence).where(evidence.c.id.in_(batch)))
+_STALE = select(
+    select(evidence.c.id)
+    .where(evidence.c.remap_id == bindparam("of"))
+    .order_by(evidence.c.id)
+    .offset(literal_column(str(KEPT_FIRST)))
+    .limit(bindparam("excess", type_=Integer))
+    .subquery()
+    .c.id
+)
+_DROP = delete(evidence).where(evidence.c.remap_id == bindparam("of"), evidence.c.id.in_(_STALE))
+"""Removes the `excess` oldest sightings of a remap after the first five."""
 
 
 def _row(source: str, number: int, answer: Answer, now: datetime) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, false, func, or_, select, update
 
 from redirectd.collect.verdict import Learnt
 from redirectd.store import settings
 from redirectd.store.database import Database
 from redirectd.store.schema import generation, generation_file, in_service, remap, remap_wait
-from redirectd.store.statements import chunks, insert_missing, insert_or_add
+from redirectd.store.statements import chunks, insert_missing, insert_or_add, run_many
 
 _DAY = timedelta(days=1)
 _AT_ONCE = 5_000
@@ -135,28 +135,39 @@ def clear(database: Database, node: str, targets: Collection[str]) -> None:
         )
 
 
-def note_answers(connection: Connection, node: str, learnt: Iterable[Learnt], now: datetime) -> None:
-    """Counts new 301s of old URIs that were in service on `node` when they were asked."""
-    if connection.scalar(select(in_service.c.node).where(in_service.c.node == node).limit(1)) is None:
-        return  # so it is wherever nothing was applied yet
+def routed(connection: Connection, node: str, old_hashes: Iterable[str]) -> list[Any]:
+    """The rows of `node` of these old URIs, for `note_answers`."""
+    found: list[Any] = []
+    for part in chunks(old_hashes):
+        query = select(in_service).where(in_service.c.node == node, in_service.c.old_hash.in_(part))
+        found += connection.execute(query).all()
+    return sorted(found, key=lambda row: int(row.remap_id))
+
+
+def note_answers(connection: Connection, routed: Iterable[Any], learnt: Iterable[Learnt], now: datetime) -> None:
+    """Counts new 301s of old URIs that were in service when they were asked, as the rows `routed` say."""
     asked: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for one in learnt:
         seen_at = one.answer.seen_at or now
         # A call that was under way when the routing changed is none that went past it.
         asked[one.old_hash].append((seen_at - timedelta(milliseconds=one.answer.waited_ms or 0), seen_at))
-    for part in chunks(asked):
-        query = select(in_service).where(in_service.c.node == node, in_service.c.old_hash.in_(part))
-        for row in connection.execute(query).all():
-            late = [seen_at for at, seen_at in asked[row.old_hash] if at > row.since]
-            if late:
-                _add(connection, row, len(late), max(late))
+    rows = []
+    for row in routed:
+        late = [seen_at for at, seen_at in asked.get(row.old_hash, ()) if at > row.since]
+        if late:
+            rows.append({"at_node": row.node, "of": row.remap_id, "more": len(late), "last": max(late)})
+    run_many(connection, _ANSWERED, rows)
 
 
-def _add(connection: Connection, row: Any, count: int, last: datetime) -> None:  # noqa: ANN401 - a row of `in_service`
-    column = in_service.c.last_seen
-    latest = case((column > last, column), else_=last)
-    place = (in_service.c.node == row.node) & (in_service.c.remap_id == row.remap_id)
-    connection.execute(update(in_service).where(place).values(calls=in_service.c.calls + count, last_seen=latest))
+_LAST = bindparam("last", type_=in_service.c.last_seen.type)
+_ANSWERED = (
+    update(in_service)
+    .where(in_service.c.node == bindparam("at_node"), in_service.c.remap_id == bindparam("of"))
+    .values(
+        calls=in_service.c.calls + bindparam("more"),
+        last_seen=case((in_service.c.last_seen > _LAST, in_service.c.last_seen), else_=_LAST),
+    )
+)
 
 
 def take_back(connection: Connection, node: str, remap_id: int, seen_at: datetime) -> None:

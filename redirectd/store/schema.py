@@ -319,6 +319,12 @@ setting = Table(
     Column("value", LongText, nullable=False),  # e.g. apply held after a rollback
 )
 
+key_lock = Table(
+    "key_lock",
+    metadata,
+    Column("key", String(32), primary_key=True),  # `turns.lock_keys`: always empty to whoever looks
+)
+
 event_log = Table(
     "event_log",
     metadata,

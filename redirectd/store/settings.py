@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from redirectd.collect.verdict import digest
 from redirectd.store.database import Database
 from redirectd.store.schema import position, setting
-from redirectd.store.statements import insert_missing
+from redirectd.store.statements import insert_missing, insert_or_add
 
 
 def get_setting(connection: Connection, node: str, name: str) -> str | None:
@@ -41,10 +41,8 @@ def load_position(connection: Connection, node: str, source: str) -> dict[str, A
 
 def save_position(connection: Connection, node: str, source: str, value: Mapping[str, Any], now: datetime) -> None:
     """Stores a position in place of the one before."""
-    connection.execute(delete(position).where(position.c.node == node, position.c.source == source))
-    connection.execute(
-        position.insert().values(node=node, source=source, value=json.dumps(dict(value)), updated_at=now)
-    )
+    row = {"node": node, "source": source, "value": json.dumps(dict(value)), "updated_at": now}
+    insert_or_add(connection, position, [row], ["node", "source"], [], [], new=["value", "updated_at"])
 
 
 def with_traffic(value: Mapping[str, Any], at: datetime | None, before: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -27,13 +27,14 @@ from redirectd.store.schema import event, event_pack, refusal, remap, remap_inco
 from redirectd.store.schema import evidence as evidence_table
 from redirectd.store.statements import chunks, insert, run_many
 from redirectd.store.states import move_all, reopening
-from redirectd.store.turns import take_turn
+from redirectd.store.turns import lock_keys, take_turn
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """A remap that is there. `flags` and `facts` are as stored; `is_packed` says that a pack holds answers of it.
 
+    `kept` is how many of its sightings are kept as evidence.
     `is_authentic`: a proven or surely framed sighting is behind it (R39).
     """
 
@@ -45,6 +46,7 @@ class Known:
     expires_at: datetime | None
     is_authentic: bool
     is_packed: bool
+    kept: int
 
 
 _COLUMNS = (
@@ -57,13 +59,16 @@ _COLUMNS = (
     (remap.c.authenticity >= Authenticity.FRAMED.value).label("is_authentic"),
 )
 _IS_PACKED = exists().where(event_pack.c.remap_id == remap.c.id)
+_KEPT = (
+    select(func.count()).select_from(evidence_table).where(evidence_table.c.remap_id == remap.c.id).scalar_subquery()
+)
 
 
 def known_remaps(connection: Connection, identities: Iterable[str]) -> dict[str, Known]:
     """Those of these remaps that are there, by identity."""
     found: dict[str, Known] = {}
     for part in chunks(identities):
-        query = select(remap.c.identity, *_COLUMNS, _IS_PACKED).where(remap.c.identity.in_(part))
+        query = select(remap.c.identity, *_COLUMNS, _IS_PACKED, _KEPT).where(remap.c.identity.in_(part))
         found.update((row[0], Known(*row[1:])) for row in connection.execute(query).all())
     return found
 
@@ -310,7 +315,9 @@ def retract(connection: Connection, move_keys: Iterable[str], node: str) -> Doub
     """Takes back answers that were relayed copies of others."""
     doubted = Doubted(node)
     for part in chunks(move_keys):
-        for row in connection.execute(select(event).where(event.c.key.in_(part))).all():
+        query = select(event).where(event.c.key.in_(part))
+        lock_keys(connection, (row.call_key for row in connection.execute(query)))
+        for row in connection.execute(query).all():
             uncount(connection, row, doubted)
     return doubted
 
@@ -326,6 +333,9 @@ def refused_among(connection: Connection, move_keys: Iterable[str]) -> set[str]:
 
 def uncount(connection: Connection, row: Any, doubted: Doubted) -> None:  # noqa: ANN401 - a row of `event`
     """Takes one counted answer back from all counters it went into."""
+    for number, table in ((row.remap_id, remap), (row.refusal_id, refusal)):
+        if number is not None:
+            lock_keys(connection, connection.scalars(select(table.c.identity).where(table.c.id == number)).all())
     connection.execute(delete(event).where(event.c.key == row.key))
     if row.refusal_id is not None:
         _take_off(connection, refusal, refusal.c.id == row.refusal_id)
@@ -359,7 +369,7 @@ def drop_empty(connection: Connection, doubted: Doubted) -> None:
         untouched = (remap.c.state == State.PENDING) & remap.c.decided_at.is_(None)
         gone = connection.scalars(select(remap.c.id).where(empty, untouched)).all()
         connection.execute(delete(evidence_table).where(evidence_table.c.remap_id.in_(gone)))
-        connection.execute(delete(remap).where(remap.c.id.in_(gone)))
+        connection.execute(delete(remap).where(remap.c.id.in_(gone), untouched))
         authentic = select(remap_peer.c.remap_id).where(remap_peer.c.authentic_calls > 0)
         lost = (remap.c.id.in_(part)) & (remap.c.authenticity > Authenticity.UNKEYED.value)
         connection.execute(

@@ -3,6 +3,9 @@
 SQLAlchemy writes a statement and converts the values, once for all rows; the driver gets them as they are. That takes
 a third of what `Connection.execute` takes for a list of rows, and storing a log of nothing but 301s is mostly that.
 SQLite and PostgreSQL spell the conflict clause one way and MariaDB another.
+
+PostgreSQL gets such statements together: they wait until something is asked or committed, and go there in one round
+trip. What they lock, others then wait for during the server's own work, not for the way there and back.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from importlib import import_module
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Table, Update, case, func
+from sqlalchemy import Connection, Delete, Dialect, Engine, Insert, Table, Update, case, event, func
+from sqlalchemy.exc import DBAPIError
 
 Row = Mapping[str, Any]
 
@@ -48,7 +52,55 @@ def run_many(connection: Connection, statement: Insert | Update | Delete, rows: 
     values: list[Any] = list(zip(*columns, strict=True))
     if written.by_name:
         values = [dict(zip(written.names, row, strict=True)) for row in values]
-    connection.exec_driver_sql(written.text, values)
+    waiting = connection.info.get(_WAITING)
+    if waiting is None:
+        connection.exec_driver_sql(written.text, values)
+    else:
+        waiting.append((written.text, values))
+
+
+_WAITING = "redirectd statements that wait"
+_SINGLY = 20
+"""Rows that go as statements of their own, so that no answer is waited for; more cost less by executemany."""
+
+
+def send_together(engine: Engine) -> None:
+    """Has the statements of `run_many` wait for the next question or the commit. For psycopg alone.
+
+    What is wrong with one is raised there. A rollback drops them.
+    """
+
+    def forget(connection: Connection) -> None:
+        if not connection.invalidated:  # else it is gone with all that waited
+            connection.info[_WAITING].clear()
+
+    event.listen(engine, "connect", lambda _connection, record: record.info.update({_WAITING: []}))
+    event.listen(engine, "before_cursor_execute", lambda connection, *_: _send(connection, commit=False))
+    event.listen(engine, "commit", lambda connection: _send(connection, commit=True))
+    event.listen(engine, "rollback", forget)
+
+
+def _send(connection: Connection, *, commit: bool) -> None:
+    """Sends what waits in its order, with the commit where that is next; psycopg commits nothing twice."""
+    waiting = connection.info[_WAITING]
+    if not waiting:
+        return
+    statements, waiting[:] = list(waiting), []
+    driver: Any = connection.connection.driver_connection
+    failing: Any = connection.dialect.loaded_dbapi.Error
+    text = ""
+    try:
+        with driver.pipeline(), driver.cursor() as cursor:
+            for text, rows in statements:
+                if len(rows) > _SINGLY:
+                    cursor.executemany(text, rows)
+                    continue
+                for row in rows:
+                    cursor.execute(text, row)
+            if commit:
+                driver.commit()
+    except failing as error:
+        raise DBAPIError.instance(text, None, error, failing, dialect=connection.dialect) from error
 
 
 @lru_cache(maxsize=_STATEMENTS)
@@ -88,12 +140,15 @@ def insert_or_add(
     latest: Iterable[str],
     *,
     first: Iterable[str] = (),
+    new: Iterable[str] = (),
 ) -> None:
     """Inserts rows, or adds to the counters `add` of those there.
 
-    Columns in `latest` take the greater value, those in `first` keep theirs; either takes any for none.
+    Columns in `latest` take the greater value, those in `first` keep theirs; either takes any for none. Those in `new`
+    take the new value.
     """
-    statement = _insert_or_add(connection.dialect.name, table, tuple(key), tuple(add), tuple(latest), tuple(first))
+    name, taken = connection.dialect.name, tuple(new)
+    statement = _insert_or_add(name, table, tuple(key), tuple(add), tuple(latest), tuple(first), taken)
     run_many(connection, statement, rows)
 
 
@@ -118,6 +173,7 @@ def _insert_or_add(
     add: tuple[str, ...],
     latest: tuple[str, ...],
     first: tuple[str, ...],
+    taken: tuple[str, ...],
 ) -> Any:  # noqa: ANN401 - as below
     statement = _insert_of(database, table)
     new = statement.inserted if database in _MYSQL else statement.excluded
@@ -126,6 +182,7 @@ def _insert_or_add(
         greater = case((new[name] > table.c[name], new[name]), else_=table.c[name])
         changes[name] = func.coalesce(greater, new[name]) if table.c[name].nullable else greater
     changes |= {name: func.coalesce(table.c[name], new[name]) for name in first}
+    changes |= {name: new[name] for name in taken}
     if database in _MYSQL:
         return statement.on_duplicate_key_update(changes)
     return statement.on_conflict_do_update(index_elements=list(key), set_=changes)

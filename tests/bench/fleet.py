@@ -2,7 +2,8 @@
 
 Each node is a thread with its own connections, which go through a proxy on loopback that holds every byte back for half
 of a round trip. It stores sightings and positions by the code of the service, and listens for decisions as that does;
-the logs, the plan and the servers are left out. One node does nothing for the middle third and catches up then, and the
+the logs, the plan and the servers are left out. Each node has five remaps of its own, of one of four peers; with the
+third argument `shared` all have the same five. One node does nothing for the middle third and catches up then, and the
 nodes' clocks differ by up to five minutes. Of real fleets this shows the database's part alone.
 """
 
@@ -79,7 +80,7 @@ class FarAway:
         try:
             there, back = await asyncio.open_connection(*self._server)
             await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.close()
         finally:
             self._open -= 1
@@ -129,6 +130,7 @@ class Node:
     heard: list[float] = field(default_factory=list)
     stored: int = 0
     away: Callable[[], bool] = lambda: False
+    shared: bool = False
 
     def run(self, seconds: float, each: float, started: float) -> None:
         """Stores a sighting every `each` seconds, and a position every two where there is none."""
@@ -162,7 +164,7 @@ class Node:
         at = datetime.now(UTC) + self.skew
         batch = Batch(f"log {self.number}")
         for number in range(first, first + count):
-            verdict = judge(_answer(self.number, number, at), POLICY)
+            verdict = judge(_answer(self.number, number, at, shared=self.shared), POLICY)
             assert verdict is not None
             batch.verdicts[verdict.answer.event_key] = verdict
         name = f"node{self.number}"
@@ -177,26 +179,26 @@ class Node:
             self.stored += count
 
 
-def _answer(node: int, number: int, at: datetime) -> Answer:
-    old = f"sip:u{node}-{number % 5}@old.example"
+def _answer(node: int, number: int, at: datetime, *, shared: bool) -> Answer:
+    user = f"u{'' if shared else node}-{number % 5}"
     return Answer(
         status=301,
         method="INVITE",
         call_id=f"{node}-{number}",
         cseq=1,
         fork="",
-        request_uri=old,
-        contacts=(f"<sip:u{node}-{number % 5}@new.example>",),
+        request_uri=f"sip:{user}@old.example",
+        contacts=(f"<sip:{user}@new.example>",),
         contact_headers=1,
         expires=None,
-        peer=Peer("udp", "192.0.2.7", 5060),
+        peer=Peer("udp", f"192.0.2.{node % 4}", 5060),
         seen_at=at,
         dialect="asterisk-pjsip",
         text="SIP/2.0 301 Moved Permanently",
     )
 
 
-def measure(server: lab.DatabaseServer, count: int, seconds: float) -> dict[str, float]:
+def measure(server: lab.DatabaseServer, count: int, seconds: float, *, shared: bool = False) -> dict[str, float]:
     """What `count` nodes come to in `seconds`."""
     direct = server.new_database()
     url = make_url(direct)
@@ -206,7 +208,7 @@ def measure(server: lab.DatabaseServer, count: int, seconds: float) -> dict[str,
     through = url.set(host="127.0.0.1", port=far.port).render_as_string(hide_password=False)
     started = time.monotonic() + 1
     third = seconds / 3
-    nodes = [Node(number, through, timedelta(minutes=number % 11 - 5)) for number in range(count)]
+    nodes = [Node(number, through, timedelta(minutes=number % 11 - 5), shared=shared) for number in range(count)]
     nodes[0].away = lambda: started + third < time.monotonic() < started + 2 * third
     threads = [threading.Thread(target=node.run, args=(seconds, count / RATE, started)) for node in nodes]
     try:
@@ -263,15 +265,15 @@ def _connections(url: str, name: str) -> int:
     return int(row[0]) - 2 if row else 0
 
 
-def main(count: int, seconds: float) -> dict[str, float]:
+def main(count: int, seconds: float, *, shared: bool = False) -> dict[str, float]:
     """Starts a PostgreSQL for it."""
     with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
         server = lab.start_postgresql(Path(folder), own_address(), max_connections=str(20 + 10 * count))
         try:
-            return measure(server, count, seconds)
+            return measure(server, count, seconds, shared=shared)
         finally:
             server.stop()
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(int(sys.argv[1]), float(sys.argv[2]))) + "\n")
+    sys.stdout.write(json.dumps(main(int(sys.argv[1]), float(sys.argv[2]), shared="shared" in sys.argv[3:])) + "\n")

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from random import Random
 from threading import Barrier, Event
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy import Connection, event, func, insert, select, text
 
+from redirectd.collect.answer import CUT, UNPAIRED, WEAK, Answer
 from redirectd.collect.batch import Batch
-from redirectd.errors import BusyStoreError, RedirectdError
+from redirectd.collect.policy import Policy
+from redirectd.dialects.frame import Authenticity, Peer
+from redirectd.errors import BusyStoreError, RedirectdError, StoreError
 from redirectd.review import decide
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
@@ -22,8 +28,9 @@ from redirectd.store.approved import approved
 from redirectd.store.collecting import record
 from redirectd.store.database import Database
 from redirectd.store.remap import State
-from redirectd.store.schema import remap_incoming
-from redirectd.store.turns import take_turn
+from redirectd.store.schema import event as events
+from redirectd.store.schema import key_lock, refusal, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.turns import lock_keys
 from tests.store.answers import NOW, POLICY, batch_of, commit, counters, remaps, whole
 from tests.store.conftest import SERVERS
 
@@ -84,6 +91,105 @@ def test_two_nodes_count_exactly(server: Database) -> None:
     (remap,) = remaps(server)
     assert (remap.calls, remap.peer_calls) == (180, {"udp:192.0.2.7:5060": 180})
     assert counters(server)["events"] == 180
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "weak": {"rank": WEAK, "fork": "", "cseq": None, "peer": None, "authenticity": Authenticity.UNPROVEN},
+    "unpaired": {"rank": UNPAIRED, "request_uri": None, "peer": None},
+    "cut": {"rank": CUT, "faults": ("the Contact is cut off",), "peer": Peer("", "192.0.2.7")},
+    "unkeyed": {"authenticity": Authenticity.UNKEYED},
+    "framed": {},
+    "proven": {"authenticity": Authenticity.PROVEN},
+}
+"""What different logs report of one answer."""
+
+
+def _reported(seed: int, writers: int) -> list[list[Batch]]:
+    """What each writer reports: the same few calls of few remaps, each in several ways, and retracted copies."""
+    by_chance = Random(seed)
+    found: list[list[Batch]] = []
+    for writer in range(writers):
+        batches: list[Batch] = []
+        copies: list[Answer] = []
+        for turn in range(12):
+            ways = {number: by_chance.choice(list(KINDS)) for number in by_chance.sample(range(30), 4)}
+            answers = [
+                whole(number, **{"request_uri": f"sip:u{number % 3}@gw.test"} | KINDS[way])
+                for number, way in ways.items()
+            ]
+            copy = whole(100 + writer + turn % 4 * writers, request_uri=f"sip:u{turn % 3}@gw.test", fork=f"{turn}")
+            batch = batch_of([*answers, copy])
+            if copies and turn % 2:
+                batch.retracted.add(copies.pop(0).move_key)
+            copies.append(copy)
+            batches.append(batch)
+        found.append(batches)
+    return found
+
+
+def _stored(database: Database) -> dict[str, Any]:
+    """Every counter, whatever the ids."""
+    found: dict[str, Any] = {}
+    with database.read() as connection:
+        for table in (remap_peer, remap_method):
+            columns = [column for column in table.c if column.name not in {"remap_id", "first_seen", "last_seen"}]
+            rows = connection.execute(select(remap.c.old_key, *columns).join(remap)).all()
+            found[table.name] = sorted(str(row) for row in rows)
+        columns = [remap.c[name] for name in ("old_uri", "new_uri", "calls", "flags")]
+        found["remap"] = sorted(str(row) for row in connection.execute(select(*columns)))
+        columns = [refusal.c[name] for name in ("rule", "old_uri", "calls")]
+        found["refusal"] = sorted(str(row) for row in connection.execute(select(*columns)))
+        found["event"] = sorted(str(row) for row in connection.execute(select(events.c.key, events.c.rank)))
+        found["locks"] = connection.scalar(select(func.count()).select_from(key_lock))
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_r8_writers_at_once_count_as_one_after_the_other(server: Database, database: Database, seed: int) -> None:
+    """R8: four nodes that report the same calls in better and worse ways leave what one after the other leaves."""
+    reported = _reported(seed, 4)
+
+    def store(batch: Batch, connection: Connection) -> None:
+        record(connection, replace(batch, losses={}), node="node", now=NOW)
+
+    def write(batches: list[Batch]) -> None:
+        for batch in batches:
+            server.run(partial(store, batch))
+
+    for batches in reported:
+        for batch in batches:
+            database.run(partial(store, batch))
+    assert at_once(*(partial(write, batches) for batches in reported)) == [None] * 4
+    assert _stored(server) == _stored(database)
+
+
+def test_nodes_wait_only_for_those_that_report_the_same(server: Database, impatient: Callable[[], Database]) -> None:
+    """While a node stores a remap, another stores a sighting of another one, and none of the same."""
+    other = impatient()
+    with server.begin() as connection:
+        record(connection, batch_of([whole(1)]), node="node", now=NOW)
+        commit(other, whole(2, request_uri="sip:other@gw.test", contacts=(), peer=Peer("udp", "192.0.2.8", 5060)))
+        with pytest.raises(BusyStoreError):
+            commit(other, whole(3))
+    assert commit(other, whole(3)).sightings == 1
+    assert (counters(server)["events"], [one.calls for one in remaps(server)]) == (3, [2])
+
+
+def test_r46_two_nodes_share_one_budget(server: Database) -> None:
+    """R46: new remaps of one peer that several nodes report at once are no more than its budget."""
+    policy = Policy(new_per_peer=10)
+
+    def store(numbers: range, connection: Connection) -> None:
+        batch = batch_of([whole(number, request_uri=f"sip:u{number}@gw.test") for number in numbers])
+        record(connection, replace(batch, policy=policy), node="node", now=NOW)
+
+    def write(begin: int) -> None:
+        for number in range(begin, begin + 12, 3):
+            server.run(partial(store, range(number, number + 3)))
+
+    assert at_once(*(partial(write, begin) for begin in (0, 100, 200))) == [None] * 3
+    assert len(remaps(server)) == 10
+    assert counters(server)["events"] == 36
 
 
 def test_r34_two_approvals_at_once_close_no_cycle(server: Database) -> None:
@@ -171,12 +277,13 @@ def impatient(server: Database, server_url: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_who_waits_too_long_for_a_lock_tries_again(server: Database, impatient: Callable[[], Database]) -> None:
-    """Four writers whose turn does not come within the lock's time-out lose nothing: each answer is counted once."""
+    """Four writers whose calls another has locked for longer than they wait for a lock lose nothing."""
     held, waiting = Event(), Barrier(5)
 
     def hold() -> None:
         with server.begin() as connection:
-            take_turn(connection, "collect")
+            lock_keys(connection, [whole(number).call_key for number in range(40)])
+            connection.execute(select(1))  # PostgreSQL gets what it is not asked for with the next question
             held.set()
             waiting.wait()
             for writer in writers:
@@ -212,15 +319,37 @@ def test_who_waits_too_long_for_a_lock_tries_again(server: Database, impatient: 
 
 
 def test_a_position_waits_for_no_other_node(server: Database, impatient: Callable[[], Database]) -> None:
-    """Who found nothing commits its position and its losses while another node has the fleet-wide turn."""
+    """Who found nothing commits its position and its losses while another node stores sightings."""
+    commit(server, whole(1))
     other = impatient()
     with server.begin() as connection:
-        take_turn(connection, "collect")
+        record(connection, batch_of([whole(2)]), node="node", now=NOW)
+        connection.execute(select(1))
         with other.begin() as beside:
             record(beside, Batch("log", losses={"gap": 2}), node="other", now=NOW)
             settings.save_position(beside, "other", "log", {"offset": 7}, NOW)
     with server.read() as connection:
         assert settings.load_position(connection, "other", "log") == {"offset": 7}
+
+
+def test_a_connection_that_is_lost_takes_all_back(server: Database) -> None:
+    """A server that ends a session before its commit keeps nothing of it; done again, the same transaction counts."""
+    mine, end = {
+        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+        "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+    }[server.backend]
+
+    def interrupted() -> None:
+        with server.begin() as connection:
+            session = connection.scalar(text(mine))
+            record(connection, batch_of([whole(1)]), node="node", now=NOW)
+            with server.begin() as other:
+                other.execute(text(end.format(session)))
+
+    with pytest.raises(StoreError):
+        interrupted()
+    assert commit(server, whole(1)).sightings == 1
+    assert counters(server)["events"] == 1
 
 
 def test_a_database_keeps_one_connection_at_rest(server: Database) -> None:
