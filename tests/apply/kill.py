@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from redirectd.apply.files import Files
 from redirectd.errors import RedirectdError
 from redirectd.store.database import Database
-from tests.apply.world import WIDE, World, states
+from tests.apply.apply_host import WIDE, ApplyHost, states
 
 _STEPS = tuple(name for name in vars(Files) if not name.startswith("_"))
 
@@ -63,9 +63,11 @@ def stepped_database(steps: Steps) -> type[Database]:
     return SteppedDatabase
 
 
-def stepped_world(home: Path, layout: Mapping[str, str], steps: Steps) -> World:
-    """Build a world of which every step is announced."""
-    return World(home, layout, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at, limits=WIDE)
+def stepped_host(home: Path, layout: Mapping[str, str], steps: Steps) -> ApplyHost:
+    """Build a host of which every step is announced."""
+    return ApplyHost(
+        home, layout, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at, limits=WIDE
+    )
 
 
 def killed_at(
@@ -81,11 +83,11 @@ def killed_at(
     """Apply in a process of its own that is killed with SIGKILL at a step; False if it ended before that step."""
 
     def apply(steps: Steps) -> None:
-        world = stepped_world(home, layout, steps)
-        last = next(iter(reversed(world.servers.values())))
+        host = stepped_host(home, layout, steps)
+        last = next(iter(reversed(host.servers.values())))
         last.deaf, last.down, last.chokes = deaf, down, chokes
         with suppress(RedirectdError):
-            world.apply(wanted)
+            host.apply(wanted)
 
     return killed(step, apply)
 
@@ -109,7 +111,7 @@ def killed(step: int, act: Callable[[Steps], None]) -> bool:
 
 
 def copy_of(home: Path, name: str) -> Path:
-    """Copy a world's folder, to stop an apply in it again and again."""
+    """Copy a host's folder, to stop an apply in it again and again."""
     place = home.parent / name
     if place.exists():
         shutil.rmtree(place)
@@ -117,16 +119,16 @@ def copy_of(home: Path, name: str) -> Path:
     return place
 
 
-def whole(world: World, *allowed: Mapping[str, str] | None) -> list[str]:
+def whole(host: ApplyHost, *allowed: Mapping[str, str] | None) -> list[str]:
     """Give what is wrong with the files in place: each must be one of the allowed tables, or absent for None."""
     faults = []
-    for name, path in world.paths.items():
+    for name, path in host.paths.items():
         if not path.exists():
             if None not in allowed:
                 faults.append(f"{name} is gone")
             continue
         try:
-            found = world.in_file(name)
+            found = host.in_file(name)
         except ValueError as error:
             faults.append(f"{name} is neither: {error}")
             continue
@@ -135,12 +137,12 @@ def whole(world: World, *allowed: Mapping[str, str] | None) -> list[str]:
     return faults
 
 
-def at_rest(world: World, wanted: Mapping[str, str]) -> list[str]:
+def at_rest(host: ApplyHost, wanted: Mapping[str, str]) -> list[str]:
     """Give what is wrong after the next apply: files and servers must have what is wanted, nothing be left over."""
-    faults = whole(world, wanted)
-    for name, spec in zip(world.paths, world.specs, strict=True):
-        if world.servers[spec.control].served(name) != wanted:
+    faults = whole(host, wanted)
+    for name, spec in zip(host.paths, host.specs, strict=True):
+        if host.servers[spec.control].served(name) != wanted:
             faults.append(f"{name} is not in service")
-    faults += [f"left over: {name}" for name in world.strays()]
-    faults += [f"{state.target} is pending" for state in states(world) if state.pending]
+    faults += [f"left over: {name}" for name in host.strays()]
+    faults += [f"{state.target} is pending" for state in states(host) if state.pending]
     return faults

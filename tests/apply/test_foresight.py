@@ -6,7 +6,7 @@ from redirectd.apply.foresight import unreachable
 from redirectd.plan.route import Route
 from redirectd.sip.uri import SipUri
 from redirectd.targets.sockets import SocketWay
-from tests.apply.world import sip
+from tests.apply.apply_host import sip
 
 
 def routes(*new: str) -> list[Route]:

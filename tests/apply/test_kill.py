@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from redirectd.errors import VerifyError
+from tests.apply.apply_host import WIDE, ApplyHost, expected, moves
 from tests.apply.kill import at_rest, copy_of, killed_at, whole
-from tests.apply.world import WIDE, World, expected, moves
 
 TWO = {"users": "unix:one", "others": "unix:two"}
 OLD, NEW = moves(3), moves(5, "newer.test")
@@ -17,10 +17,10 @@ OLD, NEW = moves(3), moves(5, "newer.test")
 def _base(tmp_path: Path, *, installed: bool) -> Path:
     home = tmp_path / "base"
     home.mkdir()
-    world = World(home, TWO, limits=WIDE)
+    host = ApplyHost(home, TWO, limits=WIDE)
     if installed:
-        world.apply(OLD)
-    world.database.close()
+        host.apply(OLD)
+    host.database.close()
     return home
 
 
@@ -42,12 +42,12 @@ def test_killed_at_every_step(tmp_path: Path, *, installed: bool, deaf: bool) ->
         home = copy_of(base, "trial")
         if not killed_at(step, home, TWO, NEW, deaf=deaf):
             break
-        world = World(home, TWO, limits=WIDE)
+        host = ApplyHost(home, TWO, limits=WIDE)
         blank = {} if old is None else old  # a first installation that fails leaves an empty table
-        faults += [f"step {step}: {fault}" for fault in whole(world, old, blank, expected(NEW))]
-        world.apply(NEW)
-        faults += [f"step {step}: {fault}" for fault in at_rest(world, expected(NEW))]
-        world.database.close()
+        faults += [f"step {step}: {fault}" for fault in whole(host, old, blank, expected(NEW))]
+        host.apply(NEW)
+        faults += [f"step {step}: {fault}" for fault in at_rest(host, expected(NEW))]
+        host.database.close()
     assert faults == []
     assert step > 40
 
@@ -62,10 +62,10 @@ def test_killed_and_approval_taken_back(tmp_path: Path) -> None:
         home = copy_of(base, "trial")
         if not killed_at(step, home, TWO, NEW):
             break
-        world = World(home, TWO, limits=WIDE)
-        world.apply(OLD)
-        faults += [f"step {step}: {fault}" for fault in at_rest(world, expected(OLD))]
-        world.database.close()
+        host = ApplyHost(home, TWO, limits=WIDE)
+        host.apply(OLD)
+        faults += [f"step {step}: {fault}" for fault in at_rest(host, expected(OLD))]
+        host.database.close()
     assert faults == []
 
 
@@ -83,11 +83,11 @@ def test_killed_twice(tmp_path: Path) -> None:
         for second in range(1, 60, 11):
             home = copy_of(once, "trial")  # in the same place again: the record names it
             killed_at(second, home, TWO, NEW)
-            world = World(home, TWO, limits=WIDE)
-            faults += [f"step {step}, {second}: {fault}" for fault in whole(world, expected(OLD), expected(NEW))]
-            world.apply(NEW)
-            faults += [f"step {step}, {second}: {fault}" for fault in at_rest(world, expected(NEW))]
-            world.database.close()
+            host = ApplyHost(home, TWO, limits=WIDE)
+            faults += [f"step {step}, {second}: {fault}" for fault in whole(host, expected(OLD), expected(NEW))]
+            host.apply(NEW)
+            faults += [f"step {step}, {second}: {fault}" for fault in at_rest(host, expected(NEW))]
+            host.database.close()
     assert faults == []
 
 
@@ -99,11 +99,11 @@ def test_killed_while_replacing_what_waits_for_a_server(tmp_path: Path, wanted: 
     """
     base = tmp_path / "trial"
     base.mkdir()
-    world = World(base, TWO, limits=WIDE)
-    world.apply(OLD)
-    world.servers["unix:two"].down = True
-    world.apply(NEW)
-    world.database.close()
+    host = ApplyHost(base, TWO, limits=WIDE)
+    host.apply(OLD)
+    host.servers["unix:two"].down = True
+    host.apply(NEW)
+    host.database.close()
     kept = copy_of(base, "kept")
     faults: list[str] = []
     step = 0
@@ -112,12 +112,12 @@ def test_killed_while_replacing_what_waits_for_a_server(tmp_path: Path, wanted: 
         home = copy_of(kept, "trial")
         if not killed_at(step, home, TWO, wanted, down=True):
             break
-        world = World(home, TWO, limits=WIDE)
-        faults += [f"step {step}: {fault}" for fault in whole(world, *map(expected, (OLD, NEW, wanted)))]
-        result = world.apply(wanted)
+        host = ApplyHost(home, TWO, limits=WIDE)
+        faults += [f"step {step}: {fault}" for fault in whole(host, *map(expected, (OLD, NEW, wanted)))]
+        result = host.apply(wanted)
         faults += [f"step {step}: {result.error}"] if result.error else []
-        faults += [f"step {step}: {fault}" for fault in at_rest(world, expected(wanted))]
-        world.database.close()
+        faults += [f"step {step}: {fault}" for fault in at_rest(host, expected(wanted))]
+        host.database.close()
     assert faults == []
     assert step > 30
 
@@ -132,9 +132,9 @@ def test_killed_while_halving(tmp_path: Path) -> None:
     one = {"users": "unix:one"}
     base = tmp_path / "base"
     base.mkdir()
-    world = World(base, one, limits=WIDE)
-    world.apply(OLD)
-    world.database.close()
+    host = ApplyHost(base, one, limits=WIDE)
+    host.apply(OLD)
+    host.database.close()
     sound = {key: to for key, to in expected(NEW).items() if "u3@" not in key}
     allowed = set(expected(OLD).items()) | set(expected(NEW).items())
     faults: list[str] = []
@@ -144,22 +144,22 @@ def test_killed_while_halving(tmp_path: Path) -> None:
         home = copy_of(base, "trial")
         if not killed_at(step, home, one, NEW, chokes="u3@"):
             break
-        world = World(home, one, limits=WIDE)
-        world.server.chokes = "u3@"
-        for where, table in (("the file", world.in_file("users")), ("the server", world.server.served("users"))):
+        host = ApplyHost(home, one, limits=WIDE)
+        host.server.chokes = "u3@"
+        for where, table in (("the file", host.in_file("users")), ("the server", host.server.served("users"))):
             faults += [
                 f"step {step}: {where} has {dict(strange)}" for strange in [set(table.items()) - allowed] if strange
             ]
-        result = world.apply(NEW)
+        result = host.apply(NEW)
         if isinstance(result.error, VerifyError):  # it proved what the killed one left, and put the old file back
-            back = set(world.in_file("users").items())
+            back = set(host.in_file("users").items())
             faults += (
                 [] if back <= allowed and not any("u3@" in key for key, _ in back) else [f"step {step}: not put back"]
             )
-            result = world.apply(NEW)
+            result = host.apply(NEW)
         refused = [refusal.id for target in result.plan.targets for refusal in target.refused]
         faults += [] if refused == [4] else [f"step {step}: refused are {refused}"]
-        faults += [f"step {step}: {fault}" for fault in at_rest(world, sound)]
-        world.database.close()
+        faults += [f"step {step}: {fault}" for fault in at_rest(host, sound)]
+        host.database.close()
     assert faults == []
     assert step > 100

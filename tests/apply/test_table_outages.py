@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 
-from tests.apply.table_world import TableWorld, at_statement, make_table, query
-from tests.apply.world import expected, moves, outcomes
+from tests.apply.apply_host import expected, moves, outcomes
+from tests.apply.table_hosts import TableHost, at_statement, make_table, query
 from tests.peers.lab.database import DatabaseServer
 from tests.store.conftest import SERVERS, mariadb_server, postgresql_server, pytest_runtest_setup
 
@@ -23,20 +23,20 @@ OLD, NEW = moves(3), moves(5, "newer.test")
 
 @dataclass
 class Trial:
-    """A server, and a world whose table on it holds OLD."""
+    """A server, and a host whose table on it holds OLD."""
 
     server: DatabaseServer
-    world: TableWorld
+    host: TableHost
 
     def finishes(self) -> bool:
         """Whether one more apply brings NEW into table and service."""
-        result = self.world.apply(NEW)
+        result = self.host.apply(NEW)
         assert result.error is None, result.error
-        return self.world.in_table() == expected(NEW) == self.world.server.served("users")
+        return self.host.in_table() == expected(NEW) == self.host.server.served("users")
 
     def is_whole(self) -> bool:
         """Whether the table is the old or the new one."""
-        return self.world.in_table() in (expected(OLD), expected(NEW))
+        return self.host.in_table() in (expected(OLD), expected(NEW))
 
 
 @pytest.fixture(params=SERVERS)
@@ -45,9 +45,9 @@ def trial(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trial]:
     server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
     url = server.new_database()
     make_table(url)
-    world = TableWorld(tmp_path, url, timeout=4.0)
-    world.apply(OLD)
-    yield Trial(server, world)
+    host = TableHost(tmp_path, url, timeout=4.0)
+    host.apply(OLD)
+    yield Trial(server, host)
     server.go_on()
 
 
@@ -55,11 +55,11 @@ def test_a_database_that_is_gone_refuses_its_target(trial: Trial) -> None:
     """Stopped: the apply names the target and changes nothing; started again, the next one goes through."""
     trial.server.stop(by=signal.SIGINT)
     try:
-        result = trial.world.apply(NEW)
+        result = trial.host.apply(NEW)
         assert (outcomes(result), result.exit_code) == ({"users": "refused"}, 1)
     finally:
         trial.server.start_again()
-    assert trial.world.in_table() == expected(OLD)
+    assert trial.host.in_table() == expected(OLD)
     assert trial.finishes()
 
 
@@ -68,10 +68,10 @@ def test_a_database_that_hangs_is_given_up(trial: Trial, word: str) -> None:
     """Stopped in its tracks before or within the transaction: the apply ends with an error, and the next finishes."""
     if word:
         with at_statement(word, trial.server.hang):
-            result = trial.world.apply(NEW)
+            result = trial.host.apply(NEW)
     else:
         trial.server.hang()
-        result = trial.world.apply(NEW)
+        result = trial.host.apply(NEW)
     assert result.error is not None
     trial.server.go_on()
     assert trial.is_whole()
@@ -82,24 +82,24 @@ def test_a_database_that_hangs_is_given_up(trial: Trial, word: str) -> None:
 def test_a_database_that_is_restarted_within_the_transaction(trial: Trial, word: str) -> None:
     """Killed in the middle of the transaction: nothing of it is there afterwards, and the next apply finishes."""
     with at_statement(word, lambda: trial.server.stop(by=signal.SIGKILL)):
-        result = trial.world.apply(NEW)
+        result = trial.host.apply(NEW)
     assert result.error is not None
     trial.server.start_again()
-    assert trial.world.in_table() == expected(OLD)
+    assert trial.host.in_table() == expected(OLD)
     assert trial.finishes()
 
 
 def test_a_refused_user_changes_nothing(trial: Trial) -> None:
     """A connection limit that is used up is named as that, and over as soon as a connection is free."""
-    world = trial.world
-    is_mysql = world.url.startswith("mysql")
+    host = trial.host
+    is_mysql = host.url.startswith("mysql")
     if is_mysql:
-        query(world.url, "CREATE OR REPLACE USER one@'%' WITH MAX_USER_CONNECTIONS 1", "GRANT ALL ON *.* TO one@'%'")
+        query(host.url, "CREATE OR REPLACE USER one@'%' WITH MAX_USER_CONNECTIONS 1", "GRANT ALL ON *.* TO one@'%'")
     else:
-        query(world.url, "DROP ROLE IF EXISTS one", "CREATE ROLE one LOGIN CONNECTION LIMIT 1")
-        query(world.url, "GRANT SELECT, INSERT, DELETE ON redirectd_htable TO one")
-    as_one = make_url(world.url).set(username="one").render_as_string(hide_password=False)
-    limited = TableWorld(world.home, as_one, timeout=4.0)
+        query(host.url, "DROP ROLE IF EXISTS one", "CREATE ROLE one LOGIN CONNECTION LIMIT 1")
+        query(host.url, "GRANT SELECT, INSERT, DELETE ON redirectd_htable TO one")
+    as_one = make_url(host.url).set(username="one").render_as_string(hide_password=False)
+    limited = TableHost(host.home, as_one, timeout=4.0)
     with create_engine(as_one, poolclass=NullPool).connect():
         result = limited.apply(NEW)
         assert (outcomes(result), "connection" in str(result.error)) == ({"users": "refused"}, True)

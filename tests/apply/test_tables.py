@@ -12,11 +12,12 @@ from redirectd.apply.sql_rows import SqlRows
 from redirectd.errors import InstallError, RedirectdError, RefusedError
 from redirectd.plan.planning import digest
 from redirectd.targets.kamailio_htable import SQL
+from tests.apply.apply_host import expected, moves, outcomes, states
 from tests.apply.kill import Steps, copy_of, killed, stepped_database, stepped_files
-from tests.apply.table_world import (
-    AorWorld,
-    OdbcWorld,
-    TableWorld,
+from tests.apply.table_hosts import (
+    AorHost,
+    OdbcHost,
+    TableHost,
     announce_statements,
     at_statement,
     make_table,
@@ -26,7 +27,6 @@ from tests.apply.table_world import (
     set_table,
     whole_reads,
 )
-from tests.apply.world import expected, moves, outcomes, states
 from tests.store.conftest import (
     SERVERS,
     mariadb_server,
@@ -64,28 +64,28 @@ def test_a_reserved_word_may_be_its_name(server_url: str) -> None:
     assert rows.read() == content
 
 
-def _killed_at(step: int, home: Path, url: str, kind: type[TableWorld], *, deaf: bool) -> bool:
+def _killed_at(step: int, home: Path, url: str, kind: type[TableHost], *, deaf: bool) -> bool:
     def apply(steps: Steps) -> None:
         announce_statements(steps.at)
-        world = kind(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
-        world.server.deaf = deaf
-        world.apply(NEW)
+        host = kind(home, url, files=stepped_files(steps), database=stepped_database(steps), hook=steps.at)
+        host.server.deaf = deaf
+        host.apply(NEW)
 
     return killed(step, apply)
 
 
 @pytest.mark.parametrize(
-    "kind", [TableWorld, OdbcWorld, AorWorld], ids=["kamailio-htable", "asterisk-odbc", "asterisk-pjsip-aor"]
+    "kind", [TableHost, OdbcHost, AorHost], ids=["kamailio-htable", "asterisk-odbc", "asterisk-pjsip-aor"]
 )
 @pytest.mark.parametrize("deaf", [False, True], ids=["proven", "disproved"])
-def test_killed_at_every_step(tmp_path: Path, server_url: str, kind: type[TableWorld], *, deaf: bool) -> None:
+def test_killed_at_every_step(tmp_path: Path, server_url: str, kind: type[TableHost], *, deaf: bool) -> None:
     """Killed at each statement, commit, file step and question: the table is whole, and the next apply finishes."""
     url, base = server_url, tmp_path / "base"
     base.mkdir()
     kind.make(url)
-    world = kind(base, url)
-    world.apply(OLD)
-    world.database.close()
+    host = kind(base, url)
+    host.apply(OLD)
+    host.database.close()
     tables = kind.tables()
     old = {name: query(url, f"SELECT {', '.join(columns)} FROM {name}") for name, columns in tables.items()}
     faults: list[str] = []
@@ -97,33 +97,33 @@ def test_killed_at_every_step(tmp_path: Path, server_url: str, kind: type[TableW
             set_rows(url, name, columns, old[name])
         if not _killed_at(step, home, url, kind, deaf=deaf):
             break
-        world = kind(home, url)
-        if world.in_table() not in (world.expected(OLD), world.expected(NEW)):
-            faults.append(f"step {step}: {world.in_table()}")
-        result = world.apply(NEW)
+        host = kind(home, url)
+        if host.in_table() not in (host.expected(OLD), host.expected(NEW)):
+            faults.append(f"step {step}: {host.in_table()}")
+        result = host.apply(NEW)
         faults += [f"step {step}: {result.error}"] if result.error else []
-        if (world.in_table(), world.server.served("users")) != (world.expected(NEW), world.expected(NEW)):
+        if (host.in_table(), host.server.served("users")) != (host.expected(NEW), host.expected(NEW)):
             faults.append(f"step {step}: not finished")
-        faults += [f"step {step}: left over {name}" for name in world.strays()]
-        faults += [f"step {step}: pending" for state in states(world) if state.pending]
-        world.database.close()
+        faults += [f"step {step}: left over {name}" for name in host.strays()]
+        faults += [f"step {step}: pending" for state in states(host) if state.pending]
+        host.database.close()
     assert faults == []
     assert step > 40
 
 
 def test_a_locked_row_refuses_the_apply(tmp_path: Path, url: str) -> None:
     """A person's open transaction on one row: after a bounded wait nothing is changed; the next apply goes through."""
-    world = TableWorld(tmp_path, url)
-    world.apply(OLD)
+    host = TableHost(tmp_path, url)
+    host.apply(OLD)
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as person:
         person.execute(text(f"UPDATE {SQL.name} SET expires = expires WHERE key_name LIKE '%u1@%'"))
-        result = world.apply(NEW)
+        result = host.apply(NEW)
         person.rollback()
     assert (outcomes(result), "lock" in str(result.error)) == ({"users": "rolled-back"}, True)
-    assert world.in_table() == expected(OLD) == world.server.served("users")
-    assert outcomes(world.apply(NEW)) == {"users": "verified"}
-    assert world.in_table() == expected(NEW)
+    assert host.in_table() == expected(OLD) == host.server.served("users")
+    assert outcomes(host.apply(NEW)) == {"users": "verified"}
+    assert host.in_table() == expected(NEW)
 
 
 def test_a_change_during_the_apply_is_not_overwritten(tmp_path: Path, url: str) -> None:
@@ -138,11 +138,11 @@ def test_a_change_during_the_apply_is_not_overwritten(tmp_path: Path, url: str) 
 
     steps = Steps(0, lambda _: None)
     steps.at = between  # type: ignore[method-assign]
-    world = TableWorld(tmp_path, url, database=stepped_database(steps))
-    world.apply(OLD)
+    host = TableHost(tmp_path, url, database=stepped_database(steps))
+    host.apply(OLD)
     tmp_path.joinpath("armed").touch()
 
-    result = world.apply(NEW)
+    result = host.apply(NEW)
 
     assert added
     assert isinstance(result.error, (InstallError, RefusedError))
@@ -157,24 +157,24 @@ def _moved(number: int) -> dict[str, str]:
 def test_a_change_fetches_no_other_rows(tmp_path: Path, url: str) -> None:
     """After an apply, only `verify`, and broken records of them, have rows fetched again."""
     with whole_reads() as first:
-        world = TableWorld(tmp_path, url)
-        world.apply(NEW)
+        host = TableHost(tmp_path, url)
+        host.apply(NEW)
     with whole_reads() as fetched:
-        for number, one in enumerate((world, TableWorld(tmp_path, url)), 1):
+        for number, one in enumerate((host, TableHost(tmp_path, url)), 1):
             assert outcomes(one.apply(_moved(number))) == {"users": "verified"}
             assert raw_rows(url)["sip:u1@old.test:;"] == f"sip:u1@n{number}.test"
-        assert outcomes(world.apply({**_moved(2), "sip:more@old.test": "sip:more@n.test"})) == {"users": "verified"}
-        assert outcomes(world.apply(NEW)) == {"users": "verified"}
+        assert outcomes(host.apply({**_moved(2), "sip:more@old.test": "sip:more@n.test"})) == {"users": "verified"}
+        assert outcomes(host.apply(NEW)) == {"users": "verified"}
     assert (bool(first), fetched) == (True, [])
-    assert world.in_table() == expected(NEW) == world.server.served("users")
+    assert host.in_table() == expected(NEW) == host.server.served("users")
     with whole_reads() as fetched:
-        world.apply(NEW, verify=True)
+        host.apply(NEW, verify=True)
     assert fetched != []
     [kept] = tmp_path.glob("*.redirectd-rows")
     kept.write_bytes(kept.read_bytes().replace(b"u1@newer", b"u1@older"))
-    assert outcomes(TableWorld(tmp_path, url).apply(NEW)) == {"users": "unchanged"}
+    assert outcomes(TableHost(tmp_path, url).apply(NEW)) == {"users": "unchanged"}
     kept.write_bytes(b"")
-    assert outcomes(TableWorld(tmp_path, url).apply(_moved(3))) == {"users": "verified"}
+    assert outcomes(TableHost(tmp_path, url).apply(_moved(3))) == {"users": "verified"}
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_a_change_fetches_no_other_rows(tmp_path: Path, url: str) -> None:
 )
 def test_a_change_by_hand_is_seen_without_fetching(tmp_path: Path, url: str, edit: str) -> None:
     """Whatever a person does to the rows that are known, the next plan sees it and the next apply is refused."""
-    world = TableWorld(tmp_path, url)
-    world.apply(NEW)
+    host = TableHost(tmp_path, url)
+    host.apply(NEW)
     query(url, edit.format(table=SQL.name))
     there = raw_rows(url)
 
-    result = world.apply(_moved(1))
+    result = host.apply(_moved(1))
 
     assert "changed by hand" in str(result.error)
     assert raw_rows(url) == there
@@ -204,8 +204,8 @@ def test_a_change_by_hand_is_seen_without_fetching(tmp_path: Path, url: str, edi
 
 def test_a_table_that_answers_otherwise_than_written_is_left_as_it_was(tmp_path: Path, url: str) -> None:
     """A trigger that changes what is written: the apply is refused, whether rows are fetched or known."""
-    world = TableWorld(tmp_path, url)
-    world.apply(NEW)
+    host = TableHost(tmp_path, url)
+    host.apply(NEW)
     if url.startswith("mysql"):
         query(url, f"CREATE TRIGGER t BEFORE INSERT ON {SQL.name} FOR EACH ROW SET NEW.expires = 7")
     else:
@@ -215,23 +215,23 @@ def test_a_table_that_answers_otherwise_than_written_is_left_as_it_was(tmp_path:
     there = raw_rows(url)
 
     for verify in (False, True):
-        assert "not what was written" in str(world.apply(_moved(1), verify=verify).error)
+        assert "not what was written" in str(host.apply(_moved(1), verify=verify).error)
         assert raw_rows(url) == there == expected(NEW) | {"__gen__": there["__gen__"]}
 
 
 def test_values_that_a_lax_server_would_cut_change_nothing(tmp_path: Path, url: str) -> None:
     """Columns made too short by hand, with MariaDB's sql_mode emptied: the whole apply is refused, nothing is cut."""
-    world = TableWorld(tmp_path, url)
-    world.apply(OLD)
+    host = TableHost(tmp_path, url)
+    host.apply(OLD)
     if url.startswith("mysql"):
         query(url, f"ALTER TABLE {SQL.name} MODIFY key_value VARCHAR(30) CHARACTER SET ascii NOT NULL")
         query(url, "SET GLOBAL sql_mode = ''")
     else:
         query(url, f"ALTER TABLE {SQL.name} ALTER key_value TYPE VARCHAR(30)")
     try:
-        result = world.apply(OLD | {"sip:long@old.test": f"sip:{'x' * 60}@new.test"})
+        result = host.apply(OLD | {"sip:long@old.test": f"sip:{'x' * 60}@new.test"})
         assert "long" in str(result.error)
-        assert world.in_table() == expected(OLD) == world.server.served("users")
+        assert host.in_table() == expected(OLD) == host.server.served("users")
     finally:
         if url.startswith("mysql"):
             query(url, "SET GLOBAL sql_mode = DEFAULT")
@@ -241,22 +241,22 @@ def test_a_limit_for_everybody_hides_no_row(tmp_path: Path, url: str) -> None:
     """A MariaDB whose administrator cuts each SELECT to two rows: the table is read whole all the same."""
     if not url.startswith("mysql"):
         pytest.skip("PostgreSQL has no such limit")
-    world = TableWorld(tmp_path, url)
-    world.apply(OLD)
+    host = TableHost(tmp_path, url)
+    host.apply(OLD)
     query(url, "SET GLOBAL sql_select_limit = 2")
     try:
-        assert world.in_table() == expected(OLD)
+        assert host.in_table() == expected(OLD)
     finally:
         query(url, "SET GLOBAL sql_select_limit = DEFAULT")
 
 
 def test_what_to_do_fits_what_is_wrong(tmp_path: Path, url: str) -> None:
     """A missing column, table or database, and a key after the ? that no driver knows, each have their own advice."""
-    world = TableWorld(tmp_path, url)
+    host = TableHost(tmp_path, url)
 
     def advice(url: str) -> str:
         with pytest.raises(InstallError) as raised:
-            SqlRows(world.rows.where, SQL, lambda: url, 10.0).read()
+            SqlRows(host.rows.where, SQL, lambda: url, 10.0).read()
         return raised.value.what_to_do
 
     query(url, f"ALTER TABLE {SQL.name} DROP COLUMN expires")
@@ -274,22 +274,22 @@ def test_a_collation_that_confuses_keys_is_refused(tmp_path: Path, url: str) -> 
     if not url.startswith("mysql"):
         pytest.skip("PostgreSQL compares exactly")
     query(url, f"ALTER TABLE {SQL.name} MODIFY key_name VARCHAR(512) CHARACTER SET latin1 NOT NULL")
-    world = TableWorld(tmp_path, url)
-    world.apply(OLD)
-    result = world.apply(OLD | {"sip:Al@old.test": "sip:1@new.test", "sip:al@old.test": "sip:2@new.test"})
+    host = TableHost(tmp_path, url)
+    host.apply(OLD)
+    result = host.apply(OLD | {"sip:Al@old.test": "sip:1@new.test", "sip:al@old.test": "sip:2@new.test"})
     assert isinstance(result.error, RedirectdError)
-    assert world.in_table() == expected(OLD)
+    assert host.in_table() == expected(OLD)
 
 
 def test_foreign_rows_come_back_when_the_new_ones_fail(tmp_path: Path, url: str) -> None:
     """Rows that redirectd would never write, forced past and not proven: all of them are back, to the letter."""
-    world = TableWorld(tmp_path, url)
+    host = TableHost(tmp_path, url)
     set_table(url, {"k\\\\1 colon\\:": "tab\tand\nline", "Ω": "é"} if not url.startswith("mysql") else {"k a": "b|c"})
     query(url, f"UPDATE {SQL.name} SET key_type = 7, expires = 99")
     before = query(url, f"SELECT key_name, key_type, value_type, key_value, expires FROM {SQL.name}")
-    world.server.deaf = True
-    assert outcomes(world.apply(NEW)) == {"users": "refused"}
-    assert outcomes(world.apply(NEW, force=True)) == {"users": "rolled-back"}
+    host.server.deaf = True
+    assert outcomes(host.apply(NEW)) == {"users": "refused"}
+    assert outcomes(host.apply(NEW, force=True)) == {"users": "rolled-back"}
     after = query(url, f"SELECT key_name, key_type, value_type, key_value, expires FROM {SQL.name}")
     assert sorted(after) == sorted(before)
 
@@ -299,7 +299,7 @@ def test_several_redirectds_write_one_table(tmp_path: Path, url: str) -> None:
     homes = [tmp_path / name for name in ("one", "two")]
     for home in homes:
         home.mkdir()
-    one, two = (TableWorld(home, url) for home in homes)
+    one, two = (TableHost(home, url) for home in homes)
     assert outcomes(one.apply(OLD)) == {"users": "verified"}
     ids = query(url, f"SELECT id FROM {SQL.name} ORDER BY id")
 
@@ -319,7 +319,7 @@ def test_two_redirectds_at_once_write_it_once(tmp_path: Path, url: str) -> None:
     homes = [tmp_path / name for name in ("one", "two")]
     for home in homes:
         home.mkdir()
-    one, two = (TableWorld(home, url) for home in homes)
+    one, two = (TableHost(home, url) for home in homes)
     one.apply(OLD)
     two.apply(OLD)
     word = "SELECT GET_LOCK" if url.startswith("mysql") else "SELECT pg_advisory"

@@ -24,8 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from redirectd.errors import RedirectdError, VerifyError
+from tests.apply.apply_host import WIDE, ApplyHost, expected, moves
 from tests.apply.kill import at_rest, copy_of, killed_at, whole
-from tests.apply.world import WIDE, World, expected, moves
 
 LAYOUT = {"users": "unix:one", "others": "unix:two", "more": "unix:two"}
 OLD, NEW, NEWER = moves(30), moves(40, "new.test"), moves(35, "newer.test")
@@ -40,9 +40,9 @@ class Campaign:
         self._random = random.Random(seed)
         self._base = folder / "base"
         self._base.mkdir()
-        world = World(self._base, LAYOUT, limits=WIDE)
-        world.apply(OLD)
-        world.database.close()
+        host = ApplyHost(self._base, LAYOUT, limits=WIDE)
+        host.apply(OLD)
+        host.database.close()
 
     def enumerated(self, end: float) -> None:
         """Kill at step 1, 2, 3... until an apply comes through, or the time is up."""
@@ -75,28 +75,28 @@ class Campaign:
 
     def _look(self, home: Path, what: str, wanted: Mapping[str, str]) -> None:
         self.trials += 1
-        world = World(home, LAYOUT, limits=WIDE)
-        faults = whole(world, *map(expected, (OLD, NEW, NEWER)))
-        result = world.apply(wanted)
+        host = ApplyHost(home, LAYOUT, limits=WIDE)
+        faults = whole(host, *map(expected, (OLD, NEW, NEWER)))
+        result = host.apply(wanted)
         if isinstance(result.error, VerifyError):
             # What waited was disproved and put back; from there an apply goes through.
-            faults += whole(world, *map(expected, (OLD, NEW, NEWER)))
-            result = world.apply(wanted)
+            faults += whole(host, *map(expected, (OLD, NEW, NEWER)))
+            result = host.apply(wanted)
         if result.error is not None:
             faults.append(f"the next apply ended with: {result.error}")
-        faults += at_rest(world, expected(wanted))
-        world.database.close()
+        faults += at_rest(host, expected(wanted))
+        host.database.close()
         self.violations += [f"{what}: {fault}" for fault in faults]
 
     def _started(self, home: Path, wanted: Mapping[str, str], deaf: bool) -> int:
         child = os.fork()
         if child == 0:
             try:
-                world = World(home, LAYOUT, limits=WIDE)
-                server = world.servers["unix:two"]
+                host = ApplyHost(home, LAYOUT, limits=WIDE)
+                server = host.servers["unix:two"]
                 server.deaf = deaf
                 server.down = not deaf and os.getpid() % 3 == 0
-                world.apply(wanted)
+                host.apply(wanted)
             except RedirectdError:
                 pass
             finally:

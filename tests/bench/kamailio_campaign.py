@@ -31,8 +31,8 @@ from redirectd.plan.target_spec import TargetSpec
 from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.kamailio_htable import KamailioHtable
+from tests.apply.apply_host import WIDE, expected, moves, table
 from tests.apply.kill import Steps, stepped_database, stepped_files
-from tests.apply.world import WIDE, expected, moves, table
 from tests.peers.lab.kamailio import Kamailio, Script
 from tests.peers.lab.loopback import own_address
 from tests.peers.lab.process import LabError

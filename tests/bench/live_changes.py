@@ -33,7 +33,7 @@ from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_astdb import AsteriskAstdb
 from redirectd.targets.kamailio_htable import SENTINEL, KamailioHtable
-from tests.apply.world import WIDE, sip
+from tests.apply.apply_host import WIDE, sip
 from tests.bench.planning import approved
 from tests.peers.lab import asterisk, kamailio
 from tests.peers.lab.loopback import own_address

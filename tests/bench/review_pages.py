@@ -33,7 +33,7 @@ from redirectd.store.remap import State
 from redirectd.store.remaps import leading_to
 from redirectd.store.schema import followup, remap, remap_method, remap_peer
 from redirectd.store.tokens import Role
-from tests.review.world import NOW, World, opened
+from tests.review.remap_store import NOW, RemapStore, opened
 
 CONSOLE = """[database]
 url = "sqlite:///redirectd.db"
@@ -45,7 +45,7 @@ region = "DE"
 POLICY = Policy(trusted_peers=(ip_network("192.0.2.0/24"),), region="DE")
 
 
-def fill(world: World, pending: int, approved: int) -> None:
+def fill(store: RemapStore, pending: int, approved: int) -> None:
     """Rows as the collector leaves them: all are numbers but every tenth, which a stranger told."""
     from redirectd.collect.verdict import digest
 
@@ -76,17 +76,17 @@ def fill(world: World, pending: int, approved: int) -> None:
         peer = "udp:203.0.113.9:5060" if number % 10 == 0 else "udp:192.0.2.10:5060"
         peers.append({"remap_id": number, "peer": peer, "calls": 1, "first_seen": seen, "last_seen": seen})
         methods.append({"remap_id": number, "method": "INVITE", "calls": 1})
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         for table, values in ((remap, rows), (remap_peer, peers), (remap_method, methods)):
             connection.execute(insert(table), values)
         connection.execute(update(remap).where(remap.c.id == approved + 1).values(flags='{"expiring": "for an hour"}'))
 
 
-def make_worst(world: World, pending: int, approved: int) -> None:
+def make_worst(store: RemapStore, pending: int, approved: int) -> None:
     """What each filter finds hardest: all hosts with two targets, all told by strangers, all moved with their host."""
     from redirectd.collect.verdict import digest
 
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         connection.execute(update(remap_peer).values(peer="udp:203.0.113.9:5060"))
         row = connection.execute(select(remap).where(remap.c.id == approved + 1)).one()._mapping
         gateways = []
@@ -121,11 +121,11 @@ def timed(name: str, work: Callable[[], object]) -> None:
     sys.stdout.write(f"{taken[0] * 1000:9.1f} ms {min(taken[1:]) * 1000:9.1f} ms again  {name}  {result}\n")
 
 
-def show_pages(world: World, approved: int, pending: int) -> None:
+def show_pages(store: RemapStore, approved: int, pending: int) -> None:
     """Times what a person waits for."""
     everything = Query(states=(State.PENDING,))
     shown = replace(everything, now=NOW)
-    with world.database.read() as connection:
+    with store.database.read() as connection:
 
         def first(query: Query, after: int = 0) -> Callable[[], int]:
             return lambda: len(page(connection, query, POLICY, after=after).remaps)
@@ -143,17 +143,17 @@ def show_pages(world: World, approved: int, pending: int) -> None:
         timed("all proposals", lambda: len(proposals(connection, POLICY)))
         timed("all ids of the filter", lambda: len(ids(connection, everything, POLICY)))
         timed("the counts of the console's queue", lambda: queue_counts(connection, POLICY))
-    timed("the console's first page, whole", _console_page(world))
+    timed("the console's first page, whole", _console_page(store))
 
 
-def _console_page(world: World) -> Callable[[], int]:
+def _console_page(store: RemapStore) -> Callable[[], int]:
     """The bytes of the queue as browsers get it from one console."""
     config = parse(CONSOLE, Path("/x/redirectd.toml"))
     assert config.console is not None
-    desk = Desk(config, world.database, lambda: NOW)
+    desk = Desk(config, store.database, lambda: NOW)
     ada = Visitor("local:ada", Role.REVIEWER, "127.0.0.1", csrf="x")
     request = Request({"type": "http", "method": "GET", "path": "/queue", "query_string": b"", "headers": []})
-    sign_in = SignIn(Access(config.console, world.database, lambda: NOW))
+    sign_in = SignIn(Access(config.console, store.database, lambda: NOW))
     call = PageCall(request, desk, sign_in, ada, ImmutableMultiDict())
     return lambda: len(show_queue(call).body)
 
@@ -162,13 +162,13 @@ def main(pending: int, approved: int) -> None:
     """Fills a database and times its pages, then once more with what is hardest to sort out."""
     import phonenumbers  # noqa: F401 - 0.2 s that each process takes once
 
-    with TemporaryDirectory() as folder, opened(Path(folder), POLICY) as world:
-        fill(world, pending, approved)
-        show_pages(world, approved, pending)
-        make_worst(world, pending, approved)
-        timed("what the service does within a minute", lambda: screen(world.database, POLICY))
+    with TemporaryDirectory() as folder, opened(Path(folder), POLICY) as store:
+        fill(store, pending, approved)
+        show_pages(store, approved, pending)
+        make_worst(store, pending, approved)
+        timed("what the service does within a minute", lambda: screen(store.database, POLICY))
         sys.stdout.write("the worst case of each filter, where the service runs\n")
-        show_pages(world, approved, pending)
+        show_pages(store, approved, pending)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cli.clinic import NOBODY, SOUND, Clinic
+from tests.cli.checked_setup import NOBODY, SOUND, CheckedSetup
 
 
 def do_what_it_says(finding: dict[str, Any], start: str) -> None:
@@ -26,51 +26,51 @@ class Case:
     """A fault: how it comes about, what `check` says (in `where`, `why`, `what_to_do`), and how a person mends it."""
 
     name: str
-    provoke: Callable[[Clinic], object]
+    provoke: Callable[[CheckedSetup], object]
     says: tuple[str, str, str]
-    mend: Callable[[Clinic, dict[str, Any]], object]
+    mend: Callable[[CheckedSetup, dict[str, Any]], object]
     user: int | None = None
     level: str = "fault"
 
 
-def both(*steps: Callable[[Clinic], object]) -> Callable[[Clinic], None]:
+def both(*steps: Callable[[CheckedSetup], object]) -> Callable[[CheckedSetup], None]:
     """One after the other."""
 
-    def run_them(clinic: Clinic) -> None:
+    def run_them(checked: CheckedSetup) -> None:
         for step in steps:
-            step(clinic)
+            step(checked)
 
     return run_them
 
 
-def sql(clinic: Clinic, statement: str) -> None:
-    with contextlib.closing(sqlite3.connect(clinic.database)) as connection:
+def sql(checked: CheckedSetup, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(checked.database)) as connection:
         connection.execute(statement)
         connection.commit()
 
 
-def saved(clinic: Clinic) -> Path:
-    return Path(shutil.copy(clinic.database, clinic.folder / "backup.db"))
+def saved(checked: CheckedSetup) -> Path:
+    return Path(shutil.copy(checked.database, checked.folder / "backup.db"))
 
 
-def newer(clinic: Clinic) -> None:
-    saved(clinic)
-    sql(clinic, "UPDATE alembic_version SET version_num = '9999'")
+def newer(checked: CheckedSetup) -> None:
+    saved(checked)
+    sql(checked, "UPDATE alembic_version SET version_num = '9999'")
 
 
-def tampered(clinic: Clinic) -> None:
-    clinic("ingest", str(clinic.log))
-    clinic("reject", "1", "--reason", "right")
-    saved(clinic)
-    sql(clinic, "UPDATE audit SET reason = 'wrong'")
+def tampered(checked: CheckedSetup) -> None:
+    checked("ingest", str(checked.log))
+    checked("reject", "1", "--reason", "right")
+    saved(checked)
+    sql(checked, "UPDATE audit SET reason = 'wrong'")
 
 
-def restore(clinic: Clinic, _: object) -> None:
-    shutil.copy(clinic.folder / "backup.db", clinic.database)
+def restore(checked: CheckedSetup, _: object) -> None:
+    shutil.copy(checked.folder / "backup.db", checked.database)
 
 
-def sound(clinic: Clinic, _: object) -> None:
-    clinic.write(SOUND)
+def sound(checked: CheckedSetup, _: object) -> None:
+    checked.write(SOUND)
 
 
 AWAY = {"sqlite:///redirectd.db": "sqlite:///away/redirectd.db"}

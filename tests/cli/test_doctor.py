@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 
 from redirectd.cli.checks.database_check import check_apply_lock
-from tests.cli.clinic import Clinic
+from tests.cli.checked_setup import CheckedSetup
 from tests.cli.faults import CASES, Case
 
 
 @pytest.fixture
-def clinic(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]:
+def checked(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckedSetup]:
     for name in ("REDIRECTD_DATABASE_URL", "TZ"):
         monkeypatch.delenv(name, raising=False)
-    with tempfile.TemporaryDirectory(prefix="redirectd-clinic-") as name:
+    with tempfile.TemporaryDirectory(prefix="redirectd-setup-") as name:
         Path(name).chmod(0o777)
-        yield Clinic(Path(name), corpus)
+        yield CheckedSetup(Path(name), corpus)
 
 
-def test_a_sound_setup_has_nothing_to_mend(clinic: Clinic) -> None:
+def test_a_sound_setup_has_nothing_to_mend(checked: CheckedSetup) -> None:
     """What the cases below change is well before: each of their findings is theirs alone."""
-    assert clinic.ill() == []
+    assert checked.ill() == []
 
 
 def test_lock_that_an_apply_could_not_take(tmp_path: Path) -> None:
@@ -39,33 +39,33 @@ def test_lock_that_an_apply_could_not_take(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks with the eyes of another user, which only root can")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_fault_is_told_and_mended(clinic: Clinic, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_told_and_mended(checked: CheckedSetup, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Place, reason and remedy are told, and after the remedy this fault is no longer found."""
     monkeypatch.setenv("TZ", "")
     if case.user is not None:
-        clinic.database.chmod(0o666)
-    case.provoke(clinic)
-    where, why, remedy = (part.format(folder=clinic.folder) for part in case.says)
+        checked.database.chmod(0o666)
+    case.provoke(checked)
+    where, why, remedy = (part.format(folder=checked.folder) for part in case.says)
 
     def found() -> list[dict[str, Any]]:
-        return [one for one in clinic.ill(user=case.user) if where in one["where"] and why in one["why"]]
+        return [one for one in checked.ill(user=case.user) if where in one["where"] and why in one["why"]]
 
     told = found()
-    assert [one["level"] for one in told] == [case.level], clinic.ill(user=case.user)
+    assert [one["level"] for one in told] == [case.level], checked.ill(user=case.user)
     assert remedy in told[0]["what_to_do"]
-    case.mend(clinic, told[0])
+    case.mend(checked, told[0])
     assert found() == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks with the eyes of another user, which only root can")
-def test_root_looks_with_the_eyes_of_another_user(clinic: Clinic) -> None:
+def test_root_looks_with_the_eyes_of_another_user(checked: CheckedSetup) -> None:
     """`--as` finds what that user may not do, which root's own check does not; an unknown user is wrong usage."""
-    clinic.out.chmod(0o755)
-    assert clinic.ill() == []
-    answer = clinic.folder / "answer"
+    checked.out.chmod(0o755)
+    assert checked.ill() == []
+    answer = checked.folder / "answer"
     child = os.fork()
     if child == 0:
-        code, text = clinic("check", "--as", "nobody", "--json")
+        code, text = checked("check", "--as", "nobody", "--json")
         answer.write_text(text)
         os._exit(code)
     _, status = os.waitpid(child, 0)
@@ -74,4 +74,4 @@ def test_root_looks_with_the_eyes_of_another_user(clinic: Clinic) -> None:
         one["why"] for one in json.loads(answer.read_text())["findings"] if one["where"].startswith("target users")
     ]
     assert any("may not write to the folder" in why for why in reasons)
-    assert clinic("check", "--as", "no-such-user")[0] == 2
+    assert checked("check", "--as", "no-such-user")[0] == 2

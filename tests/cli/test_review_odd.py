@@ -17,7 +17,7 @@ import pytest
 from redirectd.store.database import BUSY_TIMEOUT_MS
 from tests.cli.conftest import CONFIG, TARGET, Cli
 from tests.cli.reviewing import KEYS, Terminal, audit, reviewing, states
-from tests.review.world import POLICY, World, opened
+from tests.review.remap_store import POLICY, RemapStore, opened
 
 HOSTILE = (
     "SIP/2.0 301 \x1b[2J\x1b]0;owned\x07Moved\n"
@@ -27,22 +27,22 @@ HOSTILE = (
 
 
 @contextmanager
-def filled_by_hand(cli: Cli) -> Iterator[World]:
+def filled_by_hand(cli: Cli) -> Iterator[RemapStore]:
     """A database with remaps of our own making, and the policy that trusts their peer."""
     cli.config.write_text((CONFIG + TARGET).replace("127.0.0.0/8", "192.0.2.0/24", 1))
-    with opened(cli.folder, POLICY) as world:
-        yield world
+    with opened(cli.folder, POLICY) as store:
+        yield store
 
 
 @pytest.fixture
 def odd(cli: Cli) -> Cli:
     """A hostile log line, URIs of thousands of characters, and more Contacts than a screen has rows."""
     long = "L" * 3000
-    with filled_by_hand(cli) as world:
-        world.sighted("sip:a@old.example", "sip:a@new.example", text=HOSTILE)
-        world.sighted(f"sip:{long}@old.example", f"sip:{long}x@new.example", text=f"SIP/2.0 301 Moved\nVia: {long}")
-        world.sighted("sip:p@old.example", "sip:p@new.example;" + ";".join(f"p{one}=v{one}" for one in range(90)))
-        world.sighted("sip:m@old.example", *(f"sip:m{one}@h{one}.example;x={'y' * 60}" for one in range(40)))
+    with filled_by_hand(cli) as store:
+        store.sighted("sip:a@old.example", "sip:a@new.example", text=HOSTILE)
+        store.sighted(f"sip:{long}@old.example", f"sip:{long}x@new.example", text=f"SIP/2.0 301 Moved\nVia: {long}")
+        store.sighted("sip:p@old.example", "sip:p@new.example;" + ";".join(f"p{one}=v{one}" for one in range(90)))
+        store.sighted("sip:m@old.example", *(f"sip:m{one}@h{one}.example;x={'y' * 60}" for one in range(40)))
     return cli
 
 

@@ -14,7 +14,7 @@ from redirectd.cli.checks.secrets_check import check_record_keys, check_secrets
 from redirectd.cli.recordkey import make_copies
 from redirectd.config.load import load
 from redirectd.config.model import Config
-from tests.cli.clinic import Clinic
+from tests.cli.checked_setup import CheckedSetup
 from tests.cli.conftest import Cli
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="the files are to be root's")
@@ -82,27 +82,27 @@ def test_r39_another_key_in_kamailio_is_a_fault(keyed: tuple[Config, Path, Path]
 
 
 @root
-def test_r39_an_unreadable_key_is_a_fault_by_name(clinic_with_key: Clinic) -> None:
+def test_r39_an_unreadable_key_is_a_fault_by_name(setup_with_key: CheckedSetup) -> None:
     """R39: the service's user that may not read the key is told so, and the check goes on."""
-    found = [one for one in clinic_with_key.ill(user=65534) if "record.key" in one["where"]]
+    found = [one for one in setup_with_key.ill(user=65534) if "record.key" in one["where"]]
     assert [(one["level"], "Permission denied" in one["why"]) for one in found] == [("fault", True)]
 
 
 @pytest.fixture
-def clinic_with_key(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]:
+def setup_with_key(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckedSetup]:
     """A sound setup with a key that root alone may read."""
     monkeypatch.setenv("TZ", "")
-    with tempfile.TemporaryDirectory(prefix="redirectd-clinic-") as name:
+    with tempfile.TemporaryDirectory(prefix="redirectd-setup-") as name:
         folder = Path(name)
         folder.chmod(0o777)
-        clinic = Clinic(folder, corpus)
+        checked = CheckedSetup(folder, corpus)
         key = folder / "record.key"
         key.write_text("1" * 64)
         key.chmod(0o600)
-        text = clinic.config.read_text().replace('path = "sip.log"', 'path = "sip.log"\nrecord_keys = ["record.key"]')
-        clinic.config.write_text(text)
-        clinic.database.chmod(0o666)
-        yield clinic
+        text = checked.config.read_text().replace('path = "sip.log"', 'path = "sip.log"\nrecord_keys = ["record.key"]')
+        checked.config.write_text(text)
+        checked.database.chmod(0o666)
+        yield checked
 
 
 def warnings(cli: Cli, where: str) -> list[str]:

@@ -28,7 +28,7 @@ from redirectd.store import accounts, audit, tokens
 from redirectd.store.audit import AuditEntry
 from redirectd.store.database import Database
 from redirectd.store.tokens import Role
-from tests.review.world import World, opened
+from tests.review.remap_store import RemapStore, opened
 
 PASSWORD = "correct horse battery"
 HOST = "127.0.0.1:8301"
@@ -59,7 +59,7 @@ class Answered:
 class Site:
     """A console and its database; `now` is its clock, `address` where requests come from (None: a unix socket)."""
 
-    world: World
+    store: RemapStore
     app: ASGIApp = field(init=False)
     desk: Desk = field(init=False)
     now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -68,11 +68,11 @@ class Site:
     def configure(self, more: str = "", console: str = "") -> None:
         """Begins anew with this configuration."""
         config = parse(f"{BASE}{more}\n[console]\n{console}", Path("/x/redirectd.toml"))
-        self.world.policy = config.rules()
-        self.desk = Desk(config, self.world.database, lambda: self.now)
+        self.store.policy = config.rules()
+        self.desk = Desk(config, self.store.database, lambda: self.now)
         assert config.console is not None
         oidc = None if config.console.oidc is None else Oidc(config.console.oidc, "client secret", lambda: self.now)
-        access = Access(config.console, self.world.database, lambda: self.now)
+        access = Access(config.console, self.store.database, lambda: self.now)
         self.app = application(self.desk, SignIn(access, oidc), PAGES)
 
     def call(
@@ -112,13 +112,13 @@ class Site:
 
     def token(self, role: Role = Role.REVIEWER, owner: str = "unix:ada", days: float = 1) -> str:
         """A new token of somebody."""
-        with self.world.database.begin() as connection:
+        with self.store.database.begin() as connection:
             expires = self.now + timedelta(days=days)
             return tokens.make_token(connection, owner, role, "test", now=self.now, expires_at=expires)[0]
 
     def add_user(self, name: str = "ada", role: Role = Role.REVIEWER, password: str = PASSWORD) -> None:
         """A local account."""
-        with self.world.database.begin() as connection:
+        with self.store.database.begin() as connection:
             accounts.add_account(connection, accounts.Account(name, role, hash_password(password), self.now))
 
     def sign_in(self, name: str = "ada", password: str = PASSWORD, **form: str) -> Answered:
@@ -143,7 +143,7 @@ class Site:
 
     def audited(self) -> list[AuditEntry]:
         """The audit."""
-        with self.world.database.read() as connection:
+        with self.store.database.read() as connection:
             return [one for _, one in audit.page(connection, after=0, limit=500, remap_id=None)[0]]
 
     def version(self, number: int) -> str:
@@ -192,10 +192,10 @@ async def _answered(app: ASGIApp, scope: dict[str, Any], body: bytes) -> Answere
 def filled_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with three pending remaps: 1 plain, 2 untrusted, 3 with two Contacts."""
     folder = tmp_path_factory.mktemp("console")
-    with opened(folder) as world:
-        world.sighted("sip:alice@old.example.com", "sip:alice@new.example.net", calls=3)
-        world.sighted("sip:bob@old.example.com", "sip:bob@new.example.net", peer="203.0.113.66")
-        world.sighted("sip:eve@old.example.com", "sip:eve@one.example", "sip:eve@two.example")
+    with opened(folder) as store:
+        store.sighted("sip:alice@old.example.com", "sip:alice@new.example.net", calls=3)
+        store.sighted("sip:bob@old.example.com", "sip:bob@new.example.net", peer="203.0.113.66")
+        store.sighted("sip:eve@old.example.com", "sip:eve@one.example", "sip:eve@two.example")
     return folder / "redirectd.db"
 
 
@@ -204,7 +204,7 @@ def site(tmp_path: Path, filled_database: Path) -> Iterator[Site]:
     """A console over that database."""
     shutil.copy(filled_database, tmp_path)
     database = Database(f"sqlite:///{tmp_path / 'redirectd.db'}")
-    made = Site(World(database, _number=count(100)))
+    made = Site(RemapStore(database, _number=count(100)))
     made.configure()
     yield made
     database.close()

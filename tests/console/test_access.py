@@ -123,7 +123,7 @@ def test_nothing_leads_elsewhere(site: Site) -> None:
 
 def test_strangers_learn_nothing_of_the_database(site: Site) -> None:
     """Without a token that counts nobody sees where the database is or what is wrong with it."""
-    file = site.world.database.file
+    file = site.store.database.file
     assert file is not None
     file.unlink()
     answer = site.call("GET", ME, token="rdt_wrong")
@@ -207,7 +207,7 @@ def test_a_token_ends(site: Site) -> None:
 def test_the_database_has_no_secret(site: Site) -> None:
     """What is stored of a token is a hash: neither it nor the hash is a token."""
     token = site.token()
-    with site.world.database.read() as connection:
+    with site.store.database.read() as connection:
         stored = str(connection.exec_driver_sql("select * from api_token").all())
     assert token not in stored
     assert hashed(token) in stored

@@ -75,7 +75,7 @@ def test_every_endpoint_by_every_role(site: Site, endpoint: Endpoint, role: Role
         assert is_problem(answer, 401)
     elif role not in MAY[endpoint.method, endpoint.path]:
         assert is_problem(answer, 403)
-        assert site.world.get(1).state is State.PENDING
+        assert site.store.get(1).state is State.PENDING
     else:
         assert answer.status not in {401, 403, 500}
 
@@ -87,7 +87,7 @@ def test_other_methods_do_nothing(site: Site, method: str) -> None:
         return
     answer = site.call(method, f"{PREFIX}/remaps/1/approve", token=site.token())
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
-    assert site.world.get(1).state is State.PENDING
+    assert site.store.get(1).state is State.PENDING
 
 
 def test_a_decision_is_what_was_looked_at(site: Site) -> None:
@@ -112,7 +112,7 @@ def test_undo_is_of_the_same_account(site: Site) -> None:
     assert is_problem(site.call("POST", f"{PREFIX}/undo/{done['undo']}", token=site.token(owner="unix:eve")), 400)
     site.now += timedelta(hours=2)
     assert is_problem(site.call("POST", f"{PREFIX}/undo/{done['undo']}", token=site.token()), 400)
-    assert site.world.get(1).state is State.APPROVED
+    assert site.store.get(1).state is State.APPROVED
 
 
 def test_undo_leaves_what_somebody_decided_since(site: Site) -> None:
@@ -122,7 +122,7 @@ def test_undo_leaves_what_somebody_decided_since(site: Site) -> None:
     for action in ("revoke", "reopen", "approve"):
         assert site.decide(1, action, token=bob).status == 200
     assert "bob" in site.call("POST", f"{PREFIX}/undo/{done['undo']}", token=ada).json["errors"][0]["why"]
-    assert site.world.get(1).state is State.APPROVED
+    assert site.store.get(1).state is State.APPROVED
     noted = [
         site.call(
             "PUT",
@@ -142,7 +142,7 @@ def test_undo_leaves_what_somebody_decided_since(site: Site) -> None:
         body={"note": "bob's"},
     )
     assert site.call("POST", f"{PREFIX}/undo/{noted[0]['undo']}", token=ada).json["errors"][0]["id"] == 2
-    assert site.world.get(2).note == "bob's"
+    assert site.store.get(2).note == "bob's"
 
 
 def test_undo_may_be_tried_again_where_the_database_was_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,18 +168,18 @@ def test_what_has_changed_meanwhile_is_refused(site: Site, change: str) -> None:
     if change == "decided":
         assert site.decide(1, "reject", token=site.token(owner="unix:bob")).status == 200
     else:
-        site.world.sighted(OLD, OTHER)
-        site.world.sighted(OLD, NEW, last=-0.5)
-        site.world.sighted(OLD, OTHER, last=-0.2)
-    before = site.world.get(1).state
+        site.store.sighted(OLD, OTHER)
+        site.store.sighted(OLD, NEW, last=-0.5)
+        site.store.sighted(OLD, OTHER, last=-0.2)
+    before = site.store.get(1).state
     assert is_problem(site.decide(1, "approve", token=site.token(), seen=seen), 412)
-    assert site.world.get(1).state is before
+    assert site.store.get(1).state is before
 
 
 def test_more_calls_are_no_change(site: Site) -> None:
     """R30: evidence that grows meanwhile does not refuse a decision."""
     seen = site.version(1)
-    site.world.sighted(OLD, NEW, calls=5, last=-0.5)
+    site.store.sighted(OLD, NEW, calls=5, last=-0.5)
     assert site.decide(1, "approve", token=site.token(), seen=seen).status == 200
 
 
@@ -189,7 +189,7 @@ def test_the_same_decision_twice_is_one(site: Site) -> None:
     answers = [site.decide(1, "approve", token=token, seen=seen, reason="known") for _ in range(3)]
     assert [one.status for one in answers] == [200] * 3
     assert {one.json["remaps"][0]["state"] for one in answers} == {"approved"}
-    with site.world.database.read() as connection:
+    with site.store.database.read() as connection:
         assert [one.action for one in audit.entries_of(connection, 1)] == ["approve"]
     other = site.decide(1, "approve", token=site.token(owner="unix:bob"), seen=seen, reason="known")
     assert is_problem(other, 412)
@@ -205,7 +205,7 @@ def test_two_people_at_once(site: Site) -> None:
             for action, token in zip(("approve", "reject"), tokens, strict=True)
         ]
     assert sorted(one.result().status for one in tried) == [200, 412]
-    with site.world.database.read() as connection:
+    with site.store.database.read() as connection:
         assert len(audit.entries_of(connection, 1)) == 1
 
 
@@ -227,11 +227,11 @@ def test_r44_what_it_contradicts_is_named(site: Site) -> None:
     """R44: an approval against an approved remap is 409 with that one's id, and done where it is named."""
     token = site.token()
     assert site.decide(1, "approve", token=token).status == 200
-    other = site.world.sighted(OLD, OTHER).id
+    other = site.store.sighted(OLD, OTHER).id
     refused = site.decide(other, "approve", token=token)
     assert (refused.status, refused.json["contradicts"]) == (409, [1])
     assert site.decide(other, "approve", token=token, replace=[1]).status == 200
-    assert site.world.get(1).state is State.SUPERSEDED
+    assert site.store.get(1).state is State.SUPERSEDED
 
 
 def test_many_are_refused_row_by_row(site: Site) -> None:
@@ -274,7 +274,7 @@ def test_pages_hold_all_once(site: Site) -> None:
     """A list is read page by page to its end; each remap is there once, and filters restrict it."""
     token, after, found = site.token(Role.VIEWER), 0, []
     for number in range(20):
-        site.world.sighted(f"sip:u{number}@old.example.com", NEW)
+        site.store.sighted(f"sip:u{number}@old.example.com", NEW)
     while after is not None:
         said = site.call("GET", f"{PREFIX}/remaps?limit=7&state=pending&after={after}", token=token).json
         found += [one["id"] for one in said["remaps"]]
@@ -343,7 +343,7 @@ def test_a_wrong_body_decides_nothing(site: Site, body: bytes, kind: str, status
     headers = {"if-match": f'"{site.version(1)}"', "content-type": kind}
     answer = site.call("POST", f"{PREFIX}/remaps/1/approve", token=site.token(), headers=headers, body=body)
     assert is_problem(answer, status)
-    assert site.world.get(1).state is State.PENDING
+    assert site.store.get(1).state is State.PENDING
 
 
 @pytest.mark.parametrize("value", [None, "*", '""', "x", '"x"', 'W/"0"', '"' + "0" * 32 + '", "1"'])
@@ -374,7 +374,7 @@ def test_tokens_are_seen_and_revoked_by_their_owner(site: Site) -> None:
     assert is_problem(site.call("DELETE", f"{PREFIX}/tokens/1", token=other), 404)
     assert site.call("DELETE", f"{PREFIX}/tokens/1", token=admin).status == 200
     assert is_problem(site.call("GET", f"{PREFIX}/me", token=mine), 401)
-    with site.world.database.read() as connection:
+    with site.store.database.read() as connection:
         kept = connection.exec_driver_sql("select * from api_token").all()
     assert other not in str(kept)
 
@@ -382,7 +382,7 @@ def test_tokens_are_seen_and_revoked_by_their_owner(site: Site) -> None:
 def test_hostile_text_is_harmless_json(site: Site) -> None:
     """ANSI, bidi and null characters of a caller are shown by number, in replies and errors alike."""
     bad = "sip:\x1b]0;x\x07\u202e\x00@new.example.net"
-    with site.world.database.begin() as connection:
+    with site.store.database.begin() as connection:
         connection.execute(remap.update().where(remap.c.id == 1).values(new_uri=bad, note=bad, old_uri=bad))
     token = site.token()
     shown = site.call("GET", f"{PREFIX}/remaps/1", token=token)

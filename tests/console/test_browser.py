@@ -16,7 +16,7 @@ from redirectd.store.schema import audit, evidence, remap, remap_peer
 from redirectd.store.tokens import Role
 from tests.console.browser import PHONE, WIDE, Visitors, chromium, record, visited
 from tests.console.conftest import Site
-from tests.review.world import STRANGER
+from tests.review.remap_store import STRANGER
 
 TARGETS = """[[target]]
 name = "users"
@@ -100,14 +100,14 @@ def test_every_key_of_the_queue(visitors: Visitors) -> None:
     ada.press("j", "a")
     page.wait_for_url("**said=**")
     assert "1 remap approved." in ada.notice()
-    assert visitors.site.world.get(1).state is State.APPROVED
+    assert visitors.site.store.get(1).state is State.APPROVED
     ada.press("u")
     page.wait_for_selector("text=taken back for 1 remap")
-    assert visitors.site.world.get(1).state is State.PENDING
+    assert visitors.site.store.get(1).state is State.PENDING
     ada.press("j", "j", "x", "r")
     page.wait_for_selector("text=1 remap rejected")
-    assert [one.state for one in visitors.site.world.all()] == [State.PENDING, State.REJECTED, State.PENDING]
-    assert visitors.site.world.get(2).decided_by == "local:ada"
+    assert [one.state for one in visitors.site.store.all()] == [State.PENDING, State.REJECTED, State.PENDING]
+    assert visitors.site.store.get(2).decided_by == "local:ada"
 
 
 def test_one_key_does_not_approve_what_is_held(visitors: Visitors) -> None:
@@ -119,12 +119,12 @@ def test_one_key_does_not_approve_what_is_held(visitors: Visitors) -> None:
     assert "held" in page.locator("#live").inner_text()
     page.click("button[value=approve]")
     assert "1 refused" in ada.notice()
-    assert visitors.site.world.get(2).state is State.PENDING
+    assert visitors.site.store.get(2).state is State.PENDING
     page.check("[name=row] >> nth=0")
     page.fill("#reason", "the carrier confirmed it by phone")
     page.click("button[value=approve]")
     page.wait_for_selector("text=1 remap approved")
-    assert visitors.site.world.get(2).state is State.APPROVED
+    assert visitors.site.store.get(2).state is State.APPROVED
 
 
 def test_every_key_of_a_remap(visitors: Visitors) -> None:
@@ -142,11 +142,11 @@ def test_every_key_of_a_remap(visitors: Visitors) -> None:
     assert "remap 2: 1 remap rejected" in ada.notice()
     ada.press("u")
     page.wait_for_selector("text=taken back")
-    assert visitors.site.world.get(2).state is State.PENDING
+    assert visitors.site.store.get(2).state is State.PENDING
     page = ada.open("/remaps/1")
     ada.press("a")
     page.wait_for_url("**/remaps/2?**")
-    assert visitors.site.world.get(1).state is State.APPROVED
+    assert visitors.site.store.get(1).state is State.APPROVED
     ada.press("/")
     page.wait_for_url("**/queue?**")
 
@@ -160,20 +160,20 @@ def test_a_choice_of_contact_and_a_note(visitors: Visitors) -> None:
     page.check("[name=contact][value='2']")
     page.click("button[value=approve]")
     page.wait_for_selector("text=1 remap approved")
-    assert visitors.site.world.get(3).new_uri == "sip:eve@two.example"
+    assert visitors.site.store.get(3).new_uri == "sip:eve@two.example"
     page = ada.open("/remaps/1")
     page.fill("[name=note]", "ask <b>Ben</b>")
     page.click("text=Write note")
     page.wait_for_selector("text=note written")
-    assert visitors.site.world.get(1).note == "ask <b>Ben</b>"
+    assert visitors.site.store.get(1).note == "ask <b>Ben</b>"
     ada.press("u")
     page.wait_for_selector("text=taken back")
-    assert visitors.site.world.get(1).note == ""
+    assert visitors.site.store.get(1).note == ""
 
 
 def test_a_suspicious_one_needs_force_and_a_reason(visitors: Visitors) -> None:
     """R27: it is approved only on its own page, with the tick and a written reason."""
-    number = visitors.site.world.sighted("sip:dan@old.example.com", "sip:dan@127.0.0.1").id
+    number = visitors.site.store.sighted("sip:dan@old.example.com", "sip:dan@127.0.0.1").id
     ada = visitors.person()
     page = ada.open(f"/remaps/{number}")
     page.fill("#reason", "our own host")
@@ -182,12 +182,12 @@ def test_a_suspicious_one_needs_force_and_a_reason(visitors: Visitors) -> None:
     page.check("[name=force]")
     page.click("button[value=approve]")
     page.wait_for_selector("text=1 remap approved")
-    assert visitors.site.world.get(number).state is State.APPROVED
+    assert visitors.site.store.get(number).state is State.APPROVED
 
 
 def test_two_people_at_once(visitors: Visitors) -> None:
     """What somebody else has decided since it was shown is refused alone; the rest of the selection is decided."""
-    visitors.site.world.sighted("sip:fay@old.example.com", "sip:fay@new.example.net")
+    visitors.site.store.sighted("sip:fay@old.example.com", "sip:fay@new.example.net")
     ada, ben = visitors.person(), visitors.person("ben")
     ada.open("/queue?view=free")
     ben.open("/queue?view=free")
@@ -198,7 +198,7 @@ def test_two_people_at_once(visitors: Visitors) -> None:
     ben.page.wait_for_selector("text=refused")
     assert "1 remap rejected, 1 refused" in ben.notice()
     assert "it has changed since it was looked at" in ben.notice()
-    states = {one.id: one.state for one in visitors.site.world.all()}
+    states = {one.id: one.state for one in visitors.site.store.all()}
     assert sorted(states.values()) == ["approved", "pending", "pending", "rejected"]
     assert states[1] is State.APPROVED
 
@@ -217,7 +217,7 @@ def test_it_works_without_scripts(visitors: Visitors) -> None:
     page.click("#undo button")
     page.wait_for_selector("text=taken back")
     assert "taken back for 1 remap" in ada.notice()
-    assert visitors.site.world.get(1).state is State.PENDING
+    assert visitors.site.store.get(1).state is State.PENDING
 
 
 def test_a_viewer_is_shown_no_decision(visitors: Visitors) -> None:
@@ -228,7 +228,7 @@ def test_a_viewer_is_shown_no_decision(visitors: Visitors) -> None:
     vic.press("j", "a", "x", "r")
     assert "nothing to" in page.locator("#live").inner_text()
     assert vic.open("/remaps/1").locator("button[value]").count() == 0
-    assert [one.state for one in visitors.site.world.all()] == [State.PENDING] * 3
+    assert [one.state for one in visitors.site.store.all()] == [State.PENDING] * 3
 
 
 HOSTILE = (
@@ -241,15 +241,15 @@ HOSTILE = (
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["screen", "phone"])
 def test_hostile_remaps_run_and_break_nothing(visitors: Visitors, size: tuple[int, int]) -> None:
     """R25: ANSI, HTML, bidi, right-to-left and 8 kB texts in every field are text on every page, in their place."""
-    world = visitors.site.world
-    long = world.sighted(
+    store = visitors.site.store
+    long = store.sighted(
         "sip:" + "a" * 8000 + "@old.example.com", "sip:" + "b" * 8000 + "@new.example.net", text=HOSTILE
     )
-    escaped = world.sighted(
+    escaped = store.sighted(
         "sip:%3Cscript%3E%E2%80%AE@old.example.com", "sip:%1B[31m@new.example.net".replace("[", "%5B")
     )
-    world.approve(1)
-    with world.database.begin() as connection:
+    store.approve(1)
+    with store.database.begin() as connection:
         connection.execute(
             update(evidence).values(text=HOSTILE, call_id=HOSTILE, peer=HOSTILE[:200], source=HOSTILE[:200])
         )
@@ -271,12 +271,12 @@ def test_hostile_remaps_run_and_break_nothing(visitors: Visitors, size: tuple[in
 
 def test_a_recorded_review(visitors: Visitors, tmp_path: Path) -> None:
     """Three moves, one of them forged-looking, are reviewed with the browser alone, a picture of each step."""
-    world = visitors.site.world
+    store = visitors.site.store
     answer = (
         "SIP/2.0 301 Moved Permanently\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK7\r\n"
         "Call-ID: 7f3c@203.0.113.66\r\nCSeq: 1 INVITE\r\nContact: <sip:+88216500@192.168.7.7>\r\nContent-Length: 0\r\n"
     )
-    forged = world.sighted("sip:+4930555@old.example.com", "sip:+88216500@192.168.7.7", peer=STRANGER, text=answer)
+    forged = store.sighted("sip:+4930555@old.example.com", "sip:+88216500@192.168.7.7", peer=STRANGER, text=answer)
     ada = visitors.person()
     page = ada.open("/queue")
     ada.press("j")
@@ -298,7 +298,7 @@ def test_a_recorded_review(visitors: Visitors, tmp_path: Path) -> None:
     page.click("button[value=reject]")
     page.wait_for_selector("text=1 remap rejected")
     record(page, tmp_path, "console-decided")
-    states = {one.id: (one.state, one.decided_by) for one in world.all()}
+    states = {one.id: (one.state, one.decided_by) for one in store.all()}
     assert states == {
         1: (State.APPROVED, "local:ada"),
         2: (State.APPROVED, "local:ada"),

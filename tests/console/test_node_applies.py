@@ -190,7 +190,7 @@ def test_a_forged_row_applies_nothing(node: Node, checksum: str) -> None:
     """Whoever may write to the database can ask for no other plan than the node's own, with neither force nor limits
     off."""
     now = datetime.now(UTC)
-    with node.site.world.database.begin() as connection:
+    with node.site.store.database.begin() as connection:
         add_request(connection, "sip1", checksum, "unix:ada", {}, now=now, expires_at=now + timedelta(days=999))
     node.job("apply-requests")
     assert (node.request()["state"], node.routing) == ("refused", "")
@@ -207,7 +207,7 @@ def test_a_request_that_waited_too_long_is_not_run(node: Node) -> None:
 def test_a_request_of_another_node_is_left_alone(node: Node) -> None:
     """Each node looks at its own."""
     now = datetime.now(UTC)
-    with node.site.world.database.begin() as connection:
+    with node.site.store.database.begin() as connection:
         add_request(connection, "sip2", "0" * 64, "unix:ada", {}, now=now, expires_at=now + timedelta(hours=1))
     node.job("apply-requests")
     assert node.request()["state"] == "waiting"
@@ -224,7 +224,7 @@ def test_a_service_that_ended_within_says_so(node: Node) -> None:
 
     broken = RemoteApplies(node.service.config, killed, lambda: False)
     with pytest.raises(KeyboardInterrupt):
-        broken.run(node.site.world.database)
+        broken.run(node.site.store.database)
     assert node.request()["state"] == "running"
     node.job("apply-requests")
     found = node.request()
@@ -240,7 +240,7 @@ def test_what_fails_is_said(node: Node, error: InstallError, state: str) -> None
     def fails(_: ApplyRequest) -> ApplyResult:
         raise error
 
-    RemoteApplies(node.service.config, fails, lambda: False).run(node.site.world.database)
+    RemoteApplies(node.service.config, fails, lambda: False).run(node.site.store.database)
     found = node.request()
     assert (found["state"], found["answer"]) == (state, {"why": "/x: no space left", "what_to_do": "free some"})
 
@@ -280,7 +280,7 @@ def test_a_plan_is_worked_out_anew_where_something_changed(node: Node, monkeypat
 
     monkeypatch.setattr("redirectd.service.remote_applies.plan_of", counted)
     remote = RemoteApplies(node.service.config, lambda _: pytest.fail("nothing to apply"), lambda: False)
-    database = node.site.world.database
+    database = node.site.store.database
     remote.publish(database)
     remote.publish(database)
     assert len(made) == 1
@@ -291,12 +291,12 @@ def test_a_plan_is_worked_out_anew_where_something_changed(node: Node, monkeypat
 
 def test_a_huge_diff_is_cut(node: Node) -> None:
     """The database keeps at most 64 KiB of each target's diff, and says that there is more."""
-    with node.site.world.database.begin() as connection:
+    with node.site.store.database.begin() as connection:
         connection.exec_driver_sql("update remap set state = 'approved' where id = 1")
     long = "x" * 100
     for number in range(800):
-        node.site.world.sighted(f"sip:{long}{number}@old.example.com", f"sip:{number}@new.example.net")
-    with node.site.world.database.begin() as connection:
+        node.site.store.sighted(f"sip:{long}{number}@old.example.com", f"sip:{number}@new.example.net")
+    with node.site.store.database.begin() as connection:
         connection.exec_driver_sql("update remap set state = 'approved' where id > 3")
     node.service = service(node.site, node.folder)
     node.job("publish-plan")

@@ -154,7 +154,7 @@ def test_the_database_has_no_cookie_and_no_password(site: Site) -> None:
     """Whoever reads the database can sign in as nobody."""
     site.add_user()
     secret = cookie_of(site.sign_in()).partition("=")[2]
-    with site.world.database.read() as connection:
+    with site.store.database.read() as connection:
         kept = str(
             [connection.exec_driver_sql(f"select * from console_{name}").all() for name in ("account", "session")]
         )
@@ -204,7 +204,7 @@ def test_a_changed_account_signs_in_anew(site: Site, new: dict[str, object]) -> 
     """Disabling it, another role and another password end its sessions; a disabled one can't sign in."""
     site.add_user()
     cookie = cookie_of(site.sign_in())
-    with site.world.database.begin() as connection:
+    with site.store.database.begin() as connection:
         found = accounts.account_of(connection, "ada")
         assert found is not None
         accounts.change_account(connection, replace(found, **new))  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from redirectd.store.database import Database
 from redirectd.store.schema import metadata
 from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from tests.apply.world import moves, outcomes, table
+from tests.apply.apply_host import moves, outcomes, table
 from tests.peers.conftest import StartAsterisk
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, LOOK_UP, Asterisk, Setup
 

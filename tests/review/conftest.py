@@ -1,4 +1,4 @@
-"""The world that most tests of the review begin with."""
+"""The store that most tests of the review begin with."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.review.world import World, opened
+from tests.review.remap_store import RemapStore, opened
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def store(tmp_path: Path) -> Iterator[RemapStore]:
     """An empty database, 192.0.2.0/24 trusted."""
     with opened(tmp_path) as made:
         yield made

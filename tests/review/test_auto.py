@@ -16,7 +16,7 @@ from redirectd.review.decide import reject, reopen
 from redirectd.review.decision import Decision
 from redirectd.store import audit
 from redirectd.store.remap import Remap, RemapTarget, State
-from tests.review.world import NOW, POLICY, STRANGER, TRUSTED, World
+from tests.review.remap_store import NOW, POLICY, STRANGER, TRUSTED, RemapStore
 
 RULE = AutoApprove(
     peers=(ip_network("192.0.2.10/32"),),
@@ -28,25 +28,25 @@ OLD, NEW = "sip:alice@old.example.com", "sip:alice@new.example.net"
 
 
 @pytest.fixture
-def ruled(world: World) -> World:
-    """A world whose policy has the rule."""
-    world.policy = replace(POLICY, auto_approve=RULE)
-    return world
+def ruled(store: RemapStore) -> RemapStore:
+    """A store whose policy has the rule."""
+    store.policy = replace(POLICY, auto_approve=RULE)
+    return store
 
 
-def ready(world: World) -> list[int]:
+def ready(store: RemapStore) -> list[int]:
     """Lets the rule approve; the ids that it did."""
-    return [one.id for one in approve_ready(world.database, world.policy, now=NOW).approved]
+    return [one.id for one in approve_ready(store.database, store.policy, now=NOW).approved]
 
 
-def test_r29_nothing_is_approved_without_a_rule(world: World) -> None:
+def test_r29_nothing_is_approved_without_a_rule(store: RemapStore) -> None:
     """R29: it is off by default, however much evidence there is."""
-    world.sighted(OLD, NEW, calls=50)
-    assert ready(world) == []
-    assert world.all()[0].state is State.PENDING
+    store.sighted(OLD, NEW, calls=50)
+    assert ready(store) == []
+    assert store.all()[0].state is State.PENDING
 
 
-def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled: World) -> None:
+def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled: RemapStore) -> None:
     """R29, R35: the audit names redirectd and the rule's figures."""
     one = ruled.sighted(OLD, NEW, calls=3)
     assert ready(ruled) == [one.id]
@@ -69,13 +69,15 @@ def test_r29_a_remap_that_fulfils_all_of_the_rule_is_approved_and_audited(ruled:
         ({"calls": 9, "expires": "3600000"}, "held: it ends by itself"),
     ],
 )
-def test_r29_a_remap_that_misses_one_condition_stays_pending(ruled: World, seen: dict[str, object], why: str) -> None:
+def test_r29_a_remap_that_misses_one_condition_stays_pending(
+    ruled: RemapStore, seen: dict[str, object], why: str
+) -> None:
     """R29: the rule names all of peers, calls and age, and what is held is never approved automatically."""
     ruled.sighted(OLD, NEW, **seen)  # type: ignore[arg-type]  # one keyword each
     assert ready(ruled) == [], why
 
 
-def test_r29_a_target_outside_the_allowed_domains_stays_pending(ruled: World) -> None:
+def test_r29_a_target_outside_the_allowed_domains_stays_pending(ruled: RemapStore) -> None:
     """R29: the allowed domains are the new URI's host, a wildcard takes what is below it and not itself."""
     ruled.sighted(OLD, "sip:alice@elsewhere.example", calls=9)
     ruled.sighted("sip:bob@old.example.com", "sip:bob@carrier.example", calls=9)
@@ -83,7 +85,7 @@ def test_r29_a_target_outside_the_allowed_domains_stays_pending(ruled: World) ->
     assert ready(ruled) == [below.id]
 
 
-def test_r29_calls_of_other_peers_neither_count_nor_age(ruled: World) -> None:
+def test_r29_calls_of_other_peers_neither_count_nor_age(ruled: RemapStore) -> None:
     """R29: old sightings of a stranger do not make young ones of the rule's peer old enough."""
     ruled.sighted(OLD, NEW, calls=1, peer=STRANGER, first=-500, last=-500)
     ruled.sighted(OLD, NEW, calls=9, first=-2, last=-1)
@@ -91,7 +93,7 @@ def test_r29_calls_of_other_peers_neither_count_nor_age(ruled: World) -> None:
 
 
 @pytest.mark.parametrize("contacts", [(NEW, "sip:a@new.example.net"), ("sip:alice@10.0.0.1",)])
-def test_r29_ambiguous_and_suspicious_remaps_stay_pending(ruled: World, contacts: tuple[str, ...]) -> None:
+def test_r29_ambiguous_and_suspicious_remaps_stay_pending(ruled: RemapStore, contacts: tuple[str, ...]) -> None:
     """R29 with R15 and R27: several Contacts and private addresses need a person."""
     ruled.policy = replace(
         ruled.policy, auto_approve=replace(RULE, allowed_domains=RULE.allowed_domains | {"10.0.0.1"})
@@ -100,7 +102,7 @@ def test_r29_ambiguous_and_suspicious_remaps_stay_pending(ruled: World, contacts
     assert ready(ruled) == []
 
 
-def test_r29_a_move_of_what_a_person_approved_waits_for_a_person(ruled: World) -> None:
+def test_r29_a_move_of_what_a_person_approved_waits_for_a_person(ruled: RemapStore) -> None:
     """R30: a new target for an approved old URI is never approved by the rule."""
     first = ruled.sighted(OLD, "sip:alice@gw.carrier.example", calls=1, first=-400, last=-400)
     ruled.approve(first.id)
@@ -109,7 +111,7 @@ def test_r29_a_move_of_what_a_person_approved_waits_for_a_person(ruled: World) -
     assert ruled.get(first.id).state is State.APPROVED
 
 
-def test_r29_what_a_person_has_reopened_waits_for_a_person(ruled: World) -> None:
+def test_r29_what_a_person_has_reopened_waits_for_a_person(ruled: RemapStore) -> None:
     """R31: rejected and reopened, it is there to be looked at, not to be approved a minute later."""
     one = ruled.sighted(OLD, NEW, calls=9)
     by = Decision(actor="alice", at=NOW)
@@ -119,7 +121,7 @@ def test_r29_what_a_person_has_reopened_waits_for_a_person(ruled: World) -> None
     assert ready(ruled) == []
 
 
-def test_r34_the_rule_never_closes_a_cycle(ruled: World) -> None:
+def test_r34_the_rule_never_closes_a_cycle(ruled: RemapStore) -> None:
     """R34: of two remaps that lead to each other one is approved, the other one refused with the reason."""
     one = ruled.sighted(OLD, NEW, calls=9)
     ruled.policy = replace(

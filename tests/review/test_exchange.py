@@ -17,7 +17,7 @@ from redirectd.review.importing import run_import
 from redirectd.review.portable import COLUMNS, IGNORED, Format, Portable, RowFault, as_document, portable, read, write
 from redirectd.store import audit
 from redirectd.store.remap import RemapTarget, State
-from tests.review.world import NOW, World
+from tests.review.remap_store import NOW, RemapStore
 
 FORMS: tuple[Format, ...] = ("csv", "json")
 BY = Decision(actor="alice", at=NOW, reason="from the old host")
@@ -116,25 +116,25 @@ def test_faults_name_what_is_wrong_with_the_row(line: str, why: str) -> None:
     assert isinstance(third, Portable)
 
 
-def everything(world: World) -> list[Portable]:
-    """All remaps of a world as they travel."""
-    return [portable(remap) for remap in world.all()]
+def everything(store: RemapStore) -> list[Portable]:
+    """All remaps of a store as they travel."""
+    return [portable(remap) for remap in store.all()]
 
 
-def test_a_database_round_trips_but_for_its_ids(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_database_round_trips_but_for_its_ids(store: RemapStore, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Evidence, holds, a chosen Contact, states and notes are the same in another database; the audit says who."""
-    from tests.review.world import opened
+    from tests.review.remap_store import opened
 
-    world.sighted("sip:a@x.example", "sip:a@y.example", calls=3)
-    world.approve(world.sighted("sip:b@x.example", "sip:b@y.example", "sip:c@y.example").id, contact=2)
-    world.reject(world.sighted("sips:d@x.example", "sip:d@y.example").id)
-    world.sighted("sip:e@x.example", "sip:e@y.example", expires="86400")
-    world.sighted("sip:x.example", "sip:y.example", method="OPTIONS")
+    store.sighted("sip:a@x.example", "sip:a@y.example", calls=3)
+    store.approve(store.sighted("sip:b@x.example", "sip:b@y.example", "sip:c@y.example").id, contact=2)
+    store.reject(store.sighted("sips:d@x.example", "sip:d@y.example").id)
+    store.sighted("sip:e@x.example", "sip:e@y.example", expires="86400")
+    store.sighted("sip:x.example", "sip:y.example", method="OPTIONS")
     with opened(tmp_path_factory.mktemp("other")) as other:
-        text = "".join(write(map(as_document, everything(world)), "csv"))
+        text = "".join(write(map(as_document, everything(store)), "csv"))
         result, stands = run_import(other.database, read(text, "csv"), BY, other.policy, with_approvals=True)
         assert (stands, result.new, result.approved, result.faults) == (True, 5, 1, [])
-        assert everything(other) == everything(world)
+        assert everything(other) == everything(store)
         again, _ = run_import(other.database, read(text, "csv"), BY, other.policy, with_approvals=True)
         assert (again.new, again.known, again.approved) == (0, 5, 0)
         with other.database.read() as connection:
@@ -142,15 +142,15 @@ def test_a_database_round_trips_but_for_its_ids(world: World, tmp_path_factory: 
             assert audit.broken_at(connection) is None
 
 
-def test_r34_rows_that_close_a_cycle_stay_pending(world: World) -> None:
+def test_r34_rows_that_close_a_cycle_stay_pending(store: RemapStore) -> None:
     """R34: the row that would close the cycle is named and stays pending, the others are approved."""
     rows = "old_uri,new_uri,state\nsip:a@x.example,sip:b@x.example,approved\nsip:b@x.example,sip:a@x.example,approved\n"
-    result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=True)
+    result, _ = run_import(store.database, read(rows, "csv"), BY, store.policy, with_approvals=True)
     assert [(one.row, "cycle" in one.why) for one in result.held] == [(2, True)]
-    assert [one.state for one in world.all()] == [State.APPROVED, State.PENDING]
+    assert [one.state for one in store.all()] == [State.APPROVED, State.PENDING]
 
 
-def test_r29_imported_evidence_never_approves_by_itself(world: World) -> None:
+def test_r29_imported_evidence_never_approves_by_itself(store: RemapStore) -> None:
     """R29: a file that claims trusted peers and many calls waits for a person."""
     from dataclasses import replace
     from datetime import timedelta
@@ -159,13 +159,13 @@ def test_r29_imported_evidence_never_approves_by_itself(world: World) -> None:
     from redirectd.review.auto import approve_ready
 
     rule = AutoApprove(
-        peers=world.policy.trusted_peers, min_calls=1, min_age=timedelta(0), allowed_domains=frozenset({"y.example"})
+        peers=store.policy.trusted_peers, min_calls=1, min_age=timedelta(0), allowed_domains=frozenset({"y.example"})
     )
-    world.policy = replace(world.policy, auto_approve=rule)
+    store.policy = replace(store.policy, auto_approve=rule)
     rows = 'old_uri,new_uri,calls,peer_calls\nsip:a@x.example,sip:a@y.example,900,"{""udp:192.0.2.10:5060"": 900}"\n'
-    run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
-    assert world.all()[0].calls == 900
-    assert approve_ready(world.database, world.policy, now=NOW).approved == ()
+    run_import(store.database, read(rows, "csv"), BY, store.policy, with_approvals=False)
+    assert store.all()[0].calls == 900
+    assert approve_ready(store.database, store.policy, now=NOW).approved == ()
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_r29_imported_evidence_never_approves_by_itself(world: World) -> None:
         ("sip:x.example,sip:y.example,gateway,", "gateway"),
     ],
 )
-def test_r12_a_row_without_a_kind_moves_what_its_methods_say(world: World, line: str, kind: str) -> None:
+def test_r12_a_row_without_a_kind_moves_what_its_methods_say(store: RemapStore, line: str, kind: str) -> None:
     """R12: kind, or methods, or a user in the old URI tell what has moved."""
     rows = f"old_uri,new_uri,kind,methods\n{line}\n"
-    result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
+    result, _ = run_import(store.database, read(rows, "csv"), BY, store.policy, with_approvals=False)
     assert result.faults == []
-    assert [one.kind for one in world.all()] == [kind]
+    assert [one.kind for one in store.all()] == [kind]
 
 
 @pytest.mark.parametrize(
@@ -199,12 +199,12 @@ def test_r12_a_row_without_a_kind_moves_what_its_methods_say(world: World, line:
         ("sip:,sip:a@y.example,,", "old_uri can't be read"),
     ],
 )
-def test_r12_no_row_moves_more_than_it_says(world: World, line: str, why: str) -> None:
+def test_r12_no_row_moves_more_than_it_says(store: RemapStore, line: str, why: str) -> None:
     """R12: a host without a kind is not a user, and a user's row never moves its whole host."""
     rows = f"old_uri,new_uri,kind,methods\n{line}\n"
-    result, _ = run_import(world.database, read(rows, "csv"), BY, world.policy, with_approvals=False)
+    result, _ = run_import(store.database, read(rows, "csv"), BY, store.policy, with_approvals=False)
     assert [why in fault.why for fault in result.faults] == [True], result.faults
-    assert world.all() == []
+    assert store.all() == []
 
 
 def test_a_listed_remap_can_be_imported() -> None:

@@ -23,7 +23,7 @@ from redirectd.store import audit
 from redirectd.store.remap import Remap, RemapTarget, State
 from redirectd.store.schema import followed_call
 from redirectd.store.schema import remap as table
-from tests.review.world import NOW, POLICY, World
+from tests.review.remap_store import NOW, POLICY, RemapStore
 
 OLD, NEW = "sip:alice@old.example.com", "sip:alice@new.example.net"
 BY = Decision(actor="alice", at=NOW + timedelta(hours=9))
@@ -35,34 +35,34 @@ def hours(count: float) -> datetime:
 
 
 @pytest.fixture
-def approved(world: World) -> Remap:
+def approved(store: RemapStore) -> Remap:
     """One remap, approved at `NOW`."""
-    return world.approve(world.sighted(OLD, NEW).id)
+    return store.approve(store.sighted(OLD, NEW).id)
 
 
-def answered(world: World, *answers: tuple[int, str, float]) -> None:
+def answered(store: RemapStore, *answers: tuple[int, str, float]) -> None:
     """Answers to INVITEs that the logs tell of: status, Request-URI, hours since the approval."""
     watch = Watch()
-    watch.refresh(world.database)
+    watch.refresh(store.database)
     told = [watch.followed(f"call at {at}", status, "INVITE", uri, hours(at)) for status, uri, at in answers]
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         record(connection, [one for one in told if one is not None])
 
 
-def reasons(world: World) -> dict[int, str]:
+def reasons(store: RemapStore) -> dict[int, str]:
     """Why each failing remap fails."""
-    with world.database.read() as connection:
+    with store.database.read() as connection:
         return {number: one.reason for number, one in failing(connection).items()}
 
 
-def test_a_target_that_answers_404_is_failing_with_its_figures(world: World, approved: Remap) -> None:
+def test_a_target_that_answers_404_is_failing_with_its_figures(store: RemapStore, approved: Remap) -> None:
     """404, 410 and 604 of an approved target are counted apart, with the last time of each."""
-    answered(world, (404, NEW, 1), (404, NEW, 2), (604, f"{NEW};user=phone", 3))
-    assert reasons(world) == {
+    answered(store, (404, NEW, 1), (404, NEW, 2), (604, f"{NEW};user=phone", 3))
+    assert reasons(store) == {
         approved.id: "its target has answered 404 in 2 calls, last 2026-03-01T14:00:00Z; "
         "604 in one call, last 2026-03-01T15:00:00Z"
     }
-    assert world.get(approved.id).state is State.APPROVED
+    assert store.get(approved.id).state is State.APPROVED
 
 
 @pytest.mark.parametrize(
@@ -78,70 +78,70 @@ def test_a_target_that_answers_404_is_failing_with_its_figures(world: World, app
         (404, "INVITE", "not a uri"),
     ],
 )
-def test_other_answers_say_nothing(world: World, approved: Remap, status: int, method: str, uri: str) -> None:
+def test_other_answers_say_nothing(store: RemapStore, approved: Remap, status: int, method: str, uri: str) -> None:
     """Busy and unavailable, other methods and other URIs do not make a remap fail."""
     watch = Watch()
-    watch.refresh(world.database)
+    watch.refresh(store.database)
     assert watch.followed("call", 404, "INVITE", NEW, hours(1)) is not None
     assert watch.followed("call", status, method, uri, hours(1)) is None
 
 
-def test_what_was_answered_before_the_decision_does_not_count(world: World, approved: Remap) -> None:
+def test_what_was_answered_before_the_decision_does_not_count(store: RemapStore, approved: Remap) -> None:
     """A backlog that is read after the approval tells of the time before it."""
-    answered(world, (404, NEW, -5), (404, NEW, 0))
-    assert reasons(world) == {}
+    answered(store, (404, NEW, -5), (404, NEW, 0))
+    assert reasons(store) == {}
 
 
-def test_calls_are_counted_up_to_a_bound(world: World, approved: Remap) -> None:
+def test_calls_are_counted_up_to_a_bound(store: RemapStore, approved: Remap) -> None:
     """A number that is gone may be dialled for ever: its figure says so, and no more calls are kept."""
     calls = [(404, NEW, 1 + number / 1000) for number in range(MOST_CALLS + 5)]
-    answered(world, *calls[: MOST_CALLS - 1])
-    assert f"404 in {MOST_CALLS - 1} calls, " in reasons(world)[approved.id]
-    answered(world, *calls[MOST_CALLS - 1 :])
-    answered(world, (404, NEW, 8))
-    assert reasons(world)[approved.id].endswith(f"404 in {MOST_CALLS} calls or more, last 2026-03-01T20:00:00Z")
-    with world.database.read() as connection:
+    answered(store, *calls[: MOST_CALLS - 1])
+    assert f"404 in {MOST_CALLS - 1} calls, " in reasons(store)[approved.id]
+    answered(store, *calls[MOST_CALLS - 1 :])
+    answered(store, (404, NEW, 8))
+    assert reasons(store)[approved.id].endswith(f"404 in {MOST_CALLS} calls or more, last 2026-03-01T20:00:00Z")
+    with store.database.read() as connection:
         assert connection.scalars(select(func.count()).select_from(followed_call)).one() == len(calls)
 
 
-def test_a_call_is_counted_once_for_every_remap_that_leads_there(world: World, approved: Remap) -> None:
+def test_a_call_is_counted_once_for_every_remap_that_leads_there(store: RemapStore, approved: Remap) -> None:
     """Two old URIs that moved to one target both fail by its calls, each by each call once."""
-    other = world.approve(world.sighted("sip:alice2@old.example.com", NEW).id)
-    answered(world, (404, NEW, 1))
-    answered(world, (404, NEW, 1), (404, NEW, 2))
-    assert reasons(world).keys() == {approved.id, other.id}
-    assert all("404 in 2 calls, " in reason for reason in reasons(world).values())
+    other = store.approve(store.sighted("sip:alice2@old.example.com", NEW).id)
+    answered(store, (404, NEW, 1))
+    answered(store, (404, NEW, 1), (404, NEW, 2))
+    assert reasons(store).keys() == {approved.id, other.id}
+    assert all("404 in 2 calls, " in reason for reason in reasons(store).values())
 
 
-def test_a_pending_remap_is_not_watched(world: World) -> None:
+def test_a_pending_remap_is_not_watched(store: RemapStore) -> None:
     """Only approved targets are looked at: nothing was sent to the others by us."""
-    world.sighted(OLD, NEW)
-    answered(world, (404, NEW, 1))
-    assert reasons(world) == {}
+    store.sighted(OLD, NEW)
+    answered(store, (404, NEW, 1))
+    assert reasons(store) == {}
 
 
-def test_the_watch_follows_decisions(world: World, approved: Remap) -> None:
+def test_the_watch_follows_decisions(store: RemapStore, approved: Remap) -> None:
     """A revoked remap is no longer watched, at the next refresh."""
     from redirectd.review.decide import revoke
 
     watch = Watch()
-    watch.refresh(world.database)
+    watch.refresh(store.database)
     assert watch.followed("call", 404, "INVITE", NEW, hours(1)) is not None
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         revoke(connection, approved.id, BY)
-    watch.refresh(world.database, at_once=True)
+    watch.refresh(store.database, at_once=True)
     assert watch.is_empty
     assert watch.followed("call", 404, "INVITE", NEW, hours(1)) is None
 
 
-def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world: World, approved: Remap) -> None:
+def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(store: RemapStore, approved: Remap) -> None:
     """301 again: the remap that it made is named; once approved the chain is flattened (R33) and nothing fails."""
-    onward = world.sighted(NEW, "sip:alice@third.example", calls=2, first=1, last=2)
-    assert reasons(world) == {
+    onward = store.sighted(NEW, "sip:alice@third.example", calls=2, first=1, last=2)
+    assert reasons(store) == {
         approved.id: f"its target has answered 301 in 2 calls, last 2026-03-01T14:00:00Z (see remap {onward.id})"
     }
-    world.approve(onward.id)
-    assert reasons(world) == {}
+    store.approve(onward.id)
+    assert reasons(store) == {}
 
 
 @pytest.mark.parametrize(
@@ -153,105 +153,105 @@ def test_a_target_that_has_moved_on_is_failing_until_that_move_is_approved(world
         ("sip:alice@[2001:4860::0:1]", "sip:alice@[2001:4860:0:0::1]"),
     ],
 )
-def test_r24_moving_on_is_told_by_the_route_key(world: World, new: str, asked: str) -> None:
+def test_r24_moving_on_is_told_by_the_route_key(store: RemapStore, new: str, asked: str) -> None:
     """R24: a target that was written in another way has moved on all the same; another port is another place."""
-    one = world.approve(world.sighted(OLD, new).id)
-    world.sighted(f"{asked.partition(';')[0]}:5070", "sip:alice@third.example", first=1, last=2)
-    assert reasons(world) == {}
-    onward = world.sighted(asked, "sip:alice@third.example", first=1, last=2)
-    assert reasons(world)[one.id].endswith(f"(see remap {onward.id})")
+    one = store.approve(store.sighted(OLD, new).id)
+    store.sighted(f"{asked.partition(';')[0]}:5070", "sip:alice@third.example", first=1, last=2)
+    assert reasons(store) == {}
+    onward = store.sighted(asked, "sip:alice@third.example", first=1, last=2)
+    assert reasons(store)[one.id].endswith(f"(see remap {onward.id})")
 
 
-def test_a_gateway_that_has_moved_on_is_failing(world: World) -> None:
+def test_a_gateway_that_has_moved_on_is_failing(store: RemapStore) -> None:
     """The same for a host that answered a ping."""
-    one = world.approve(world.sighted("sip:gw.example", "sip:gw2.example:5070", method="OPTIONS").id)
-    onward = world.sighted("sip:gw2.example:5070", "sip:gw3.example", method="OPTIONS", first=1, last=2)
-    assert reasons(world)[one.id].endswith(f"(see remap {onward.id})")
+    one = store.approve(store.sighted("sip:gw.example", "sip:gw2.example:5070", method="OPTIONS").id)
+    onward = store.sighted("sip:gw2.example:5070", "sip:gw3.example", method="OPTIONS", first=1, last=2)
+    assert reasons(store)[one.id].endswith(f"(see remap {onward.id})")
 
 
-def test_failing_comes_first_then_stale(world: World, approved: Remap) -> None:
+def test_failing_comes_first_then_stale(store: RemapStore, approved: Remap) -> None:
     """R36: failing ones are shown before stale ones, and both carry their flag with its reason."""
-    world.policy = replace(POLICY, revalidate_after=timedelta(hours=1))
-    stale = world.approve(world.sighted("sip:b@old.example.com", "sip:b@new.example.net").id)
-    late = world.approve(world.sighted("sip:c@old.example.com", "sip:c@new.example.net").id)
-    answered(world, (410, "sip:c@new.example.net", 5))
-    with world.database.read() as connection:
+    store.policy = replace(POLICY, revalidate_after=timedelta(hours=1))
+    stale = store.approve(store.sighted("sip:b@old.example.com", "sip:b@new.example.net").id)
+    late = store.approve(store.sighted("sip:c@old.example.com", "sip:c@new.example.net").id)
+    answered(store, (410, "sip:c@new.example.net", 5))
+    with store.database.read() as connection:
         assert attention(connection, now=hours(9)) == [late.id, stale.id]
-        flagged = with_attention(connection, world.all(), now=hours(9))
+        flagged = with_attention(connection, store.all(), now=hours(9))
     assert [sorted(one.flags) for one in flagged] == [[], [STALE], [FAILING, STALE]]
 
 
-def test_r35_confirming_begins_anew_and_is_audited(world: World, approved: Remap) -> None:
+def test_r35_confirming_begins_anew_and_is_audited(store: RemapStore, approved: Remap) -> None:
     """R35, R36: what was told before a person said that it is right does not count, what comes after does."""
-    answered(world, (404, NEW, 1), (404, NEW, 2))
-    world.policy = replace(POLICY, revalidate_after=timedelta(days=100))
-    with world.database.begin() as connection:
-        kept = confirm(connection, approved.id, BY, world.policy)
+    answered(store, (404, NEW, 1), (404, NEW, 2))
+    store.policy = replace(POLICY, revalidate_after=timedelta(days=100))
+    with store.database.begin() as connection:
+        kept = confirm(connection, approved.id, BY, store.policy)
     assert kept.revalidate_after == BY.at + timedelta(days=100)
-    assert reasons(world) == {}
-    answered(world, (404, NEW, 10))
-    assert "404 in one call" in reasons(world)[approved.id]
-    with world.database.read() as connection:
+    assert reasons(store) == {}
+    answered(store, (404, NEW, 10))
+    assert "404 in one call" in reasons(store)[approved.id]
+    with store.database.read() as connection:
         assert audit.entries_of(connection, approved.id)[-1].action == "confirm"
         assert audit.broken_at(connection) is None
 
 
-def test_suspension_only_where_configured_and_by_calls(world: World, approved: Remap) -> None:
+def test_suspension_only_where_configured_and_by_calls(store: RemapStore, approved: Remap) -> None:
     """Nothing by default; from the configured number of calls on it is revoked, and the audit has the figures."""
-    answered(world, *[(404, NEW, at) for at in (1, 2, 3)])
-    assert suspend_failing(world.database, world.policy, now=hours(4)) == []
+    answered(store, *[(404, NEW, at) for at in (1, 2, 3)])
+    assert suspend_failing(store.database, store.policy, now=hours(4)) == []
     four = replace(POLICY, suspend_failing_after=4)
-    assert suspend_failing(world.database, four, now=hours(4)) == []
-    answered(world, (410, NEW, 5))
-    assert suspend_failing(world.database, four, now=hours(6)) == [approved.id]
-    assert world.get(approved.id).state is State.REVOKED
-    with world.database.read() as connection:
+    assert suspend_failing(store.database, four, now=hours(4)) == []
+    answered(store, (410, NEW, 5))
+    assert suspend_failing(store.database, four, now=hours(6)) == [approved.id]
+    assert store.get(approved.id).state is State.REVOKED
+    with store.database.read() as connection:
         entry = audit.entries_of(connection, approved.id)[-1]
     assert entry.actor == "redirectd"
     assert "404 in 3 calls" in entry.reason
 
 
-def test_moving_on_never_suspends(world: World, approved: Remap) -> None:
+def test_moving_on_never_suspends(store: RemapStore, approved: Remap) -> None:
     """A 301 of the target leaves the approved remap in force, as it leaves a pending one to a person."""
-    world.sighted(NEW, "sip:alice@third.example", calls=50, first=1, last=2)
-    assert suspend_failing(world.database, replace(POLICY, suspend_failing_after=1), now=hours(4)) == []
+    store.sighted(NEW, "sip:alice@third.example", calls=50, first=1, last=2)
+    assert suspend_failing(store.database, replace(POLICY, suspend_failing_after=1), now=hours(4)) == []
 
 
-def test_keeping_a_failing_remap_can_be_taken_back(world: World, approved: Remap) -> None:
+def test_keeping_a_failing_remap_can_be_taken_back(store: RemapStore, approved: Remap) -> None:
     """It fails again with the same figures, and the audit tells of both (R35)."""
-    answered(world, (404, NEW, 1))
-    before = reasons(world)
-    with world.database.begin() as connection:
-        _, step = do_confirm(connection, approved.id, BY, world.policy)
-    assert reasons(world) == {}
-    with world.database.begin() as connection:
-        undo(connection, step, BY, world.policy)
+    answered(store, (404, NEW, 1))
+    before = reasons(store)
+    with store.database.begin() as connection:
+        _, step = do_confirm(connection, approved.id, BY, store.policy)
+    assert reasons(store) == {}
+    with store.database.begin() as connection:
+        undo(connection, step, BY, store.policy)
         actions = [entry.action for entry in audit.entries_of(connection, approved.id)]
-    assert reasons(world) == before != {}
+    assert reasons(store) == before != {}
     assert actions[-2:] == ["confirm", "unconfirm"]
-    assert world.get(approved.id).decided_at == approved.decided_at
+    assert store.get(approved.id).decided_at == approved.decided_at
 
 
-def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
+def test_r24_every_way_to_a_new_uri_keeps_its_hash(store: RemapStore) -> None:
     """R24: learnt, chosen among several, reopened, seen again and imported remaps are all found by where they lead."""
-    several = world.sighted("sip:a@x.example", "sip:B@Y.example", "sip:c@y.example")
-    assert new_hashes(world) == {several.id: None}
-    world.approve(several.id, contact=2)
-    assert new_hashes(world) == {several.id: digest("user", "sip:c@y.example")}
-    with world.database.begin() as connection:
+    several = store.sighted("sip:a@x.example", "sip:B@Y.example", "sip:c@y.example")
+    assert new_hashes(store) == {several.id: None}
+    store.approve(several.id, contact=2)
+    assert new_hashes(store) == {several.id: digest("user", "sip:c@y.example")}
+    with store.database.begin() as connection:
         decide.revoke(connection, several.id, BY)
         decide.reopen(connection, several.id, BY)
-    assert new_hashes(world) == {several.id: None}
-    world.approve(several.id, contact=1)
-    gateway = world.sighted("sip:x.example", "sip:Y.example:5070", method="OPTIONS")
-    first = world.approve(world.sighted("sip:d@x.example", "sip:d@y.example").id)
-    second = world.approve(world.sighted("sip:d@x.example", "sip:e@y.example").id, replace=first.id)
-    world.sighted("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and reported again
-    assert world.get(first.id).state is State.PENDING
+    assert new_hashes(store) == {several.id: None}
+    store.approve(several.id, contact=1)
+    gateway = store.sighted("sip:x.example", "sip:Y.example:5070", method="OPTIONS")
+    first = store.approve(store.sighted("sip:d@x.example", "sip:d@y.example").id)
+    second = store.approve(store.sighted("sip:d@x.example", "sip:e@y.example").id, replace=first.id)
+    store.sighted("sip:d@x.example", "sip:d@y.example", first=20, last=21)  # superseded, and reported again
+    assert store.get(first.id).state is State.PENDING
     row = Portable(old_uri="sip:f@x.example", new_uri="sip:f@y.example", contacts=(RemapTarget("sip:f@y.example"),))
-    result, _ = run_import(world.database, [(1, row)], BY, world.policy, with_approvals=False)
+    result, _ = run_import(store.database, [(1, row)], BY, store.policy, with_approvals=False)
     assert result.faults == []
-    assert new_hashes(world) == {
+    assert new_hashes(store) == {
         several.id: digest("user", "sip:B@y.example"),
         gateway.id: digest("gateway", "sip:y.example:5070"),
         first.id: digest("user", "sip:d@y.example"),
@@ -260,7 +260,7 @@ def test_r24_every_way_to_a_new_uri_keeps_its_hash(world: World) -> None:
     }
 
 
-def new_hashes(world: World) -> dict[int, str | None]:
+def new_hashes(store: RemapStore) -> dict[int, str | None]:
     """What remaps are found by, of each."""
-    with world.database.read() as connection:
+    with store.database.read() as connection:
         return {row.id: row.new_hash for row in connection.execute(select(table.c.id, table.c.new_hash))}

@@ -25,17 +25,17 @@ from redirectd.store.approved import approved
 from redirectd.store.audit_verify import tamperings
 from redirectd.store.event_log import EventKind, read
 from redirectd.store.remap import Remap, RemapTarget, State
-from tests.review.world import NOW, POLICY, STRANGER, World
+from tests.review.remap_store import NOW, POLICY, STRANGER, RemapStore
 
 OLD, NEW, OTHER = "sip:alice@old.example.com", "sip:alice@new.example.net", "sip:alice@third.example"
 TWO = FourEyes(approvals=2)
 
 
 @pytest.fixture
-def strict(world: World) -> World:
-    """A world in which two people must approve everything."""
-    world.policy = replace(POLICY, four_eyes=TWO)
-    return world
+def strict(store: RemapStore) -> RemapStore:
+    """A store in which two people must approve everything."""
+    store.policy = replace(POLICY, four_eyes=TWO)
+    return store
 
 
 def by(account: str | None, **more: Any) -> Decision:
@@ -45,26 +45,26 @@ def by(account: str | None, **more: Any) -> Decision:
     )
 
 
-def agree(world: World, number: int, account: str | None, **more: Any) -> tuple[Remap, DecisionStep]:
+def agree(store: RemapStore, number: int, account: str | None, **more: Any) -> tuple[Remap, DecisionStep]:
     """An approval by the person of an account; the remap with its approvals, and the step."""
-    with world.database.begin() as connection:
-        _, step = do_approve(connection, number, by(account, **more), world.policy)
-    return seen(world, number), step
+    with store.database.begin() as connection:
+        _, step = do_approve(connection, number, by(account, **more), store.policy)
+    return seen(store, number), step
 
 
-def seen(world: World, number: int) -> Remap:
+def seen(store: RemapStore, number: int) -> Remap:
     """The remap as people see it, with its approvals."""
-    with world.database.read() as connection:
-        return with_approvals(connection, [with_holds(world.get(number), world.policy)], world.policy)[0]
+    with store.database.read() as connection:
+        return with_approvals(connection, [with_holds(store.get(number), store.policy)], store.policy)[0]
 
 
-def routed(world: World) -> list[int]:
+def routed(store: RemapStore) -> list[int]:
     """The ids of what the next apply would route."""
-    with world.database.read() as connection:
+    with store.database.read() as connection:
         return [one.id for one in approved(connection, now=NOW)]
 
 
-def test_the_first_approval_routes_nothing_and_the_second_does(strict: World) -> None:
+def test_the_first_approval_routes_nothing_and_the_second_does(strict: RemapStore) -> None:
     """A remap stays pending after one person's approval, shows it, and is approved by another person's."""
     number = strict.sighted(OLD, NEW).id
     first, _ = agree(strict, number, "unix:ada")
@@ -80,7 +80,7 @@ def test_the_first_approval_routes_nothing_and_the_second_does(strict: World) ->
     assert {EventKind.AGREED, EventKind.APPROVED} <= set(kinds)
 
 
-def test_one_person_is_never_two(strict: World) -> None:
+def test_one_person_is_never_two(strict: RemapStore) -> None:
     """The same person is refused, also by another of their accounts, and an account that is nobody's is, too."""
     people = {"unix:ada": "ada", "unix:ada-admin": "ada", "unix:bob": "bob"}
     strict.policy = replace(POLICY, four_eyes=FourEyes(approvals=2, people=people))
@@ -96,7 +96,7 @@ def test_one_person_is_never_two(strict: World) -> None:
     assert agree(strict, number, "unix:bob")[0].state is State.APPROVED
 
 
-def test_without_named_people_only_logins_of_the_host_count(strict: World) -> None:
+def test_without_named_people_only_logins_of_the_host_count(strict: RemapStore) -> None:
     """Accounts of other kinds may be the same person's: without [policy.people] they count for nothing."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -106,7 +106,7 @@ def test_without_named_people_only_logins_of_the_host_count(strict: World) -> No
 
 
 @pytest.mark.parametrize("change", ["flag", "contact", "policy"])
-def test_a_change_makes_the_first_approval_stale(strict: World, change: str) -> None:
+def test_a_change_makes_the_first_approval_stale(strict: RemapStore, change: str) -> None:
     """What the first person approved is not what waits now: that approval no longer counts, and both must approve."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -126,7 +126,7 @@ def test_a_change_makes_the_first_approval_stale(strict: World, change: str) -> 
     assert agree(strict, number, "unix:ada")[0].state is State.APPROVED
 
 
-def test_more_calls_and_a_note_leave_an_approval_valid(strict: World) -> None:
+def test_more_calls_and_a_note_leave_an_approval_valid(strict: RemapStore) -> None:
     """Further sightings of the same move and a note change nothing that was approved."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -138,7 +138,7 @@ def test_more_calls_and_a_note_leave_an_approval_valid(strict: World) -> None:
 
 
 @pytest.mark.parametrize("between", ["reject", "approve"])
-def test_another_decision_ends_what_was_approved_before(strict: World, between: str) -> None:
+def test_another_decision_ends_what_was_approved_before(strict: RemapStore, between: str) -> None:
     """A remap that was rejected or revoked and is reopened needs all of its approvals anew."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -153,7 +153,7 @@ def test_another_decision_ends_what_was_approved_before(strict: World, between: 
     assert agree(strict, number, "unix:bob")[0].state is State.PENDING
 
 
-def test_each_choice_of_contact_needs_its_own_approvals(strict: World) -> None:
+def test_each_choice_of_contact_needs_its_own_approvals(strict: RemapStore) -> None:
     """R15: two people who choose different Contacts have not approved the same move."""
     number = strict.sighted(OLD, NEW, OTHER).id
     agree(strict, number, "unix:ada", contact=1)
@@ -163,7 +163,7 @@ def test_each_choice_of_contact_needs_its_own_approvals(strict: World) -> None:
     assert (done.state, done.new_uri) == (State.APPROVED, OTHER)
 
 
-def test_each_person_names_what_is_superseded(strict: World) -> None:
+def test_each_person_names_what_is_superseded(strict: RemapStore) -> None:
     """R44: an approval counts only for the same superseded remaps: nobody adds one alone."""
     first = strict.sighted(OLD, NEW).id
     agree(strict, first, "unix:ada")
@@ -178,7 +178,7 @@ def test_each_person_names_what_is_superseded(strict: World) -> None:
     assert routed(strict) == [second]
 
 
-def test_each_person_passes_the_holds(strict: World) -> None:
+def test_each_person_passes_the_holds(strict: RemapStore) -> None:
     """A held remap needs the reason of each person, not of the first alone."""
     number = strict.sighted(OLD, NEW, peer=STRANGER).id
     agree(strict, number, "unix:ada")
@@ -187,7 +187,7 @@ def test_each_person_passes_the_holds(strict: World) -> None:
     assert routed(strict) == []
 
 
-def test_r29_automatic_approval_and_an_import_are_no_people(strict: World) -> None:
+def test_r29_automatic_approval_and_an_import_are_no_people(strict: RemapStore) -> None:
     """R29: neither approves what several people must, nor counts as one of them."""
     rule = AutoApprove(
         peers=(ip_network("192.0.2.10/32"),),
@@ -219,19 +219,21 @@ def test_r29_automatic_approval_and_an_import_are_no_people(strict: World) -> No
         ({}, {"plain": 2, "held": 2, "premium": 2, "busy": 2}),
     ],
 )
-def test_a_filter_restricts_what_needs_several(world: World, rule: dict[str, object], needed: dict[str, int]) -> None:
+def test_a_filter_restricts_what_needs_several(
+    store: RemapStore, rule: dict[str, object], needed: dict[str, int]
+) -> None:
     """`approvals_for` names what needs several people: what is held, premium, or seen by many calls."""
-    world.policy = replace(POLICY, four_eyes=replace(TWO, **rule))  # type: ignore[arg-type]
+    store.policy = replace(POLICY, four_eyes=replace(TWO, **rule))  # type: ignore[arg-type]
     found = {
-        "plain": world.sighted(OLD, NEW),
-        "held": world.sighted("sip:held@old.example.com", NEW, peer=STRANGER),
-        "premium": world.sighted("sip:+4930123456@old.example.com", "sip:+499001123456@new.example.net"),
-        "busy": world.sighted("sip:busy@old.example.com", NEW, calls=11),
+        "plain": store.sighted(OLD, NEW),
+        "held": store.sighted("sip:held@old.example.com", NEW, peer=STRANGER),
+        "premium": store.sighted("sip:+4930123456@old.example.com", "sip:+499001123456@new.example.net"),
+        "busy": store.sighted("sip:busy@old.example.com", NEW, calls=11),
     }
-    assert {name: seen(world, one.id).required for name, one in found.items()} == needed
+    assert {name: seen(store, one.id).required for name, one in found.items()} == needed
 
 
-def test_undo_takes_back_the_own_approval_alone(strict: World) -> None:
+def test_undo_takes_back_the_own_approval_alone(strict: RemapStore) -> None:
     """The undo of an approval that waits for others leaves those of other people."""
     strict.policy = replace(POLICY, four_eyes=FourEyes(approvals=3))
     number = strict.sighted(OLD, NEW).id
@@ -244,7 +246,7 @@ def test_undo_takes_back_the_own_approval_alone(strict: World) -> None:
     assert agree(strict, number, "unix:ada")[0].state is State.APPROVED
 
 
-def test_undo_never_approves_with_one_person(strict: World) -> None:
+def test_undo_never_approves_with_one_person(strict: RemapStore) -> None:
     """Taking a revocation back would be an approval by one person: it is refused, and nothing is changed."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -256,7 +258,7 @@ def test_undo_never_approves_with_one_person(strict: World) -> None:
     assert (seen(strict, number).state, routed(strict)) == (State.REVOKED, [])
 
 
-def test_a_confirmation_keeps_what_was_approved(strict: World) -> None:
+def test_a_confirmation_keeps_what_was_approved(strict: RemapStore) -> None:
     """R36: looking again at an approved remap moves nothing new, and one person may."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -266,7 +268,7 @@ def test_a_confirmation_keeps_what_was_approved(strict: World) -> None:
     assert routed(strict) == [number]
 
 
-def test_a_proposal_needs_several_people_too(strict: World) -> None:
+def test_a_proposal_needs_several_people_too(strict: RemapStore) -> None:
     """The move of a whole host by a proposal waits for the second person as any other."""
     for user in range(5):
         strict.sighted(f"sip:u{user}@old.example.com", f"sip:u{user}@new.example.net")
@@ -275,7 +277,7 @@ def test_a_proposal_needs_several_people_too(strict: World) -> None:
     assert (made.state, seen(strict, made.id).approvals, routed(strict)) == (State.PENDING, ("ada",), [])
 
 
-def test_a_forged_approval_in_the_audit_is_found(strict: World) -> None:
+def test_a_forged_approval_in_the_audit_is_found(strict: RemapStore) -> None:
     """R35: an approval of another person that is written past redirectd breaks the audit's chain."""
     number = strict.sighted(OLD, NEW).id
     agree(strict, number, "unix:ada")
@@ -285,7 +287,7 @@ def test_a_forged_approval_in_the_audit_is_found(strict: World) -> None:
         assert [one.where for one in tamperings(connection)] == ["audit entry 1"]
 
 
-def test_many_are_agreed_at_once(strict: World) -> None:
+def test_many_are_agreed_at_once(strict: RemapStore) -> None:
     """One decision on many notes an approval of each; the second person's approves all of them."""
     numbers = [strict.sighted(f"sip:u{user}@old.example.com", NEW).id for user in range(20)]
     for account, state in (("unix:ada", State.PENDING), ("unix:bob", State.APPROVED)):

@@ -14,7 +14,7 @@ from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.review.holds import suspicion, with_holds
 from redirectd.sip.uri import SipUri, parse_uri
-from tests.review.world import NOW, POLICY, World
+from tests.review.remap_store import NOW, POLICY, RemapStore
 
 OWN = replace(POLICY, own_domains=frozenset({"own.test", "*.own.test"}))
 STRICT = replace(
@@ -157,25 +157,25 @@ def test_r27_the_country_counts_without_a_region() -> None:
         ("not an address", True),
     ],
 )
-def test_r26_untrusted_peers(world: World, peer: str, is_held: bool) -> None:
+def test_r26_untrusted_peers(store: RemapStore, peer: str, is_held: bool) -> None:
     """R26: a remap seen only from peers that are not trusted is held as untrusted; one trusted peer is enough."""
-    found = world.sighted("sip:a@x.test", "sip:b@place.test", peer=peer)
-    assert ("untrusted" in world.get(found.id).flags) is is_held
-    world.sighted("sip:a@x.test", "sip:b@place.test", peer="192.0.2.99")
-    assert "untrusted" not in world.get(found.id).flags
+    found = store.sighted("sip:a@x.test", "sip:b@place.test", peer=peer)
+    assert ("untrusted" in store.get(found.id).flags) is is_held
+    store.sighted("sip:a@x.test", "sip:b@place.test", peer="192.0.2.99")
+    assert "untrusted" not in store.get(found.id).flags
 
 
-def test_r12_seen_for_messages_alone(world: World) -> None:
+def test_r12_seen_for_messages_alone(store: RemapStore) -> None:
     """R12: a remap that no call has shown is held, and no more once one has."""
-    found = world.sighted("sip:a@x.test", "sip:b@place.test", method="MESSAGE")
-    assert set(world.get(found.id).flags) == {"method"}
-    world.sighted("sip:a@x.test", "sip:b@place.test")
-    assert world.get(found.id).flags == {}
+    found = store.sighted("sip:a@x.test", "sip:b@place.test", method="MESSAGE")
+    assert set(store.get(found.id).flags) == {"method"}
+    store.sighted("sip:a@x.test", "sip:b@place.test")
+    assert store.get(found.id).flags == {}
 
 
-def test_a_changed_policy_counts_at_once(world: World) -> None:
+def test_a_changed_policy_counts_at_once(store: RemapStore) -> None:
     """R26, R27: trust, denials and own domains are those of now, without reading any log again."""
-    found = world.sighted("sip:a@x.test", "sip:b@place.test")
+    found = store.sighted("sip:a@x.test", "sip:b@place.test")
     for policy, flags in (
         (Policy(), {"untrusted"}),
         (POLICY, set[str]()),
@@ -190,47 +190,47 @@ def test_a_changed_policy_counts_at_once(world: World) -> None:
     [("sip:b@place.test;maddr=198.51.100.7", "suspicious"), ("sip:b@place.test;rn=+1555", "routing-data")],
 )
 @pytest.mark.parametrize("clean_first", [True, False])
-def test_r21_r27_holds_are_of_what_would_be_routed(world: World, new: str, flag: str, clean_first: bool) -> None:
+def test_r21_r27_holds_are_of_what_would_be_routed(store: RemapStore, new: str, flag: str, clean_first: bool) -> None:
     """R21, R27: a clean answer of the same route key takes no hold off a stored target that needs it."""
     order = ["sip:b@place.test", new] if clean_first else [new, "sip:b@place.test"]
     for target in order:
-        found = world.sighted("sip:a@x.test", target)
-    held = world.get(found.id)
+        found = store.sighted("sip:a@x.test", target)
+    held = store.get(found.id)
     assert held.new_uri == order[0]
     if not clean_first:
         assert flag in held.flags
 
 
-def _approve(world: World, number: int, **more: Any) -> None:
-    with world.database.begin() as connection:
-        decide.approve(connection, number, Decision(actor="eva", at=NOW, **more), world.policy)
+def _approve(store: RemapStore, number: int, **more: Any) -> None:
+    with store.database.begin() as connection:
+        decide.approve(connection, number, Decision(actor="eva", at=NOW, **more), store.policy)
 
 
 @pytest.mark.parametrize("new", ["sip:b@127.0.0.1", "sip:b%0d%0a@place.test", "sip:b@place.test;maddr=1.2.3.4"])
-def test_r27_needs_force_and_a_written_reason(world: World, new: str) -> None:
+def test_r27_needs_force_and_a_written_reason(store: RemapStore, new: str) -> None:
     """R27: nothing suspicious is approved without --force and a reason; blanks are no reason."""
-    found = world.sighted("sip:a@x.test", new)
+    found = store.sighted("sip:a@x.test", new)
     for more in ({}, {"force": True}, {"reason": "sure"}, {"force": True, "reason": "  "}):
         with pytest.raises(RefusedError, match="suspicious") as refused:
-            _approve(world, found.id, **more)
+            _approve(store, found.id, **more)
         assert refused.value.exit_code == 3
-    _approve(world, found.id, force=True, reason="our own test host")
+    _approve(store, found.id, force=True, reason="our own test host")
 
 
-def test_r12_a_registrar_needs_force_too(world: World) -> None:
+def test_r12_a_registrar_needs_force_too(store: RemapStore) -> None:
     """R12: what a 301 to REGISTER told is held, by a flag of that name, and approved on purpose only."""
-    found = world.sighted("sip:x.test", "sip:place.test", method="REGISTER")
-    assert list(world.get(found.id).flags) == ["registrar"]
+    found = store.sighted("sip:x.test", "sip:place.test", method="REGISTER")
+    assert list(store.get(found.id).flags) == ["registrar"]
     with pytest.raises(RefusedError, match="registrar"):
-        _approve(world, found.id)
+        _approve(store, found.id)
 
 
-def test_r15_approving_an_ambiguous_one_asks_which(world: World) -> None:
+def test_r15_approving_an_ambiguous_one_asks_which(store: RemapStore) -> None:
     """R15: without --contact it is refused with the Contacts listed; the choice alone has to pass the holds."""
-    found = world.sighted("sip:a@x.test", "sip:b@127.0.0.1", "sip:c@place.test")
+    found = store.sighted("sip:a@x.test", "sip:b@127.0.0.1", "sip:c@place.test")
     with pytest.raises(RefusedError, match=r"sip:c@place\.test"):
-        _approve(world, found.id)
+        _approve(store, found.id)
     with pytest.raises(RefusedError, match="loopback"):
-        _approve(world, found.id, contact=1)
-    _approve(world, found.id, contact=2)
-    assert world.get(found.id).new_uri == "sip:c@place.test"
+        _approve(store, found.id, contact=1)
+    _approve(store, found.id, contact=2)
+    assert store.get(found.id).new_uri == "sip:c@place.test"

@@ -20,7 +20,7 @@ from redirectd.store.database import Database
 from redirectd.store.remap import RemapTarget, State
 from redirectd.store.schema import metadata
 from redirectd.store.settings import NodeTarget, put_node_targets
-from tests.review.world import NOW, POLICY, TRUSTED, World, opened
+from tests.review.remap_store import NOW, POLICY, TRUSTED, RemapStore, opened
 
 Rows = list[tuple[int, Portable]]
 TABLES = ("remap", "remap_peer", "remap_method", "remap_incoming", "audit", "setting")
@@ -33,35 +33,35 @@ def row(old: str, *new: str, **values: Any) -> Portable:
     return Portable(old_uri=f"sip:{old}@x.test", contacts=contacts, **given)
 
 
-def world_of(before: list[Portable], *, match: str = "request-uri") -> World:
-    """A world in memory that took these rows before, with a target of this `match`."""
-    world = World(Database("sqlite://"))
-    metadata.create_all(world.database.engine)
-    put_node_targets(world.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
+def store_of(before: list[Portable], *, match: str = "request-uri") -> RemapStore:
+    """A store in memory that took these rows before, with a target of this `match`."""
+    store = RemapStore(Database("sqlite://"))
+    metadata.create_all(store.database.engine)
+    put_node_targets(store.database, "other node", [NodeTarget("users", "kamailio-htable", match)])
     for number, one in enumerate(before, 1):
-        take(world, [(number, one)], Decision(actor="bob", at=NOW, reason="before"))
-    return world
+        take(store, [(number, one)], Decision(actor="bob", at=NOW, reason="before"))
+    return store
 
 
-def take(world: World, rows: Rows, by: Decision, *, with_approvals: bool = True) -> Imported:
+def take(store: RemapStore, rows: Rows, by: Decision, *, with_approvals: bool = True) -> Imported:
     """Imports rows in one transaction."""
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         return import_rows(connection, rows, by, POLICY, with_approvals=with_approvals)
 
 
-def one_by_one(world: World, rows: Rows, by: Decision, *, with_approvals: bool) -> Imported:
+def one_by_one(store: RemapStore, rows: Rows, by: Decision, *, with_approvals: bool) -> Imported:
     """Imports them a transaction each, and sums up."""
     total = Imported()
     for one in rows:
-        result = take(world, [one], by, with_approvals=with_approvals)
+        result = take(store, [one], by, with_approvals=with_approvals)
         for name in ("rows", "new", "known", "approved", "faults", "held"):
             setattr(total, name, getattr(total, name) + getattr(result, name))
     return total
 
 
-def stored(world: World) -> dict[str, list[tuple[Any, ...]]]:
+def stored(store: RemapStore) -> dict[str, list[tuple[Any, ...]]]:
     """All that is stored; the audit with its hashes, whose chain must be whole."""
-    with world.database.read() as connection:
+    with store.database.read() as connection:
         assert audit.broken_at(connection) is None
         return {
             name: sorted(map(tuple, connection.execute(metadata.tables[name].select())), key=repr) for name in TABLES
@@ -95,7 +95,7 @@ def test_r35_r44_many_rows_are_as_one_after_another(
     """R5, R30, R34, R35, R44: remaps, refusals with their reasons, and the audit with its hashes are the same."""
     by = Decision(actor="eva", at=NOW, reason="", replace=replaced)
     rows = list(enumerate(given, 1))
-    together, apart = world_of(before, match=match), world_of(before, match=match)
+    together, apart = store_of(before, match=match), store_of(before, match=match)
     with closing(together.database), closing(apart.database):
         many = take(together, rows, by, with_approvals=with_approvals)
         assert many == one_by_one(apart, rows, by, with_approvals=with_approvals)
@@ -111,18 +111,18 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
 BY = Decision(actor="eva", at=NOW, reason="moved")
 
 
-def test_r34_a_cycle_over_several_parts_is_found(world: World, parts: None) -> None:
+def test_r34_a_cycle_over_several_parts_is_found(store: RemapStore, parts: None) -> None:
     """R34: the row that would close a cycle with rows of earlier parts stays pending."""
     given = [row(old, new, state=State.APPROVED) for old, new in ("ab", "bc", "cd", "de", "ea")]
-    result, kept = run_import(world.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True)
+    result, kept = run_import(store.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True)
     assert kept
     assert (result.new, result.approved, [one.row for one in result.held]) == (5, 4, [5])
 
 
-def test_one_faulty_row_at_the_end_stops_all(world: World, parts: None) -> None:
+def test_one_faulty_row_at_the_end_stops_all(store: RemapStore, parts: None) -> None:
     """Nothing is written before all rows were looked at: those that are faulty by themselves, and those that the
     database or an earlier row contradicts."""
-    world.reject(world.sighted("sip:z@x.test", "sip:y@x.test").id)
+    store.reject(store.sighted("sip:z@x.test", "sip:y@x.test").id)
     given = [
         row("a", "b"),
         row("c", "d"),
@@ -132,10 +132,10 @@ def test_one_faulty_row_at_the_end_stops_all(world: World, parts: None) -> None:
         row("f", "g", state=State.EXPIRED),
     ]
     rows = list(enumerate(given, 1))
-    result, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True)
+    result, kept = run_import(store.database, rows, BY, POLICY, with_approvals=True)
     assert (kept, [one.row for one in result.faults]) == (False, [3, 4, 6])
-    assert len(world.all()) == 1
-    result, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True, skip_faults=True)
+    assert len(store.all()) == 1
+    result, kept = run_import(store.database, rows, BY, POLICY, with_approvals=True, skip_faults=True)
     assert (kept, [one.row for one in result.faults], result.new, result.approved) == (True, [3, 4, 6], 3, 1)
 
 
@@ -143,50 +143,50 @@ def test_a_dry_run_says_what_the_import_says(tmp_path: Path, parts: None) -> Non
     """A dry run finds the same new, approved and held rows as the import after it, and changes nothing."""
     given = [row(old, new, state=State.APPROVED) for old, new in ("ab", "bc", "ca", "bd")]
     rows = list(enumerate(given, 1))
-    with opened(tmp_path) as world:
-        before = stored(world)
-        dry, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True, dry_run=True)
+    with opened(tmp_path) as store:
+        before = stored(store)
+        dry, kept = run_import(store.database, rows, BY, POLICY, with_approvals=True, dry_run=True)
         assert not kept
-        assert stored(world) == before
-        result, _ = run_import(world.database, rows, BY, POLICY, with_approvals=True)
+        assert stored(store) == before
+        result, _ = run_import(store.database, rows, BY, POLICY, with_approvals=True)
         assert result == dry
         assert [one.row for one in result.held] == [3, 4]
 
 
-def test_others_write_between_the_parts(world: World, parts: None) -> None:
+def test_others_write_between_the_parts(store: RemapStore, parts: None) -> None:
     """Whoever reads logs or decides can write while an import goes on: no part's transaction is open then."""
     heard: list[int] = []
 
     def progress(rows: int) -> None:
         heard.append(rows)
-        world.sighted(f"sip:other{len(heard)}@x.test", "sip:there@x.test")
+        store.sighted(f"sip:other{len(heard)}@x.test", "sip:there@x.test")
 
     given = [row(name, "z", state=State.APPROVED) for name in "abcde"]
-    run_import(world.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True, progress=progress)
+    run_import(store.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True, progress=progress)
     assert heard == [2, 2, 1] * 2
-    assert len(world.all()) == 5 + len(heard)
+    assert len(store.all()) == 5 + len(heard)
 
 
-def test_a_decision_meanwhile_makes_a_fault_of_its_row_alone(world: World, parts: None) -> None:
+def test_a_decision_meanwhile_makes_a_fault_of_its_row_alone(store: RemapStore, parts: None) -> None:
     """R35: a remap that a person approves while a file would reject it stays approved; the other rows are taken."""
-    number = world.sighted("sip:e@x.test", "sip:z@x.test").id
+    number = store.sighted("sip:e@x.test", "sip:z@x.test").id
     given = [*(row(name, "z") for name in "abcd"), row("e", "z", state=State.REJECTED)]
 
     def progress(_: int) -> None:
-        if len(world.all()) == 3:
-            world.approve(number)
+        if len(store.all()) == 3:
+            store.approve(number)
 
     rows = list(enumerate(given, 1))
-    result, kept = run_import(world.database, rows, BY, POLICY, with_approvals=True, progress=progress)
+    result, kept = run_import(store.database, rows, BY, POLICY, with_approvals=True, progress=progress)
     assert (kept, result.new, [one.row for one in result.faults]) == (True, 4, [5])
-    assert world.get(number).state is State.APPROVED
+    assert store.get(number).state is State.APPROVED
 
 
-def test_many_rows_take_few_statements(world: World) -> None:
+def test_many_rows_take_few_statements(store: RemapStore) -> None:
     """What 300 rows that are approved read and write is a few dozen statements, not some for each."""
     statements: list[str] = []
-    event.listen(world.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    event.listen(store.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     given = [row(f"u{number}", f"v{number}", state=State.APPROVED) for number in range(300)]
-    result, _ = run_import(world.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True)
+    result, _ = run_import(store.database, list(enumerate(given, 1)), BY, POLICY, with_approvals=True)
     assert result.approved == 300
     assert len(statements) < 50

@@ -13,7 +13,7 @@ from redirectd.review.page import Query, page
 from redirectd.review.target_health import failing
 from redirectd.store import remaps
 from redirectd.store.remap import State, stored_uri
-from tests.review.world import NOW, POLICY, World
+from tests.review.remap_store import NOW, POLICY, RemapStore
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
     "a page of one state": lambda connection: page(connection, Query(states=(State.PENDING,)), POLICY, after=1),
@@ -24,18 +24,18 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_no_query_goes_through_a_whole_state_for_a_few_remaps(world: World, name: str) -> None:
+def test_no_query_goes_through_a_whole_state_for_a_few_remaps(store: RemapStore, name: str) -> None:
     """Every table is searched by what is asked for, remaps never by their state alone, and a page by state and id."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
         asked.append((statement, parameters))
 
-    world.sighted("sip:a@old.example", "sip:a@new.example")
-    event.listen(world.database.engine, "before_cursor_execute", note)
-    with world.database.read() as connection:
+    store.sighted("sip:a@old.example", "sip:a@new.example")
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    with store.database.read() as connection:
         QUERIES[name](connection)
-        event.remove(world.database.engine, "before_cursor_execute", note)
+        event.remove(store.database.engine, "before_cursor_execute", note)
         steps = [
             step[3]
             for statement, parameters in asked

@@ -17,104 +17,106 @@ from redirectd.review.proposals import MoveReader, Proposal, accept, decline, pr
 from redirectd.review.undo import undo
 from redirectd.sip.compare import route_key
 from redirectd.store.remap import State, stored_uri
-from tests.review.world import NOW, POLICY, STRANGER, World
+from tests.review.remap_store import NOW, POLICY, STRANGER, RemapStore
 
 BY = Decision(actor="alice", at=NOW, reason="the carrier says so")
 
 
-def moved(world: World, count: int, *, to: str = "new.example.net", start: int = 0, peer: str = "192.0.2.10") -> None:
+def moved(
+    store: RemapStore, count: int, *, to: str = "new.example.net", start: int = 0, peer: str = "192.0.2.10"
+) -> None:
     """`count` users of old.example.com moved to one host."""
     for number in range(start, start + count):
-        world.sighted(f"sip:u{number}@old.example.com", f"sip:u{number}@{to}", peer=peer)
+        store.sighted(f"sip:u{number}@old.example.com", f"sip:u{number}@{to}", peer=peer)
 
 
-def proposed(world: World) -> list[Proposal]:
+def proposed(store: RemapStore) -> list[Proposal]:
     """What is proposed now."""
-    with world.database.read() as connection:
-        return proposals(connection, world.policy)
+    with store.database.read() as connection:
+        return proposals(connection, store.policy)
 
 
-def test_four_fifths_of_five_users_make_a_proposal(world: World) -> None:
+def test_four_fifths_of_five_users_make_a_proposal(store: RemapStore) -> None:
     """Five of six users are over 80 %: one move of the host, with the sixth as its exception."""
-    moved(world, 5)
-    other = world.sighted("sip:u9@old.example.com", "sip:u9@third.example")
-    (one,) = proposed(world)
+    moved(store, 5)
+    other = store.sighted("sip:u9@old.example.com", "sip:u9@third.example")
+    (one,) = proposed(store)
     assert (str(one.old), str(one.new), one.users, one.total) == ("sip:old.example.com", "sip:new.example.net", 5, 6)
     assert one.exceptions == (other.id,)
     assert len(one.covered) == 5
 
 
-def test_too_few_users_or_too_small_a_part_make_none(world: World) -> None:
+def test_too_few_users_or_too_small_a_part_make_none(store: RemapStore) -> None:
     """Four users are too few, and five of seven too small a part; both bounds are the policy's."""
-    moved(world, 4)
-    assert proposed(world) == []
-    moved(world, 1, start=4)
-    moved(world, 2, start=10, to="third.example")
-    assert proposed(world) == []
-    world.policy = replace(POLICY, propose_percent=70)
-    assert len(proposed(world)) == 1
+    moved(store, 4)
+    assert proposed(store) == []
+    moved(store, 1, start=4)
+    moved(store, 2, start=10, to="third.example")
+    assert proposed(store) == []
+    store.policy = replace(POLICY, propose_percent=70)
+    assert len(proposed(store)) == 1
 
 
-def test_another_user_part_a_choice_and_a_rejection_are_exceptions(world: World) -> None:
+def test_another_user_part_a_choice_and_a_rejection_are_exceptions(store: RemapStore) -> None:
     """What does not move under its own name, is ambiguous, or was rejected by a person counts against it."""
-    world.policy = replace(POLICY, propose_percent=51)
-    moved(world, 5)
-    renamed = world.sighted("sip:r@old.example.com", "sip:renamed@new.example.net")
-    choice = world.sighted("sip:c@old.example.com", "sip:c@new.example.net", "sip:c@third.example")
-    rejected = world.reject(world.sighted("sip:n@old.example.com", "sip:n@new.example.net").id)
-    (one,) = proposed(world)
+    store.policy = replace(POLICY, propose_percent=51)
+    moved(store, 5)
+    renamed = store.sighted("sip:r@old.example.com", "sip:renamed@new.example.net")
+    choice = store.sighted("sip:c@old.example.com", "sip:c@new.example.net", "sip:c@third.example")
+    rejected = store.reject(store.sighted("sip:n@old.example.com", "sip:n@new.example.net").id)
+    (one,) = proposed(store)
     assert one.exceptions == (renamed.id, choice.id, rejected.id)
     assert (one.users, one.total) == (5, 8)
 
 
-def test_nothing_is_approved_by_a_proposal_alone(world: World) -> None:
+def test_nothing_is_approved_by_a_proposal_alone(store: RemapStore) -> None:
     """Never by itself: looking at proposals changes nothing."""
-    moved(world, 9)
-    proposed(world)
-    assert {one.state for one in world.all()} == {State.PENDING}
-    assert len(world.all()) == 9
+    moved(store, 9)
+    proposed(store)
+    assert {one.state for one in store.all()} == {State.PENDING}
+    assert len(store.all()) == 9
 
 
-def test_approving_one_makes_the_gateway_remap_and_the_users_redundant(world: World) -> None:
+def test_approving_one_makes_the_gateway_remap_and_the_users_redundant(store: RemapStore) -> None:
     """The gateway remap is approved with the users' evidence, theirs say that they are redundant, and undo ends it."""
-    moved(world, 5)
-    world.approve(2)
-    (one,) = proposed(world)
-    with world.database.begin() as connection:
-        made, step = accept(connection, one, BY, world.policy)
+    moved(store, 5)
+    store.approve(2)
+    (one,) = proposed(store)
+    with store.database.begin() as connection:
+        made, step = accept(connection, one, BY, store.policy)
     assert (made.kind, made.state, made.new_uri) == ("gateway", State.APPROVED, "sip:new.example.net")
     assert (made.calls, made.peer_calls) == (5, {"udp:192.0.2.10:5060": 5})
     assert "5 of 5 users" in made.facts["proposal"]
-    assert proposed(world) == []
+    assert proposed(store) == []
     query = Query(flag=REDUNDANT, now=NOW)
-    with world.database.read() as connection:
-        found = page(connection, query, world.policy).remaps
+    with store.database.read() as connection:
+        found = page(connection, query, store.policy).remaps
     assert [remap.id for remap in found] == list(one.covered)
     assert [remap.state for remap in found].count(State.APPROVED) == 1
     assert f"gateway remap {made.id}" in found[0].flags[REDUNDANT]
-    with world.database.begin() as connection:
-        undo(connection, step, BY, world.policy)
-    with world.database.read() as connection:
-        assert page(connection, query, world.policy).remaps == ()
+    with store.database.begin() as connection:
+        undo(connection, step, BY, store.policy)
+    with store.database.read() as connection:
+        assert page(connection, query, store.policy).remaps == ()
 
 
-def test_r26_a_proposal_from_strangers_is_held_as_they_are(world: World) -> None:
+def test_r26_a_proposal_from_strangers_is_held_as_they_are(store: RemapStore) -> None:
     """R26, R27: the gateway remap has the peers of what it covers, and a suspicious host is refused."""
-    moved(world, 5, to="10.1.1.1", peer=STRANGER)
-    (one,) = proposed(world)
-    with pytest.raises(RefusedError), world.database.begin() as connection:
-        accept(connection, one, BY, world.policy)
-    assert all(remap.kind == "user" for remap in world.all())
+    moved(store, 5, to="10.1.1.1", peer=STRANGER)
+    (one,) = proposed(store)
+    with pytest.raises(RefusedError), store.database.begin() as connection:
+        accept(connection, one, BY, store.policy)
+    assert all(remap.kind == "user" for remap in store.all())
 
 
-def test_a_declined_proposal_is_not_made_again(world: World) -> None:
+def test_a_declined_proposal_is_not_made_again(store: RemapStore) -> None:
     """R31: a rejection is an answer, also when more users follow."""
-    moved(world, 5)
-    (one,) = proposed(world)
-    with world.database.begin() as connection:
-        decline(connection, one, BY, world.policy)
-    moved(world, 5, start=5)
-    assert proposed(world) == []
+    moved(store, 5)
+    (one,) = proposed(store)
+    with store.database.begin() as connection:
+        decline(connection, one, BY, store.policy)
+    moved(store, 5, start=5)
+    assert proposed(store) == []
 
 
 hosts = st.sampled_from(["a.example", "b.example", "c.example"])

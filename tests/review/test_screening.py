@@ -18,7 +18,7 @@ from redirectd.review.holds import rules, screen
 from redirectd.review.page import Query, ids
 from redirectd.store.remap import State
 from redirectd.store.schema import screening
-from tests.review.world import NOW, POLICY, World
+from tests.review.remap_store import NOW, POLICY, RemapStore
 
 SUSPICIOUS = Query(states=(State.PENDING,), flag="suspicious")
 TARGETS = [
@@ -38,39 +38,39 @@ POLICIES = [
 
 
 @pytest.fixture
-def filled(world: World) -> World:
+def filled(store: RemapStore) -> RemapStore:
     """A remap to each of the targets."""
     for number, new in enumerate(TARGETS):
-        world.sighted(f"sip:+4930{number:06}@old.example", new)
-    return world
+        store.sighted(f"sip:+4930{number:06}@old.example", new)
+    return store
 
 
-def by_looking(world: World, policy: Policy) -> list[int]:
+def by_looking(store: RemapStore, policy: Policy) -> list[int]:
     """The suspicious ones, by a look at each as a whole."""
-    world.policy = policy
-    return [one.id for one in world.all(State.PENDING) if "suspicious" in world.get(one.id).flags]
+    store.policy = policy
+    return [one.id for one in store.all(State.PENDING) if "suspicious" in store.get(one.id).flags]
 
 
-def by_filter(world: World, policy: Policy) -> list[int]:
-    with world.database.read() as connection:
+def by_filter(store: RemapStore, policy: Policy) -> list[int]:
+    with store.database.read() as connection:
         return ids(connection, SUSPICIOUS, policy)
 
 
-def screened(world: World) -> int:
-    with world.database.read() as connection:
+def screened(store: RemapStore) -> int:
+    with store.database.read() as connection:
         return connection.scalars(select(func.count()).select_from(screening)).one()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.sampled_from(POLICIES), after=st.sampled_from(POLICIES), anew=st.booleans())
-def test_r27_a_changed_policy_counts_at_once(filled: World, before: Policy, after: Policy, anew: bool) -> None:
+def test_r27_a_changed_policy_counts_at_once(filled: RemapStore, before: Policy, after: Policy, anew: bool) -> None:
     """R27: whatever policy the remaps were screened under, the filter gives what the policy of now says."""
     screen(filled.database, before, anew=anew)
     assert screened(filled) == len(TARGETS)
     assert by_filter(filled, after) == by_looking(filled, after)
 
 
-def test_r27_what_is_remembered_is_used(filled: World) -> None:
+def test_r27_what_is_remembered_is_used(filled: RemapStore) -> None:
     """R27: a remembered verdict holds as long as nothing has changed; this one is made wrong by hand to see it."""
     screen(filled.database, POLICY)
     assert by_filter(filled, POLICY) == by_looking(filled, POLICY) != []
@@ -80,22 +80,22 @@ def test_r27_what_is_remembered_is_used(filled: World) -> None:
     assert by_filter(filled, replace(POLICY, region="DE")) == by_looking(filled, replace(POLICY, region="DE")) != []
 
 
-def test_r27_another_new_uri_is_looked_at(world: World) -> None:
+def test_r27_another_new_uri_is_looked_at(store: RemapStore) -> None:
     """R15, R27: the choice among Contacts that an approval made and a reopening took back does not stay remembered."""
-    one = world.sighted("sip:a@old.example", "sip:a@new.example", "sip:a@10.1.2.3")
-    world.approve(one.id, contact=1)
+    one = store.sighted("sip:a@old.example", "sip:a@new.example", "sip:a@10.1.2.3")
+    store.approve(one.id, contact=1)
     by = Decision(actor="alice", at=NOW + timedelta(hours=1))
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         decide.revoke(connection, one.id, by)
         decide.reopen(connection, one.id, by)
-    screen(world.database, POLICY)
-    assert by_filter(world, POLICY) == [one.id]
-    world.approve(one.id, contact=1)
-    with world.database.read() as connection:
+    screen(store.database, POLICY)
+    assert by_filter(store, POLICY) == [one.id]
+    store.approve(one.id, contact=1)
+    with store.database.read() as connection:
         assert ids(connection, replace(SUSPICIOUS, states=(State.APPROVED,)), POLICY) == []
 
 
-def test_only_what_is_new_is_screened_again(filled: World) -> None:
+def test_only_what_is_new_is_screened_again(filled: RemapStore) -> None:
     """A second turn looks at what came since; a start of the service at all that waits."""
     assert screen(filled.database, POLICY) == len(TARGETS)
     assert screen(filled.database, POLICY) == 0

@@ -23,8 +23,8 @@ from redirectd.store.audit_verify import tamperings
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import audit, followed_call
+from tests.review.remap_store import NOW, POLICY, RemapStore
 from tests.review.test_import_many import row as import_row
-from tests.review.world import NOW, POLICY, World
 from tests.store.conftest import (
     SERVERS,
     mariadb_server,
@@ -52,8 +52,8 @@ pytestmark = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
 
 def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> None:
     """R8: both nodes' logs have the call; their transactions take turns, and either suspends what fails."""
-    world = World(server)
-    one = world.approve(world.sighted("sip:a@old.example", "sip:a@new.example").id)
+    store = RemapStore(server)
+    one = store.approve(store.sighted("sip:a@old.example", "sip:a@new.example").id)
     watch = Watch()
     watch.refresh(server)
 
@@ -65,7 +65,7 @@ def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> N
                 record(connection, [told])
 
     assert at_once(tell, tell) == [None, None]
-    onward = world.sighted("sip:a@new.example", "sip:a@third.example", first=1, last=2)
+    onward = store.sighted("sip:a@new.example", "sip:a@third.example", first=1, last=2)
     with server.read() as connection:
         found = failing(connection)[one.id]
         assert len(connection.execute(select(followed_call)).all()) == 5
@@ -74,14 +74,14 @@ def test_r8_two_nodes_that_tell_of_one_call_count_it_once(server: Database) -> N
     policy = replace(POLICY, suspend_failing_after=5)
     done = at_once(*[lambda: suspend_failing(server, policy, now=NOW + timedelta(hours=9))] * 2)
     assert sorted(map(str, done)) == [f"[{one.id}]", "[]"]
-    assert world.get(one.id).state is State.REVOKED
+    assert store.get(one.id).state is State.REVOKED
 
 
 def test_r27_two_nodes_screen_the_same_remaps(server: Database) -> None:
     """R27: each replaces what the other has stored, and both find what is suspicious under their own policy."""
-    world = World(server)
-    hidden = world.sighted("sip:a@old.example", "sip:a@10.1.2.3")
-    world.sighted("sip:b@old.example", "sip:b@new.example")
+    store = RemapStore(server)
+    hidden = store.sighted("sip:a@old.example", "sip:a@10.1.2.3")
+    store.sighted("sip:b@old.example", "sip:b@new.example")
     other = replace(POLICY, denied_domains=frozenset({"new.example"}))
     for anew in (True, False):
         assert None not in at_once(
@@ -97,9 +97,9 @@ def test_r27_two_nodes_screen_the_same_remaps(server: Database) -> None:
 
 def test_r35_tampering_is_seen_on_servers(server: Database) -> None:
     """R35: a whole audit is found whole, one without its end is not."""
-    world = World(server)
+    store = RemapStore(server)
     for name in "abc":
-        world.approve(world.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example").id)
+        store.approve(store.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example").id)
     with server.begin() as connection:
         assert list(tamperings(connection)) == []
         connection.execute(delete(audit).where(audit.c.id == 3))
@@ -108,28 +108,28 @@ def test_r35_tampering_is_seen_on_servers(server: Database) -> None:
 
 def test_r44_of_two_contradicting_approvals_at_once_one_wins(server: Database) -> None:
     """R44: two people on two nodes: one approval stands, the other is refused and names it, whatever the order."""
-    world = World(server)
+    store = RemapStore(server)
     pairs = [
-        [world.sighted(f"sip:{name}@old.example", f"sip:{name}@{place}.example").id for place in ("one", "two")]
+        [store.sighted(f"sip:{name}@old.example", f"sip:{name}@{place}.example").id for place in ("one", "two")]
         for name in "abcd"
     ]
     pairs += [
-        [world.sighted(f"sip:{old}@x.example", f"sip:{new}@x.example").id for old, new in (("p", "q"), ("q", "p"))],
+        [store.sighted(f"sip:{old}@x.example", f"sip:{new}@x.example").id for old, new in (("p", "q"), ("q", "p"))],
     ]
     for pair in pairs:
-        outcomes = at_once(*[partial(world.approve, number) for number in pair])
+        outcomes = at_once(*[partial(store.approve, number) for number in pair])
         [refused] = [outcome for outcome in outcomes if isinstance(outcome, ContradictionError)]
-        [stands] = [number for number in pair if world.get(number).state is State.APPROVED]
+        [stands] = [number for number in pair if store.get(number).state is State.APPROVED]
         assert refused.against == (stands,)
 
 
 def test_r44_of_two_replacements_at_once_one_wins(server: Database) -> None:
     """R44: each names the remap that it saw approved; the later one is refused, since that is no longer approved."""
-    world = World(server)
+    store = RemapStore(server)
     first, *others = [
-        world.sighted("sip:a@old.example", f"sip:a@{place}.example").id for place in ("one", "two", "three")
+        store.sighted("sip:a@old.example", f"sip:a@{place}.example").id for place in ("one", "two", "three")
     ]
-    world.approve(first)
+    store.approve(first)
 
     def swap(number: int) -> None:
         by = Decision(actor="eva", at=NOW, replace=frozenset({first}))
@@ -139,7 +139,7 @@ def test_r44_of_two_replacements_at_once_one_wins(server: Database) -> None:
     outcomes = at_once(*[partial(swap, number) for number in others])
     assert sum(outcome is None for outcome in outcomes) == 1
     assert [outcome.exit_code for outcome in outcomes if isinstance(outcome, RefusedError)] == [3]
-    assert sorted(world.get(number).state for number in (first, *others)) == ["approved", "pending", "superseded"]
+    assert sorted(store.get(number).state for number in (first, *others)) == ["approved", "pending", "superseded"]
 
 
 def test_an_import_and_another_node_that_learns_the_same_wait_for_each_other(
@@ -147,7 +147,7 @@ def test_an_import_and_another_node_that_learns_the_same_wait_for_each_other(
 ) -> None:
     """R35, R44: rows are taken and approved on a server as elsewhere, while a node makes the same remaps and counts."""
     monkeypatch.setattr(importing, "BATCH", 5)
-    world = World(server)
+    store = RemapStore(server)
     told = [
         import_row(name, "z", state=State.APPROVED, incoming=(f"sip:{name}@in.test",), calls=3)
         for name in "abcdefghijkl"
@@ -162,11 +162,11 @@ def test_an_import_and_another_node_that_learns_the_same_wait_for_each_other(
 
     def learn() -> None:
         for name in "ckfm":
-            world.sighted(f"sip:{name}@x.test", "sip:z@x.test")
+            store.sighted(f"sip:{name}@x.test", "sip:z@x.test")
 
     assert at_once(take, learn) == [None, None]
     assert [(one.rows, one.approved, [held.row for held in one.held]) for one in results] == [(14, 12, [13])]
-    found = world.all()
+    found = store.all()
     assert len(found) == 14
     assert sum(one.state is State.APPROVED for one in found) == 12
     with server.read() as connection:

@@ -13,7 +13,7 @@ from redirectd.review.portable import Portable
 from redirectd.store import audit
 from redirectd.store.remap import RemapTarget, State
 from redirectd.store.states import BIRTHS, TRANSITIONS, Transition, move_all
-from tests.review.world import NOW, POLICY, World
+from tests.review.remap_store import NOW, POLICY, RemapStore
 
 BY = Decision(actor="alice", at=NOW, reason="known")
 
@@ -27,30 +27,30 @@ def row(name: str, state: State) -> Portable:
 
 
 @pytest.mark.parametrize(("state", "action"), list(product(State, TRANSITIONS)))
-def test_r35_no_caller_goes_another_way(world: World, state: State, action: str) -> None:
+def test_r35_no_caller_goes_another_way(store: RemapStore, state: State, action: str) -> None:
     """R35: a move that does not start in the remap's state is refused and leaves no trace, also past the commands."""
-    world.sighted("sip:a@old.example", "sip:a@new.example")
-    with world.database.begin() as connection:
+    store.sighted("sip:a@old.example", "sip:a@new.example")
+    with store.database.begin() as connection:
         connection.exec_driver_sql(f"update remap set state = '{state}'")
-    found = world.get(1)
+    found = store.get(1)
     starts, end = TRANSITIONS[action]
     if state in starts:
-        with world.database.begin() as connection:
+        with store.database.begin() as connection:
             move_all(connection, [Transition(found, action, "why")], at=NOW, actor="alice")
     else:
-        with pytest.raises(RedirectdError, match="does not start there"), world.database.begin() as connection:
+        with pytest.raises(RedirectdError, match="does not start there"), store.database.begin() as connection:
             move_all(connection, [Transition(found, action, "why")], at=NOW, actor="alice")
-    with world.database.read() as connection:
+    with store.database.read() as connection:
         told = [(one.action, one.old_state, one.new_state) for one in audit.entries_of(connection, 1)]
-    assert (world.get(1).state, told) == ((end, [(action, state, end)]) if state in starts else (state, []))
+    assert (store.get(1).state, told) == ((end, [(action, state, end)]) if state in starts else (state, []))
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_r35_an_import_begins_no_remap_as_approved(world: World, state: State) -> None:
+def test_r35_an_import_begins_no_remap_as_approved(store: RemapStore, state: State) -> None:
     """R35: a row keeps what was decided elsewhere and the audit tells of it; approval alone is a step taken here."""
-    run_import(world.database, [(1, row("a", state))], BY, POLICY, with_approvals=False)
-    with world.database.read() as connection:
+    run_import(store.database, [(1, row("a", state))], BY, POLICY, with_approvals=False)
+    with store.database.read() as connection:
         told = [(one.action, one.old_state, one.new_state) for one in audit.entries_of(connection, 1)]
     begun = State.PENDING if state is State.APPROVED else state
-    assert (world.get(1).state, told) == (begun, [("import", None, begun)])
+    assert (store.get(1).state, told) == (begun, [("import", None, begun)])
     assert begun in BIRTHS["import"]

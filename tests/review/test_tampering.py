@@ -23,7 +23,7 @@ from redirectd.review.undo import do_approve, do_confirm, do_revoke, set_note, u
 from redirectd.store import audit
 from redirectd.store.audit_verify import Tampering, tamperings
 from redirectd.store.states import BIRTHS, TRANSITIONS
-from tests.review.world import NOW, POLICY, World
+from tests.review.remap_store import NOW, POLICY, RemapStore
 
 Step = Callable[[Connection, int, Decision], object]
 
@@ -31,29 +31,29 @@ BY = Decision(actor="alice", at=NOW + timedelta(hours=1), reason="known")
 
 
 @pytest.fixture
-def decided(world: World) -> World:
+def decided(store: RemapStore) -> RemapStore:
     """Five remaps, and seven entries about four of them."""
     for name in "abcde":
-        world.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example")
-    world.approve(1)
-    world.approve(2)
-    world.reject(3)
-    world.approve(4)
-    with world.database.begin() as connection:
+        store.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example")
+    store.approve(1)
+    store.approve(2)
+    store.reject(3)
+    store.approve(4)
+    with store.database.begin() as connection:
         decide.revoke(connection, 4, BY)
         confirm(connection, 2, BY, POLICY)
         set_note(connection, 5, "asked the carrier", BY)
-    return world
+    return store
 
 
-def seen(world: World) -> list[Tampering]:
-    with world.database.read() as connection:
+def seen(store: RemapStore) -> list[Tampering]:
+    with store.database.read() as connection:
         return list(tamperings(connection))
 
 
-def change(world: World, *statements: str) -> None:
+def change(store: RemapStore, *statements: str) -> None:
     """By somebody with the password of the database."""
-    with world.database.begin() as connection:
+    with store.database.begin() as connection:
         for statement in statements:
             connection.execute(text(statement))
 
@@ -121,7 +121,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_r35_tampering_is_seen(decided: World, way: str) -> None:
+def test_r35_tampering_is_seen(decided: RemapStore, way: str) -> None:
     """R35: altered, taken out, put in, moved; and remaps that no entry speaks for."""
     assert seen(decided) == []
     statements, where = WAYS[way]
@@ -130,7 +130,7 @@ def test_r35_tampering_is_seen(decided: World, way: str) -> None:
 
 
 @pytest.mark.parametrize("cut", ["delete from audit where id = 7", "delete from audit where id > 4"])
-def test_r35_what_was_cut_off_is_seen_for_ever(decided: World, cut: str) -> None:
+def test_r35_what_was_cut_off_is_seen_for_ever(decided: RemapStore, cut: str) -> None:
     """R35: decisions that come after it do not heal the chain: the numbers that were taken are never given again."""
     change(decided, cut)
     for number in (5, 1):
@@ -139,7 +139,7 @@ def test_r35_what_was_cut_off_is_seen_for_ever(decided: World, cut: str) -> None
     assert [one.where for one in seen(decided)][:1] == ["audit entry 8"]
 
 
-def test_r35_an_entry_put_in_with_its_right_hash_is_seen(decided: World) -> None:
+def test_r35_an_entry_put_in_with_its_right_hash_is_seen(decided: RemapStore) -> None:
     """R35: also who knows how an entry is made has to change what was written last as well."""
     change(decided, "update setting set name = 'kept' where name = 'audit_head'")
     with decided.database.begin() as connection:
@@ -184,14 +184,14 @@ end
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 5)), min_size=4, max_size=12))
-def test_r35_redirectd_itself_is_never_suspected(world: World, steps: list[tuple[Step, int]]) -> None:
+def test_r35_redirectd_itself_is_never_suspected(store: RemapStore, steps: list[tuple[Step, int]]) -> None:
     """R35: after any decisions and undone ones, with targets replaced, chosen and seen again, all is accounted for.
 
     The database itself writes down each change of a state: it is a way of the state machine, and the audit tells of it.
     """
-    base = len(world.all())
+    base = len(store.all())
     change(
-        world,
+        store,
         "create table if not exists seen_states (remap_id integer, was text, is_now text)",
         "delete from seen_states",
         WATCH.format(name="watch_update", event="update of state", before="old.state"),
@@ -200,17 +200,17 @@ def test_r35_redirectd_itself_is_never_suspected(world: World, steps: list[tuple
 
     def tell(hours: float) -> None:
         for old, new in (("a", "b"), ("a", "c"), ("b", "d"), ("a", "e"), ("f", "gh")):
-            world.sighted(f"sip:{old}{base}@x.example", *(f"sip:{one}{base}@y.example" for one in new), last=hours)
+            store.sighted(f"sip:{old}{base}@x.example", *(f"sip:{one}{base}@y.example" for one in new), last=hours)
 
     tell(-1)
     for index, (step, which) in enumerate(steps, 1):
         by = Decision(actor="alice", at=NOW + timedelta(hours=index), reason="known", contact=1, force=True)
-        with suppress(RedirectdError), world.database.begin() as connection:
+        with suppress(RedirectdError), store.database.begin() as connection:
             step(connection, base + which, by)
         if index % 4 == 0:
             tell(index + 0.5)
-    assert seen(world) == []
-    with world.database.read() as connection:
+    assert seen(store) == []
+    with store.database.read() as connection:
         went = [tuple(row) for row in connection.execute(text("select * from seen_states order by rowid"))]
         told = {number: audit.entries_of(connection, number) for number in {one[0] for one in went}}
     ways = {(start, end) for starts, end in TRANSITIONS.values() for start in starts}
@@ -220,7 +220,7 @@ def test_r35_redirectd_itself_is_never_suspected(world: World, steps: list[tuple
         assert [one[1:] for one in went if one[0] == number and one[1] is not None] == audited
 
 
-def test_r35_check_tells_of_it(decided: World, tmp_path: Path) -> None:
+def test_r35_check_tells_of_it(decided: RemapStore, tmp_path: Path) -> None:
     """R35: `redirectd check` ends with 1 and names the entry and the remap; a whole audit gives a hash to keep."""
     config = tmp_path / "redirectd.toml"
     config.write_text(f'[database]\nurl = "sqlite:///{tmp_path / "redirectd.db"}"\n')

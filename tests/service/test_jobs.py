@@ -21,7 +21,7 @@ from redirectd.store import migrate
 from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import quarantine, remap
-from tests.review.world import opened
+from tests.review.remap_store import opened
 
 
 def jobs(text: str, applied: list[str]) -> dict[str, JobSpec]:
@@ -153,16 +153,16 @@ path = "users.csv"
 def test_r29_the_next_apply_can_carry_all_that_is_approved_automatically(tmp_path: Path) -> None:
     """R29: what would have an apply refused by a limit waits, said in the log, until the applies before it are done."""
     config = parse(RULED, tmp_path / "redirectd.toml")
-    with opened(tmp_path, config.rules()) as world:
-        ids = [world.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example", calls=2).id for name in "abcde"]
-        made = make_jobs(config, UTC, lambda: world.database, apply=lambda: None, families=list)
+    with opened(tmp_path, config.rules()) as store:
+        ids = [store.sighted(f"sip:{name}@old.example", f"sip:{name}@new.example", calls=2).id for name in "abcde"]
+        made = make_jobs(config, UTC, lambda: store.database, apply=lambda: None, families=list)
         [job] = [one for one in made if one.name == "auto-approve"]
-        applier = applier_of(config, world.database)
+        applier = applier_of(config, store.database)
         for stop, waiting in ((2, [3]), (2, [3]), (4, [1]), (5, [])):
             with capture_logs() as logs:
                 job.run()
-            assert [one.id for one in world.all(State.APPROVED)] == ids[:stop]
+            assert [one.id for one in store.all(State.APPROVED)] == ids[:stop]
             assert [entry["count"] for entry in logs if entry["event"] == "remaps_over_a_limit"] == waiting
             if "remaps_auto_approved" not in [entry["event"] for entry in logs] or stop > 2:
                 by = ApplyRequest(actor="redirectd", cause="schedule")
-                assert applier.apply(lambda: approved_table(world.database, config.rules()), by).error is None
+                assert applier.apply(lambda: approved_table(store.database, config.rules()), by).error is None

@@ -20,7 +20,7 @@ from redirectd.config.load import load
 from redirectd.review import decide
 from redirectd.review.decision import Decision
 from redirectd.store.database import Database
-from tests.apply.table_world import make_table, query
+from tests.apply.table_hosts import make_table, query
 from tests.service.service import Service, until
 
 pytestmark = pytest.mark.peer("postgresql")

@@ -29,7 +29,7 @@ from redirectd.store.remap import Remap, State
 from redirectd.store.schema import remap
 from redirectd.store.settings import refused_entries
 from redirectd.store.target_states import target_states
-from tests.review.world import World, opened
+from tests.review.remap_store import RemapStore, opened
 
 NOW = datetime.now(UTC)
 
@@ -37,8 +37,8 @@ NOW = datetime.now(UTC)
 class Site:
     """A database of remaps and a configuration whose targets no server reads."""
 
-    def __init__(self, world: World, home: Path, more: str = "") -> None:
-        self.world = world
+    def __init__(self, store: RemapStore, home: Path, more: str = "") -> None:
+        self.store = store
         file = home / "redirectd.toml"
         file.write_text(
             f'node = "here"\n[database]\nurl = "sqlite:///{home}/redirectd.db"\n'
@@ -51,7 +51,7 @@ class Site:
 
     def short(self) -> Plan | None:
         """The plan by the short way, if there is one."""
-        specs, database = target_specs(self.config), self.world.database
+        specs, database = target_specs(self.config), self.store.database
         with database.read() as connection:
             states, refused = target_states(connection, "here"), refused_entries(connection, "here")
         since = recent_decisions(self.config, database)
@@ -61,7 +61,7 @@ class Site:
 
     def full(self) -> Plan:
         """The plan of all that is approved."""
-        specs, database = target_specs(self.config), self.world.database
+        specs, database = target_specs(self.config), self.store.database
         with database.read() as connection:
             states, refused = target_states(connection, "here"), refused_entries(connection, "here")
         table = approved_table(database, self.config.rules())
@@ -70,15 +70,15 @@ class Site:
 
     def apply(self, **asked: Any) -> Any:
         """Apply what is approved."""
-        applier = applier_of(self.config, self.world.database)
+        applier = applier_of(self.config, self.store.database)
         request = ApplyRequest(actor="test", force=True, **asked)
-        return applier.apply(lambda: approved_table(self.world.database, self.config.rules()), request)
+        return applier.apply(lambda: approved_table(self.store.database, self.config.rules()), request)
 
     def decide(self, action: str, number: int, *replaced: int) -> None:
         """Take a decision on a remap."""
         by = Decision(actor="alice", at=datetime.now(UTC), reason="known", force=True, replace=frozenset(replaced))
-        with self.world.database.begin() as connection:
-            decided = decide.decide_all(connection, action, [number], by, self.world.policy)
+        with self.store.database.begin() as connection:
+            decided = decide.decide_all(connection, action, [number], by, self.store.policy)
         for error in decided.refused.values():
             raise error
 
@@ -86,15 +86,15 @@ class Site:
         """The remaps that are noted as routed here."""
         from redirectd.store.schema import in_service
 
-        with self.world.database.read() as connection:
+        with self.store.database.read() as connection:
             return set(connection.scalars(in_service.select().with_only_columns(in_service.c.remap_id)))
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A site without remaps."""
-    with opened(tmp_path) as world:
-        yield Site(world, tmp_path)
+    with opened(tmp_path) as store:
+        yield Site(store, tmp_path)
 
 
 def like(short: Plan, full: Plan) -> None:
@@ -117,12 +117,12 @@ def test_short_way_comes_to_the_full_plan(site: Site, seed: int) -> None:
     for _ in range(18):
         old, new = chance.sample(users, 2)
         with suppress(RedirectdError):
-            site.world.sighted(old, chance.choice([new, f"sip:new{chance.randrange(9)}@n.test;transport=tcp"]))
+            site.store.sighted(old, chance.choice([new, f"sip:new{chance.randrange(9)}@n.test;transport=tcp"]))
     site.apply()
     taken = 0
     for _ in range(16):
         for _ in range(chance.choice([0, 1, 1, 1, 2, 4])):
-            chosen = chance.choice(site.world.all())
+            chosen = chance.choice(site.store.all())
             ways = {"pending": "approve", "approved": "revoke", "revoked": "reopen", "superseded": "reopen"}
             action = ways.get(chosen.state, "reopen")
             with suppress(RedirectdError):
@@ -141,13 +141,13 @@ def test_short_way_comes_to_the_full_plan(site: Site, seed: int) -> None:
 
 
 def _in_the_way(site: Site, chosen: Remap, chance: random.Random) -> list[int]:
-    same = [one.id for one in site.world.all(State.APPROVED) if one.old_key == chosen.old_key]
+    same = [one.id for one in site.store.all(State.APPROVED) if one.old_key == chosen.old_key]
     return same if chosen.state == State.PENDING and chance.random() < 0.7 else []
 
 
 def many(site: Site, count: int = 20) -> list[int]:
     """Approve and apply some remaps twice, so that the next plan is a short one."""
-    numbers = [site.world.sighted(f"sip:u{number}@old.test", f"sip:u{number}@new.test").id for number in range(count)]
+    numbers = [site.store.sighted(f"sip:u{number}@old.test", f"sip:u{number}@new.test").id for number in range(count)]
     for number in numbers:
         site.decide("approve", number)
     assert site.apply().error is None
@@ -158,7 +158,7 @@ def test_apply_by_the_short_way(site: Site) -> None:
     """One more approval and one revocation among many are installed, kept as a generation, and noted as in service."""
     numbers = many(site)
     site.decide("revoke", numbers[3])
-    new = site.world.sighted("sip:one@old.test", "sip:two@new.test").id
+    new = site.store.sighted("sip:one@old.test", "sip:two@new.test").id
     site.decide("approve", new)
     assert site.short() is not None
     full = site.full()
@@ -168,7 +168,7 @@ def test_apply_by_the_short_way(site: Site) -> None:
     assert result.plan.checksum == full.checksum
     assert site.in_service() == {*numbers, new} - {numbers[3]}
     assert not site.short().changed  # type: ignore[union-attr]
-    applier_of(site.config, site.world.database).rollback(None, ApplyRequest(actor="test", force=True))
+    applier_of(site.config, site.store.database).rollback(None, ApplyRequest(actor="test", force=True))
     assert site.short() is None, "what a rollback put back was made of other remaps"
     assert {target.changes.create for target in site.full().targets} == {
         ("sip:one@old.test:;",),
@@ -187,10 +187,10 @@ def test_verify_takes_the_long_way(site: Site) -> None:
 def test_change_behind_the_audit_is_no_short_way(site: Site) -> None:
     """Rows that something else than redirectd approved are not passed over."""
     numbers = many(site)
-    with site.world.database.begin() as connection:
+    with site.store.database.begin() as connection:
         connection.execute(update(remap).where(remap.c.id == numbers[0]).values(state=State.REVOKED))
     assert site.short() is None
-    assert plan_of(site.config, site.world.database).targets[0].changes.delete
+    assert plan_of(site.config, site.store.database).targets[0].changes.delete
 
 
 def test_changed_file_is_no_short_way(site: Site, tmp_path: Path) -> None:
@@ -206,26 +206,26 @@ def test_other_configuration_is_no_short_way(site: Site, tmp_path: Path) -> None
     """A target that speaks for other hosts now is made from all remaps."""
     many(site)
     assert site.short() is not None
-    other = Site(site.world, tmp_path, "legacy_keys = false\n")
+    other = Site(site.store, tmp_path, "legacy_keys = false\n")
     assert other.short() is None
 
 
 def test_incoming_uris_are_no_short_way(tmp_path: Path) -> None:
     """What sightings change as well as decisions (R5) can't be known by decisions."""
-    with opened(tmp_path) as world:
-        site = Site(world, tmp_path, 'match = "incoming"\n')
+    with opened(tmp_path) as store:
+        site = Site(store, tmp_path, 'match = "incoming"\n')
         many(site)
         assert site.short() is None
 
 
 def test_end_of_a_lifetime_is_no_short_way(site: Site) -> None:
     """A remap whose lifetime ran out since leaves routing although nobody decided so (R18)."""
-    number = site.world.sighted("sip:u@old.test", "sip:u@new.test").id
-    with site.world.database.begin() as connection:
+    number = site.store.sighted("sip:u@old.test", "sip:u@new.test").id
+    with site.store.database.begin() as connection:
         connection.execute(update(remap).where(remap.c.id == number).values(expires_at=NOW + timedelta(days=1)))
     site.decide("approve", number)
     many(site)
-    with site.world.database.read() as connection:
+    with site.store.database.read() as connection:
         made = target_states(connection, "here")["users"].made_from
         assert made is not None
         assert decided_since(connection, made.mark, NOW) is not None

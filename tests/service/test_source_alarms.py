@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from redirectd.service.collector import CollectStep
 from redirectd.service.source_threads import SourceThread
 from redirectd.service.watchdog import Heartbeats
-from tests.service.rig import IdleFeed
+from tests.service.rigged_service import IdleFeed
 
 
 class Script(IdleFeed):

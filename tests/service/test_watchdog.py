@@ -16,7 +16,7 @@ from tests.service.service import Service, source, until
 
 def rigged(folder: Path) -> Service:
     """A service whose source `rigged` obeys files in its folder; a watchdog turn is half a second."""
-    return Service(folder, watchdog=2.0, command=[sys.executable, "-m", "tests.service.rig", str(folder)])
+    return Service(folder, watchdog=2.0, command=[sys.executable, "-m", "tests.service.rigged_service", str(folder)])
 
 
 def test_a_stuck_reader_stops_the_feeding(tmp_path: Path) -> None:

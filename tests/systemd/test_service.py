@@ -136,7 +136,7 @@ def test_the_watchdog_wants_progress_of_every_reader(machine: Machine) -> None:
     drop_in(
         machine,
         f"[Service]\nWatchdogSec=4\nTimeoutAbortSec=2\nEnvironment={environ}\n"
-        f"ExecStart=\nExecStart=/opt/redirectd/python/bin/python3 -m tests.service.rig {folder}\n",
+        f"ExecStart=\nExecStart=/opt/redirectd/python/bin/python3 -m tests.service.rigged_service {folder}\n",
     )
     start(machine)
     pid = machine.show("redirectd", "MainPID")

@@ -6,7 +6,7 @@ import pytest
 
 from redirectd.plan.target import Reply
 from redirectd.targets.sockets import SocketWay, no_socket, ways_of
-from tests.apply.world import sip
+from tests.apply.apply_host import sip
 
 UDP4, TCP6, TLS4 = SocketWay("udp", 4), SocketWay("tcp", 6), SocketWay("tls", 4)
 

@@ -17,7 +17,7 @@ from redirectd.targets import kamailio_alias_db, kamailio_gateway_table, kamaili
 from redirectd.targets.kamailio_gateway_table import listed
 from redirectd.targets.sqltable import SqlTable
 from redirectd.targets.target_kinds import build, sql_table
-from tests.apply.world import approved, sip
+from tests.apply.apply_host import approved, sip
 
 WANTED = {
     "sip:zoe@old.test": "sip:z@new.test:5080;transport=tcp",

@@ -31,7 +31,7 @@ POLICY = Policy(trusted_peers=(ip_network("192.0.2.0/24"),))
 
 
 @dataclass
-class World:
+class RemapStore:
     """A database and the ways to fill it; times are relative to `NOW`, in hours."""
 
     database: Database
@@ -128,11 +128,11 @@ class World:
 
 
 @contextmanager
-def opened(folder: Path, policy: Policy = POLICY) -> Iterator[World]:
-    """A world in a new SQLite file."""
+def opened(folder: Path, policy: Policy = POLICY) -> Iterator[RemapStore]:
+    """A store in a new SQLite file."""
     database = Database(f"sqlite:///{folder / 'redirectd.db'}")
     migrate.upgrade(database)
     try:
-        yield World(database, policy)
+        yield RemapStore(database, policy)
     finally:
         database.close()

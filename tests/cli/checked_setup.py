@@ -32,7 +32,7 @@ reload = "none"
 """
 
 
-class Clinic:
+class CheckedSetup:
     """A sound setup in a folder that every user can reach, and the findings on it."""
 
     def __init__(self, folder: Path, corpus: Path) -> None:

@@ -1,6 +1,6 @@
 """The service with one source that the test can hang, break or cut off from the database, by files in its folder.
 
-Run as `python -m tests.service.rig FOLDER`. Everything else is the real service.
+Run as `python -m tests.service.rigged_service FOLDER`. Everything else is the real service.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ WIDE = Limits(max_change_percent=1000, max_changes=100_000, first_creates=100_00
 RELOADING = RetryLater("server", 500, "Ongoing reload")
 
 
-class World:
+class ApplyHost:
     """Files, servers by control, database and applier in one folder; build it again to be a new process."""
 
     def __init__(
@@ -247,9 +247,9 @@ def outcomes(result: Any) -> dict[str, str]:
     return {name: each.outcome for name, each in result.outcomes.items()}
 
 
-def states(world: World) -> Iterable[Any]:
+def states(host: ApplyHost) -> Iterable[Any]:
     """Give the recorded states."""
     from redirectd.store.target_states import target_states
 
-    with world.database.read() as connection:
+    with host.database.read() as connection:
         return target_states(connection, NODE).values()

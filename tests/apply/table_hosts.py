@@ -1,4 +1,4 @@
-"""The small host of `tests.apply.world` with its target kept in a table of a real database."""
+"""The small host of `tests.apply.apply_host` with its target kept in a table of a real database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from redirectd.targets.asterisk_odbc import SQL as ODBC
 from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from redirectd.targets.kamailio_htable import SQL, KamailioHtable
 from redirectd.targets.sqltable import SqlTable
-from tests.apply.world import NODE, WIDE, Server, World, expected, sip
+from tests.apply.apply_host import NODE, WIDE, ApplyHost, Server, expected, sip
 
 
 class TableServer(Server):
@@ -52,7 +52,7 @@ class TableServer(Server):
         return "Ok. Htable reloaded."
 
 
-class TableWorld(World):
+class TableHost(ApplyHost):
     """One target, `users`, in the table of the database at `url`; `timeout` is in seconds."""
 
     form = SQL
@@ -138,7 +138,7 @@ class OdbcServer(TableServer):
         return {f"user={name}": uri for name, uri in rows}
 
 
-class OdbcWorld(TableWorld):
+class OdbcHost(TableHost):
     """The same for asterisk-odbc."""
 
     form = ODBC
@@ -169,7 +169,7 @@ class AorServer(OdbcServer):
         return {f"{aor}/1": contact for aor, contact in query(self.url, "SELECT id, contact FROM ps_aors")}
 
 
-class AorWorld(TableWorld):
+class AorHost(TableHost):
     """The same for asterisk-pjsip-aor: a gateway of its own for each user."""
 
     form = AORS
