@@ -35,7 +35,7 @@ _METHOD, _LISTED = b" REGISTER", b" REGISTER,"
 _ANSWERED = re.compile(rb"CSeq[ \t]{0,8}:[ \t]{0,8}\d{1,10}[ \t]{1,8}REGISTER", re.IGNORECASE)
 _STATUS = b"SIP/2.0 2"
 _REACH = 4096
-_MOST_LOOKED_AT, _SHORTEST = 2_000, 1024  # in a chunk, and the bytes left out behind what is no message: bounded cost
+_MOST_LOOKED_AT, _SHORTEST = 2_000, 1024  # in a chunk, and the bytes left out behind what is not a message
 
 
 class Registrations:

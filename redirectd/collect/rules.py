@@ -59,7 +59,7 @@ def _refuse_old(answer: Answer, old: Uri, policy: Policy) -> Refused | None:
     if (isinstance(old, OtherUri) and str(old).lower().startswith("urn:service:")) or _emergency(old, policy):
         return _refused(answer, "R22", "emergency numbers and urn:service: are never remapped")
     if not isinstance(old, SipUri):
-        return _refused(answer, "R24", "the old URI is no SIP URI: routing files match on SIP URIs only")
+        return _refused(answer, "R24", "the old URI is not a SIP URI: routing files match on SIP URIs only")
     if reason := volatile(old):
         return _refused(answer, "R11", f"the old URI is volatile: {reason}")
     if (policy.own_domains or policy.gateways) and not _is_ours(old, policy):

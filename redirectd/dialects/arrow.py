@@ -24,7 +24,7 @@ _HEAD = re.compile(
 _BETWEEN = re.compile(rb"\n[\n#]*+")
 """What both put between a message and the next head: line ends, and ngrep a `#` for each other packet."""
 _OTHER = re.compile(rb"[^\n]*+\n[\n#]*+")
-"""A datagram that is no message, as those that keep a way through a NAT open."""
+"""A datagram that is not a message, as those that keep a way through a NAT open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def _row_end(held: bytearray, at: int, *, final: bool) -> int:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Lines with their offsets; a line longer than a row can be is cut."""
-    held, base, is_rest = b"", 0, False  # what is left of a line that was cut is no row
+    held, base, is_rest = b"", 0, False  # what is left of a line that was cut is not a row
     for chunk in chunks:
         *lines, held = (held + chunk).split(b"\n")
         for line in lines:

@@ -161,7 +161,7 @@ def _token(moved: Iterable[Moved]) -> str:
 
 
 def _head(moved: Sequence[Moved]) -> bytes:
-    """Write the records; what somebody else has written among them comes as one line each, too, and is no record."""
+    """Write the records; what somebody else has written among them comes as one line each, too, and is not a record."""
     shown = (printable(" ".join(each), 4000).encode("ascii", "backslashreplace") for each in sorted(moved))
     return b"".join([_GENERATION + _token(moved).encode() + b"\n", *(_MOVED + each + b"\n" for each in shown)])
 

@@ -43,6 +43,7 @@ from redirectd.targets.asterisk_name import (
 from redirectd.targets.dialled_names import DialledNames
 from redirectd.targets.lines import text_lines, write_lines
 from redirectd.targets.project import Projection
+from redirectd.targets.user_moves import take_token
 
 SENTINEL = "redirectd:generation"
 """Key whose value names the content; no user part has a colon in it."""
@@ -108,10 +109,7 @@ class AsteriskAstdb(DialledNames):
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read the file back: one user a line, none twice, the token true."""
         entries = gather(_rows(content), like, "user")
-        token = entries.pop(SENTINEL, None)
-        if token != token_of(entries) and (entries or token is not None):
-            raise TargetError(f"the line {SENTINEL} does not name this content")
-        return entries
+        return take_token(entries, SENTINEL, "line")
 
     def reload(self) -> Sequence[Command]:
         """Nothing: Asterisk reads no file here, see `load`."""

@@ -14,9 +14,9 @@ def read_hosts(texts: Iterable[str]) -> frozenset[tuple[str, int | None]]:
         try:
             uri = parse_uri(f"sip:{text}")
         except UriError as error:
-            raise ValueError(f"{text!r} is no host or host:port ({error.why})") from None
+            raise ValueError(f"{text!r} is not a host or host:port ({error.why})") from None
         if not isinstance(uri, SipUri) or uri != SipUri("sip", None, None, uri.host, uri.port):
-            raise ValueError(f"{text!r} is no host or host:port")
+            raise ValueError(f"{text!r} is not a host or host:port")
         hosts.add((canonical_host(uri.host), uri.port))
     return frozenset(hosts)
 

@@ -32,18 +32,10 @@ from redirectd.plan.target import (
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
 from redirectd.targets.kamailio_htable import SENTINEL
-from redirectd.targets.kamailio_key import (
-    KEY_ROUTES,
-    OLD_LINES,
-    asked_key,
-    asks_for_lines,
-    exact_keys,
-    is_exact,
-    user_at_host,
-)
+from redirectd.targets.kamailio_key import RouteKeyed
 from redirectd.targets.project import Projection
 from redirectd.targets.uritext import KAMAILIO, Alphabet, write_uri
-from redirectd.targets.user_moves import UserMoves
+from redirectd.targets.user_moves import take_token
 
 _COLUMNS = (
     dbtext.Column("id", "int", "auto"),
@@ -61,7 +53,7 @@ _ATTRS = "redirectd"
 _ALPHABET = Alphabet(KAMAILIO.user - {"$"}, KAMAILIO.params - {"$"})
 
 
-class KamailioDialplan(UserMoves):
+class KamailioDialplan(RouteKeyed):
     """Writes the rules of one dialplan id, `dpid`."""
 
     kind: ClassVar[str] = "kamailio-dialplan"
@@ -71,7 +63,7 @@ class KamailioDialplan(UserMoves):
     def __init__(self, *, match: str = "request-uri", dpid: int = 1, legacy_keys: bool = True) -> None:
         super().__init__(match, legacy_keys=legacy_keys)
         if not 1 <= dpid < 2**31:
-            raise ValueError(f"dpid {dpid} is no dialplan id")
+            raise ValueError(f"dpid {dpid} is not a dialplan id")
         self._dpid = dpid
         same: dict[str, str | int] = {
             "dpid": dpid,
@@ -85,28 +77,18 @@ class KamailioDialplan(UserMoves):
 
     def keys(self, uri: SipUri) -> Collection[str]:
         """Give the route key; CannotCarryError for one with a variable."""
-        return _without_variable(exact_keys(uri))
-
-    def asked(self, uri: SipUri, text: str) -> str:
-        """Give the key that the operator's routes make."""
-        return asked_key(uri, text)
+        return _without_variable(super().keys(uri))
 
     def lines(self) -> Lines:
         """Give the lookup and the routes that make the key."""
-        call = (
-            f"$var(rd_uri) = {'$ou' if self.match == 'incoming' else '$ru'};\nroute(REDIRECTD_KEY);\n"
-            f'if (dp_translate("{self._dpid}", "$var(rd_key)/$var(new)")) {{ $ru = $var(new); $du = $null; }}\n'
-        )
-        return Lines(call, KEY_ROUTES, OLD_LINES, asks_for_lines())
+        translate = f'dp_translate("{self._dpid}", "$var(rd_key)/$var(new)")'
+        return self._lines_around(f"if ({translate}) {{ $ru = $var(new); $du = $null; }}\n")
 
     def _value(self, new: SipUri) -> str:
         return write_uri(new, _ALPHABET)
 
     def _old_keys(self, uri: SipUri) -> Collection[str]:
-        return _without_variable([f"sip:{key}" for key in user_at_host(uri)])
-
-    def _is_old(self, key: str) -> bool:
-        return not is_exact(key)
+        return _without_variable([f"sip:{key}" for key in super()._old_keys(uri)])
 
     def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
@@ -117,10 +99,7 @@ class KamailioDialplan(UserMoves):
     def parse(self, content: bytes, like: Mapping[str, str] = NOTHING) -> Mapping[str, str]:
         """Read a table as dialplan loads it: equal-rules of this dialplan id that replace the whole input."""
         entries = gather(self._read(content), like, "URI")
-        token = entries.pop(SENTINEL, None)
-        if token != token_of(entries) and (entries or token is not None):  # an operator's new table has no row at all
-            raise TargetError(f"the rule for {SENTINEL} does not name this content")
-        return entries
+        return take_token(entries, SENTINEL, "rule for")
 
     def _read(self, content: bytes) -> Iterator[tuple[int, str, str]]:
         for number, (key, value) in self._rules.read(content):
@@ -137,7 +116,7 @@ class KamailioDialplan(UserMoves):
         if SENTINEL in doubt:
             return (
                 'Kamailio did not read this file: see in kamailio.cfg that "db_url" and "table_name" of dialplan name '
-                f'it, modparam("db_text", "db_mode", 1), and that dpid {self._dpid} is no other rules\' id'
+                f'it, modparam("db_text", "db_mode", 1), and that dpid {self._dpid} is the id of no other rules'
             )
         return None
 

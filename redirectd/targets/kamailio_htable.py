@@ -16,7 +16,7 @@ times the memory; the file is written all the same, since a restart of Kamailio 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
@@ -37,21 +37,11 @@ from redirectd.plan.target import (
 )
 from redirectd.sip.uri import SipUri
 from redirectd.targets import answers, dbtext
-from redirectd.targets.kamailio_key import (
-    KEY_ROUTES,
-    MAX_KEY,
-    OLD_LINES,
-    asked_key,
-    asks_for_lines,
-    exact_keys,
-    is_exact,
-    uri_of,
-    user_at_host,
-)
+from redirectd.targets.kamailio_key import MAX_KEY, RouteKeyed, uri_of
 from redirectd.targets.project import Projection
 from redirectd.targets.sqltable import SqlTable
 from redirectd.targets.uritext import KAMAILIO, MAX_WRITTEN, write_uri
-from redirectd.targets.user_moves import UserMoves
+from redirectd.targets.user_moves import take_token
 
 SENTINEL = "__gen__"
 """Key of the row that names the content. It has no ``@``, so no URI can have it."""
@@ -78,7 +68,7 @@ MAX_LIVE = 10_000
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
-class KamailioHtable(UserMoves):
+class KamailioHtable(RouteKeyed):
     """Writes one table; `htable` is its name in kamailio.cfg, `live` how many changes need no reload.
 
     `table` is the name of `htable` in configurations of earlier versions.
@@ -113,22 +103,10 @@ class KamailioHtable(UserMoves):
         """Name the htable."""
         return "htable", f"the htable {self._table}"
 
-    def keys(self, uri: SipUri) -> Collection[str]:
-        """Give the route key."""
-        return exact_keys(uri)
-
-    def asked(self, uri: SipUri, text: str) -> str:
-        """Give the key that the operator's routes make."""
-        return asked_key(uri, text)
-
     def lines(self) -> Lines:
         """Give the lookup and the routes that make the key."""
         found = f"$sht({self._table}=>$var(rd_key))"
-        call = (
-            f"$var(rd_uri) = {'$ou' if self.match == 'incoming' else '$ru'};\nroute(REDIRECTD_KEY);\n"
-            f"if ({found} != $null) {{ $ru = {found}; $du = $null; }}\n"
-        )
-        return Lines(call, KEY_ROUTES, OLD_LINES, asks_for_lines())
+        return self._lines_around(f"if ({found} != $null) {{ $ru = {found}; $du = $null; }}\n")
 
     def _value(self, new: SipUri) -> str:
         return write_uri(new, KAMAILIO)
@@ -137,12 +115,6 @@ class KamailioHtable(UserMoves):
     def line_form(self) -> LineForm:
         """Give how a row is written."""
         return _LINES
-
-    def _old_keys(self, uri: SipUri) -> Collection[str]:
-        return user_at_host(uri)
-
-    def _is_old(self, key: str) -> bool:
-        return not is_exact(key)
 
     def _write(self, found: Projection, base: bytes | None) -> Rendered:
         """Write the table: sentinel first, then the moves in key order."""
@@ -154,10 +126,7 @@ class KamailioHtable(UserMoves):
         """Read a table as htable loads it: string keys and values, none twice, the sentinel true."""
         rows = ((number, key, value) for number, (key, value) in _TABLE.read(content))
         entries = gather(rows, like, "key")
-        token = entries.pop(SENTINEL, None)
-        if token != token_of(entries) and (entries or token is not None):  # an operator's new table has no row at all
-            raise TargetError(f"the row {SENTINEL} does not name this content")
-        return entries
+        return take_token(entries, SENTINEL, "row")
 
     def reload(self) -> Sequence[Command]:
         """Load the table again."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from redirectd.plan.target import CannotCarryError, Command, Question, Reply, ServerFault
+from redirectd.plan.target import CannotCarryError, Command, Lines, Question, Reply, ServerFault
 from redirectd.sip.compare import route_key
 from redirectd.sip.text import normalize_escapes
 from redirectd.sip.uri import SipUri, canonical_host
 from redirectd.targets.uritext import checked
-from redirectd.targets.user_moves import NotAskedError
+from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 KEY_ROUTES = r"""#!define REDIRECTD_EXACT_KEYS
 
@@ -66,6 +66,30 @@ _EXACT = re.compile(r"(sips?):(?:([^@]+)|)@([^@;]+?)(:[0-9]*);([^@;]*)")
 _ZERO_PORT = re.compile(r":0[0-9]*$")
 MAX_ESCAPED = 250
 """Longest user in which KEY_ROUTES undo escapes, in characters."""
+
+
+class RouteKeyed(UserMoves):
+    """User moves that Kamailio looks up by the whole route key; entries of earlier versions have less in theirs."""
+
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give the route key."""
+        return exact_keys(uri)
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give the key that the operator's routes make."""
+        return asked_key(uri, text)
+
+    def _old_keys(self, uri: SipUri) -> Collection[str]:
+        return user_at_host(uri)
+
+    def _is_old(self, key: str) -> bool:
+        return not is_exact(key)
+
+    def _lines_around(self, lookup: str) -> Lines:
+        """Give `lookup`, which finds $var(rd_key), with the routes that make the key."""
+        asked = "$ou" if self.match == "incoming" else "$ru"
+        call = f"$var(rd_uri) = {asked};\nroute(REDIRECTD_KEY);\n{lookup}"
+        return Lines(call, KEY_ROUTES, OLD_LINES, asks_for_lines())
 
 
 def exact_keys(uri: SipUri) -> Collection[str]:

@@ -152,7 +152,7 @@ def _compiled(entry: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(entry, re.MULTILINE)
     except re.error as error:
-        raise ValueError(f"entry is no regular expression ({error})") from None
+        raise ValueError(f"entry is not a regular expression ({error})") from None
     if not {"old", "new"} <= pattern.groupindex.keys():
         raise ValueError("entry is missing, or has no groups (?P<old>...) and (?P<new>...)")
     return pattern

@@ -58,7 +58,7 @@ def checked(uri: SipUri) -> SipUri:
     try:
         again = parse_uri(str(uri))
     except UriError as error:
-        raise CannotCarryError(f"it is no URI: {error.why}") from None
+        raise CannotCarryError(f"it is not a URI: {error.why}") from None
     if again != uri:
         raise CannotCarryError("a part of the URI holds a separator and would be read as another part")
     for part in (uri.user, params_text(uri.params)):

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from redirectd.plan.route import Route, RouteKind
-from redirectd.plan.target import NOTHING, CannotCarryError, Refusal, Rendered, TargetAnswer, TargetError
+from redirectd.plan.target import NOTHING, CannotCarryError, Refusal, Rendered, TargetAnswer, TargetError, token_of
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri, parse_uri
 from redirectd.targets.project import Projection, asked_uris, project, still_meant
@@ -25,6 +25,17 @@ from redirectd.targets.project import Projection, asked_uris, project, still_mea
 
 class NotAskedError(Exception):
     """The printed lines look this URI up under no key: a known miss; the message says which."""
+
+
+def take_token(entries: dict[str, str], sentinel: str, what: str) -> dict[str, str]:
+    """Give `entries` without the one that names the content, `what` its line is called.
+
+    Raises TargetError where it names another content. An operator's new table has no row at all.
+    """
+    token = entries.pop(sentinel, None)
+    if token != token_of(entries) and (entries or token is not None):
+        raise TargetError(f"the {what} {sentinel} does not name this content")
+    return entries
 
 
 class UserMoves(ABC):

@@ -136,7 +136,7 @@ class Ami:
     def _authenticate(self, stream: SocketStream, deadline: Deadline) -> None:
         greeting = stream.take_until(b"\r\n", deadline)
         if not greeting.startswith(b"Asterisk Call Manager/") or len(greeting) > _MAX_GREETING:
-            raise PeerError(self._where, "is no Asterisk manager interface", "see what listens there")
+            raise PeerError(self._where, "is not an Asterisk manager interface", "see what listens there")
         if not (self._password.isascii() and self._password.isprintable()):
             raise PeerError(self._where, "the password is not printable ASCII", "set another one in manager.conf")
         fields = [("Action", "Login"), ("Username", self._user), ("Secret", self._password), ("Events", "off")]

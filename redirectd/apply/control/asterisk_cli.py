@@ -48,7 +48,7 @@ def command_line(where: str, command: Command) -> str:
     """Write a CLI command as its one line."""
     line = " ".join([command.name, *map(str, command.args)])
     if not (line.isascii() and line.isprintable()):
-        raise PeerError(where, f"{printable(line, 100)!r} is no command line", "report this as a fault of redirectd")
+        raise PeerError(where, f"{printable(line, 100)!r} is not a command line", "report this as a fault of redirectd")
     return line
 
 

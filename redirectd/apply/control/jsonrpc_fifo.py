@@ -63,7 +63,7 @@ class JsonRpcFifo:
             raise unreachable(self._where, error, unix=True) from None
         try:
             if not stat.S_ISFIFO(os.fstat(writer).st_mode):
-                raise PeerError(self._where, "is no FIFO", "give the path that jsonrpcs' fifo_name names")
+                raise PeerError(self._where, "is not a FIFO", "give the path that jsonrpcs' fifo_name names")
             if len(data) > 4096:  # PIPE_BUF: more could be mixed up with another client's question
                 raise PeerError(self._where, "the question is too long for a FIFO", "use jsonrpc:unix or binrpc")
             deadline.left("sending")

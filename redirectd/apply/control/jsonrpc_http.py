@@ -25,7 +25,7 @@ class JsonRpcHttp:
         """Take an http or https URL with a host; ValueError for others, and for user or password in it."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-            raise ValueError("is no http://HOST:PORT/PATH")
+            raise ValueError("is not an http://HOST:PORT/PATH")
         self._address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._path = parts.path or "/"

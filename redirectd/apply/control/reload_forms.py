@@ -30,7 +30,7 @@ def open_channel(spec: str, *, timeout: float, password: str | None = None) -> C
     for prefix, make in _CHANNELS:
         if spec.startswith(prefix):
             return make(spec, timeout, password)
-    raise _fault(spec, "is no way to reach a server")
+    raise _fault(spec, "is not a way to reach a server")
 
 
 def _fault(spec: str, why: str) -> ConfigError:
@@ -47,7 +47,7 @@ def _path(spec: str, prefix: str) -> str:
 def _none(spec: str, timeout: float, password: str | None) -> Channel:
     del timeout, password
     if spec != "none":
-        raise _fault(spec, "is no way to reach a server")
+        raise _fault(spec, "is not a way to reach a server")
     return NoChannel()
 
 
@@ -95,7 +95,7 @@ def _kamcmd(spec: str, timeout: float, password: str | None) -> Channel:
     short = spec.removeprefix("kamcmd:")
     argv = _words(spec) if short == spec else ["kamcmd", "-s", short]
     if argv[0] != "kamcmd":
-        raise _fault(spec, "is no way to reach a server")
+        raise _fault(spec, "is not a way to reach a server")
     return Kamcmd(argv, timeout)
 
 
@@ -122,7 +122,7 @@ def _ami(spec: str, timeout: float, password: str | None) -> Channel:
     if parts.password is not None:
         raise ConfigError("reload", "the ami:// address holds a password", "put it into a file, see `password_file`")
     if not parts.hostname or not parts.username or parts.path or query:
-        raise _fault(spec, "is no ami://USER@HOST:PORT")
+        raise _fault(spec, "is not an ami://USER@HOST:PORT")
     if not password:
         raise ConfigError(f"reload = {spec!r}", "there is no password for it", "name a file in `password_file`")
     tls = None

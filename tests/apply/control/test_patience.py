@@ -189,7 +189,7 @@ def test_a_fifo_ends(tmp_path: Path) -> None:
     channel = open_channel(f"jsonrpc:fifo:{fifo}?reply_dir={tmp_path}", timeout=0.3)
     assert "cannot be reached" in str(_asked(channel))
     fifo.write_text("")
-    assert "no FIFO" in str(_asked(channel))
+    assert "not a FIFO" in str(_asked(channel))
     fifo.unlink()
     os.mkfifo(fifo)
     assert "nobody reads" in str(_asked(channel))
