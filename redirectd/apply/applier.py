@@ -13,10 +13,10 @@ from pathlib import Path
 from redirectd.apply.culprits import CulpritSearch, LeftOut
 from redirectd.apply.current_plan import chosen, current_plan, read_installed, still_refused
 from redirectd.apply.files import Files
-from redirectd.apply.finish import Finisher
 from redirectd.apply.install import Installer
 from redirectd.apply.journal import ApplyJournal
 from redirectd.apply.lock import apply_lock
+from redirectd.apply.recovery import Recovery
 from redirectd.apply.repair import Repair
 from redirectd.apply.result import ApplyResult, joined, refused, refused_unit, repaired
 from redirectd.apply.servers import OpenChannel, Servers
@@ -111,7 +111,7 @@ class Applier:
         self._transaction = Transaction(self._journal, self._installer, servers, tools.clock)
         self._repair = Repair(self._journal, self._installer, servers, tools.clock)
         self._note = AppliedNote(self._journal, self._specs, tools.clock)
-        self._finisher = Finisher(self._specs, self._journal, self._installer, servers, tools.clock)
+        self._recovery = Recovery(self._specs, self._journal, self._installer, servers, tools.clock)
 
     def plan(self, table: EffectiveTable, only: Collection[str] | None = None) -> Plan:
         """Work out what an apply would change now; raises UsageError where `only` names an unknown target."""
@@ -214,12 +214,12 @@ class Applier:
     def _begin(self, *, due_only: bool) -> _Begun:
         """Finish what earlier runs left, unit by unit, so that a plan is made of files at rest."""
         if not due_only:
-            self._finisher.let_go()
+            self._recovery.let_go()
         waiting: dict[str, str] = {}
         faults: dict[str, RedirectdError] = {}
         for unit in units_of(self._specs):
             try:
-                waiting |= self._finisher.finish(unit.targets, due_only=due_only)
+                waiting |= self._recovery.finish(unit.targets, due_only=due_only)
             except (VerifyError, InstallError) as error:
                 faults |= dict.fromkeys(unit.targets, error)
         return _Begun(self._tools.clock(), waiting, faults)
@@ -241,7 +241,7 @@ class Applier:
         try:
             lost = self._repair.find(plan, unit.specs, every=request.verify)
             if lost:
-                waiting = self._finisher.finish(unit.targets, due_only=True)
+                waiting = self._recovery.finish(unit.targets, due_only=True)
         except (VerifyError, InstallError) as error:
             return refused_unit(plan, error)
         result = self._run(plan, unit.specs, order, waiting)

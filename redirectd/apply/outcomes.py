@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from redirectd.apply.journal import FileOutcome
-from redirectd.apply.recover import finished, gone_back, put_off
 from redirectd.apply.result import OutcomeName, TargetOutcome
-from redirectd.apply.unit import ByServer, Item, Verdict, questions
+from redirectd.apply.transitions import finished, gone_back, put_off
+from redirectd.apply.unit import ByServer, ProofResult, StagedFile, questions
 from redirectd.errors import PeerError, VerifyError
 from redirectd.plan.target import Explaining
 from redirectd.plan.target_spec import NO_RELOAD
@@ -19,7 +19,7 @@ from redirectd.store.target_states import TargetState
 WITH_THE_OTHERS = "put back with the other targets"
 
 
-def file_outcomes(items: Iterable[Item], verdict: Verdict) -> dict[str, FileOutcome]:
+def file_outcomes(items: Iterable[StagedFile], verdict: ProofResult) -> dict[str, FileOutcome]:
     """Give what became of each file."""
     outcomes = {}
     for item in items:
@@ -33,7 +33,7 @@ def file_outcomes(items: Iterable[Item], verdict: Verdict) -> dict[str, FileOutc
     return outcomes
 
 
-def states_after(items: Iterable[Item], verdict: Verdict, now: datetime) -> list[TargetState]:
+def states_after(items: Iterable[StagedFile], verdict: ProofResult, now: datetime) -> list[TargetState]:
     """Give each target's state: at rest, or still to be finished."""
     states = []
     for item in items:
@@ -52,13 +52,13 @@ def states_after(items: Iterable[Item], verdict: Verdict, now: datetime) -> list
     return states
 
 
-def _some(item: Item, found: ByServer) -> tuple[str, ...]:
+def _some(item: StagedFile, found: ByServer) -> tuple[str, ...]:
     """Give the servers that are left where others have proven it; nothing for all, or none."""
     left = tuple(found.get(item.name, {}))
     return left if len(left) < len(item.spec.controls) else ()
 
 
-def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> VerifyError:
+def verify_error(items: Sequence[StagedFile], verdict: ProofResult, number: int) -> VerifyError:
     """Say which stage failed where, and what is in service now."""
     failed = [item for item in items if item.name in verdict.failed]
     failures = [f"{item.name}: {': '.join(verdict.failed[item.name])}" for item in failed]
@@ -73,7 +73,7 @@ def verify_error(items: Sequence[Item], verdict: Verdict, number: int) -> Verify
     )
 
 
-def _usual_cause(item: Item, verdict: Verdict) -> str | None:
+def _usual_cause(item: StagedFile, verdict: ProofResult) -> str | None:
     target = item.spec.target
     stage, why = verdict.failed[item.name]
     cause = target.usual_cause(why) if isinstance(target, Explaining) else None

@@ -18,10 +18,10 @@ from redirectd.apply.outcomes import (
     verify_error,
     waiting_error,
 )
-from redirectd.apply.recover import gone_back
 from redirectd.apply.result import ApplyResult, EntryDoubts, TargetOutcome
 from redirectd.apply.servers import Servers
-from redirectd.apply.unit import Item, Verdict, prove, put_back
+from redirectd.apply.transitions import gone_back
+from redirectd.apply.unit import ProofResult, StagedFile, prove, put_back
 from redirectd.errors import InstallError, RedirectdError
 from redirectd.plan.entry_file import EntryFile
 from redirectd.plan.planning import Plan, TargetPlan, digest
@@ -128,7 +128,7 @@ class Transaction:
         if adopted:
             self._journal.adopt(adopted)
 
-    def _prepare(self, works: Sequence[_Work]) -> list[Item]:
+    def _prepare(self, works: Sequence[_Work]) -> list[StagedFile]:
         """Stage all, check all, and give every old file a second name."""
         for work in works:
             with _at(work.spec.name, "stage"):
@@ -142,7 +142,7 @@ class Transaction:
             with _at(work.spec.name, "stage"):
                 state = self._kept(work, states.get(work.spec.name))
             plan = work.plan
-            item = Item(work.spec, work.place, state, plan.rendered, plan.changes.keys, plan.installed)
+            item = StagedFile(work.spec, work.place, state, plan.rendered, plan.changes.keys, plan.installed)
             items.append(replace(item, standing=plan.standing))
         return items
 
@@ -241,7 +241,7 @@ class Transaction:
         outcomes = dict(result.outcomes) | {failure.target: TargetOutcome("refused", why)}
         return replace(result, outcomes=outcomes, error=failure.error)
 
-    def _install(self, result: ApplyResult, items: Sequence[Item], number: int) -> ApplyResult:
+    def _install(self, result: ApplyResult, items: Sequence[StagedFile], number: int) -> ApplyResult:
         now = self._clock()
         seconds = int(now.timestamp())
         for item in items:
@@ -264,7 +264,7 @@ class Transaction:
         return self._told(result, files, number, fault)
 
     def _not_swapped(
-        self, result: ApplyResult, items: Sequence[Item], number: int, at: Item, error: InstallError
+        self, result: ApplyResult, items: Sequence[StagedFile], number: int, at: StagedFile, error: InstallError
     ) -> ApplyResult:
         """Put back the files that were swapped before one that could not be; no server was notified of any."""
         now = self._clock()
@@ -319,7 +319,7 @@ def _file(work: _Work) -> GenerationFile:
     return GenerationFile(work.spec.name, work.spec.kind, work.spec.path, digest(content), content)
 
 
-def _stages(items: Sequence[Item], verdict: Verdict) -> list[Stage]:
+def _stages(items: Sequence[StagedFile], verdict: ProofResult) -> list[Stage]:
     stages = [Stage("install", "", "done")]
     for item in items:
         if item.name in verdict.failed:

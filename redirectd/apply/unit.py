@@ -32,7 +32,7 @@ MOST_ASKED = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class StagedFile:
     """One file of the unit; `changed` are the entries' keys to ask the server about.
 
     They were reckoned from the file `before`, whose token is `standing` where that is known; with `anew`, nobody knows
@@ -67,7 +67,7 @@ ByServer = dict[str, dict[str, str]]
 
 
 @dataclass(slots=True)
-class Verdict:
+class ProofResult:
     """What became of a unit: servers that are `away` with why, or where it `failed` (stage and reason by target).
 
     After a failure `restored` are the targets whose old file is back, and `not_back` the servers that did not take it.
@@ -92,27 +92,27 @@ class Verdict:
         """Give the restored targets that a server did not take, each with why."""
         return _by_target(self.not_back)
 
-    def fail(self, item: Item, control: str, stage: str, why: str) -> None:
+    def fail(self, item: StagedFile, control: str, stage: str, why: str) -> None:
         """Note a failure, with the server's name where the target has several."""
         named = f"{mask_url(control)}: {why}" if len(item.spec.controls) > 1 else why
         before = self.failed.get(item.name)
         self.failed[item.name] = (stage, named) if before is None else (before[0], f"{before[1]}; {named}")
 
 
-def from_file(spec: TargetSpec, place: FilePlace, state: TargetState, installer: Installer) -> Item:
+def from_file(spec: TargetSpec, place: FilePlace, state: TargetState, installer: Installer) -> StagedFile:
     """Build an item from what is on disk, to prove or finish what an earlier run left."""
     content = installer.read(place.path)
     before = installer.read(state.backup) if state.backup else None
-    return Item(spec, place, state, *_readable(spec, content, before, own=state.sha256), anew=True)
+    return StagedFile(spec, place, state, *_readable(spec, content, before, own=state.sha256), anew=True)
 
 
-def prove(items: Sequence[Item], servers: Servers, installer: Installer, now: int) -> Verdict:
+def prove(items: Sequence[StagedFile], servers: Servers, installer: Installer, now: int) -> ProofResult:
     """Reload each server once and ask it; if one fails, put every file back and reload all.
 
     Raises:
         InstallError: a file could not be put back; the next apply tries again.
     """
-    verdict = Verdict()
+    verdict = ProofResult()
     _ask_all(items, servers, verdict)
     if verdict.failed:
         for item in items:
@@ -123,7 +123,7 @@ def prove(items: Sequence[Item], servers: Servers, installer: Installer, now: in
     return verdict
 
 
-def put_back(items: Iterable[Item], installer: Installer, now: int) -> None:
+def put_back(items: Iterable[StagedFile], installer: Installer, now: int) -> None:
     """Restore every file that is the new one; raises InstallError after all were tried."""
     errors: list[InstallError] = []
     for item in items:
@@ -140,7 +140,7 @@ def put_back(items: Iterable[Item], installer: Installer, now: int) -> None:
         )
 
 
-def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
+def _ask_all(items: Sequence[StagedFile], servers: Servers, verdict: ProofResult) -> None:
     """Ask twice where a server may have read a copy of a database that was behind."""
     _ask_once(items, servers, verdict)
     if any(item.spec.database is not None and item.name in verdict.failed for item in items) and not verdict.not_read:
@@ -149,7 +149,7 @@ def _ask_all(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
         _ask_once(items, servers, verdict)
 
 
-def _ask_once(items: Sequence[Item], servers: Servers, verdict: Verdict) -> None:
+def _ask_once(items: Sequence[StagedFile], servers: Servers, verdict: ProofResult) -> None:
     reloads = {control: _Reload.of(control, group, servers) for control, group in _by_control(items)}
     for control, said in reloads.items():
         _note(verdict.away, control, said.not_loaded)
@@ -167,7 +167,7 @@ class _Reload:
     error: PeerError | None = None
 
     @classmethod
-    def of(cls, control: str, group: Sequence[Item], servers: Servers) -> Self:
+    def of(cls, control: str, group: Sequence[StagedFile], servers: Servers) -> Self:
         try:
             return cls(_not_loaded(group, _reload(control, group, servers)))
         except ServerDown as error:
@@ -185,7 +185,7 @@ def _by_target(found: ByServer) -> dict[str, str]:
     return {name: "; ".join(dict.fromkeys(answers.values())) for name, answers in found.items() if answers}
 
 
-def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, error: PeerError | None) -> None:
+def _ask(item: StagedFile, control: str, servers: Servers, verdict: ProofResult, error: PeerError | None) -> None:
     """Let the read-back decide, also where a reload gave no answer in time, or says that it failed.
 
     Kamailio says `Reload Failed` for a dispatcher list that it has taken but for one row, and Ok for an empty one.
@@ -202,7 +202,7 @@ def _ask(item: Item, control: str, servers: Servers, verdict: Verdict, error: Pe
         verdict.fail(item, control, "read-back", "; ".join(faults[:5]))
 
 
-def _not_given_by_any(item: Item, verdict: Verdict, servers: Servers) -> dict[str, str]:
+def _not_given_by_any(item: StagedFile, verdict: ProofResult, servers: Servers) -> dict[str, str]:
     """Give what some server does not give; nothing where more than that is wrong with one of them."""
     found: dict[str, str] = {}
     for control in item.controls:
@@ -215,7 +215,7 @@ def _not_given_by_any(item: Item, verdict: Verdict, servers: Servers) -> dict[st
     return found
 
 
-def _not_given(item: Item, control: str, servers: Servers) -> dict[str, str]:
+def _not_given(item: StagedFile, control: str, servers: Servers) -> dict[str, str]:
     """Ask for the changed entries one by one; nothing where more than some of them is wrong.
 
     A server that kept its old data gives the old entries, too: then all the rest would not be as it should be.
@@ -243,7 +243,7 @@ def _questions_of(target: Target, rendered: Rendered, key: str) -> Sequence[Ques
     return target.questions(rendered, (key,))[len(target.questions(rendered, ())) :]
 
 
-def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer, verdict: Verdict) -> None:
+def _return_to_old(items: Sequence[StagedFile], servers: Servers, installer: Installer, verdict: ProofResult) -> None:
     """Have the servers take the old files; what they don't take is remembered, not raised."""
     back = [item for item in items if item.state.goes_back]
     verdict.restored = {item.name for item in back}
@@ -267,7 +267,7 @@ def _return_to_old(items: Sequence[Item], servers: Servers, installer: Installer
             _note(verdict.not_back, control, {item.name: str(error) for item in group})
 
 
-def _old_of(item: Item, installer: Installer) -> Item:
+def _old_of(item: StagedFile, installer: Installer) -> StagedFile:
     content = installer.read(item.place.path)
     rendered, _ = _readable(item.spec, content, None, own=item.state.previous_sha256)
     new = item.rendered.content if item.rendered else None
@@ -291,7 +291,7 @@ def _readable(
     return Rendered(content, entries, token=token_of(entries)), (*entries, *sorted(gone))
 
 
-def questions(item: Item) -> Sequence[Question]:
+def questions(item: StagedFile) -> Sequence[Question]:
     """Give what the server is asked to prove a file; nothing where it can't be asked."""
     if item.rendered is None:
         return ()
@@ -301,16 +301,16 @@ def questions(item: Item) -> Sequence[Question]:
     return item.spec.target.questions(item.rendered, item.changed)
 
 
-def _by_control(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
+def _by_control(items: Sequence[StagedFile]) -> Iterator[tuple[str, list[StagedFile]]]:
     """Group what has servers by the way to each, in the order of the configuration."""
-    groups: dict[str, list[Item]] = {}
+    groups: dict[str, list[StagedFile]] = {}
     for item in items:
         for control in item.controls:
             groups.setdefault(control, []).append(item)
     yield from groups.items()
 
 
-def _orders(items: Sequence[Item], channel: Channel) -> list[Command]:
+def _orders(items: Sequence[StagedFile], channel: Channel) -> list[Command]:
     """Give what brings a server to the files, by what it holds."""
     commands: list[Command] = []
     for item in items:
@@ -319,7 +319,7 @@ def _orders(items: Sequence[Item], channel: Channel) -> list[Command]:
     return commands
 
 
-def _load(item: Item, target: LiveTarget, channel: Channel) -> Sequence[Command]:
+def _load(item: StagedFile, target: LiveTarget, channel: Channel) -> Sequence[Command]:
     """Put the changes alone only into a server that holds what they were reckoned from."""
     entries = item.rendered.entries if item.rendered else {}
     changes = None if item.anew else target.load(entries, item.changed)
@@ -334,7 +334,7 @@ def _load(item: Item, target: LiveTarget, channel: Channel) -> Sequence[Command]
     return target.replace(entries, None if listing is None else channel.ask(listing))
 
 
-def _reload(control: str, group: Sequence[Item], servers: Servers) -> Mapping[Command, str]:
+def _reload(control: str, group: Sequence[StagedFile], servers: Servers) -> Mapping[Command, str]:
     """Reload a server's files, and bring back what its operator had set at run time."""
     shown: dict[str, Reply] = {}
 
@@ -359,18 +359,18 @@ def _reload(control: str, group: Sequence[Item], servers: Servers) -> Mapping[Co
     return servers.reload(control, _timeout(group), orders, after)
 
 
-def _stateful(items: Iterable[Item]) -> Iterator[tuple[Item, Stateful]]:
+def _stateful(items: Iterable[StagedFile]) -> Iterator[tuple[StagedFile, Stateful]]:
     for item in items:
         if isinstance(item.spec.target, Stateful):
             yield item, item.spec.target
 
 
-def _not_loaded(items: Iterable[Item], unknown: Mapping[Command, str]) -> dict[str, str]:
+def _not_loaded(items: Iterable[StagedFile], unknown: Mapping[Command, str]) -> dict[str, str]:
     """Give the targets whose reload the server does not know, each with its answer."""
     return {
         item.name: unknown[command] for item in items for command in item.spec.target.reload() if command in unknown
     }
 
 
-def _timeout(items: Sequence[Item]) -> float:
+def _timeout(items: Sequence[StagedFile]) -> float:
     return max(item.spec.timeout for item in items)

@@ -35,12 +35,12 @@ from redirectd.targets.asterisk_name import (
     LOOKUP,
     NAME,
     WIDTH,
+    DialledNames,
     dialled,
     digest_of,
     is_old_extension,
     lines_of,
 )
-from redirectd.targets.dialled_names import DialledNames
 from redirectd.targets.lines import text_lines, write_lines
 from redirectd.targets.project import Projection
 from redirectd.targets.user_moves import take_token

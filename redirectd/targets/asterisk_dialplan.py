@@ -32,12 +32,12 @@ from redirectd.targets.asterisk_name import (
     LOOKUP,
     NAME,
     WIDTH,
+    DialledNames,
     digest_of,
     is_old_extension,
     lines_of,
     shard,
 )
-from redirectd.targets.dialled_names import DialledNames
 from redirectd.targets.extensions_conf import read_returns
 from redirectd.targets.getconfig import reads
 from redirectd.targets.lines import write_lines

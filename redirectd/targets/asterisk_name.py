@@ -10,13 +10,14 @@ Rows of earlier versions are under the plain name, by an allow-list, spread by t
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from hashlib import md5
 
 from redirectd.plan.target import CannotCarryError, Command, Lines, Question, Reply, ServerFault
 from redirectd.sip.text import printable, unescape_percent
-from redirectd.sip.uri import SipUri
+from redirectd.sip.uri import SipUri, UriError, canonical_host, parse_uri
 from redirectd.targets.uritext import ASTERISK, checked, write_uri
-from redirectd.targets.user_moves import NotAskedError
+from redirectd.targets.user_moves import NotAskedError, UserMoves
 
 WIDTH = "user"
 """What Asterisk matches on."""
@@ -147,3 +148,63 @@ def _asks_for(context: str, wanted: str) -> Question:
         return f"its context {context} is not this version's"
 
     return Question(Command(f"dialplan show {context}"), judge)
+
+
+def read_hosts(texts: Iterable[str]) -> frozenset[tuple[str, int | None]]:
+    """Read ``host`` or ``host:port`` entries; ValueError names the one that is neither."""
+    hosts: set[tuple[str, int | None]] = set()
+    for text in texts:
+        try:
+            uri = parse_uri(f"sip:{text}")
+        except UriError as error:
+            raise ValueError(f"{text!r} is not a host or host:port ({error.why})") from None
+        if not isinstance(uri, SipUri) or uri != SipUri("sip", None, None, uri.host, uri.port):
+            raise ValueError(f"{text!r} is not a host or host:port")
+        hosts.add((canonical_host(uri.host), uri.port))
+    return frozenset(hosts)
+
+
+def speaks_for(hosts: Collection[tuple[str, int | None]], uri: SipUri) -> bool:
+    """Say if `uri` is at one of `hosts`: an entry without port means every port, and a URI without port 5060 (5061)."""
+    host = canonical_host(uri.host)
+    port = uri.port or (5061 if uri.scheme == "sips" or uri.transport == "tls" else 5060)
+    return (host, None) in hosts or (host, port) in hosts
+
+
+class DialledNames(UserMoves):
+    """User moves by the dialled name. `hosts` are the old hosts the target speaks for (all if empty)."""
+
+    WIDTH = WIDTH
+
+    def __init__(self, match: str, hosts: Collection[str], *, width: str, legacy_keys: bool) -> None:
+        super().__init__(match, width=width, legacy_keys=legacy_keys)
+        self._hosts = read_hosts(hosts)
+
+    def _serves(self, uri: SipUri) -> bool:
+        return not self._hosts or speaks_for(self._hosts, uri)
+
+    def _served(self) -> str:
+        return " ".join(sorted(map(str, self._hosts)))
+
+    def keys(self, uri: SipUri) -> Collection[str]:
+        """Give the user as Asterisk hears it dialled."""
+        return (name_of(uri),) if self._serves(uri) else ()
+
+    def asked(self, uri: SipUri, text: str) -> str:
+        """Give the dialled name."""
+        if not self._serves(uri):
+            raise NotAskedError("its host is none of the target's hosts")
+        return asked_name(uri)
+
+    def _value(self, new: SipUri) -> str:
+        return dialled(new)
+
+    def besides(self, old: SipUri) -> str:
+        """Name the same user elsewhere."""
+        return also_moved(old)
+
+    def _old_keys(self, uri: SipUri) -> Collection[str]:
+        return (old_extension(uri),) if self._serves(uri) else ()
+
+    def _is_old(self, key: str) -> bool:
+        return not key.startswith(EXACT)

@@ -29,8 +29,7 @@ from redirectd.plan.target import (
     token_of,
 )
 from redirectd.targets import dbtext
-from redirectd.targets.asterisk_name import EXACT, LOOKUP, MAX_VALUE, NAME, WIDTH, digest_of, lines_of
-from redirectd.targets.dialled_names import DialledNames
+from redirectd.targets.asterisk_name import EXACT, LOOKUP, MAX_VALUE, NAME, WIDTH, DialledNames, digest_of, lines_of
 from redirectd.targets.project import Projection
 from redirectd.targets.sqltable import SqlTable
 

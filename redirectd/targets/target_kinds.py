@@ -16,7 +16,6 @@ from redirectd.targets.asterisk_dialplan import AsteriskDialplan
 from redirectd.targets.asterisk_odbc import SQL as DIALLED
 from redirectd.targets.asterisk_odbc import AsteriskOdbc
 from redirectd.targets.asterisk_pjsip_aor import AsteriskPjsipAor
-from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_alias_db import SQL as ALIASES
 from redirectd.targets.kamailio_alias_db import KamailioAliasDb, KamailioAliasSql
 from redirectd.targets.kamailio_dialplan import KamailioDialplan
@@ -27,7 +26,7 @@ from redirectd.targets.kamailio_htable import SQL as HTABLE
 from redirectd.targets.kamailio_htable import KamailioHtable
 from redirectd.targets.listing import CsvListing, JsonListing
 from redirectd.targets.sqltable import SqlTable
-from redirectd.targets.template import Template
+from redirectd.targets.template import ESCAPES, Template
 
 MATCHES = ("request-uri", "incoming")
 

@@ -10,15 +10,16 @@ Templates run in Jinja2's sandbox, without files, includes or Python: only text 
 
 from __future__ import annotations
 
+import html
+import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from redirectd.plan.target import NOTHING, CannotCarryError, Command, Question, Rendered, TargetError, gather, token_of
 from redirectd.sip.text import printable
 from redirectd.sip.uri import SipUri
-from redirectd.targets.escapes import ESCAPES
 from redirectd.targets.kamailio_key import user_at_host
 from redirectd.targets.own_programs import Programs
 from redirectd.targets.project import Projection
@@ -32,6 +33,33 @@ except ImportError:  # the extra is not installed; building the target says so
     HAS_JINJA = False
 else:
     HAS_JINJA = True
+
+
+_BACKSLASHED = re.compile(r"\\(.)")
+
+
+def _pcre(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_@%]", r"\\\g<0>", text)
+
+
+def _unbackslash(text: str) -> str:
+    return _BACKSLASHED.sub(r"\1", text)
+
+
+ESCAPES: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
+    "none": (str, str),
+    "asterisk": (lambda text: text.replace(";", "\\;"), _unbackslash),
+    "db_text": (lambda text: text.replace(":", "\\:"), _unbackslash),
+    "xml": (html.escape, html.unescape),
+    "json": (lambda text: json.dumps(text)[1:-1], lambda text: str(json.loads(f'"{text}"'))),
+    "sql": (lambda text: text.replace("'", "''"), lambda text: text.replace("''", "'")),
+    "pcre": (_pcre, _unbackslash),
+}
+"""Name to escape and unescape, its inverse for the parse-back.
+
+What is escaped is a URI or a key of a route: printable ASCII without blanks, double quotes or backslashes. So each pair
+covers what is left of its grammar's special characters.
+"""
 
 MAX_SIZE = 512 * 1024 * 1024
 """Bytes of a rendered file; a template that makes more is taken for a mistake."""

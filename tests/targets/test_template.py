@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from redirectd.plan.route import Route
 from redirectd.plan.target import TargetError
-from redirectd.targets.escapes import ESCAPES
-from redirectd.targets.template import Template
+from redirectd.targets.template import ESCAPES, Template
 from tests.targets.uris import route, routes
 
 LINES = b"# {{ token }}\n{% for r in routes %}{{ r.old|FILTER }} => {{ r.new|FILTER }}\n{% endfor %}"

@@ -5,20 +5,38 @@ from __future__ import annotations
 import shlex
 import ssl
 from collections.abc import Callable
+from typing import NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from redirectd.apply.control.ami import Ami
 from redirectd.apply.control.asterisk_cli import AsteriskCli
 from redirectd.apply.control.binrpc import BinRpc
 from redirectd.apply.control.channel import Channel
-from redirectd.apply.control.jsonrpc_fifo import JsonRpcFifo
-from redirectd.apply.control.jsonrpc_http import JsonRpcHttp
-from redirectd.apply.control.jsonrpc_unix import JsonRpcUnix
+from redirectd.apply.control.jsonrpc import JsonRpcFifo, JsonRpcHttp, JsonRpcUnix
 from redirectd.apply.control.kamcmd import Kamcmd
-from redirectd.apply.control.nothing import NoChannel
 from redirectd.apply.control.program import OwnPrograms
-from redirectd.errors import ConfigError
+from redirectd.errors import ConfigError, PeerError
+from redirectd.plan.target import Command
 from redirectd.plan.target_spec import OWN_PROGRAMS, RELOAD_FORMS
+
+
+class NoChannel:
+    """The channel for ``none``: the file is written and parsed back, and no server is notified or asked."""
+
+    def ask(self, command: Command) -> NoReturn:
+        """Raise PeerError: there is nobody to ask."""
+        raise PeerError(f"reload = none, {command.name}", "there is no server to ask", "set `reload` to a channel")
+
+    def describe(self) -> str:
+        """Say that nobody is notified."""
+        return "no server is reloaded or queried"
+
+    def probe(self) -> str:
+        """Give an empty text: nothing can be wrong with no channel."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def open_channel(spec: str, *, timeout: float, password: str | None = None) -> Channel:

@@ -9,9 +9,9 @@ from datetime import datetime
 from redirectd.apply.install import Installer
 from redirectd.apply.journal import ApplyJournal, FileOutcome
 from redirectd.apply.outcomes import file_outcomes, states_after, verify_error
-from redirectd.apply.recover import finished, gone_back, interrupted
 from redirectd.apply.servers import Servers
-from redirectd.apply.unit import Item, from_file, prove, put_back
+from redirectd.apply.transitions import finished, gone_back, interrupted
+from redirectd.apply.unit import StagedFile, from_file, prove, put_back
 from redirectd.errors import InstallError
 from redirectd.plan.planning import digest
 from redirectd.plan.target_spec import TargetSpec
@@ -21,7 +21,7 @@ from redirectd.store.target_states import Phase, TargetState
 _GONE = "the target is not configured any more; its file was left as it is"
 
 
-class Finisher:
+class Recovery:
     """Brings every target of this node to rest, by its record and its files."""
 
     def __init__(
@@ -104,11 +104,11 @@ class Finisher:
         back = state.goes_back and digest(self._installer.read(place.path)) == state.old_sha256
         return gone_back(state) if back else state
 
-    def _item(self, state: TargetState) -> Item:
+    def _item(self, state: TargetState) -> StagedFile:
         spec = self._specs[state.target]
         return from_file(spec, self._installer.place(spec.path), state, self._installer)
 
-    def _hash(self, item: Item) -> str:
+    def _hash(self, item: StagedFile) -> str:
         return digest(self._installer.read(item.place.path))
 
     def _tidy(self, names: Collection[str]) -> None:
