@@ -129,6 +129,8 @@ class Access:
         ):  # a proxy may see another end (RFC 9112)
             why = "it has both Content-Length and Transfer-Encoding"
             raise DeniedError(400, why, "send one of them", is_last=True)
+        if b"%00" in request.scope["query_string"]:  # no database takes it alike
+            raise DeniedError(400, "its query has a NUL character", "leave it out")
         section = self.section
         if not section.is_local and section.tls_certificate is None and not self._is_proxy(request):
             raise DeniedError(403, "only the reverse proxy may connect here", "use the address of the proxy")
@@ -194,14 +196,12 @@ class Access:
         return Visitor(token.owner, token.role, address, token.id)
 
     def _token(self, secret: str, now: datetime) -> ApiToken | None:
-        """The token of a secret. What is wrong with the database is logged: whoever asks may be anybody."""
+        """The token of a secret."""
         try:
             with self.database.read() as connection:
                 return tokens.token_of(connection, secret, now)
         except StoreError as error:
-            _log.error("console_without_database", where=error.where, why=error.why, what_to_do=error.what_to_do)
-            why = "the database can't be read at present"
-            raise DeniedError(503, why, "try again; the console's log says what is wrong") from error
+            raise unavailable(error) from error
 
     def _is_proxy(self, request: HTTPConnection) -> bool:
         if self.section.path is not None:
@@ -224,6 +224,12 @@ class Access:
 
 
 _PORTS = {"http": 80, "https": 443}
+
+
+def unavailable(error: StoreError) -> DeniedError:
+    """What is said of the database to somebody who may be anybody; what is wrong with it is logged."""
+    _log.error("console_without_database", where=error.where, why=error.why, what_to_do=error.what_to_do)
+    return DeniedError(503, "the database can't be read at present", "try again; the console's log says what is wrong")
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address | None:

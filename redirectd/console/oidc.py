@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import re
 import secrets
 import threading
 import urllib.request
@@ -30,7 +29,6 @@ from redirectd.sip.text import printable
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 """With a key pair alone: what is signed with a shared secret, or not at all, is refused."""
 
-_NAME = re.compile(rf"[!-~][ -~]{{0,{LONGEST_NAME - 1}}}")
 LEEWAY = timedelta(seconds=60)
 KEPT_FOR = timedelta(minutes=10)
 _FRESH = timedelta(hours=1)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from html import escape
 from urllib.parse import parse_qsl, quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from redirectd.console.access import DeniedError, Visitor, read_body
+from redirectd.console.access import DeniedError, Visitor, read_body, unavailable
 from redirectd.console.api import status_of
 from redirectd.console.desk import Desk
-from redirectd.console.sign_in import CSRF_FIELD, SignIn, SignInNeededError, own_path
-from redirectd.errors import RedirectdError
+from redirectd.console.sign_in import SignIn, SignInNeededError, own_path
+from redirectd.errors import RedirectdError, StoreError
 from redirectd.sip.text import printable
 from redirectd.store.tokens import Role
 
@@ -199,6 +198,8 @@ def error_response(request: Request, error: RedirectdError, visitor: Visitor | N
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         after = own_path(asked) if request.method == "GET" else "/"
         return RedirectResponse(SIGN_IN if after == "/" else f"{SIGN_IN}?next={quote(after, safe='/')}", 303)
+    if isinstance(error, StoreError) and visitor is None:
+        error = unavailable(error)
     return with_status(page_set.show_error(request, error, visitor), error)
 
 
@@ -234,42 +235,6 @@ def _form(request: Request, body: bytes) -> ImmutableMultiDict[str, str]:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
     except ValueError as error:
         raise DeniedError(400, "its form can't be read", "use the console's own pages") from error
+    if any("\0" in text for pair in pairs for text in pair):  # no database takes it alike
+        raise DeniedError(400, "its form has a NUL character", "leave it out")
     return ImmutableMultiDict(pairs)
-
-
-def _page(title: str, content: str) -> HTMLResponse:
-    return HTMLResponse(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><h1>{escape(title)}</h1>{content}'
-    )
-
-
-def _plain_error(_: Request, error: RedirectdError, __: Visitor | None) -> Response:
-    return _page("redirectd", f"<p>{escape(printable(error.why))}.</p><p>{escape(printable(error.what_to_do))}</p>")
-
-
-def _plain_sign_in(form: SignInForm) -> Response:
-    wrong = f'<p role="alert">{escape(printable(form.error.why))}</p>' if form.error else ""
-    link = f'<p><a href="{escape(form.oidc[1])}">{escape(form.oidc[0])}</a></p>' if form.oidc else ""
-    return _page(
-        "Sign in",
-        f'{wrong}{link}<form method="post" action="{SIGN_IN}">'
-        f'<input type="hidden" name="next" value="{escape(form.next)}">'
-        f'<p><label>Name <input name="name" value="{escape(printable(form.name))}" autocomplete="username"></label></p>'
-        '<p><label>Password <input name="password" type="password" autocomplete="current-password"></label></p>'
-        "<p><button>Sign in</button></p></form>",
-    )
-
-
-def _plain_start(call: PageCall) -> Response:
-    who = escape(printable(f"{call.visitor.account}, {call.visitor.role.value}", 200))
-    hidden = f'<input type="hidden" name="{CSRF_FIELD}" value="{escape(call.visitor.csrf)}">'
-    return _page(
-        "redirectd",
-        f'<p>{who}</p><form method="post" action="/sign-out">{hidden}<button>Sign out</button></form>'
-        '<p><a href="/api/v1/openapi.json">API</a></p>',
-    )
-
-
-PLAIN = PageSet((ConsolePage("GET", "/", Role.VIEWER, _plain_start),), _plain_error, _plain_sign_in)
-"""The pages of a console that has none of its own."""

@@ -21,7 +21,7 @@ from redirectd.console.api import ENDPOINTS, PREFIX, ApiCall, Endpoint, problem
 from redirectd.console.api_models import read_model
 from redirectd.console.desk import Desk
 from redirectd.console.openapi import openapi
-from redirectd.console.page_routes import PLAIN, PageSet, error_response, page_routes
+from redirectd.console.page_routes import PageSet, error_response, page_routes
 from redirectd.console.sign_in import SignIn
 from redirectd.errors import RedirectdError, UsageError
 from redirectd.sip.text import printable
@@ -43,7 +43,7 @@ HEADERS = (
 )
 
 
-def application(desk: Desk, sign_in: SignIn, page_set: PageSet = PLAIN) -> ASGIApp:
+def application(desk: Desk, sign_in: SignIn, page_set: PageSet) -> ASGIApp:
     """The whole application."""
     access = sign_in.access
     routes: list[BaseRoute] = [

@@ -132,6 +132,26 @@ def test_strangers_learn_nothing_of_the_database(site: Site) -> None:
     assert "removed" not in answer.text
 
 
+@pytest.mark.parametrize("path", ["/queue", "/sign-in?next=/queue"])
+def test_a_page_says_nothing_of_the_database_to_strangers(site: Site, path: str) -> None:
+    """A cookie is soon made up: without a session that counts a page does not say where the database is, either."""
+    file = site.store.database.file
+    assert file is not None
+    site.add_user()
+    file.unlink()
+    for answer in (site.get(path, "redirectd=x"), site.sign_in()):
+        assert answer.status == 503
+        assert str(file.parent) not in answer.text
+        assert "removed" not in answer.text
+
+
+def test_a_nul_character_is_refused(site: Site) -> None:
+    """PostgreSQL takes none, which would look like a database that is away: it is 400 for every kind of database."""
+    assert site.call("GET", "/api/v1/remaps?peer=%00", token=site.token()).status == 400
+    assert site.get("/queue?domain=a%00b", site.session()).status == 400
+    assert site.sign_in("ada\0").status == 400
+
+
 class _Hasty(Connection):
     """One that waits for less than a person can notice."""
 
