@@ -91,10 +91,11 @@ def ask_for_apply(desk: Desk, visitor: Visitor, node: str, checksum: str) -> Req
         take_turn(connection, audit.TURN)
         published = next((one for one in published_plans(connection) if one.node == node), None)
         _check(desk, visitor, node, checksum, published)
-        for one in unanswered(connection, node):
-            if (one.checksum, one.account, one.state) == (checksum, visitor.account, RequestState.WAITING):
-                return one
         now = desk.clock()
+        for one in unanswered(connection, node):
+            is_same = (one.checksum, one.account, one.state) == (checksum, visitor.account, RequestState.WAITING)
+            if is_same and one.expires_at > now:
+                return one
         number = add_request(
             connection, node, checksum, visitor.account, visitor.via, now=now, expires_at=now + VALID_FOR
         )

@@ -19,7 +19,7 @@ from redirectd.errors import RedirectdError, RefusedError
 from redirectd.plan.report import to_json
 from redirectd.service.applying import plan_of
 from redirectd.sip.text import printable
-from redirectd.store import audit
+from redirectd.store import accounts, audit, tokens
 from redirectd.store.apply_requests import (
     PublishedPlan,
     RequestedApply,
@@ -32,6 +32,7 @@ from redirectd.store.audit import AuditEntry
 from redirectd.store.database import Database
 from redirectd.store.decided import mark_of
 from redirectd.store.generations import history
+from redirectd.store.tokens import Role
 from redirectd.store.turns import take_turn
 
 ANYBODY = "*"
@@ -92,7 +93,7 @@ class RemoteApplies:
             why = f"{one.node} did not look at it in time"
             self._note(database, one, RequestState.EXPIRED, _said(why, "ask again"))
             return
-        if (refusal := self._refusal(one)) is not None:
+        if (refusal := self._refusal(one) or _lost(database, one, now)) is not None:
             self._note(database, one, RequestState.REFUSED, refusal)
             return
         with database.begin() as connection:
@@ -145,6 +146,27 @@ class RemoteApplies:
 
 
 _CHECKSUM = 64
+
+
+def _lost(database: Database, one: RequestedApply, now: datetime) -> Mapping[str, str] | None:
+    """Why who asked may no longer: the local account or the token was ended, or has a lesser role, since then.
+
+    Of other accounts the database has no role: a session's is that of its sign-in or of a proxy's header.
+    """
+    kind, _, name = one.account.partition(":")
+    by, _, number = one.via.get("by", "").partition(" ")
+    with database.read() as connection:
+        if by == "token":
+            of_owner = tokens.tokens(connection, one.account)
+            role = next((each.role for each in of_owner if str(each.id) == number and each.expires_at > now), None)
+        elif kind == "local":
+            account = accounts.account_of(connection, name)
+            role = None if account is None or account.is_disabled else account.role
+        else:
+            return None
+    if role is not None and role.rank >= Role.APPLIER.rank:
+        return None
+    return _said(f"{printable(one.account, 100)} may not ask for it any more", "ask somebody who is an applier")
 
 
 def _state_of(error: RedirectdError) -> RequestState:

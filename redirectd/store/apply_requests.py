@@ -114,7 +114,9 @@ def unanswered(connection: Connection, node: str) -> list[RequestedApply]:
     """A node's requests that wait, or that it was at when it ended; oldest first."""
     states = (RequestState.WAITING.value, RequestState.RUNNING.value)
     of_node = (apply_request.c.node == node) & apply_request.c.state.in_(states)
-    return [_requested(row) for row in connection.execute(select(apply_request).where(of_node))]
+    found = connection.execute(select(apply_request).where(of_node).order_by(apply_request.c.id))
+    # MariaDB compares without case: another spelling is another node.
+    return [_requested(row) for row in found if row.node == node]
 
 
 def answer_request(

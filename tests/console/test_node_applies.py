@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from redirectd.plan.planning import Plan
 from redirectd.service import from_config
 from redirectd.service.applying import plan_of
 from redirectd.service.remote_applies import LONGEST_DIFF, RemoteApplies
-from redirectd.store.apply_requests import add_request
+from redirectd.store import accounts, tokens
+from redirectd.store.apply_requests import add_request, unanswered
 from redirectd.store.database import Database
 from redirectd.store.tokens import Role
-from tests.console.conftest import Answered, Site, csrf_of
+from tests.console.conftest import Answered, Site, cookie_of, csrf_of
 from tests.console.test_api import is_problem
 
 ASKED = "/api/v1/apply-requests"
@@ -204,6 +205,50 @@ def test_a_request_that_waited_too_long_is_not_run(node: Node) -> None:
     assert (node.request()["state"], node.routing) == ("expired", "")
 
 
+def ended(site: Site, what: str) -> None:
+    """Ends who asked, or takes the role away."""
+    with site.store.database.begin() as connection:
+        if what == "token":
+            tokens.revoke_token(connection, tokens.tokens(connection, "unix:ada")[0].id)
+            return
+        account = accounts.account_of(connection, "ada")
+        assert account is not None
+        role = Role.REVIEWER if what == "reviewer" else account.role
+        accounts.change_account(connection, replace(account, role=role, is_disabled=what == "disabled"))
+
+
+@pytest.mark.parametrize("what", ["token", "disabled", "reviewer"])
+def test_who_may_no_longer_ask_is_refused(node: Node, what: str) -> None:
+    """A token that was revoked, and an account that was disabled or is no applier any more, apply nothing."""
+    node.service = service(node.site, node.folder, 'apply_requests = ["*"]\n')
+    node.job("publish-plan")
+    if what == "token":
+        assert node.ask().status == 200
+    else:
+        node.site.add_user("ada", Role.APPLIER)
+        cookie = cookie_of(node.site.sign_in())
+        given = {"csrf": csrf_of(node.site.get("/plan", cookie)), "node": "sip1"}
+        assert node.site.post("/plan", {**given, "checksum": node.plan()["plan"]["checksum"]}, cookie).status == 303
+    ended(node.site, what)
+    node.job("apply-requests")
+    node.token = node.site.token(Role.VIEWER)
+    found = node.request()
+    assert (found["state"], node.routing) == ("refused", "")
+    assert "may not ask for it any more" in found["answer"]["why"]
+
+
+def test_requests_are_answered_in_their_order(node: Node) -> None:
+    """The oldest first, whatever order the database has them in; an expired one is not taken for one that waits."""
+    node.site.now -= timedelta(hours=1)
+    first = node.ask().json["id"]
+    node.site.now += timedelta(hours=1)
+    assert node.ask().json["id"] > first
+    with node.site.store.database.read() as connection:
+        connection.exec_driver_sql("pragma reverse_unordered_selects = on")
+        assert [one.id for one in unanswered(connection, "sip1")] == [first, first + 1]
+        assert unanswered(connection, "SIP1") == []
+
+
 def test_a_request_of_another_node_is_left_alone(node: Node) -> None:
     """Each node looks at its own."""
     now = datetime.now(UTC)
@@ -302,6 +347,7 @@ def test_a_huge_diff_is_cut(node: Node) -> None:
     node.job("publish-plan")
     (target,) = node.plan()["plan"]["targets"]
     assert (len(target["diff"]), target["diff_cut"]) == (LONGEST_DIFF, True)
+    assert "This is cut: 801 entries of users change" in node.site.get("/plan", node.site.session()).text
 
 
 def test_without_the_key_nothing_is_taken(site: Site, tmp_path: Path) -> None:
