@@ -248,7 +248,8 @@ def _generations(call: ApiCall) -> GenerationsReply:
     asked: GenerationsQuery = call.query
     with call.desk.database.read() as connection:
         found = generations.history(connection, asked.node or call.desk.config.node, asked.limit)
-        return {"generations": [generation_json(one, generations.files_of(connection, one.number)) for one in found]}
+        files = [generations.files_of(connection, one.number, with_content=False) for one in found]
+    return {"generations": [generation_json(one, each) for one, each in zip(found, files, strict=True)]}
 
 
 def _generation(call: ApiCall) -> dict[str, Any]:
@@ -257,7 +258,8 @@ def _generation(call: ApiCall) -> dict[str, Any]:
         found = generations.get_generation(connection, number) if number <= GREATEST_ID else None
         if found is None:
             raise DeniedError(404, f"there is no generation {number}", "list them: GET /api/v1/generations")
-        return generation_json(found, generations.files_of(connection, number)) | {"plan": found.plan}
+        files = generations.files_of(connection, number, with_content=False)
+    return generation_json(found, files) | {"plan": found.plan}
 
 
 def _audit(call: ApiCall) -> AuditReply:

@@ -56,7 +56,8 @@ def show_generations(call: PageCall) -> Response:
     node = call.request.query_params.get("node") or call.desk.config.node
     with call.desk.database.read() as connection:
         found = generations.history(connection, node, ROWS)
-        rows = [(one, [file.target for file in generations.files_of(connection, one.number)]) for one in found]
+        files = [generations.files_of(connection, one.number, with_content=False) for one in found]
+    rows = [(one, [file.target for file in each]) for one, each in zip(found, files, strict=True)]
     return render("generations.html", call.visitor, page="generations", node=node, nodes=_nodes(call), rows=rows)
 
 

@@ -133,10 +133,11 @@ def history(
     return [_generation(row) for row in rows]
 
 
-def files_of(connection: Connection, number: int) -> list[GenerationFile]:
-    """Give the files that a generation changed, by target name."""
+def files_of(connection: Connection, number: int, *, with_content: bool = True) -> list[GenerationFile]:
+    """Give the files that a generation changed, by target name; without their content where only they are named."""
+    columns = [one for one in generation_file.c if with_content or one is not generation_file.c.content]
     rows = connection.execute(
-        select(generation_file).where(generation_file.c.number == number).order_by(generation_file.c.target)
+        select(*columns).where(generation_file.c.number == number).order_by(generation_file.c.target)
     )
     return [_file(row) for row in rows]
 
@@ -231,7 +232,7 @@ def _file(row: Row[tuple[object, ...]]) -> GenerationFile:
         row.kind,
         row.path,
         row.sha256,
-        zlib.decompress(row.content),
+        zlib.decompress(row.content) if "content" in row._fields else b"",
         GenerationOutcome(row.outcome),
         row.error,
     )

@@ -11,8 +11,9 @@ import pytest
 from redirectd.console.api import ENDPOINTS, PREFIX, Endpoint
 from redirectd.errors import StoreError
 from redirectd.store import audit
+from redirectd.store.generations import Generation, GenerationFile, add_generation
 from redirectd.store.remap import State
-from redirectd.store.schema import remap
+from redirectd.store.schema import generation_file, remap
 from redirectd.store.tokens import Role
 from tests.console.conftest import Answered, Site
 
@@ -389,3 +390,16 @@ def test_hostile_text_is_harmless_json(site: Site) -> None:
     error = site.call("GET", f"{PREFIX}/remaps?flag=%1b[2J%e2%80%ae", token=token)
     for answer in (shown, error):
         assert not any(sign in str(answer.json) for sign in ("\x1b", "\u202e", "\x00"))
+
+
+def test_a_list_of_generations_reads_no_file(site: Site) -> None:
+    """A hundred generations of a large routing file are a list of names: no content is taken out of the database."""
+    made = Generation(node="vm", created_at=site.now, actor="unix:ada", cause="apply", checksum="0" * 64, plan={})
+    file = GenerationFile("users", "csv", "/etc/users.csv", "0" * 64, b"old,new\n")
+    with site.store.database.begin() as connection:
+        number = add_generation(connection, made, [file])
+        connection.execute(generation_file.update().values(content=b"can't be read"))
+    for path in ("?node=vm", f"/{number}"):
+        answer = site.call("GET", f"{PREFIX}/generations{path}", token=site.token())
+        assert (answer.status, "/etc/users.csv" in answer.text) == (200, True)
+    assert "users" in site.get("/generations?node=vm", site.session()).text

@@ -51,7 +51,7 @@ def history_command(app: App, number: int | None, limit: int, *, as_json: bool) 
             if one is None:
                 raise UsageError(f"generation {number}", "no such generation", "see 'redirectd history'")
             found = [one]
-        files = {one.number: stored.files_of(connection, one.number) for one in found}
+        files = {one.number: stored.files_of(connection, one.number, with_content=False) for one in found}
     if as_json:
         documents = [generation_json(one, files[one.number]) for one in found]
         emit_json({"generations": documents} if number is None else documents[0])
