@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -100,6 +101,17 @@ class RateLimit:
             if key in self._left:
                 left, at = self._left[key]
                 self._left[key] = (left + 1, at)
+
+
+@contextmanager
+def admitted(places: threading.Semaphore, seconds: float) -> Iterator[None]:
+    """Takes one of a few places for as long as it lasts. Raises DeniedError where none is free in time."""
+    if not places.acquire(timeout=seconds):
+        raise DeniedError(503, "too many people sign in at once", "wait 5 s", retry_after=5)
+    try:
+        yield
+    finally:
+        places.release()
 
 
 class Access:

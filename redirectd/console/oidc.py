@@ -9,7 +9,7 @@ import secrets
 import threading
 import urllib.request
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -20,10 +20,10 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import structlog
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey, Key, KeySet, RSAKey
 
 from redirectd.config.console_section import OidcSection, is_safe_url
-from redirectd.console.access import LONGEST_NAME, DeniedError
+from redirectd.console.access import LONGEST_NAME, DeniedError, admitted
 from redirectd.sip.text import printable
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
@@ -35,6 +35,7 @@ _FRESH = timedelta(hours=1)
 _MOST_PENDING = 10_000
 _LONGEST = 512 * 1024
 _SECONDS = 10.0
+_ASKING = threading.Semaphore(8)  # while the provider hangs, most threads are left to those who have signed in
 _log = structlog.get_logger("redirectd.console")
 
 
@@ -201,13 +202,22 @@ class Oidc:
                     return self._keys[1]
         found = _fetch(self._documents()["jwks_uri"])
         public = [one for one in found.get("keys", []) if isinstance(one, dict) and one.get("kty") in {"RSA", "EC"}]
-        try:
-            keys = KeySet.import_key_set({"keys": [one for one in public if one.get("use", "sig") == "sig"]})
-        except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise _refused("its keys can't be read") from error
+        read = [key for one in public if one.get("use", "sig") == "sig" and (key := _key(one)) is not None]
+        if not read:
+            raise _refused("its keys can't be read")
+        keys = KeySet(read)
         with self._lock:
             self._keys = now, keys
         return keys
+
+
+def _key(published: dict[str, Any]) -> Key | None:
+    """A published key; None for one that can't be read, which keeps nobody from using the others (RFC 7517)."""
+    kind = RSAKey if published.get("kty") == "RSA" else ECKey
+    try:
+        return kind.import_key(published)
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -219,7 +229,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _fetch(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """A JSON object of the provider. Raises DeniedError (503) for any other answer, or none in ten seconds."""
-    given = {"Accept": "application/json", **(headers or {})}
+    with admitted(_ASKING, 0):
+        return _fetched(url, body, headers or {})
+
+
+def _fetched(url: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:
+    given = {"Accept": "application/json", **headers}
     request = urllib.request.Request(url, body, given)  # noqa: S310 - https, checked where it is from
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_SECONDS) as answer:

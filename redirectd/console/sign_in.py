@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from redirectd.console.access import LONGEST_NAME, Access, DeniedError, RateLimit, Visitor, role_of
+from redirectd.console.access import LONGEST_NAME, Access, DeniedError, RateLimit, Visitor, admitted, role_of
 from redirectd.console.oidc import KEPT_FOR, Oidc
 from redirectd.errors import UsageError
 from redirectd.sip.text import printable
@@ -27,6 +27,7 @@ from redirectd.store.turns import take_turn
 LEAST_PASSWORD, LONGEST_PASSWORD = 12, 1024
 CSRF_FIELD = "csrf"
 _AT_ONCE = threading.Semaphore(2)  # each check takes 64 MiB for a moment
+_ADMITTED = threading.Semaphore(8)  # most threads are left to those who have signed in
 _HASHER = PasswordHasher()
 _log = structlog.get_logger("redirectd.console")
 
@@ -79,7 +80,7 @@ class SignIn:
             return None
         with access.database.read() as connection:
             found = accounts.session_of(connection, secret, now=now, idle=access.section.idle)
-            role = None if found is None else _role(connection, found, named)
+            role = None if found is None else self._role(connection, found, named)
         if found is None or role is None or (named is not None and named[0] != found.account):
             return None
         if found.used_at < now - NOTED_EVERY:
@@ -185,6 +186,16 @@ class SignIn:
         name, secure = f"{self.cookie}-oidc", self.access.is_secure
         response.set_cookie(name, binding, max_age=age, path="/", secure=secure, httponly=True, samesite="lax")
 
+    def _role(self, connection: Connection, found: Session, named: tuple[str, Role | None] | None) -> Role | None:
+        """The role that a session has now."""
+        kind, _, name = found.account.partition(":")
+        if kind == "local":
+            account = accounts.account_of(connection, name)
+            return None if account is None or account.is_disabled else account.role
+        if kind == "proxy":
+            return None if named is None else named[1]
+        return None if self.oidc is None else found.role
+
     def _audit(self, connection: Connection, request: HTTPConnection, account: str, action: str) -> None:
         via = {"address": self.access.address(request), "by": "session"}
         entry = audit.AuditEntry(at=self.access.clock(), actor=account, action=action, detail={"via": via})
@@ -195,17 +206,6 @@ def without_role(account: str) -> DeniedError:
     """The refusal of somebody who has signed in elsewhere, and has no role here."""
     why = f"{printable(account, 100)} is in no group that has a role here"
     return DeniedError(403, why, "ask for one of the groups in [console.roles]")
-
-
-def _role(connection: Connection, found: Session, named: tuple[str, Role | None] | None) -> Role | None:
-    """The role that a session has now."""
-    kind, _, name = found.account.partition(":")
-    if kind == "local":
-        account = accounts.account_of(connection, name)
-        return None if account is None or account.is_disabled else account.role
-    if kind == "proxy":
-        return None if named is None else named[1]
-    return found.role
 
 
 def _network(address: str) -> str:
@@ -224,11 +224,8 @@ def _nobody() -> str:
 
 
 def _fits(stored: str, password: str) -> bool:
-    if not _AT_ONCE.acquire(timeout=5):
-        raise DeniedError(503, "too many people sign in at once", "wait 5 s", retry_after=5)
-    try:
-        return _HASHER.verify(stored, password.encode("utf-8", "surrogateescape"))
-    except (VerificationError, InvalidHashError):
-        return False
-    finally:
-        _AT_ONCE.release()
+    with admitted(_ADMITTED, 0), admitted(_AT_ONCE, 5):
+        try:
+            return _HASHER.verify(stored, password.encode("utf-8", "surrogateescape"))
+        except (VerificationError, InvalidHashError):
+            return False

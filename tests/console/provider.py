@@ -28,6 +28,7 @@ class Provider:
     documents: dict[str, Any] = field(default_factory=dict)
     key: RSAKey = field(default_factory=lambda: KEY)
     published: list[RSAKey] = field(default_factory=lambda: [KEY])
+    more_keys: list[dict[str, str]] = field(default_factory=list)
     header: dict[str, Any] = field(default_factory=dict)
     token: str | None = None
     status: int = 200
@@ -76,7 +77,7 @@ class Provider:
     def published_at(self, path: str) -> object:
         """Its documents and keys."""
         if path.endswith("/jwks"):
-            return {"keys": [one.as_dict(private=False) for one in self.published]}
+            return {"keys": self.more_keys + [one.as_dict(private=False) for one in self.published]}
         endpoints = {name: f"{self.issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint")}
         return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/jwks", **endpoints, **self.documents}
 

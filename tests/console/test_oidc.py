@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from joserfc.jwk import OctKey
 from structlog.testing import capture_logs
 
 from redirectd.config.load import parse
+from redirectd.console import oidc
 from redirectd.errors import ConfigError
 from tests.console.conftest import Answered, Site, cookie_of
 from tests.console.provider import KEY, OTHER_KEY, Provider
@@ -176,6 +178,33 @@ def test_a_new_key_is_read(site: Site, provider: Provider) -> None:
     site.now += timedelta(minutes=2)
     assert came_back(site, provider).status == 303
     assert len([path for path in provider.paths if path.endswith("/jwks")]) == 2
+
+
+def test_a_key_that_cannot_be_read_keeps_nobody_out(site: Site, provider: Provider) -> None:
+    """Of a provider's keys the others count (RFC 7517, section 5)."""
+    provider.more_keys = [{"kty": "EC", "crv": "brainpoolP256r1", "kid": "new", "x": "AQ", "y": "AQ"}, {"kty": "RSA"}]
+    assert came_back(site, provider).status == 303
+
+
+def test_a_provider_that_hangs_leaves_threads_to_others(
+    site: Site, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few wait for the provider; who comes beside them is put off at once, and no thread waits."""
+    places = threading.Semaphore(1)
+    monkeypatch.setattr(oidc, "_ASKING", places)
+    with places:
+        answer = site.get("/sign-in/oidc")
+        assert is_refused(answer, 503)
+        assert answer.headers["retry-after"] == "5"
+    assert came_back(site, provider).status == 303
+
+
+def test_without_the_provider_its_sessions_end(site: Site, provider: Provider) -> None:
+    """Who takes [console.oidc] out, such as one that can't be trusted any more, ends the sessions of its people."""
+    cookie = session_cookie(came_back(site, provider))
+    assert site.get("/queue", cookie).status == 200
+    site.configure(console=ROLES)
+    assert site.get("/queue", cookie).status == 303
 
 
 @pytest.mark.parametrize(

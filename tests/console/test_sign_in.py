@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -295,6 +296,16 @@ def test_too_many_at_once_are_put_off(site: Site, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sign_in, "_AT_ONCE", Full())
     answer = site.sign_in()
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_a_flood_of_passwords_leaves_threads_to_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few wait for a check of their password; who comes beside them is put off at once, and no thread waits."""
+    site.add_user()
+    places = threading.Semaphore(1)
+    monkeypatch.setattr(sign_in, "_ADMITTED", places)
+    with places:
+        assert (site.sign_in().status, site.get("/sign-in").status) == (503, 200)
+    assert site.sign_in().status == 303
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 11, "x" * 1025])
