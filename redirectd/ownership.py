@@ -21,6 +21,14 @@ def of_folder(folder: Path | str) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
+def may_be_there(file: Path) -> bool:
+    """Whether a file is there, or in a folder that this user may not look into: whoever opens it reports why."""
+    try:
+        return file.exists()
+    except OSError:
+        return True
+
+
 def make(file: Path, mode: int) -> None:
     """Makes an empty file as root for the folder's owner; nothing where it is there, or can't be made."""
     owner = of_folder(file.parent)

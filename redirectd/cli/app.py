@@ -49,7 +49,7 @@ class App:
             from redirectd.store.database import is_newest
 
             self._database = self.unchecked_database()
-            if self.reads_only and self._database.file is not None and not self._database.file.exists():
+            if self.reads_only and self._database.is_missing:
                 self._database = _empty(self._database)
                 return self._database
             if not is_newest(self._database):
@@ -65,7 +65,7 @@ class App:
         database = self.unchecked_database()
         if database.file is None:
             return database
-        if not database.file.exists():
+        if database.is_missing:
             return _empty(database)
         from redirectd.store.database import is_newest
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from redirectd import ownership
 from redirectd.config.model import Config
 from redirectd.config.secrets import in_capitals
 from redirectd.config.target_sections import WAYS_TO_KEEP, TargetSection
@@ -312,10 +313,10 @@ DEFAULT_FILES = (Path("/etc/redirectd/redirectd.toml"), Path("redirectd.toml"))
 
 
 def find(path: Path | None) -> Path | None:
-    """The file to read: the one asked for, else the first of DEFAULT_FILES that exists, else None."""
+    """The file to read: the one asked for, else the first of DEFAULT_FILES that exists or is hidden, else None."""
     if path is not None:
         return path
-    return next((file for file in DEFAULT_FILES if file.exists()), None)
+    return next((file for file in DEFAULT_FILES if ownership.may_be_there(file)), None)
 
 
 def load(path: Path | None = None) -> Config:

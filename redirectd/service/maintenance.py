@@ -150,8 +150,7 @@ def vacuum(database: Database) -> int:
     Needs the file's size once more on the disk while it runs, and locks it: readers wait. Other databases do this by
     themselves (PostgreSQL's autovacuum) or keep the space for new rows (InnoDB).
     """
-    file = database.file
-    if file is None or not file.exists():
+    if database.file is None or database.is_missing:
         return 0
     before = database.file_bytes()
     # Past SQLAlchemy, which would open a transaction, and VACUUM runs outside of one.

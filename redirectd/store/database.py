@@ -92,6 +92,11 @@ class Database:
         name = self._url.database
         return Path(name) if self.backend == "sqlite" and name and name != ":memory:" else None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a file that is not there. One in a folder that this user may not look into is not missing."""
+        return self.file is not None and not ownership.may_be_there(self.file)
+
     def file_bytes(self) -> int:
         """What an SQLite database takes on the disk, its write-ahead log included; 0 if it has no file."""
         if (file := self.file) is None:
@@ -242,7 +247,7 @@ def _remedy(error: DBAPIError) -> str:
     if "not a database" in text or "malformed" in text or "already exists" in text:
         return "name another file in database.url, or restore this one from a backup"
     if "unable to open" in text:
-        return "create its folder and give this user the right to write there"
+        return "run as root or as the user redirectd; or create its folder, and give this user the right to write there"
     if "readonly" in text or "read-only" in text:
         return "give this user the right to write to the file and its folder"
     if "full" in text:

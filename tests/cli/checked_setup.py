@@ -40,6 +40,7 @@ class CheckedSetup:
         self.config = folder / "redirectd.toml"
         self.log, self.out, self.base = folder / "sip.log", folder / "out", folder / "base.list"
         self.database = folder / "redirectd.db"
+        self.start = ["--config", str(self.config)]
         self.write(SOUND)
         self.log.write_bytes(proven((corpus / "kamailio/snippet-all-cases.log").read_bytes(), KEY))
         self.base.write_text("1 sip:192.0.2.1:5060\n")
@@ -58,7 +59,7 @@ class CheckedSetup:
         """A command in this process: its exit code and what it printed."""
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            code = run(["--config", str(self.config), *words])
+            code = run([*self.start, *words])
         return code, out.getvalue()
 
     def ill(self, *, user: int | None = None) -> list[dict[str, Any]]:
@@ -69,7 +70,11 @@ class CheckedSetup:
         return [one for one in findings if not one["ok"]]
 
     def _as(self, user: int) -> tuple[int, str]:
-        self("check", "--json")  # so that all is imported: the other user can't read the program
+        return self.by(user, "check", "--json")
+
+    def by(self, user: int, *words: str) -> tuple[int, str]:
+        """A command as another user runs it: its exit code and what it printed, errors among it."""
+        self(*words)  # so that all is imported: the other user can't read the program
         answer = self.folder / "answer"
         with answer.open("w") as sink:
             child = os.fork()
@@ -77,7 +82,8 @@ class CheckedSetup:
                 os.setgroups([])
                 os.setresgid(user, user, user)
                 os.setresuid(user, user, user)
-                code, text = self("check", "--json")
+                with contextlib.redirect_stderr(sink):
+                    code, text = self(*words)
                 sink.write(text)
                 sink.flush()
                 os._exit(code)

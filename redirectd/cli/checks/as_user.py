@@ -7,10 +7,14 @@ import os
 import pwd
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+
+import click
 
 from redirectd import ownership
 from redirectd.apply.control.program import run
@@ -76,15 +80,36 @@ def account(name: str) -> pwd.struct_passwd | None:
 
 def become(name: str) -> None:
     """Goes on as this user, with the groups that it has and that the service's unit adds. Raises UsageError."""
+    found = _to_become(name)
+    if os.geteuid() == 0:
+        os.setgroups(_groups(found))
+        os.setresgid(found.pw_gid, found.pw_gid, found.pw_gid)
+        os.setresuid(found.pw_uid, found.pw_uid, found.pw_uid)
+
+
+def _to_become(name: str) -> pwd.struct_passwd:
     found = account(name)
     if found is None:
         raise UsageError(f"--as {name}", "there is no such user", "name the user that the service runs as: redirectd")
     if os.geteuid() not in {0, found.pw_uid}:
         raise UsageError(f"--as {name}", "only root may look as another user does", "run it with sudo")
-    if os.geteuid() == 0:
-        os.setgroups(_groups(found))
-        os.setresgid(found.pw_gid, found.pw_gid, found.pw_gid)
-        os.setresuid(found.pw_uid, found.pw_uid, found.pw_uid)
+    return found
+
+
+def program_files() -> tuple[str, ...]:
+    """A file each of what this program is made of: Python, redirectd, and what it depends on."""
+    return sys.executable, os.__file__, __file__, str(click.__file__)
+
+
+def hidden_program(name: str) -> list[Finding]:
+    """A fault where this user may not read the program: nothing more could be loaded. Raises UsageError."""
+    _to_become(name)
+    hidden = [file for file in program_files() if not holds_for(name, partial(os.access, file, os.R_OK))]
+    if not hidden:
+        return []
+    why = f"the user {name} may not read it, and so can't run redirectd; nothing else was checked"
+    way = "install redirectd and its Python where that user may read them, such as below /opt"
+    return [Finding(f"program, {hidden[0]}", Level.FAULT, why, way)]
 
 
 def holds_for(name: str, question: Callable[[], bool]) -> bool:

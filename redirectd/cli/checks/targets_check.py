@@ -266,7 +266,7 @@ def _check_programs(channel: Channel, spec: TargetSpec) -> Iterator[Finding]:
             continue
         tried: Sequence[str] = ("/usr/bin/test", "-x", argv[0])  # a reload is not tried without need
         said = None
-        if name == "check" and Path(spec.path).exists():
+        if name == "check" and os.access(spec.path, os.F_OK):
             question = programs.checking(spec.path)
             tried = [str(argument) for argument in question.command.args]
             said = judged(channel, question)

@@ -46,29 +46,34 @@ def check_command(app: App, user: str | None, *, ping: bool, as_json: bool) -> N
     server, also for the sockets that calls to the new URIs of approved remaps need. Changes nothing. Warnings leave the
     exit code at 0, faults make it 1, a faulty configuration 2.
     """
-    from redirectd.cli.checks.as_user import Level, become, fault, good
+    from redirectd.cli.checks.as_user import become, hidden_program
 
-    code = 0
     checks = list(_checks(ping=ping))
-    if user is not None:
-        become(user)
-    try:
-        config = app.config
-    except ConfigError as error:
-        findings = fault(error)
-        code = 2
-    else:
-        file = str(config.file) if config.file else "built-in defaults"
-        findings = [good("configuration", f"{file}: no faults")]
-        findings += [finding for check in checks for finding in check(config)]
-        if any(finding.level is Level.FAULT for finding in findings):
-            code = 1
+    code, findings = 1, hidden_program(user) if user is not None else []
+    if not findings:
+        if user is not None:
+            become(user)
+        code, findings = _found(app, checks)
     if as_json:
         emit_json({"ok": code == 0, "findings": [_json(finding) for finding in findings]})
     else:
         _show(findings)
     if code:
         raise click.exceptions.Exit(code)
+
+
+def _found(app: App, checks: list[Callable[[Config], Iterator[Finding]]]) -> tuple[int, list[Finding]]:
+    """The exit code, and what the checks find."""
+    from redirectd.cli.checks.as_user import Level, fault, good
+
+    try:
+        config = app.config
+    except ConfigError as error:
+        return 2, fault(error)
+    file = str(config.file) if config.file else "built-in defaults"
+    findings = [good("configuration", f"{file}: no faults")]
+    findings += [finding for check in checks for finding in check(config)]
+    return int(any(finding.level is Level.FAULT for finding in findings)), findings
 
 
 def _checks(*, ping: bool) -> Iterator[Callable[[Config], Iterator[Finding]]]:

@@ -45,8 +45,7 @@ def current_command(app: App, *, as_json: bool) -> None:
     from redirectd.store.migrate import current, head, is_newer
 
     database = app.unchecked_database()
-    is_missing = database.file is not None and not database.file.exists()  # to ask it would make it
-    found, needed = None if is_missing else current(database), head()
+    found, needed = None if database.is_missing else current(database), head()  # to ask it would make it
     newer = is_newer(found)
     older = found != needed and not newer
     if as_json:
