@@ -79,7 +79,7 @@ CASES = (
     Case(
         "a log that is not there",
         lambda c: c.log.rename(c.folder / "x"),
-        ("source log, {folder}/sip.log", "No such file", "name an existing file"),
+        ("source log, {folder}/sip.log", "No such file", "let the server write it"),
         lambda c, _: (c.folder / "x").rename(c.log),
     ),
     Case(
