@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv6Address, ip_address
@@ -26,6 +27,7 @@ from redirectd.store.turns import take_turn
 
 LEAST_PASSWORD, LONGEST_PASSWORD = 12, 1024
 CSRF_FIELD = "csrf"
+_MOST_KNOWN = 10_000
 _AT_ONCE = threading.Semaphore(2)  # each check takes 64 MiB for a moment
 _ADMITTED = threading.Semaphore(8)  # most threads are left to those who have signed in
 _HASHER = PasswordHasher()
@@ -63,6 +65,7 @@ class SignIn:
         self.access, self.oidc = access, oidc
         self._by_provider = RateLimit(0.5, 30)
         self._by_address, self._by_pair, self._by_name = RateLimit(0.1, 20), RateLimit(1 / 30, 5), RateLimit(0.1, 100)
+        self._known = OrderedDict[str, None]()
 
     @property
     def cookie(self) -> str:
@@ -105,7 +108,10 @@ class SignIn:
     def by_password(self, request: HTTPConnection, name: str, password: str) -> str:
         """Signs a local account in; gives what its cookie holds. Raises DeniedError, alike for all that is wrong."""
         address, name = _network(self.access.address(request)), name[:LONGEST_NAME]
-        counted = ((self._by_address, address), (self._by_pair, f"{address} {name}"), (self._by_name, name))
+        pair = f"{address} {name}"
+        # Who has signed in from there is not kept out by what others try with the name.
+        of_name = pair if pair in self._known else name
+        counted = ((self._by_address, address), (self._by_pair, pair), (self._by_name, of_name))
         for limit, key in counted:
             if wait := limit.take(key):
                 raise DeniedError(429, "too many attempts to sign in", f"wait {wait} s", retry_after=wait)
@@ -117,6 +123,9 @@ class SignIn:
             raise DeniedError(401, "the name or the password is wrong", "try again, or ask whoever runs redirectd")
         for limit, key in counted:
             limit.give_back(key)
+        self._known[pair] = None
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
         return self.begin(request, f"local:{account.name}", None)[0]
 
     def to_provider(self, request: HTTPConnection, after: str) -> tuple[str, str]:

@@ -151,6 +151,22 @@ def test_every_key_of_a_remap(visitors: Visitors) -> None:
     page.wait_for_url("**/queue?**")
 
 
+def test_a_key_pressed_twice_decides_once(visitors: Visitors) -> None:
+    """The second press of a key, which the next remap's page gets before anybody can have looked, decides nothing."""
+    ada = visitors.person()
+    ada.page.add_init_script("performance.now = () => window.at ?? 0")
+    page = ada.open("/remaps/1")
+    ada.press("r")
+    page.wait_for_url("**/remaps/2?**")
+    ada.press("r")
+    assert "look at it" in page.locator("#live").inner_text()
+    assert visitors.site.store.get(2).state is State.PENDING
+    page.evaluate("window.at = 701")
+    ada.press("r")
+    page.wait_for_url("**/remaps/3?**")
+    assert visitors.site.store.get(2).state is State.REJECTED
+
+
 def test_a_choice_of_contact_and_a_note(visitors: Visitors) -> None:
     """R15: with two Contacts nothing is approved until one is chosen; the note is kept, and can be taken back."""
     ada = visitors.person()

@@ -283,6 +283,20 @@ def test_one_address_tries_twenty_names(site: Site, monkeypatch: pytest.MonkeyPa
     assert statuses == [401] * 20 + [429]
 
 
+def test_others_attempts_keep_nobody_out_who_was_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many addresses that try one name use up its attempts; from where its owner has signed in, it still goes."""
+    monkeypatch.setattr(access, "monotonic", lambda: 1.0)
+    monkeypatch.setattr(sign_in, "_fits", lambda _, password: password == PASSWORD)
+    site.add_user()
+    assert site.sign_in().status == 303
+    for number in range(100):
+        site.address = f"198.51.100.{number}"
+        assert site.sign_in(password="wrong password!").status == 401
+    assert site.sign_in().status == 429
+    site.address = "127.0.0.1"
+    assert site.sign_in().status == 303
+
+
 def test_too_many_at_once_are_put_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks of passwords take much memory: where others wait long enough, one is asked to come back."""
 

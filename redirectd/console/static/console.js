@@ -7,6 +7,8 @@ const decide = page.getElementById("decide");
 const reason = page.getElementById("reason");
 const live = page.getElementById("live");
 const all = page.getElementById("all");
+const SOON = 700; // milliseconds in which a key that was meant for the page before may still come
+const shownAt = performance.now();
 let here = -1;
 
 for (const one of page.querySelectorAll(".scripted")) one.hidden = false;
@@ -39,6 +41,9 @@ function count() {
 function press(action) {
   const button = decide?.querySelector(`button[value=${action}]`);
   if (!button) return say(`there is nothing to ${action} here`);
+  if (!rows.length && page.querySelector(".notice") && performance.now() - shownAt < SOON) {
+    return say("this is the next remap: look at it, then press again");
+  }
   if (rows.length) {
     if (here < 0 && !chosen().length) return say("go to a remap first: j");
     if (!chosen().length) box(rows[here]).checked = true;
