@@ -11,14 +11,14 @@ asked for, so that no change can leave a suspicious remap out.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 import redirectd
 from redirectd.collect.policy import Address, Policy, address_of, is_within, meant
@@ -300,12 +300,15 @@ def screen(database: Database, policy: Policy, *, anew: bool = False) -> int:
             }
             for one in found
         }
-        with database.begin() as connection:
-            # A collector may remove a remap that has lost its only sighting.
-            identities = connection.scalars(select(remap.c.identity).where(remap.c.id.in_(seen)))
-            lock_keys(connection, identities.all())
-            there = connection.scalars(select(remap.c.id).where(remap.c.id.in_(seen))).all()
-            connection.execute(delete(screening).where(screening.c.remap_id.in_(seen)))
-            if there:
-                connection.execute(screening.insert(), [seen[number] for number in there])
+        database.run(partial(_keep, seen))
         after, count = found[-1].id, count + len(found)
+
+
+def _keep(seen: Mapping[int, Mapping[str, Any]], connection: Connection) -> None:
+    """Remembers what was found of these remaps, by id; a collector may remove one that has lost its only sighting."""
+    identities = connection.scalars(select(remap.c.identity).where(remap.c.id.in_(seen)))
+    lock_keys(connection, identities.all())
+    there = connection.scalars(select(remap.c.id).where(remap.c.id.in_(seen))).all()
+    connection.execute(delete(screening).where(screening.c.remap_id.in_(seen)))
+    if there:
+        connection.execute(screening.insert(), [seen[number] for number in there])

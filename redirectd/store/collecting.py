@@ -79,6 +79,8 @@ def _record_answers(
         _keep_to_budgets(connection, batch, batch.policy, fresh, known, node, now, result)
     learnt = [one for one in fresh.values() if isinstance(one, Learnt)]
     refused = [one for one in fresh.values() if isinstance(one, Refused)]
+    if batch.quarantined or any(one.unparsed for one in refused):
+        lock_keys(connection, [digest("quarantine")])  # it is bounded as a whole
     remap_ids = _remaps(connection, learnt, known, now, result)
     authentic = [one for one in learnt if one.answer.authenticity.is_authentic]
     in_service.note_answers(connection, routed, authentic, now)
@@ -91,7 +93,6 @@ def _record_answers(
         result.unparsed += one.unparsed
     evidence.sample(connection, batch.source, learnt, known, remap_ids, now)
     if batch.quarantined or result.unparsed:
-        lock_keys(connection, [digest("quarantine")])  # it is bounded as a whole
         _quarantine(connection, batch, refused, now, result)
     sightings.drop_empty(connection, doubted)
     return _waiting(learnt, known, remap_ids, batch.source, node, now)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from random import Random
 from threading import Barrier, Event
@@ -15,14 +16,16 @@ import pytest
 from sqlalchemy import Connection, event, func, insert, select, text
 
 from redirectd.collect.answer import CUT, UNPAIRED, WEAK, Answer
-from redirectd.collect.batch import Batch
+from redirectd.collect.batch import Batch, Quarantined
 from redirectd.collect.policy import Policy
+from redirectd.collect.verdict import digest
 from redirectd.dialects.frame import Authenticity, Peer
 from redirectd.errors import BusyStoreError, RedirectdError, StoreError
 from redirectd.review import decide
 from redirectd.review.approvals import ContradictionError
 from redirectd.review.decision import Decision
-from redirectd.store import audit, migrate, settings
+from redirectd.review.holds import screen
+from redirectd.store import audit, collecting, migrate, settings
 from redirectd.store import database as database_module
 from redirectd.store.approved import approved
 from redirectd.store.collecting import record
@@ -30,6 +33,7 @@ from redirectd.store.database import Database
 from redirectd.store.remap import State
 from redirectd.store.schema import event as events
 from redirectd.store.schema import key_lock, refusal, remap, remap_incoming, remap_method, remap_peer
+from redirectd.store.states import Transition, move_all
 from redirectd.store.turns import lock_keys
 from tests.store.answers import NOW, POLICY, batch_of, commit, counters, remaps, whole
 from tests.store.conftest import SERVERS
@@ -50,6 +54,12 @@ def at_once(*jobs: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return list(pool.map(run, jobs))
+
+
+def once(database: Database, work: Callable[[Connection], object]) -> None:
+    """One transaction, which is not tried again."""
+    with database.begin() as connection:
+        work(connection)
 
 
 def test_upgrades_at_once_take_turns(server_url: str) -> None:
@@ -316,6 +326,61 @@ def test_who_waits_too_long_for_a_lock_tries_again(server: Database, impatient: 
     assert at_once(hold, *(lambda number=number: write(number) for number in writers)) == [None] * 5
     (remap,) = remaps(server)
     assert (remap.calls, counters(server)["events"]) == (40, 40)
+
+
+def test_r27_who_looks_at_what_waits_tries_again(server: Database, impatient: Callable[[], Database]) -> None:
+    """R27: remaps that a node has locked for longer than the look at them waits for a lock are looked at then."""
+    commit(server, whole(1))
+    screening, failed = impatient(), Event()
+    begin = screening.begin
+
+    @contextmanager
+    def noted() -> Iterator[Connection]:
+        try:
+            with begin() as connection:
+                yield connection
+        except BusyStoreError:
+            failed.set()
+            raise
+
+    screening.begin = noted  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        with server.begin() as connection:
+            record(connection, batch_of([whole(2)]), node="node", now=NOW)
+            looked_at = pool.submit(partial(screen, screening, POLICY))
+            assert failed.wait(60)
+        assert looked_at.result() == 1
+
+
+def test_the_quarantine_is_locked_before_decisions(server: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that puts a remap back and has what can't be read meets no deadlock with who goes by the same order."""
+    commit(server, whole(1))
+    with server.begin() as connection:
+        by = Decision(actor="tester", at=NOW - timedelta(minutes=30), reason="why", force=True)
+        approved_one = decide.approve(connection, 1, by, Policy())
+        move_all(connection, [Transition(approved_one, "expire", "over")], at=by.at, actor="tester")
+    mixed = batch_of([whole(2, seen_at=NOW)])
+    mixed.quarantined.append(Quarantined(1, "test", "why", b"bytes"))
+    about_to_wait = Event()
+
+    def locking(connection: Connection, keys: Iterable[str]) -> None:
+        if (wanted := list(keys)) == [digest("quarantine")]:
+            about_to_wait.set()
+        lock_keys(connection, wanted)
+
+    def store(connection: Connection) -> None:
+        record(connection, mixed, node="node", now=NOW)
+
+    monkeypatch.setattr(collecting, "lock_keys", locking)
+    with ThreadPoolExecutor(1) as pool:
+        with server.begin() as connection:
+            lock_keys(connection, [digest("quarantine")])
+            connection.execute(select(1))
+            stored = pool.submit(partial(once, server, store))
+            assert about_to_wait.wait(60)
+            audit.append(connection, audit.AuditEntry(at=NOW, actor="tester", action="note"))
+        stored.result()
+    assert remaps(server)[0].state is State.PENDING
 
 
 def test_a_position_waits_for_no_other_node(server: Database, impatient: Callable[[], Database]) -> None:
