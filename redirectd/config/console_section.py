@@ -12,6 +12,7 @@ from redirectd.config.values import Duration, Net, Section, parse_duration, pars
 from redirectd.sip.uri import ip_address
 
 UNIX = "unix:"
+USUAL_PORTS = {"http": "80", "https": "443"}
 _HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
 _LEAST_IDLE, _LONGEST_SESSION = parse_duration("5m"), parse_duration("30d")
 
@@ -29,7 +30,8 @@ def _origin(value: object) -> str:
     scheme, _, rest = text.partition("://")
     if scheme not in {"http", "https"} or not rest or any(char in rest for char in "/?#@ ") or text != text.lower():
         raise ValueError(f'"{value}" must be http or https and a host in lower case, such as "https://review.example"')
-    return text
+    host, _, port = rest.rpartition(":")
+    return f"{scheme}://{host}" if host and port == USUAL_PORTS[scheme] else text  # as browsers write an origin
 
 
 def is_safe_url(text: str) -> bool:

@@ -15,7 +15,7 @@ from time import monotonic
 import structlog
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
-from redirectd.config.console_section import ConsoleSection
+from redirectd.config.console_section import USUAL_PORTS, ConsoleSection
 from redirectd.errors import RedirectdError, StoreError
 from redirectd.sip.text import printable
 from redirectd.store import tokens
@@ -226,16 +226,13 @@ class Access:
         known = set()
         if self.section.url is not None:
             scheme, _, name = self.section.url.partition("://")
-            known |= {name, f"{name}:{_PORTS[scheme]}"}
+            known |= {name, f"{name}:{USUAL_PORTS[scheme]}"}
         elif self.section.path is not None:
             return True
         if self.section.is_local and self.section.path is None:
             port = self.section.listen.rpartition(":")[2]
             known |= {self.section.listen, *(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))}
         return host in known
-
-
-_PORTS = {"http": 80, "https": 443}
 
 
 def unavailable(error: StoreError) -> DeniedError:

@@ -143,11 +143,13 @@ def _static(name: str) -> tuple[bytes, str]:
 
 @dataclass(frozen=True, slots=True)
 class PageNotice:
-    """What somebody has just done, as the next page says it: with its way back, and what was refused by id."""
+    """What somebody has just done, as the next page says it: with its way back, which leads to `remap` where it was on
+    one alone, and what was refused by id."""
 
     text: str
     undo: str = ""
     refused: Mapping[int, RedirectdError] = field(default_factory=dict)
+    remap: int | None = None
 
 
 class PageNotices:

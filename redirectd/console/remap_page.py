@@ -184,11 +184,12 @@ def decide_remap(call: PageCall) -> Response:
         response.status_code = 409
         return response
     notice = notice_of(action, reply)
-    notice = replace(notice, text=f"remap {number}: {notice.text}")
+    notice = replace(notice, text=f"remap {number}: {notice.text}", remap=number)
     path = QUEUE if following is None else f"/remaps/{following}"
     return NOTICES.lead_to(path, call.visitor, notice, **chosen)
 
 
 def _note(call: PageCall, number: int) -> Response:
     reply = call.desk.note(call.visitor, number, call.form.get("version", ""), call.form.get("note", ""))
-    return NOTICES.lead_to(f"/remaps/{number}", call.visitor, PageNotice("note written", reply.undo), **filter_of(call))
+    notice = PageNotice("note written", reply.undo, remap=number)
+    return NOTICES.lead_to(f"/remaps/{number}", call.visitor, notice, **filter_of(call))

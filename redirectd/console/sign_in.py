@@ -176,7 +176,8 @@ class SignIn:
             "same-origin",
             "none",
         }:
-            raise DeniedError(403, "the form is of another site", "open the console, and use its own form")
+            what_to_do = "open the console, and use its own form; behind a proxy, set [console] url"
+            raise DeniedError(403, "the form is of another site", what_to_do)
         given = form.get(CSRF_FIELD, "").encode("utf-8", "surrogateescape")
         if visitor is not None and not (visitor.csrf and hmac.compare_digest(given, visitor.csrf.encode())):
             raise DeniedError(403, "the form is of an earlier session", "open the page again, then send it")

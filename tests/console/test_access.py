@@ -16,7 +16,7 @@ from redirectd.console.access import RateLimit
 from redirectd.console.serve import Connection
 from redirectd.errors import ConfigError
 from redirectd.store.tokens import Role, hashed
-from tests.console.conftest import HOST, Site
+from tests.console.conftest import HOST, PASSWORD, Site
 
 ME = "/api/v1/me"
 BEYOND = 'listen = "192.0.2.1:8301"\nurl = "https://review.example"\n'
@@ -108,6 +108,16 @@ def test_a_host_may_have_its_usual_port(site: Site, host: str, status: int) -> N
     site.configure(console=PROXY)
     site.address = "192.0.2.80"
     assert site.call("GET", ME, token=site.token(), headers={"host": host}).status == status
+
+
+def test_a_url_may_have_its_usual_port(site: Site) -> None:
+    """Browsers leave it out of an origin: a form came from another site, to a console whose url has it."""
+    site.configure(console='url = "https://review.example:443"\n')
+    site.add_user()
+    headers = {"host": "review.example", "origin": "https://review.example"}
+    form = {"name": "ada", "password": PASSWORD}
+    assert site.post("/sign-in", form, headers=headers).status == 303
+    assert site.post("/sign-in", form, headers={**headers, "origin": "https://review.example:444"}).status == 403
 
 
 def test_a_request_with_two_ends_is_refused(site: Site) -> None:

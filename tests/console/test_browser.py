@@ -141,7 +141,8 @@ def test_every_key_of_a_remap(visitors: Visitors) -> None:
     page.wait_for_url("**/remaps/3?**")
     assert "remap 2: 1 remap rejected" in ada.notice()
     ada.press("u")
-    page.wait_for_selector("text=taken back")
+    page.wait_for_url("**/remaps/2?**")
+    assert "taken back" in ada.notice()
     assert visitors.site.store.get(2).state is State.PENDING
     page = ada.open("/remaps/1")
     ada.press("a")
