@@ -37,6 +37,7 @@ from redirectd.store.turns import take_turn
 
 ANYBODY = "*"
 LONGEST_DIFF = 64 * 1024
+LONGEST_LIST = 200
 _LONGEST_AGE = timedelta(minutes=5)
 _log = structlog.get_logger("redirectd.apply")
 
@@ -183,13 +184,20 @@ def _error(error: RedirectdError) -> dict[str, object]:
 
 
 def _shortened(plan: dict[str, object]) -> dict[str, object]:
-    """A plan with no diff of more than 64 KiB: `diff_cut` says where there is more."""
+    """A plan with no diff of more than 64 KiB and no list of more than 200: `diff_cut` and `lists_cut` say of what."""
     targets = plan["targets"]
     assert isinstance(targets, list), "as to_json makes it"
     short = [
-        {**one, "diff": one["diff"][:LONGEST_DIFF], "diff_cut": len(one["diff"]) > LONGEST_DIFF}
+        {**_cut(one), "diff": one["diff"][:LONGEST_DIFF], "diff_cut": len(one["diff"]) > LONGEST_DIFF}
         if isinstance(one["diff"], str)
-        else one
+        else _cut(one)
         for one in targets
     ]
-    return {**plan, "targets": short}
+    return _cut({**plan, "targets": []}) | {"targets": short, "units": plan["units"]}
+
+
+def _cut(part: Mapping[str, object]) -> dict[str, object]:
+    """It with the beginnings of its long lists: a target may refuse each of 100,000 remaps."""
+    cut = [key for key, value in part.items() if isinstance(value, list) and len(value) > LONGEST_LIST]
+    short = {key: value[:LONGEST_LIST] if isinstance(value, list) else value for key, value in part.items()}
+    return {**short, "lists_cut": cut} if cut else short

@@ -350,6 +350,21 @@ def test_a_huge_diff_is_cut(node: Node) -> None:
     assert "This is cut: 801 entries of users change" in node.site.get("/plan", node.site.session()).text
 
 
+def test_long_lists_of_a_plan_are_cut(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that refuses each of 100,000 remaps doesn't make a plan of many megabytes: it says which lists go on."""
+    monkeypatch.setattr("redirectd.service.remote_applies.LONGEST_LIST", 1)
+    assert node.site.decide(2, "approve", token=node.token, reason="asked").status == 200
+    config = service(node.site, node.folder).config
+    wide = config.target[0].model_copy(update={"kind": "kamailio-alias_db", "path": node.folder / "aliases"})
+    node.service = from_config.Site(config.model_copy(update={"target": [wide]}))
+    node.job("publish-plan")
+    plan = node.plan()["plan"]
+    (target,) = plan["targets"]
+    assert (len(target["refused"]), target["lists_cut"]) == (1, ["refused"])
+    assert len(plan["units"]) == 1
+    assert "lists_cut" not in plan
+
+
 def test_without_the_key_nothing_is_taken(site: Site, tmp_path: Path) -> None:
     """It is off by default: the service neither publishes a plan nor looks at requests."""
     made = service(site, tmp_path, "")
