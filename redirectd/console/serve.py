@@ -108,6 +108,7 @@ def serve(config: Config, database: Database) -> None:
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # its warnings are of what strangers send, and no lines of our log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # `Access` reads them, from trusted proxies alone

@@ -110,7 +110,7 @@ class SignIn:
         address, name = _network(self.access.address(request)), name[:LONGEST_NAME]
         pair = f"{address} {name}"
         # Who has signed in from there is not kept out by what others try with the name.
-        of_name = pair if pair in self._known else name
+        of_name = f"\0{pair}" if pair in self._known else name  # no name has a NUL
         counted = ((self._by_address, address), (self._by_pair, pair), (self._by_name, of_name))
         for limit, key in counted:
             if wait := limit.take(key):

@@ -167,9 +167,12 @@ def test_it_serves_this_host(filled: Cli, start: Start) -> None:
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"X" * 40_000])
 def test_what_is_not_http_gets_the_headers_too(start: Start, sent: bytes) -> None:
-    """A request that can't be read is 400, with the headers that every answer has, and the connection ends."""
+    """A request that can't be read is 400, with the headers that every answer has, and the connection ends.
+
+    Strangers write nothing into the console's log by it.
+    """
     port = free_port()
-    start(f'listen = "127.0.0.1:{port}"')
+    child = start(f'listen = "127.0.0.1:{port}"')
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(sent)
         answer = b""
@@ -178,6 +181,9 @@ def test_what_is_not_http_gets_the_headers_too(start: Start, sent: bytes) -> Non
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"x-content-type-options: nosniff" in answer.lower()
     assert b"frame-ancestors 'none'" in answer
+    child.terminate()
+    assert child.stderr is not None
+    assert child.stderr.read() == ""
 
 
 def test_it_serves_a_unix_socket(filled: Cli, start: Start) -> None:

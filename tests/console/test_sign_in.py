@@ -292,6 +292,8 @@ def test_others_attempts_keep_nobody_out_who_was_in(site: Site, monkeypatch: pyt
     for number in range(100):
         site.address = f"198.51.100.{number}"
         assert site.sign_in(password="wrong password!").status == 401
+        site.address = f"203.0.113.{number}"
+        assert site.sign_in("127.0.0.1 ada", "wrong password!").status == 401
     assert site.sign_in().status == 429
     site.address = "127.0.0.1"
     assert site.sign_in().status == 303
