@@ -244,9 +244,10 @@ def set_table(url: str, rows: Mapping[str, str]) -> None:
 
 
 def set_rows(url: str, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """The same for any table."""
+    """The same for any table; its own numbers, too, may be among the columns."""
+    own = "" if url.startswith("mysql") else " OVERRIDING SYSTEM VALUE"
     values = [f"({', '.join(map(repr, row))})".replace(":", "\\:") for row in rows]
-    inserts = [f"INSERT INTO {name} ({', '.join(columns)}) VALUES {', '.join(values)}"] if values else []
+    inserts = [f"INSERT INTO {name} ({', '.join(columns)}){own} VALUES {', '.join(values)}"] if values else []
     query(url, f"DELETE FROM {name}", *inserts)
 
 

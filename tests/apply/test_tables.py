@@ -86,7 +86,8 @@ def test_killed_at_every_step(tmp_path: Path, server_url: str, kind: type[TableH
     host = kind(base, url)
     host.apply(OLD)
     host.database.close()
-    tables = kind.tables()
+    # With their ids, by which what is known of the rows holds: the kills fall into the exchange of a few rows, too.
+    tables = {name: list(dict.fromkeys(["id", *columns])) for name, columns in kind.tables().items()}
     old = {name: query(url, f"SELECT {', '.join(columns)} FROM {name}") for name, columns in tables.items()}
     faults: list[str] = []
     step = 0
