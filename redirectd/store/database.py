@@ -12,7 +12,7 @@ from pathlib import Path
 from random import uniform
 from threading import Lock
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -289,7 +289,9 @@ def _server_engine(url: str) -> Engine:
     if is_postgresql:
         event.listen(engine, "connect", _postgresql_lock_timeout)
     if engine.driver == "psycopg":
-        send_together(engine)
+        driver: Any = engine.dialect.loaded_dbapi
+        if driver.Pipeline.is_supported():  # libpq has it from 14 on; psycopg[binary] brings its own
+            send_together(engine)
     return engine
 
 

@@ -417,6 +417,19 @@ def test_a_connection_that_is_lost_takes_all_back(server: Database) -> None:
     assert counters(server)["events"] == 1
 
 
+def test_an_older_libpq_stores_the_same(server: Database, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the client library sends no statements together (libpq before 14), they go one by one."""
+    if server.backend != "postgresql":
+        pytest.skip("MariaDB's driver has no such thing")
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setattr(psycopg.Pipeline, "is_supported", classmethod(lambda _: False))
+    monkeypatch.setattr(psycopg.Connection, "pipeline", None)
+    older = Database(server_url)
+    assert commit(older, whole(1), whole(2)).sightings == 2
+    older.close()
+    assert (remaps(server)[0].calls, counters(server)["events"]) == (2, 2)
+
+
 def test_a_database_keeps_one_connection_at_rest(server: Database) -> None:
     """What several threads needed at once is closed again: fifty nodes share a server's few connections."""
     inside = Barrier(3)
