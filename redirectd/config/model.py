@@ -95,7 +95,7 @@ class ScheduleSection(Section):
     apply_requests: list[Annotated[str, Field(pattern=r"^(\*|(unix|local|proxy|oidc):.{1,200})$")]] = Field(
         default_factory=list,
         description="Accounts that may ask this node for an apply from the console or the API, as the audit names "
-        'them; `["*"]` for all whom the console gives the role applier. The plan must be the one they looked at; '
+        'them; `["*"]` for everybody with the role applier. The plan must be the one they looked at; '
         "limits, holds and `pause` count. Where it is set, the service publishes this node's plan in the database.",
         examples=[["oidc:ada", "local:bob"]],
     )

@@ -52,7 +52,7 @@ class _BegunSignIn:
 
 @dataclass(frozen=True, slots=True)
 class OidcReply:
-    """Whom the provider names: the account with its kind, the groups, and where the browser wanted to go."""
+    """The person that the provider names: the account with its kind, the groups, and where the browser wanted to go."""
 
     account: str
     groups: tuple[str, ...]
@@ -94,7 +94,7 @@ class Oidc:
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}", binding
 
     def finish(self, binding: str, given: dict[str, str], redirect_uri: str) -> OidcReply:
-        """Whom the provider names in its answer to the sign-in of this browser, once. Raises DeniedError."""
+        """Give the person named in the provider's answer to the sign-in of this browser, once. Raises DeniedError."""
         now = self._clock()
         with self._lock:
             begun = self._pending.pop(_hash(binding), None)

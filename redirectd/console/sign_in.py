@@ -1,4 +1,4 @@
-"""Signing in from a browser: local accounts, whom a reverse proxy or a provider names, and their sessions."""
+"""Signing in from a browser: local accounts, people named by a reverse proxy or a provider, and their sessions."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class SignIn:
         return Visitor(found.account, role, access.address(request), csrf=found.csrf)
 
     def by_proxy(self, request: HTTPConnection) -> tuple[str, Visitor] | None:
-        """Begins a session for whom the proxy names; gives its cookie and the visitor, None where it names nobody.
+        """Begins a session for the person named by the proxy; gives its cookie and the visitor, None for nobody.
 
         Raises DeniedError for somebody without a role.
         """
@@ -137,7 +137,7 @@ class SignIn:
         return self.oidc.begin(self._callback(request), after)
 
     def by_provider(self, request: Request) -> tuple[str, str]:
-        """Signs in whom the OIDC provider names; gives what the cookie holds, and where to go. Raises DeniedError."""
+        """Signs in the person named by OIDC; gives what the cookie holds, and where to go. Raises DeniedError."""
         if self.oidc is None:
             raise DeniedError(404, "there is no OIDC provider", "sign in another way, or set [console.oidc]")
         binding = request.cookies.get(f"{self.cookie}-oidc", "")

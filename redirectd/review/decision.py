@@ -37,8 +37,8 @@ class DecisionStep:
     """What was done to one remap, for the way back: `before` is the remap as it was.
 
     `action` is approve, reject, revoke, reopen, expire, confirm or note. `replaced` are the remaps that an approval
-    superseded, as they were. `done` is when it was and by whom, `note` the text of a note: where the remap has another
-    by now, somebody else was there since.
+    superseded, as they were. `done` is when it was and who did it, `note` the text of a note: where the remap has
+    another by now, somebody else was there since.
     """
 
     action: str

@@ -29,7 +29,7 @@ MOST_MEMORY = 192 << 20
 """Bytes that unpacking may take: `xz -9` needs 65 MiB; a dictionary of gigabytes is refused."""
 
 BOMB_TEXT, BOMB_RATIO = 1 << 30, 2_000
-"""From so much text on, a file that unpacks to more than so many times its size is not a log."""
+"""From this much text on, a file that unpacks to more than this many times its size is not a log."""
 
 _ZSTD_SLICE = 256
 """Bytes given to `zstandard` at once: its output has no bound of its own, and four bytes can inflate to 128 KiB."""

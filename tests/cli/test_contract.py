@@ -249,7 +249,7 @@ def test_what_is_not_verified_ends_with_4(program: Program, wrong_server: str) -
 
 
 def test_the_database_of_the_environment_comes_first(program: Program) -> None:
-    """REDIRECTD_DATABASE_URL beats the file's url; one that is not a URL is told as a fault, without its password."""
+    """REDIRECTD_DATABASE_URL beats the file's url; one that is not a URL is a fault, shown without its password."""
     elsewhere = program.folder / "elsewhere.db"
     program.environment["REDIRECTD_DATABASE_URL"] = f"sqlite:///{elsewhere}"
     program.json("ingest", "-")

@@ -126,7 +126,7 @@ READING = (
 @pytest.mark.skipif(os.geteuid() != 0, reason="runs commands as another user, which only root can")
 @pytest.mark.parametrize("command", READING)
 def test_a_database_that_this_user_may_not_look_at(checked: CheckedSetup, command: str) -> None:
-    """Whoever forgets sudo learns why and as whom to run it: it was called a defect, and is not an empty database."""
+    """Whoever forgets sudo learns why, and which user to run it as: it is neither a defect nor an empty database."""
     hidden = checked.folder / "state"
     hidden.mkdir(mode=0o700)
     checked.write(SOUND, instead={"redirectd.db": f"{hidden}/redirectd.db"})

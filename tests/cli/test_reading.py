@@ -161,7 +161,7 @@ def test_table_without_terminal_is_plain(filled: Cli, monkeypatch: pytest.Monkey
 
 
 def test_empty_list_says_what_to_do(cli: Cli) -> None:
-    """Nothing pending is not an error: the JSON is an empty list, and a person is told what to do."""
+    """Nothing pending is not an error: the JSON is an empty list, and the text says what to do."""
     assert cli("pending", "--json").json == {"remaps": []}
     result = cli("pending")
     assert result.out == ""

@@ -163,6 +163,11 @@ def cookie_of(answer: Answered) -> str:
     return cookie.partition(";")[0]
 
 
+def is_asked_to_sign_in(answer: Answered) -> bool:
+    """Whether the browser is sent to the page to sign in."""
+    return answer.status == 303 and answer.headers["location"].startswith("/sign-in")
+
+
 def csrf_of(answer: Answered) -> str:
     """The token in a page's form."""
     found = re.search(r'name="csrf" value="([^"]+)"', answer.text)

@@ -1,4 +1,4 @@
-"""A provider of OpenID Connect on this host, over real HTTP, that answers as told."""
+"""A provider of OpenID Connect on this host, over real HTTP, that answers as it is set up."""
 
 from __future__ import annotations
 

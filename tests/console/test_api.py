@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -124,24 +125,16 @@ def test_undo_leaves_what_somebody_decided_since(site: Site) -> None:
         assert site.decide(1, action, token=bob).status == 200
     assert "bob" in site.call("POST", f"{PREFIX}/undo/{done['undo']}", token=ada).json["errors"][0]["why"]
     assert site.store.get(1).state is State.APPROVED
-    noted = [
-        site.call(
-            "PUT",
-            f"{PREFIX}/remaps/2/note",
-            token=token,
-            headers={"if-match": f'"{site.version(2)}"'},
-            body={"note": "seen"},
-        ).json
-        for token in (ada, bob)
-    ]
+
+    def note(token: str, text: str) -> dict[str, Any]:
+        headers = {"if-match": f'"{site.version(2)}"'}
+        path, body = f"{PREFIX}/remaps/2/note", {"note": text}
+        done: dict[str, Any] = site.call("PUT", path, token=token, headers=headers, body=body).json
+        return done
+
+    noted = [note(token, "seen") for token in (ada, bob)]
     assert site.call("POST", f"{PREFIX}/undo/{noted[1]['undo']}", token=bob).json["errors"] == []
-    site.call(
-        "PUT",
-        f"{PREFIX}/remaps/2/note",
-        token=bob,
-        headers={"if-match": f'"{site.version(2)}"'},
-        body={"note": "bob's"},
-    )
+    note(bob, "bob's")
     assert site.call("POST", f"{PREFIX}/undo/{noted[0]['undo']}", token=ada).json["errors"][0]["id"] == 2
     assert site.store.get(2).note == "bob's"
 

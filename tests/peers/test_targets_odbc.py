@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +19,7 @@ from tests.peers.conftest import Answer, StartAsterisk
 from tests.peers.database_site import approve
 from tests.peers.lab.asterisk import AMI_SECRET, AMI_USER, Asterisk, Setup, dial_plan
 from tests.peers.lab.process import wait_until
-from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, moved_to, place_call
+from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, AnsweringSide, moved_to, place_call
 from tests.peers.odbc_site import BOTH, LOOK_UP_ODBC, MODULES, OdbcSite, site
 from tests.peers.operator import Operator
 from tests.peers.test_targets_asterisk import BROKEN, TELL
@@ -169,15 +170,24 @@ def test_a_table_that_asterisk_does_not_read_is_put_back(
     assert site.held() == {}
 
 
-@pytest.mark.parametrize("site", BOTH, indirect=True)
-def test_a_call_goes_on_without_the_database(
+@dataclass(frozen=True)
+class Moved:
+    """A call to alice, who is moved from the answering side `old` to `new`."""
+
+    call: tuple[str, tuple[str, int], str]
+    new: AnsweringSide
+    old: AnsweringSide
+
+
+@pytest.fixture
+def alice(
     site: OdbcSite,
     operator: Operator,
     start_asterisk: StartAsterisk,
     answering_side: Answer,
     loopback_address: str,
-) -> None:
-    """Restarted between two calls, the second is moved; while it is away a call goes on as without redirectd."""
+) -> Moved:
+    """Alice's move in force, and one call seen at the new place."""
     new, old = answering_side(RINGS_AND_ANSWERS), answering_side(RINGS_AND_ANSWERS)
     plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
     server = start_asterisk(site.setup(plan + LOOK_UP_ODBC))
@@ -186,48 +196,40 @@ def test_a_call_goes_on_without_the_database(
     operator.run("apply")
     call = (loopback_address, (server.address, server.port), f"sip:alice@{server.address}")
     assert place_call(*call).status == 200
+    return Moved(call, new, old)
+
+
+@pytest.mark.parametrize("site", BOTH, indirect=True)
+def test_a_call_goes_on_without_the_database(site: OdbcSite, operator: Operator, alice: Moved) -> None:
+    """Restarted between two calls, the second is moved; while it is away a call goes on as without redirectd."""
 
     site.server.stop(by=signal.SIGINT)
     try:
         site.server.start_again()
-        assert place_call(*call).status == 200
-        assert (len(new.invites()), len(old.invites())) == (2, 0)
+        assert place_call(*alice.call).status == 200
+        assert (len(alice.new.invites()), len(alice.old.invites())) == (2, 0)
         site.server.stop(by=signal.SIGINT)
-        assert place_call(*call).status == 200
-        assert (len(new.invites()), len(old.invites())) == (2, 1)
+        assert place_call(*alice.call).status == 200
+        assert (len(alice.new.invites()), len(alice.old.invites())) == (2, 1)
         found = operator.json("check", code=1)["findings"]
         assert any("redirectd_map" in one["where"] and one["level"] == "fault" for one in found)
     finally:
         site.server.start_again()
-    assert place_call(*call).status == 200
-    assert len(new.invites()) == 3
+    assert place_call(*alice.call).status == 200
+    assert len(alice.new.invites()) == 3
 
 
 @pytest.mark.parametrize("site", BOTH[:1], indirect=True)
-def test_a_call_goes_on_while_mariadb_hangs(
-    site: OdbcSite,
-    operator: Operator,
-    start_asterisk: StartAsterisk,
-    answering_side: Answer,
-    loopback_address: str,
-) -> None:
+def test_a_call_goes_on_while_mariadb_hangs(site: OdbcSite, alice: Moved) -> None:
     """With time-outs in odbc.ini a call is put through, as without redirectd, while the database is stopped dead."""
-    new, old = answering_side(RINGS_AND_ANSWERS), answering_side(RINGS_AND_ANSWERS)
-    plan = dial_plan((old.address, old.port)).partition("[redirectd-lookup]")[0]
-    server = start_asterisk(site.setup(plan + LOOK_UP_ODBC))
-    operator.configure(site.asked_by(server))
-    approve(operator, "alice", to=f"{new.address}:{new.port}")
-    operator.run("apply")
-    call = (loopback_address, (server.address, server.port), f"sip:alice@{server.address}")
-    assert place_call(*call).status == 200
     site.server.hang()
     try:
-        assert place_call(*call, seconds=60).status == 200
-        assert (len(new.invites()), len(old.invites())) == (1, 1)
+        assert place_call(*alice.call, seconds=60).status == 200
+        assert (len(alice.new.invites()), len(alice.old.invites())) == (1, 1)
     finally:
         site.server.go_on()
-    assert place_call(*call).status == 200
-    assert len(new.invites()) == 2
+    assert place_call(*alice.call).status == 200
+    assert len(alice.new.invites()) == 2
 
 
 @pytest.mark.parametrize("site", BOTH, indirect=True)

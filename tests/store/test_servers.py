@@ -286,6 +286,22 @@ def impatient(server: Database, server_url: str, monkeypatch: pytest.MonkeyPatch
         one.close()
 
 
+def note_failures(database: Database, failed: Event) -> None:
+    """Sets `failed` whenever a transaction of the database waits too long for a lock."""
+    begin = database.begin
+
+    @contextmanager
+    def noted() -> Iterator[Connection]:
+        try:
+            with begin() as connection:
+                yield connection
+        except BusyStoreError:
+            failed.set()
+            raise
+
+    database.begin = noted  # type: ignore[method-assign]
+
+
 def test_who_waits_too_long_for_a_lock_tries_again(server: Database, impatient: Callable[[], Database]) -> None:
     """Four writers whose calls another has locked for longer than they wait for a lock lose nothing."""
     held, waiting = Event(), Barrier(5)
@@ -301,18 +317,7 @@ def test_who_waits_too_long_for_a_lock_tries_again(server: Database, impatient: 
 
     def write(writer: int) -> None:
         database = writers[writer]
-        begin = database.begin
-
-        @contextmanager
-        def noted() -> Iterator[Connection]:
-            try:
-                with begin() as connection:
-                    yield connection
-            except BusyStoreError:
-                failed[writer].set()
-                raise
-
-        database.begin = noted  # type: ignore[method-assign]
+        note_failures(database, failed[writer])
         held.wait()
         waiting.wait()
         for number in range(writer * 10, writer * 10 + 10):
@@ -332,18 +337,7 @@ def test_r27_who_looks_at_what_waits_tries_again(server: Database, impatient: Ca
     """R27: remaps that a node has locked for longer than the look at them waits for a lock are looked at then."""
     commit(server, whole(1))
     screening, failed = impatient(), Event()
-    begin = screening.begin
-
-    @contextmanager
-    def noted() -> Iterator[Connection]:
-        try:
-            with begin() as connection:
-                yield connection
-        except BusyStoreError:
-            failed.set()
-            raise
-
-    screening.begin = noted  # type: ignore[method-assign]
+    note_failures(screening, failed)
     with ThreadPoolExecutor(1) as pool:
         with server.begin() as connection:
             record(connection, batch_of([whole(2)]), node="node", now=NOW)

@@ -33,7 +33,7 @@ _SIZE = 16384
 _GROUP_WRITES = 0o060
 _TRANSPORTS = {"http": 1, "fifo": 2, "unix": 4}
 _CTL_PORT = "2046"
-"""Where ctl listens on TCP unless told otherwise."""
+"""Where ctl listens on TCP by default."""
 _BITS = re.compile(r"[0-9]{1,4}")
 _STATUSES = re.compile(r"\^\(301[0-9|]*\)\$")
 """The answers that are recorded: an operator may take some out (docs/logs.md)."""
