@@ -17,7 +17,6 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from redirectd.sip.text import printable
 from redirectd.times import rfc3339
 
-LEVELS = ("debug", "info", "warning", "error")
 _LONGEST_VALUE = 2000
 
 Lines = Callable[[dict[str, Any]], None]

@@ -178,7 +178,8 @@ def _look(database: Database) -> Iterator[Finding]:
     with database.read() as connection:
         by_state = counts(connection)
         unkeyed = _approved_unkeyed(connection)
-        yield good(where, f"revision {found}; " + ", ".join(f"{n} {state}" for state, n in by_state.items() if n))
+        counted = ", ".join(f"{n} {state}" for state, n in by_state.items() if n) or "no remaps yet"
+        yield good(where, f"revision {found}; {counted}")
         found_wrong = list(tamperings(connection))
         last = audit.written(connection)
     if unkeyed:
