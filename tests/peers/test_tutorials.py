@@ -18,7 +18,10 @@ from tests.peers.lab.sip_peers import RINGS_AND_ANSWERS, AnsweringSide, moved_to
 from tests.peers.own_host import OwnHost, can_have_own_host, own_host, to_do
 from tests.peers.stock import ASTERISK_FOLDER, KAMAILIO_CFG, PHONES, paste, pristine
 
-pytestmark = pytest.mark.skipif(not can_have_own_host(), reason="only root with mount namespaces can have such a host")
+pytestmark = [
+    pytest.mark.skipif(not can_have_own_host(), reason="only root with mount namespaces can have such a host"),
+    pytest.mark.xdist_group("tutorials"),  # the pages name their gateways' addresses and ports
+]
 
 
 def _follow(
