@@ -71,3 +71,10 @@ class PeerError(RedirectdError):
 
 class InstallError(RedirectdError):
     """A generated file can't be put into place; what was there is still there."""
+
+
+class ChangedMeanwhileError(InstallError):
+    """It is not any more what the plan was made of: another one may succeed."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where, "it was changed while redirectd was at work", "plan and apply again")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from redirectd import ownership
 from redirectd.apply.files import Files
-from redirectd.errors import InstallError
+from redirectd.errors import ChangedMeanwhileError, InstallError
 from redirectd.plan.target_spec import TargetSpec
 
 _NEW = ".redirectd-new"
@@ -208,7 +208,7 @@ class Installer:
 
 def _see_same(place: FilePlace, found: bytes | None, expected: bytes | None) -> None:
     if found != expected:
-        raise InstallError(place.path, "it was changed while redirectd was at work", "plan and apply again")
+        raise ChangedMeanwhileError(place.path)
 
 
 def _owner(spec: TargetSpec, place: FilePlace) -> tuple[int, int]:

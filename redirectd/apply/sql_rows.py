@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from redirectd.errors import InstallError
+from redirectd.errors import ChangedMeanwhileError, InstallError
 from redirectd.plan.planning import digest
 from redirectd.sip.text import printable
 from redirectd.store.database import connected, driver_refuses
@@ -120,7 +120,7 @@ class SqlRows:
         if content is not None and self._text(run, there) == content:
             return False
         if digest(self._text(run, there)) != seen:
-            raise InstallError(self.where, "it was changed while redirectd was at work", "plan and apply again")
+            raise ChangedMeanwhileError(self.where)
         gone, new = _difference(there, wanted)
         for begin in range(0, len(gone), _BATCH):
             run.execute(delete(self._table).where(self._table.c.id.in_(gone[begin : begin + _BATCH])))

@@ -20,7 +20,7 @@ from redirectd.config.model import Config
 from redirectd.config.secrets import database_url, make_folder
 from redirectd.config.sections import NotifySection, SourceSection
 from redirectd.config.values import zone_of
-from redirectd.errors import RefusedError
+from redirectd.errors import ChangedMeanwhileError, RefusedError
 from redirectd.plan.target_spec import NO_RELOAD
 from redirectd.review.follower import Watch
 from redirectd.service.announcer import Announcer
@@ -161,7 +161,11 @@ class Site:
         """Applies once, and logs what came of it."""
         database = self.store.ready()
         publish_targets(self.config, database)
-        result = self._applier.apply(lambda: approved_table(database, self.config.rules()), request)
+        apply = partial(self._applier.apply, lambda: approved_table(database, self.config.rules()), request)
+        result = apply()
+        if not request.checksums and any(isinstance(unit.error, ChangedMeanwhileError) for unit in result.units):
+            # Another redirectd that shares the table: a second plan finds its rows there. A person's edit is refused.
+            result = apply()
         for unit in result.units:
             changed = {name: each.outcome for name, each in unit.outcomes.items() if each.outcome != "unchanged"}
             # One that is refused has changed nothing: the schedule says so, as `job_refused`.

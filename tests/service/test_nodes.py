@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,13 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from redirectd.apply.tables import TableInstaller
 from redirectd.config.load import load
+from redirectd.errors import RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
+from redirectd.service.from_config import Site
+from redirectd.service.jobs import APPLY
 from redirectd.store.database import Database
 from tests.apply.table_hosts import make_table, query
 from tests.service.service import Service, until
@@ -107,14 +111,19 @@ CREATE TRIGGER note AFTER INSERT ON redirectd_htable FOR EACH ROW EXECUTE FUNCTI
 """
 
 
+def sharing_nodes(tmp_path: Path, url: str) -> tuple[Service, Service]:
+    """Two nodes whose target is one table of the database."""
+    nodes = node(tmp_path, "one", url), node(tmp_path, "two", url)
+    for service in nodes:
+        service.config.write_text(service.config.read_text().replace('path = "moved.txt"', f'database = "{url}"'))
+    make_table(url)
+    query(url, *COUNT_WRITES.strip().split(";\n"))
+    return nodes
+
+
 def test_two_services_write_one_table_once(tmp_path: Path, postgresql_url: str, corpus: Path) -> None:
     """Both services apply a decision to the table that they share: each row is written once, and both are through."""
-    one, two = (node(tmp_path, name, postgresql_url) for name in ("one", "two"))
-    for service in (one, two):
-        config = service.config.read_text()
-        service.config.write_text(config.replace('path = "moved.txt"', f'database = "{postgresql_url}"'))
-    make_table(postgresql_url)
-    query(postgresql_url, *COUNT_WRITES.strip().split(";\n"))
+    one, two = sharing_nodes(tmp_path, postgresql_url)
     remaps = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
     with one, two:
         for service in (one, two):
@@ -128,6 +137,52 @@ def test_two_services_write_one_table_once(tmp_path: Path, postgresql_url: str, 
     assert query(postgresql_url, "SELECT key_name FROM written ORDER BY key_name") == held
     plans = [redirectd(service, "plan")["targets"][0] for service in (one, two)]
     assert [(plan["changed"], plan["hand_edit"]) for plan in plans] == [(False, None)] * 2
+
+
+def once_between_plan_and_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """The next apply finds that something happened to the table after it was read."""
+
+    def stage(*words: Any) -> None:
+        monkeypatch.undo()
+        happens()
+        TableInstaller.stage(*words)
+
+    monkeypatch.setattr(TableInstaller, "stage", stage)
+
+
+def apply_on_schedule(service: Service) -> None:
+    """What the service does when its apply is due."""
+    jobs = Site.load(service.config).jobs(list)
+    next(job for job in jobs if job.name == APPLY).run()
+
+
+def test_rows_that_another_node_wrote_meanwhile_are_enough(
+    tmp_path: Path, postgresql_url: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the other node writes the shared table after it was read, a second plan finds the rows there at once."""
+    one, two = sharing_nodes(tmp_path, postgresql_url)
+    remaps = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
+    redirectd(one, "approve", *(str(remap["id"]) for remap in remaps), "--reason", "test")
+    once_between_plan_and_write(monkeypatch, lambda: apply_on_schedule(two))
+    apply_on_schedule(one)
+    assert len(query(postgresql_url, "SELECT key_name FROM written")) == len(remaps) + 1
+    assert query(postgresql_url, "SELECT node FROM target_state ORDER BY node") == [("one",), ("two",)]
+
+
+def test_row_that_a_person_wrote_meanwhile_is_a_hand_edit(
+    tmp_path: Path, postgresql_url: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a person writes into the table after it was read, the second plan refuses, and the person's row stays."""
+    one, _ = sharing_nodes(tmp_path, postgresql_url)
+    first, second = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
+    redirectd(one, "approve", str(first["id"]), "--reason", "test")
+    apply_on_schedule(one)
+    redirectd(one, "approve", str(second["id"]), "--reason", "test")
+    by_hand = "INSERT INTO redirectd_htable (key_name, key_type, value_type, key_value) VALUES ('mine', 0, 0, 'x')"
+    once_between_plan_and_write(monkeypatch, lambda: query(postgresql_url, by_hand))
+    with pytest.raises(RefusedError, match="changed"):
+        apply_on_schedule(one)
+    assert ("mine",) in query(postgresql_url, "SELECT key_name FROM redirectd_htable")
 
 
 def _whole(found: dict[str, int | None]) -> dict[str, int | None]:
