@@ -133,7 +133,8 @@ class RetentionSection(Section):
         default=parse_duration("90d"), description="How long unreadable 301s are kept in quarantine."
     )
     events: Duration = Field(
-        default=parse_duration("90d"), description="How long what 'redirectd events' shows is kept."
+        default=parse_duration("90d"),
+        description="How long requests to apply and what 'redirectd events' shows are kept.",
     )
     generations: int = Field(default=50, ge=2, description="Number of installed generations kept to roll back to.")
 

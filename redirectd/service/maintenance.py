@@ -15,6 +15,7 @@ from redirectd.store.event_log import EventKind
 from redirectd.store.generations import GenerationOutcome
 from redirectd.store.remap import State
 from redirectd.store.schema import (
+    apply_request,
     event,
     event_log,
     event_pack,
@@ -37,7 +38,10 @@ _FREE_PAGES = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long evidence, quarantine and reported events are kept, and how many generations of each node."""
+    """How long evidence, quarantine and reported events are kept, and how many generations of each node.
+
+    Requests to apply are kept as long as reported events.
+    """
 
     evidence: timedelta
     quarantine: timedelta
@@ -55,6 +59,7 @@ class Pruned:
     quarantine: int = 0
     generations: int = 0
     reported_events: int = 0
+    apply_requests: int = 0
 
     @property
     def total(self) -> int:
@@ -78,6 +83,9 @@ def prune(database: Database, keep: Retention, *, node: str, now: datetime) -> P
         generations=_in_parts(database, lambda connection: _drop_generations(connection, node, keep.generations)),
         reported_events=_drop(
             database, event_log, event_log.c.id, event_log.c.at, now - keep.reported_events, _no_longer_so()
+        ),
+        apply_requests=_drop(
+            database, apply_request, apply_request.c.id, apply_request.c.expires_at, now - keep.reported_events
         ),
     )
 

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from redirectd.service import maintenance
 from redirectd.service.maintenance import Retention, prune, vacuum
+from redirectd.store.apply_requests import add_request, requests
 from redirectd.store.database import Database
 from redirectd.store.generations import Generation, GenerationFile, GenerationOutcome, add_generation, files_at, history
 from redirectd.store.migrate import ensure
@@ -92,6 +93,19 @@ def test_many_rows_go_in_short_transactions(database: Database, monkeypatch: pyt
         connection.execute(evidence.insert(), [evidence_row(40) for _ in range(50)])
     assert prune(database, KEEP, node="n", now=NOW).evidence == 50
     assert count(database, evidence) == 0
+
+
+def test_requests_to_apply_go_with_the_events(database: Database) -> None:
+    """A request that ended longer ago than events are kept goes, whatever became of it; a later one stays."""
+    ends = {days: NOW - timedelta(days=days) for days in (91, 89)}
+    with database.begin() as connection:
+        numbers = {
+            days: add_request(connection, "n", "c", "local:ann", {}, now=end - timedelta(minutes=5), expires_at=end)
+            for days, end in ends.items()
+        }
+    assert prune(database, KEEP, node="n", now=NOW).apply_requests == 1
+    with database.read() as connection:
+        assert [one.id for one in requests(connection)] == [numbers[89]]
 
 
 def install(database: Database, node: str, *targets: str) -> int:
