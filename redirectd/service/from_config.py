@@ -153,7 +153,15 @@ class Site:
             self._waiting = waiting
 
     def _apply(self, *, verify: bool = False) -> None:
-        result = self._apply_on_request(ApplyRequest(actor="redirectd", cause="schedule", verify=verify))
+        request = ApplyRequest(actor="redirectd", cause="schedule", verify=verify)
+        result = self._apply_on_request(request)
+        faults = [unit.error for unit in result.units if unit.error is not None]
+        others = [error for error in faults if not isinstance(error, ChangedMeanwhileError)]
+        if len(others) < len(faults):
+            # Another redirectd that shares the table: a second plan finds its rows there. A person's edit is refused.
+            result = self._apply_on_request(request)
+            if others:
+                raise others[0]  # the second apply no longer says why: it leaves alone what has failed lately
         if result.error is not None:
             raise result.error
 
@@ -161,15 +169,11 @@ class Site:
         """Applies once, and logs what came of it."""
         database = self.store.ready()
         publish_targets(self.config, database)
-        apply = partial(self._applier.apply, lambda: approved_table(database, self.config.rules()), request)
-        result = apply()
-        if not request.checksums and any(isinstance(unit.error, ChangedMeanwhileError) for unit in result.units):
-            # Another redirectd that shares the table: a second plan finds its rows there. A person's edit is refused.
-            result = apply()
+        result = self._applier.apply(lambda: approved_table(database, self.config.rules()), request)
         for unit in result.units:
             changed = {name: each.outcome for name, each in unit.outcomes.items() if each.outcome != "unchanged"}
             # One that is refused has changed nothing: the schedule says so, as `job_refused`.
-            if (changed or unit.waiting) and not isinstance(unit.error, RefusedError):
+            if (changed or unit.waiting) and not isinstance(unit.error, RefusedError | ChangedMeanwhileError):
                 _log.info(
                     "applied",
                     unit=unit.plan.name,

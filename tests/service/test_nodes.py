@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
 from redirectd.apply.tables import TableInstaller
 from redirectd.config.load import load
@@ -161,12 +162,22 @@ def test_rows_that_another_node_wrote_meanwhile_are_enough(
 ) -> None:
     """Where the other node writes the shared table after it was read, a second plan finds the rows there at once."""
     one, two = sharing_nodes(tmp_path, postgresql_url)
+    with one.config.open("a") as config:
+        config.write('[[target]]\nname = "more"\nkind = "kamailio-htable"\npath = "more.txt"\nreload = "none"\n')
     remaps = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
     redirectd(one, "approve", *(str(remap["id"]) for remap in remaps), "--reason", "test")
     once_between_plan_and_write(monkeypatch, lambda: apply_on_schedule(two))
-    apply_on_schedule(one)
+    with capture_logs() as logged:
+        apply_on_schedule(one)
+    assert [record["targets"] for record in logged if record["event"] == "applied"] == [
+        {"moved": "installed"},  # of the other node
+        {"more": "installed"},
+    ]
     assert len(query(postgresql_url, "SELECT key_name FROM written")) == len(remaps) + 1
-    assert query(postgresql_url, "SELECT node FROM target_state ORDER BY node") == [("one",), ("two",)]
+    assert query(postgresql_url, "SELECT node FROM target_state WHERE target = 'moved' ORDER BY node") == [
+        ("one",),
+        ("two",),
+    ]
 
 
 def test_row_that_a_person_wrote_meanwhile_is_a_hand_edit(
