@@ -13,6 +13,8 @@ _CALL_ID = re.compile(rb"[\nn2\] ](?:[cC][aA][lL][lL]-[iI][dD]|i)[ \t]{0,8}:")
 _CSEQ = re.compile(rb"[\nn2\] ][cC][sS][eE][qQ][ \t]{0,8}:")
 _STATUS = b"SIP/2.0 301"
 _LINE_STARTS = (b"\n", b"#012", b"\\n")
+_HEP_PAYLOAD, _HEP_LENGTH = b"\0\0\0\x0f", 2
+"""Vendor 0, chunk 15, before the length of a message in a HEPv3 datagram."""
 _LONGEST_LEAD = 256
 _HEADER = re.compile(rb"(?:via|v|from|f|to|t|call-id|i|cseq|contact|m|server)[ \t]*:", re.IGNORECASE)
 _SCRIPT = b"<script>: "
@@ -41,7 +43,12 @@ def unframed_answer(window: Stretch, at: int) -> Unreadable | None:
     behind = window[at + len(_STATUS) : at + len(_STATUS) + 1]
     if behind.isdigit():
         return None
-    if at and not window.endswith(_LINE_STARTS, max(0, at - 4), at) and not _in_prefixed_lines(window, at):
+    if not (
+        at == 0
+        or window.endswith(_LINE_STARTS, max(0, at - 4), at)
+        or _in_torn_datagram(window, at)
+        or _in_prefixed_lines(window, at)
+    ):
         return None
     limit = min(len(window), at + _KEPT)
     if limit < len(window) and not looks_like_answer(window, at, limit):
@@ -64,6 +71,13 @@ def _behind_torn_line(window: Window, at: int) -> Unreadable | None:
     if own if is_record else _OWN_CALL.search(window, at, end) is None:
         return None
     return Unreadable(start, end, "a 301 in a line that begins as another one, which is cut off", "")
+
+
+def _in_torn_datagram(window: Window, at: int) -> bool:
+    """Whether the head of a HEPv3 payload, or what a file's beginning has of it, is before `at`."""
+    end = max(0, at - _HEP_LENGTH)
+    head = bytes(window[max(0, end - len(_HEP_PAYLOAD)) : end])
+    return head != b"" and _HEP_PAYLOAD.endswith(head)
 
 
 def _in_prefixed_lines(window: Window, at: int) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.collect.logs import read, record
 
+CORPUS = Path(__file__).parent.parent / "corpus"
 ANSWER = (
     b"SIP/2.0 301 Moved Permanently\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKabcdefghijk\r\n"
     b"Call-ID: x@y\r\nCSeq: 1 INVITE\r\nContact: <sip:a@b.test>\r\nContent-Length: 0\r\n\r\n"
@@ -67,3 +70,16 @@ def test_an_own_text_behind_a_torn_ones_head_is_counted(torn: bytes) -> None:
 def test_other_words_of_a_301_are_none(text: bytes) -> None:
     """R40: without a call, without a script's head, or within quotes, such words report no answer."""
     assert read(HEAD + text).batch.quarantined == []
+
+
+@pytest.mark.parametrize("cut", [4, 60, 159, 160, 162])
+def test_an_answer_in_a_datagram_whose_beginning_is_gone_is_counted(cut: int) -> None:
+    """R40: a HEP file that begins within a datagram has its answer without the frame: it is kept, and not believed."""
+    data = (CORPUS / "asterisk/ast22-hep3.raw").read_bytes()
+    begin = data.rindex(b"\nHEP3", 0, data.index(b"SIP/2.0 301")) - 8
+    found = read(data[begin + cut :])
+    whole = read(data[data.index(b"\nHEP3", begin + 9) - 8 :])
+    status = data.index(b"SIP/2.0 301") - begin - cut
+    assert [one.position for one in found.batch.quarantined] == [status]
+    assert found.remaps == whole.remaps
+    assert found.sightings == whole.sightings
