@@ -17,10 +17,6 @@ _HEP_PAYLOAD, _HEP_LENGTH = b"\0\0\0\x0f", 2
 """Vendor 0, chunk 15, before the length of a message in a HEPv3 datagram."""
 _LONGEST_LEAD = 256
 _HEADER = re.compile(rb"(?:via|v|from|f|to|t|call-id|i|cseq|contact|m|server)[ \t]*:", re.IGNORECASE)
-_SCRIPT = b"<script>: "
-_RECORD = b"REDIRECTD v=1 ev=301 "
-_OWN_WORDS = (b"rs=301 ", b"reply 301 ", b"failed 301 ")
-_OWN_CALL = re.compile(rb"\s(?:ci|callid|call_id|call-id)=\S", re.IGNORECASE)
 _KEPT = 4096
 """Bytes that are kept of it: a status line and its headers."""
 
@@ -38,10 +34,8 @@ def unframed_answer(window: Stretch, at: int) -> Unreadable | None:
 
     Headers of an answer have to be near (R40), unless the text ends first.
     """
-    if not window.startswith(_STATUS, at):
-        return _behind_torn_line(window, at)
     behind = window[at + len(_STATUS) : at + len(_STATUS) + 1]
-    if behind.isdigit():
+    if not window.startswith(_STATUS, at) or behind.isdigit():
         return None
     if not (
         at == 0
@@ -55,22 +49,6 @@ def unframed_answer(window: Stretch, at: int) -> Unreadable | None:
         return None
     ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := find_ahead(window, mark, at, limit)) >= 0]
     return Unreadable(at, min(ends, default=limit), "no dialect knows what stands around this answer", "")
-
-
-def _behind_torn_line(window: Window, at: int) -> Unreadable | None:
-    """A line of Kamailio's script on a 301 that is written behind what is left of another one's head."""
-    is_record = window.startswith(_RECORD, at)
-    if not is_record and not window.startswith(_OWN_WORDS, at):
-        return None
-    start = window.rfind(b"\n", max(0, at - _KEPT), at) + 1
-    end = window.find(b"\n", at, at + _KEPT)
-    end = end if end >= 0 else min(len(window), at + _KEPT)
-    torn, script, own = bytes(window[start:at]).rpartition(_SCRIPT)
-    if not script or b'"' in torn or b"<" not in torn or any(byte in own for byte in b'<>"'):
-        return None
-    if own if is_record else _OWN_CALL.search(window, at, end) is None:
-        return None
-    return Unreadable(start, end, "a 301 in a line that begins as another one, which is cut off", "")
 
 
 def _in_torn_datagram(window: Window, at: int) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.collect.logs import read, record
+from tests.collect.logs import read
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 ANSWER = (
@@ -37,39 +37,6 @@ def test_a_whole_301_in_an_unknown_frame_is_plain_text(lead: bytes) -> None:
 def test_text_that_only_speaks_of_a_301_is_none(text: bytes) -> None:
     """Neither a mention within a line nor a longer status is kept (R2)."""
     assert read(text).batch.quarantined == []
-
-
-@pytest.mark.parametrize(
-    "torn", [b"<script>:", b"<script>: REDIREC", b"<script>: REDIRECTD v=", b"<script>: REDIRECTD v=1 e"]
-)
-def test_a_record_behind_a_torn_ones_head_is_counted(torn: bytes) -> None:
-    """R40: where a line is cut in its head and a whole v=1 record follows, that is not believed, and counts once."""
-    line = record("<sip:new@c.test>", call="whole")
-    log = line[: line.index(b"<script>:")] + torn + line
-    found = read(log + record("<sip:newer@c.test>", call="next", buri="sip:other@gw.test"))
-    assert [one.position for one in found.batch.quarantined] == [0]
-    assert b"whole" in found.batch.quarantined[0].content
-    assert list(found.remaps) == ["sip:other@gw.test"]
-
-
-HEAD = b"Nov 22 16:37:35 vm kamailio[14390]: NOTICE: "
-OWN = HEAD + b"<script>: reply 301 ci=%b m=INVITE\n"
-
-
-@pytest.mark.parametrize("torn", [b"<scr", b"<script>: ", b"<script>: reply 3", b"<script>: reply 30"])
-def test_an_own_text_behind_a_torn_ones_head_is_counted(torn: bytes) -> None:
-    """R40: a script's own words on a 301 behind a line that is cut in its head are counted once, and not read."""
-    found = read(HEAD + torn + OWN % b"one" + OWN % b"two")
-    assert [one.position for one in found.batch.quarantined] == [0]
-    assert [rule for rule, _ in found.refused] == ["R7"]
-
-
-@pytest.mark.parametrize(
-    "text", [b"<script>: reply 301 m=INVITE\n", b"<sip:a@b> reply 301 ci=a\n", b'"<x> <script>: rs=301 ci=a"\n']
-)
-def test_other_words_of_a_301_are_none(text: bytes) -> None:
-    """R40: without a call, without a script's head, or within quotes, such words report no answer."""
-    assert read(HEAD + text).batch.quarantined == []
 
 
 @pytest.mark.parametrize("cut", [4, 60, 159, 160, 162])
