@@ -27,6 +27,7 @@ from tests.review.remap_store import NOW, POLICY, RemapStore
 from tests.review.test_import_many import row as import_row
 from tests.store.conftest import (
     SERVERS,
+    at_once,
     mariadb_server,
     mariadb_url,
     postgresql_server,
@@ -35,7 +36,6 @@ from tests.store.conftest import (
     server,
     server_url,
 )
-from tests.store.test_servers import at_once
 
 __all__ = [
     "mariadb_server",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
+from redirectd.errors import RedirectdError
 from redirectd.store import migrate
 from redirectd.store.database import Database
 from tests.peers.conftest import (
@@ -48,3 +51,18 @@ def server(server_url: str) -> Iterator[Database]:
     migrate.upgrade(made)
     yield made
     made.close()
+
+
+def at_once(*jobs: Callable[[], object]) -> list[object]:
+    """Runs the jobs in threads that start together; gives results, or the errors that they raised."""
+    start = Barrier(len(jobs))
+
+    def run(job: Callable[[], object]) -> object:
+        start.wait()
+        try:
+            return job()
+        except RedirectdError as error:
+            return error
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(run, jobs))
