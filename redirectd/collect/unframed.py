@@ -6,6 +6,7 @@ import re
 
 from redirectd.dialects.frame import Unreadable
 from redirectd.dialects.framing import Stretch, ahead, find_ahead
+from redirectd.dialects.hep3 import LENGTH_BYTES, PAYLOAD_HEAD
 from redirectd.dialects.window import Window
 
 _NEAR = 4096
@@ -13,8 +14,6 @@ _CALL_ID = re.compile(rb"[\nn2\] ](?:[cC][aA][lL][lL]-[iI][dD]|i)[ \t]{0,8}:")
 _CSEQ = re.compile(rb"[\nn2\] ][cC][sS][eE][qQ][ \t]{0,8}:")
 _STATUS = b"SIP/2.0 301"
 _LINE_STARTS = (b"\n", b"#012", b"\\n")
-_HEP_PAYLOAD, _HEP_LENGTH = b"\0\0\0\x0f", 2
-"""Vendor 0, chunk 15, before the length of a message in a HEPv3 datagram."""
 _LONGEST_LEAD = 256
 _HEADER = re.compile(rb"(?:via|v|from|f|to|t|call-id|i|cseq|contact|m|server)[ \t]*:", re.IGNORECASE)
 _KEPT = 4096
@@ -53,9 +52,9 @@ def unframed_answer(window: Stretch, at: int) -> Unreadable | None:
 
 def _in_torn_datagram(window: Window, at: int) -> bool:
     """Whether the head of a HEPv3 payload, or what a file's beginning has of it, is before `at`."""
-    end = max(0, at - _HEP_LENGTH)
-    head = bytes(window[max(0, end - len(_HEP_PAYLOAD)) : end])
-    return head != b"" and _HEP_PAYLOAD.endswith(head)
+    end = max(0, at - LENGTH_BYTES)
+    head = bytes(window[max(0, end - len(PAYLOAD_HEAD)) : end])
+    return head != b"" and PAYLOAD_HEAD.endswith(head)
 
 
 def _in_prefixed_lines(window: Window, at: int) -> bool:

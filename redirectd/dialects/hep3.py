@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from struct import unpack_from
+from struct import pack, unpack_from
 
 from redirectd.dialects.frame import Direction, Frame, Peer
 
@@ -20,6 +20,9 @@ _SIP = 1
 _SOURCE, _TARGET, _SOURCE6, _TARGET6 = 3, 4, 5, 6
 _PROTOCOL, _SOURCE_PORT, _TARGET_PORT, _SECONDS, _MICROS, _KIND = 2, 7, 8, 9, 10, 11
 _PAYLOAD, _ZIPPED = 15, 16
+PAYLOAD_HEAD = pack(">HH", 0, _PAYLOAD)
+"""Vendor and kind of the chunk that holds the message; `LENGTH_BYTES` are between them and it."""
+LENGTH_BYTES = 2
 _WANTED = frozenset(
     {_PROTOCOL, _SOURCE, _TARGET, _SOURCE6, _TARGET6, _SOURCE_PORT, _TARGET_PORT, _SECONDS, _MICROS, _KIND}
     | {_PAYLOAD, _ZIPPED}
