@@ -74,7 +74,7 @@ class InstallError(RedirectdError):
 
 
 class ChangedMeanwhileError(InstallError):
-    """It is not any more what the plan was made of: another one may succeed."""
+    """What the plan was made of is no longer there; nothing was written, and a new plan may succeed."""
 
     def __init__(self, where: str) -> None:
         super().__init__(where, "it was changed while redirectd was at work", "plan and apply again")

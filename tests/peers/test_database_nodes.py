@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Thread
 from time import sleep
 
@@ -24,6 +25,7 @@ from tests.peers.database_site import (
 )
 from tests.peers.lab.kamailio import Kamailio, Script
 from tests.peers.operator import Operator
+from tests.service.meanwhile import apply_on_schedule, once_between_plan_and_write
 
 __all__ = ["site"]
 
@@ -67,6 +69,51 @@ def test_two_kamailios_over_one_table(site: Site, operator: Operator, start_kama
     [target] = operator.json("apply", "--verify")["targets"]
     assert target["outcome"] == "verified"
     assert held(two) == site.rows()
+
+
+SHARING = """
+node = "{node}"
+
+[database]
+url = "{store}"
+
+[policy]
+allowed_target_networks = ["127.0.0.0/8"]
+
+[daemon]
+socket = "status.sock"
+
+[[target]]
+name = "users"
+kind = "kamailio-htable"
+database = "{table}"
+reload = "jsonrpc:unix:{socket}"
+"""
+
+
+@pytest.mark.parametrize("site", BOTH, indirect=True)
+def test_who_finds_the_rows_there_has_its_own_kamailio_read_them(
+    site: Site, operator: Operator, start_kamailio: StartKamailio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two redirectds share a table: one writes it while the other plans, and both Kamailios have the move at once."""
+    table = site.url_of("rd_writer")
+    operator.configure(HTABLE.format(url=table, socket="/nowhere"))
+    create_table(operator, site)
+    proxies = [start_kamailio(Script(), modules=site.modules) for _ in range(2)]
+    nodes = [Operator(tmp_path / name) for name in ("one", "two")]
+    for node, proxy in zip(nodes, proxies, strict=True):
+        node.folder.mkdir()
+        text = SHARING.format(node=node.folder.name, store=site.admin, table=table, socket=proxy.rpc_socket)
+        (node.folder / "redirectd.toml").write_text(text)
+    one, two = (node.folder / "redirectd.toml" for node in nodes)
+    nodes[0].run("db", "upgrade")
+    for user in ("alice", "bob"):  # the first generation, and one behind it
+        approve(nodes[0], user)
+        once_between_plan_and_write(monkeypatch, lambda: apply_on_schedule(two))
+        apply_on_schedule(one)
+        assert [held(proxy) for proxy in proxies] == [site.rows()] * 2
+    assert site.rows() == dict(map(entry, ("alice", "bob")))
+    assert [node.json("plan")["targets"][0]["changed"] for node in nodes] == [False, False]
 
 
 @pytest.mark.parametrize("site", BOTH, indirect=True)

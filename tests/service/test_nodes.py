@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +17,13 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
-from redirectd.apply.tables import TableInstaller
 from redirectd.config.load import load
-from redirectd.errors import RefusedError
+from redirectd.errors import InstallError, RefusedError
 from redirectd.review import decide
 from redirectd.review.decision import Decision
-from redirectd.service.from_config import Site
-from redirectd.service.jobs import APPLY
 from redirectd.store.database import Database
 from tests.apply.table_hosts import make_table, query
+from tests.service.meanwhile import apply_on_schedule, once_between_plan_and_write
 from tests.service.service import Service, until
 
 pytestmark = pytest.mark.peer("postgresql")
@@ -140,23 +138,6 @@ def test_two_services_write_one_table_once(tmp_path: Path, postgresql_url: str, 
     assert [(plan["changed"], plan["hand_edit"]) for plan in plans] == [(False, None)] * 2
 
 
-def once_between_plan_and_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
-    """The next apply finds that something happened to the table after it was read."""
-
-    def stage(*words: Any) -> None:
-        monkeypatch.undo()
-        happens()
-        TableInstaller.stage(*words)
-
-    monkeypatch.setattr(TableInstaller, "stage", stage)
-
-
-def apply_on_schedule(service: Service) -> None:
-    """What the service does when its apply is due."""
-    jobs = Site.load(service.config).jobs(list)
-    next(job for job in jobs if job.name == APPLY).run()
-
-
 def test_rows_that_another_node_wrote_meanwhile_are_enough(
     tmp_path: Path, postgresql_url: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,9 +147,9 @@ def test_rows_that_another_node_wrote_meanwhile_are_enough(
         config.write('[[target]]\nname = "more"\nkind = "kamailio-htable"\npath = "more.txt"\nreload = "none"\n')
     remaps = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
     redirectd(one, "approve", *(str(remap["id"]) for remap in remaps), "--reason", "test")
-    once_between_plan_and_write(monkeypatch, lambda: apply_on_schedule(two))
+    once_between_plan_and_write(monkeypatch, lambda: apply_on_schedule(two.config))
     with capture_logs() as logged:
-        apply_on_schedule(one)
+        apply_on_schedule(one.config)
     assert [record["targets"] for record in logged if record["event"] == "applied"] == [
         {"moved": "installed"},  # of the other node
         {"more": "installed"},
@@ -180,6 +161,21 @@ def test_rows_that_another_node_wrote_meanwhile_are_enough(
     ]
 
 
+def test_what_failed_beside_such_rows_is_what_the_job_ends_with(
+    tmp_path: Path, postgresql_url: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a target fails in the first plan and a table was overtaken, the failure is said, and the table is done."""
+    one, two = sharing_nodes(tmp_path, postgresql_url)
+    with one.config.open("a") as config:
+        config.write('[[target]]\nname = "lost"\nkind = "kamailio-htable"\npath = "no/such/folder"\nreload = "none"\n')
+    [first, *_] = learn(one, corpus / "kamailio/snippet-all-cases.log")
+    redirectd(one, "approve", str(first["id"]), "--reason", "test")
+    once_between_plan_and_write(monkeypatch, lambda: apply_on_schedule(two.config))
+    with pytest.raises(InstallError, match="no/such"):
+        apply_on_schedule(one.config)
+    assert query(postgresql_url, "SELECT node FROM target_state ORDER BY node") == [("one",), ("two",)]
+
+
 def test_row_that_a_person_wrote_meanwhile_is_a_hand_edit(
     tmp_path: Path, postgresql_url: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,12 +183,12 @@ def test_row_that_a_person_wrote_meanwhile_is_a_hand_edit(
     one, _ = sharing_nodes(tmp_path, postgresql_url)
     first, second = learn(one, corpus / "kamailio/snippet-all-cases.log")[:2]
     redirectd(one, "approve", str(first["id"]), "--reason", "test")
-    apply_on_schedule(one)
+    apply_on_schedule(one.config)
     redirectd(one, "approve", str(second["id"]), "--reason", "test")
     by_hand = "INSERT INTO redirectd_htable (key_name, key_type, value_type, key_value) VALUES ('mine', 0, 0, 'x')"
     once_between_plan_and_write(monkeypatch, lambda: query(postgresql_url, by_hand))
     with pytest.raises(RefusedError, match="changed"):
-        apply_on_schedule(one)
+        apply_on_schedule(one.config)
     assert ("mine",) in query(postgresql_url, "SELECT key_name FROM redirectd_htable")
 
 
